@@ -1,0 +1,93 @@
+# Étude. `make` alone lists what it can do. Needed: Python 3.11 or newer with venv, and git.
+#
+#   make demo CORES=4 ARGS="--configfile my.yaml"    more arguments for Snakemake
+
+PYTHON ?= python3
+CORES  ?= all
+ARGS   ?=
+
+SHELL     := bash
+VENV      := .venv
+PY        := $(VENV)/bin/python
+SNAKEMAKE := $(VENV)/bin/snakemake
+LOCK      := requirements/lock.txt
+FAD       := results/fad.txt
+PAGE      := results/report/index.html
+
+# The first python on the way is ours, for Snakemake's script: rules and all they start.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo resume show quick test lint format proof graph lock distclean
+
+help: ## this list
+	@echo "Étude: from a folder of MIDI or audio to trained music generators and a table of results"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'Options: CORES=4  ARGS="arguments for snakemake"  PYTHON=python3.12'
+
+# ---------------------------------------------------------------------------------------- to use
+
+setup: ## the virtual environment, libfluidsynth, the SoundFont; nothing where all is there
+	@requirements/install.sh $(PYTHON) $(VENV)
+	@$(PY) -m etude.setup
+
+demo: setup ## from real music to results/fad.txt and the report page; fails when the gate fails
+	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
+	@$(MAKE) --no-print-directory show
+
+resume: setup ## after a crash of Snakemake: end its orphans, unlock, go on with the same command
+	@$(PY) -m etude resume $(ARGS)
+	@$(MAKE) --no-print-directory show
+
+# The verdict; a dry run has none, and `gate: n/a` (a tiny corpus) is none.
+show:
+ifneq ($(filter -n --dry-run --dryrun,$(ARGS)),)
+	@echo "dry run: nothing was made"
+else
+	@if [ -e $(FAD) ]; then cat $(FAD); else echo "no $(FAD): this run was for something else"; fi
+	@if [ -e $(PAGE) ]; then echo "listen and read: $(CURDIR)/$(PAGE)"; fi
+	@if [ -e $(FAD) ] && ! tail -n 1 $(FAD) | grep -qE '^gate: (holds|n/a)'; then \
+	  echo "The run is complete, and its gate fails: the clips are no better than the worthless rows"; \
+	  echo "of the table by the measure of its last line. Mostly: train longer, or on more music."; \
+	  exit 1; fi
+endif
+
+# ------------------------------------------------------------------------------------ to develop
+
+quick: setup ## the inner loop: unit tests, under two minutes
+	$(PY) -m pytest tests/unit -m "not slow and not workflow and not proof"
+
+test: lint ## all checks and all tests but the long proofs
+	$(PY) -m pytest -m "not proof"
+
+lint: setup ## ruff, mypy, and Snakemake's own checks
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/snakefmt --check Snakefile rules
+	$(SNAKEMAKE) --lint
+
+format: setup ## write the code in the house's form
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/snakefmt Snakefile rules
+
+proof: setup ## the long proofs and the benchmarks (marked `proof`)
+	$(PY) -m pytest -m proof tests $(wildcard benchmarks)
+
+graph: setup ## the picture of the flow in the README
+	$(PY) -m etude graph
+
+# One lock for every machine: torch's local version (+cpu) and the CUDA packages are what the index
+# at hand gave, so they are taken out. Pins stay unless LOCK_ARGS="--upgrade" says otherwise.
+lock: setup ## compile requirements/*.in into requirements/lock.txt
+	cp $(LOCK) $(VENV)/lock.txt
+	UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(VENV)/bin/uv pip compile --quiet --python-version 3.11 \
+	  --no-header --no-annotate $(LOCK_ARGS) -o $(VENV)/lock.txt requirements/main.in requirements/dev.in
+	sed -E -e 's/\+cpu//' -e '/^(nvidia-|triton|cuda-)/d' $(VENV)/lock.txt > $(LOCK).new
+	mv $(LOCK).new $(LOCK)
+
+distclean: ## delete .venv and the tools' caches; results stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find etude scripts tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

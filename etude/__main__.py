@@ -1,0 +1,187 @@
+"""`python -m etude`: what can be done outside the workflow."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from etude.errors import UserError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; a user's error is four lines and exit status 1."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options.run(options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("etude"):
+            raise
+        print(
+            f"the package {error.name} is not installed in this Python\n"
+            "  do:    make setup, then .venv/bin/python -m etude …",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """What follows `resume` is Snakemake's, options in front included, which argparse refuses."""
+    if arguments[:1] == ["resume"] and not {"-h", "--help"} & set(arguments[1:2]):
+        return argparse.Namespace(run=_resume, args=arguments[1:])
+    return _parser().parse_args(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m etude", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    audit = commands.add_parser("audit", help="what a folder of music holds, before any training")
+    audit.add_argument("folder", type=Path)
+    audit.set_defaults(run=_audit)
+
+    _add_generate(commands.add_parser("generate", help="clips from a trained experiment"))
+
+    export = commands.add_parser("export", help="one folder that generates anywhere")
+    export.add_argument("--experiment", required=True, help="name in the configuration")
+    export.add_argument("--output", type=Path, required=True, help="the folder, new or empty")
+    export.add_argument("--train_seed", type=int, help="which training (the first configured)")
+    _add_config(export)
+    export.set_defaults(run=_export)
+
+    evaluate = commands.add_parser("evaluate", help="distance and copies of two folders of audio")
+    evaluate.add_argument("--baseline", type=Path, required=True, help="folder of real music")
+    evaluate.add_argument("--eval", type=Path, required=True, help="folder of clips")
+    evaluate.add_argument("--model", default="logmel", help="embedding (logmel)")
+    evaluate.add_argument("--output", type=Path, help="folder for hash_comparison_detailed.csv")
+    evaluate.set_defaults(run=_evaluate)
+
+    config = commands.add_parser("config", help="check the configuration, write config/README.md")
+    config.add_argument("--write", action="store_true", help="write config/README.md anew")
+    _add_config(config)
+    config.set_defaults(run=_config)
+
+    clean = commands.add_parser("clean", help="what nothing under results/ refers to any more")
+    clean.add_argument("--delete", action="store_true", help="remove it (else it is listed only)")
+    _add_config(clean, "laid over config/config.yaml (those of the last run)")
+    clean.set_defaults(run=_clean)
+
+    graph = commands.add_parser("graph", help="draw the flow of the rules for the README")
+    graph.set_defaults(run=_graph)
+
+    resume = commands.add_parser("resume", help="go on after Snakemake itself was killed")
+    resume.add_argument(
+        "args", nargs="*", help="arguments for snakemake, as they are (those of the killed run)"
+    )
+    return parser
+
+
+def _add_generate(generate: argparse.ArgumentParser) -> None:
+    what = generate.add_mutually_exclusive_group(required=True)
+    what.add_argument("--experiment", help="name in the configuration")
+    what.add_argument("--from", dest="exported", type=Path, help="a folder of `etude export`")
+    generate.add_argument(
+        "--duration", type=float, default=8.0, help="seconds to generate, without the prime (8)"
+    )
+    generate.add_argument("--batch_size", type=int, default=2, help="number of clips (2)")
+    generate.add_argument(
+        "--prime_wave",
+        type=Path,
+        help="a recording to go on from: it is played whole, then --duration seconds more",
+    )
+    generate.add_argument(
+        "--output",
+        default="track",
+        help="track gives track1.wav, track2.wav …, which replace older ones",
+    )
+    generate.add_argument("--seed", type=int, default=0, help="generation seed (0)")
+    generate.add_argument("--train_seed", type=int, help="which training (the first configured)")
+    generate.add_argument("--temperature", type=float, help="0 is greedy (as configured)")
+    generate.add_argument("--top_k", type=int, help="only the k likeliest tokens")
+    generate.add_argument("--top_p", type=float, help="only the likeliest up to this mass")
+    generate.add_argument("--hop", type=float, help="seconds a window moves on (half of it)")
+    generate.add_argument("--fade", type=float, default=0.5, help="fade at the end, seconds (0.5)")
+    generate.add_argument("--progress", type=Path, help="a JSON file that says how far it is")
+    _add_config(generate)
+    generate.set_defaults(run=_generate)
+
+
+def _add_config(
+    parser: argparse.ArgumentParser, what: str = "laid over config/config.yaml"
+) -> None:
+    parser.add_argument("--configfile", type=Path, nargs="+", default=[], help=what)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from etude import config
+    from etude.corpus.audit import audit
+
+    corpus = config.FolderCorpus(source="folder", path=options.folder)
+    print(audit(options.folder, corpus, config.read(config.DEFAULT), os.cpu_count() or 1))
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from etude.generation.command import generate
+
+    generate(options)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from etude import config
+    from etude.generation.export import export
+
+    settings = config.read(config.DEFAULT, *options.configfile)
+    export(settings, options.experiment, options.train_seed, options.output)
+    print(options.output)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from etude.metrics.folders import compare_folders
+
+    print(compare_folders(options.baseline, options.eval, options.model, options.output), end="")
+
+
+def _config(options: argparse.Namespace) -> None:
+    from etude import config
+    from etude.reference import write_reference
+
+    settings = config.read(config.DEFAULT, *options.configfile)
+    if settings.own_parts:
+        from etude.trial import try_parts
+
+        print("tried:", *try_parts(settings))
+    if options.write:
+        write_reference(Path("config/README.md"))
+    print("the configuration is valid")
+
+
+def _clean(options: argparse.Namespace) -> None:
+    from etude.clean.command import clean
+
+    print("\n".join(clean(options.configfile, options.delete)))
+
+
+def _graph(options: argparse.Namespace) -> None:
+    from etude.report.graph import draw_graph
+
+    draw_graph(Path("docs/flow.svg"))
+
+
+def _resume(options: argparse.Namespace) -> None:
+    from etude.runs import resume
+
+    resume(options.args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

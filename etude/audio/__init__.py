@@ -1,0 +1,1 @@
+"""Audio files, levels and cuts."""

@@ -1,0 +1,159 @@
+"""The user's own recordings: looked through and copied block by block, however long they are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import soundfile
+
+from etude.audio.files import AudioError, AudioFile, writing
+from etude.audio.levels import dbfs
+from etude.storage import atomic
+
+VERSION = 1  # raised when hashes or copies change
+BLOCK = 2**18  # samples per channel: some megabytes
+RIFF_LIMIT = 2**32 - 2**20  # sizes in a WAV header have 32 bits
+
+# Formats of the source that a WAV keeps; 8-bit and lossy ones become 16-bit.
+KEPT = {
+    "PCM_16": ("int16", "PCM_16"),
+    "PCM_24": ("int32", "PCM_24"),
+    "PCM_32": ("int32", "PCM_32"),
+    "FLOAT": ("float32", "FLOAT"),
+    "DOUBLE": ("float64", "DOUBLE"),
+}
+
+
+class Summary(NamedTuple):
+    """What a recording is: length, level, and the SHA-256 of its samples."""
+
+    seconds: float
+    rate: int
+    channels: int
+    peak: float
+    rms_dbfs: float
+    samples_hash: str
+
+
+class Recording(AudioFile):
+    """An audio file that is read from its start to its end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def blocks(self, dtype: str = "float32") -> Iterator[np.ndarray]:
+        """All samples in order: [frames, channels] at a time.
+
+        Raises:
+            AudioError: `corrupt_audio`, also when the file ends before its header says.
+        """
+        count, size = 0, BLOCK * 8 // max(8, self.channels)  # a header may say 1024 channels
+        try:
+            self._file.seek(0)  # a damaged FLAC fails here already
+            while len(block := self._file.read(size, dtype=dtype, always_2d=True)):
+                count += len(block)
+                yield block
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            raise AudioError(f"corrupt_audio: {error}", self.path) from None
+        if count < self.frames:
+            raise AudioError("corrupt_audio: the file ends early", self.path)
+
+    @property
+    def subtype(self) -> str:
+        """libsndfile's name of the sample format."""
+        return str(self._file.subtype)
+
+
+def summarise(path: Path | str) -> Summary:
+    """Look through a file: its samples as float32 are hashed, and all of them must be finite.
+
+    Raises:
+        AudioError: `unreadable`, `corrupt_audio`, `no_samples` or `non_finite_samples`.
+    """
+    with Recording(path) as file:
+        levels, digest = _Levels(file), hashlib.sha256()
+        for block in file.blocks():
+            levels.add(block)
+            digest.update(block.astype("<f4", copy=False).tobytes())
+        return levels.summary(digest.hexdigest())
+
+
+def copy_to_wav(source: Path | str, target: Path | str) -> Summary:
+    """Write a recording as WAV of the same rate, channels and sample format; atomically.
+
+    8-bit and lossy formats become 16-bit, where what lies beyond full scale is clipped.
+
+    Raises:
+        AudioError: as `summarise`.
+    """
+    with Recording(source) as file, atomic(target) as temporary:
+        dtype, subtype = KEPT.get(file.subtype, ("float32", "PCM_16"))
+        levels = _Levels(file)
+        write = _write_float if subtype in ("FLOAT", "DOUBLE") else _write_pcm
+        write(temporary, file, subtype, _measured(file.blocks(dtype), levels))
+        return levels.summary("")
+
+
+def _measured(blocks: Iterator[np.ndarray], levels: _Levels) -> Iterator[np.ndarray]:
+    for block in blocks:
+        full = -float(np.iinfo(block.dtype).min) if block.dtype.kind == "i" else 1.0
+        levels.add(block.astype(np.float64) / full)
+        yield block
+
+
+class _Levels:
+    """Peak, RMS and finiteness, added up block by block."""
+
+    def __init__(self, file: Recording) -> None:
+        self.file, self.frames, self.peak, self.energy = file, 0, 0.0, 0.0
+
+    def add(self, block: np.ndarray) -> None:
+        peak = float(np.abs(block).max())  # a NaN or an infinity is the maximum
+        if not np.isfinite(peak):
+            raise AudioError("non_finite_samples", self.file.path)
+        self.frames += len(block)
+        self.peak = max(self.peak, peak)
+        self.energy += float(np.square(block, dtype=np.float64).sum())
+
+    def summary(self, samples_hash: str) -> Summary:
+        if not self.frames:
+            raise AudioError("no_samples", self.file.path)
+        level = (self.energy / (self.frames * self.file.channels)) ** 0.5
+        rate, channels = self.file.rate, self.file.channels
+        return Summary(self.frames / rate, rate, channels, self.peak, dbfs(level), samples_hash)
+
+
+def _write_pcm(path: Path, file: Recording, subtype: str, blocks: Iterator[np.ndarray]) -> None:
+    width = int(subtype.removeprefix("PCM_")) // 8
+    size = file.frames * file.channels * width
+    container = "WAV" if size < RIFF_LIMIT else "RF64"
+    name = os.fsencode(path.absolute())
+    with (
+        writing(path),
+        soundfile.SoundFile(name, "w", file.rate, file.channels, subtype, format=container) as wav,
+    ):
+        for block in blocks:
+            wav.write(block)
+
+
+def _write_float(path: Path, file: Recording, subtype: str, blocks: Iterator[np.ndarray]) -> None:
+    """libsndfile writes the time of day into the header of a float WAV; this does not."""
+    width = 4 if subtype == "FLOAT" else 8
+    size = file.frames * file.channels * width
+    if size >= RIFF_LIMIT:
+        raise AudioError("too_large: over 4 GB of floating-point samples", file.path)
+    frame = file.channels * width
+    with path.open("wb") as target:
+        target.write(struct.pack("<4sI4s", b"RIFF", size + 50, b"WAVE"))
+        form = (3, file.channels, file.rate, file.rate * frame, frame, 8 * width, 0)
+        target.write(struct.pack("<4sIHHIIHHH", b"fmt ", 18, *form))
+        target.write(struct.pack("<4sII", b"fact", 4, file.frames))
+        target.write(struct.pack("<4sI", b"data", size))
+        for block in blocks:
+            target.write(block.astype(f"<f{width}", copy=False).tobytes())

@@ -1,0 +1,1 @@
+"""What lies under results/ and nothing refers to any more: found, listed, removed."""

@@ -1,0 +1,96 @@
+"""What all sections of the configuration share."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator
+
+from etude.errors import nearest
+from etude.own import is_own
+
+__all__ = ["Distinct", "Section", "SectionType", "UserPath", "merge", "nearest"]
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Lay `over` upon `base`: dictionaries are merged, everything else is replaced.
+
+    A `source`, `kind` or `system` that differs from the base's replaces the whole entry, since
+    the keys of another kind mean nothing there; so does a `kind` of the user's own where the base
+    names none.
+    """
+    if is_own(over.get("kind")) and base.get("kind") != over["kind"]:
+        return dict(over)
+    for tag in ("source", "kind", "system"):
+        if tag in base and tag in over and base[tag] != over[tag]:
+            return dict(over)
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = merge(base[key], value) if both else value
+    return merged
+
+
+# A path as a user writes it: `~` is her home.
+UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+
+OWN = "module:Class"  # stands for the word that chooses a part of the user's own
+
+
+def _module_class(word: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", word):
+        raise ValueError(f"must be `module:Class`, as in my_module:MyClass; it is {word!r}")
+    return word
+
+
+ModuleClass = Annotated[str, AfterValidator(_module_class)]
+Options = dict[str, Any]
+OPTIONS = "passed to the class by keyword, and checked by it"
+
+
+def chosen_by(tag: str, otherwise: str | None = None) -> Discriminator:
+    """Chooses a union's member by the word under `tag`; OWN where that is a `module:Class`.
+
+    Args:
+        otherwise: the member where there is no `tag`; every word then is OWN's.
+    """
+
+    def choose(value: Any) -> str | None:
+        word = value.get(tag) if isinstance(value, dict) else getattr(value, tag, None)
+        if word is None:
+            return otherwise
+        return OWN if otherwise or is_own(word) else str(word)
+
+    choose.__name__ = tag  # pydantic's messages name it
+    return Discriminator(choose)
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values are read-only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def params(self, *keys: str) -> str:
+        """The section, or only these keys of it, as sorted JSON for a rule's `params`.
+
+        A rule that carries no more than what it uses does not run again when the rest changes.
+        """
+        values = self.model_dump(mode="json", include=set(keys) or None)
+        return json.dumps(values, sort_keys=True)
+
+
+SectionType = TypeVar("SectionType", bound=Section)
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    """Refuse what is named twice: it would be made once and counted twice."""
+    twice = [value for i, value in enumerate(values) if value in values[:i]]
+    if twice:
+        raise ValueError(f"{twice[0]!r} is named twice")
+    return values
+
+
+Distinct = AfterValidator(_distinct)

@@ -1,0 +1,151 @@
+"""Corpora: where music comes from, what is taken, how it is divided and rendered."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, Tag, model_validator
+
+from etude.config.base import OPTIONS, OWN, ModuleClass, Options, Section, UserPath, chosen_by
+
+Program = Annotated[int, Field(ge=0, le=127)]  # General MIDI, counted from 0
+
+
+class Split(Section):
+    """How pieces are divided. Whole tune groups go to one side, so that nothing crosses."""
+
+    mode: Literal["group", "none"] = Field(
+        "group",
+        description="`group`: by tune group, or by the `split` column of metadata.csv where it "
+        "is given; `none`: every piece is for training (to overfit on purpose)",
+    )
+    train: float = Field(0.7, gt=0, le=1, description="share of the pieces for training")
+    valid: float = Field(0.1, ge=0, lt=1, description="share for validation")
+    test: float = Field(0.2, ge=0, lt=1, description="share kept for the metrics' reference")
+    seed: int = Field(0, ge=0, description="order in which groups are dealt out")
+    similarity: float = Field(
+        0.3,
+        gt=0,
+        le=1,
+        description="pieces whose top-voice interval 8-grams contain each other's to this share "
+        "are one tune group",
+    )
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Split:
+        total = self.train + self.valid + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train + valid + test must be 1, they are {total:g}")
+        return self
+
+
+class Filter(Section):
+    """Which MIDI files and tracks are taken. The default rejects only what is corrupt or empty."""
+
+    drums: Literal["drop", "keep", "reject"] = Field(
+        "drop",
+        description="drum tracks: `drop` leaves them out, `reject` refuses pieces that have any",
+    )
+    programs: list[Program] | None = Field(
+        None, description="General MIDI programs (0-127) a piece may use; others reject it"
+    )
+    map_programs_to: int | None = Field(
+        None, ge=0, le=127, description="play every pitched track with this program"
+    )
+    min_velocity: int = Field(
+        1, ge=1, le=127, description="a note below this velocity rejects the piece"
+    )
+    max_minutes: float = Field(30.0, gt=0, description="longer pieces are rejected")
+
+    @property
+    def computing_limit_s(self) -> float:
+        """No file may take longer to read or render than the longest piece takes to play."""
+        return 60 * max(10.0, self.max_minutes)
+
+
+# we-sharp's pp_midi: pianos only, no drums, every velocity >= 10 (facts in docs/decisions.md).
+WE_SHARP_FILTER = {"drums": "reject", "programs": [0, 1, 2, 3, 4, 5], "min_velocity": 10}
+
+
+class Render(Section):
+    """How MIDI becomes audio (FluidSynth)."""
+
+    rate: int = Field(24000, ge=8000, le=96000, description="samples per second")
+    soundfont: UserPath | None = Field(
+        None, description="a .sf2 or .sf3 file; none: TimGM6mb from the pretty_midi package"
+    )
+    gain: float = Field(0.2, gt=0, le=2, description="FluidSynth's gain; above 0.4 chords clip")
+    loudness: float | None = Field(
+        -20.0, le=0, description="RMS of each piece in dBFS (peak kept below 0); none: as rendered"
+    )
+    tail_seconds: float = Field(
+        2.0, ge=0, le=30, description="longest release after the last note; silence is trimmed"
+    )
+
+
+class CorpusBase(Section):
+    """What every corpus has, wherever it comes from."""
+
+    shards: int = Field(
+        2, ge=1, le=2000, description="jobs per step that this corpus is spread over"
+    )
+    limit: int | None = Field(None, ge=1, description="take only so many files (a fixed choice)")
+    filter: Filter | Literal["we_sharp"] = Field(
+        Filter(), description="what is taken; `we_sharp` is the seed's own filter"
+    )
+    duplicates: Literal["drop", "keep"] = Field(
+        "drop", description="of pieces with the same notes or samples, keep one or all"
+    )
+    max_rejected: float = Field(
+        0.9, ge=0, le=1, description="a larger share of rejected music files stops the run"
+    )
+    split: Split = Field(Split(), description="train, valid, test")
+    render: Render = Field(Render(), description="MIDI to audio")
+
+    @property
+    def rules(self) -> Filter:
+        """The filter with the named option sets resolved."""
+        return Filter(**WE_SHARP_FILTER) if self.filter == "we_sharp" else self.filter
+
+
+class Music21Corpus(CorpusBase):
+    """Real scores of the installed music21 package, exported at run time, never committed."""
+
+    source: Literal["music21"] = "music21"
+    scores: Literal["chorales"] = Field("chorales", description="named list of scores")
+    program: int | None = Field(0, ge=0, le=127, description="instrument of all parts; none: as is")
+
+
+class FolderCorpus(CorpusBase):
+    """The user's own folder of MIDI and audio, of any depth, read where it lies."""
+
+    source: Literal["folder"]
+    path: UserPath = Field(description="the folder; metadata.csv in it is carried through")
+
+
+class ArchiveCorpus(CorpusBase):
+    """A .zip or .tar.gz, local or downloaded once and pinned by its sha256."""
+
+    source: Literal["archive"]
+    url: str = Field(description="https address or local path of a .zip, .tar.gz or .tgz")
+    sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="expected hash; none: computed and pinned at the first download",
+    )
+
+
+class OwnCorpus(CorpusBase):
+    """A class of your own with `fetch(folder)`, which fills a folder with MIDI or audio."""
+
+    source: ModuleClass = Field(description="`module:Class`; see CONTRIBUTING.md")
+    options: Options = Field({}, description=OPTIONS)
+
+
+Corpus = Annotated[
+    Annotated[Music21Corpus, Tag("music21")]
+    | Annotated[FolderCorpus, Tag("folder")]
+    | Annotated[ArchiveCorpus, Tag("archive")]
+    | Annotated[OwnCorpus, Tag(OWN)],
+    chosen_by("source"),
+]

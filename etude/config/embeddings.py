@@ -1,0 +1,14 @@
+"""Names of embeddings: they are part of the configuration, so they stand below the metrics.
+
+A new one that Étude computes itself is a module in etude/metrics and one line here.
+"""
+
+# Module and class of what runs here; the module is imported only when it is asked for.
+EMBEDDINGS = {"logmel": "etude.metrics.logmel:LogMel"}
+
+# fadtk's embeddings run in fadtk's own environment, on the very folders that Étude writes.
+FADTK = (
+    "clap-laion-audio", "clap-laion-music", "clap-2023", "encodec-emb", "encodec-emb-48k",
+    "vggish", "MERT-v1-95M", "dac-44kHz", "cdpam-acoustic", "cdpam-content", "w2v2-base",
+    "w2v2-large", "hubert-base", "hubert-large", "wavlm-base", "wavlm-large", "whisper-small",
+)  # fmt: skip

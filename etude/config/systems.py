@@ -1,0 +1,303 @@
+"""Experiments: the systems, their networks, training and generation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    Tag,
+    field_serializer,
+    model_validator,
+)
+
+from etude.config.base import (
+    OPTIONS,
+    OWN,
+    Distinct,
+    ModuleClass,
+    Options,
+    Section,
+    UserPath,
+    chosen_by,
+    merge,
+)
+
+MomentDecay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Network(Section):
+    """A decoder-only transformer."""
+
+    dim: int = Field(192, ge=8, description="width")
+    depth: int = Field(3, ge=1, description="layers")
+    heads: int = Field(4, ge=1, description="attention heads")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in attention and feed-forward")
+    rope_base: float = Field(200.0, gt=1, description="base of the rotary embedding over time")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Network:
+        if self.dim % (2 * self.heads):
+            raise ValueError(f"dim {self.dim} must be a multiple of 2 x heads ({2 * self.heads})")
+        return self
+
+
+class OwnNetwork(Section):
+    """A network class of your own in place of the transformer."""
+
+    kind: ModuleClass = Field(description="`module:Class`; see CONTRIBUTING.md")
+    options: Options = Field({}, description=OPTIONS)
+
+
+AnyNetwork = Annotated[
+    Annotated[Network, Tag("Network")] | Annotated[OwnNetwork, Tag(OWN)],
+    chosen_by("kind", otherwise="Network"),
+]
+
+
+class Training(Section):
+    """How a stage is trained; counted in steps, never in seconds."""
+
+    steps: int = Field(200, ge=1, description="optimiser steps")
+    batch_size: int = Field(16, ge=1, description="sequences in a batch")
+    accumulate: int = Field(1, ge=1, description="batches added up for one step")
+    learning_rate: float = Field(2e-3, gt=0, description="peak learning rate (AdamW)")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="after the warm-up")
+    warmup_steps: int = Field(30, ge=0, description="steps of linear warm-up")
+    final_ratio: float = Field(0.02, ge=0, le=1, description="last learning rate / peak (cosine)")
+    weight_decay: float = Field(0.01, ge=0, description="not on norms, biases and embeddings")
+    betas: tuple[MomentDecay, MomentDecay] = Field((0.9, 0.99), description="AdamW's moment decays")
+    clip_norm: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
+    validate_every: int = Field(50, ge=1, description="steps between validations")
+    validate_items: int = Field(
+        128, ge=1, description="validation sequences, a fixed sample where the split has more"
+    )
+    save_every: int = Field(100, ge=1, description="steps between saves of the resumable state")
+    audition: bool = Field(
+        False, description="at each validation sample and decode clips for TensorBoard"
+    )
+    keep_steps: Annotated[list[PositiveInt], Distinct] = Field(
+        [], description="steps whose weights are kept as outputs, none above `steps`"
+    )
+    train_items: int | None = Field(
+        None, ge=1, description="train on the first so many sequences only (to overfit)"
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="bf16: matrix products in bfloat16, weights and sums in float32"
+    )
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="validate and write a moving average of the weights (0.999 is usual)",
+    )
+    use: Literal["last", "best"] = Field(
+        "last", description="which weights are written; best: of the lowest validation loss"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many validations without a lower loss"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of the target that goes to all tokens alike"
+    )
+    forgetful_mask: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of earlier tokens that are hidden in training (audiolm-pytorch: 0.15)",
+    )
+
+    @model_validator(mode="after")
+    def _kept_steps_are_made(self) -> Training:
+        if self.keep_steps and max(self.keep_steps) > self.steps:
+            raise ValueError(
+                f"keep_steps: step {max(self.keep_steps)} is never made; steps is {self.steps}"
+            )
+        return self
+
+
+class Weights(Section):
+    """Weights from elsewhere, in place of a training or as its beginning."""
+
+    path: UserPath = Field(
+        description="a stage's folder as in results/models/, a folder of `etude export`, or a "
+        "file: .safetensors; .pt, .pth, .bin and .ckpt are pickles and need `sha256` or `trust`"
+    )
+    fine_tune: bool = Field(
+        False, description="train on from these weights; false: take them as they are"
+    )
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="hash that the file must have"
+    )
+    trust: bool = Field(
+        False, description="load any pickle, even one that runs code of its author's"
+    )
+
+    @field_serializer("path", when_used="json")
+    def _name_only(self, path: Path) -> str:
+        """The file is a rule's input; params and results do not say on which machine it lay."""
+        return path.name
+
+
+def _path_alone(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str | Path) else value
+
+
+class Stage(Section):
+    """One trained part of a system."""
+
+    network: AnyNetwork = Network()
+    training: Training = Training()
+    weights: Annotated[Weights | None, BeforeValidator(_path_alone)] = Field(
+        None,
+        exclude_if=lambda weights: weights is None,  # a key that is not used retrains nothing
+        description="weights from elsewhere; a path alone stands for `{path: ...}`",
+    )
+
+    @property
+    def imported(self) -> bool:
+        """Whether weights from elsewhere take the place of training."""
+        return self.weights is not None and not self.weights.fine_tune
+
+    @model_validator(mode="after")
+    def _imported_weights_have_no_steps(self) -> Stage:
+        if self.imported and self.training.keep_steps:
+            raise ValueError(
+                "keep_steps: nothing is trained here, the weights are taken as they are; "
+                "leave it out, or set `weights.fine_tune: true`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_the_transformer_forgets(self) -> Stage:
+        if isinstance(self.network, OwnNetwork) and self.training.forgetful_mask:
+            raise ValueError(
+                "training.forgetful_mask is the transformer's; a network of your own has none"
+            )
+        return self
+
+
+# Steps and batches of the embedded default (about three minutes of training on two cores).
+STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
+    "semantic": {"training": {"steps": 130, "batch_size": 32}},
+    "coarse": {"training": {"steps": 340, "batch_size": 16}},
+    "fine": {"training": {"steps": 260, "batch_size": 16}},
+}
+
+
+class AudioLmStages(Section):
+    """AudioLM's three transformers; what a stage does not name keeps the stage's own default."""
+
+    semantic: Stage = Field(description="semantic tokens; 130 steps, batch 32")
+    coarse: Stage = Field(description="first quantizers given semantic tokens; 340 steps, batch 16")
+    fine: Stage = Field(description="further quantizers given the first; 260 steps, batch 16")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_defaults(cls, value: Any) -> Any:
+        return merge(STAGE_DEFAULTS, value) if isinstance(value, dict) else value
+
+
+class Sampling(Section):
+    """How tokens are drawn."""
+
+    temperature: float = Field(1.0, ge=0, description="0 is greedy")
+    top_k: int | None = Field(32, ge=1, description="only the k likeliest; none: all")
+    top_p: float | None = Field(None, gt=0, le=1, description="only the likeliest up to this mass")
+
+
+class Generate(Section):
+    """The clips that are generated for listening and for the metrics."""
+
+    clips: int = Field(32, ge=1, description="number of clips")
+    seconds: float = Field(2.0, gt=0, le=3600, description="length of each clip")
+    hop: float | None = Field(
+        None, gt=0, description="seconds a window moves on (none: half of it); the rest is context"
+    )
+    batch_size: int = Field(32, ge=1, description="clips sampled at once")
+    sampling: Sampling = Sampling()
+    prime: UserPath | None = Field(None, description="a recording that the clips go on from")
+
+
+class Seeds(Section):
+    """Every training seed is evaluated with every generation seed."""
+
+    train: Annotated[list[NonNegativeInt], Distinct] = Field(
+        [0], min_length=1, description="training seeds, each once"
+    )
+    generate: Annotated[list[NonNegativeInt], Distinct] = Field(
+        [0], min_length=1, description="generation seeds (draws), each once"
+    )
+
+
+class AudioLm(Section):
+    """AudioLM: semantic -> coarse -> fine transformers over discrete audio tokens."""
+
+    system: Literal["audiolm"]
+    corpus: str = Field(description="a name from `corpora`")
+    tokens: str = Field("embedded", description="a name from `tokens`")
+    coarse_quantizers: int = Field(2, ge=1, description="quantizers of the coarse stage")
+    fine_frames: int = Field(25, ge=1, description="acoustic frames in a window of the fine stage")
+    end_of_sequence: Literal["piece_end", "every_segment", "none"] = Field(
+        "piece_end", description="where the models learn that music ends"
+    )
+    deduplicate_semantic: bool = Field(
+        False, description="merge consecutive equal semantic tokens, as the seed does"
+    )
+    stages: AudioLmStages = Field(
+        AudioLmStages.model_validate({}), description="networks and training"
+    )
+    generate: Generate = Generate()
+    seeds: Seeds = Seeds()
+
+    # What each stage hangs on besides corpus, tokens and its own section.
+    STAGE_KEYS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "semantic": ("end_of_sequence", "deduplicate_semantic"),
+        "coarse": ("coarse_quantizers", "deduplicate_semantic"),
+        "fine": ("coarse_quantizers", "fine_frames"),
+    }
+
+    def own_networks(self, *stages: str) -> list[str]:
+        """The `module:Class` of these stages, or of all, where the network is the user's own."""
+        networks = [getattr(self.stages, stage).network for stage in stages or STAGE_DEFAULTS]
+        return [network.kind for network in networks if isinstance(network, OwnNetwork)]
+
+    def stage_params(self, stage: str) -> str:
+        """All that decides one stage's training, as sorted JSON for a rule's `params`."""
+        keys = ("system", "corpus", "tokens", *self.STAGE_KEYS[stage])
+        values = self.model_dump(mode="json", include=set(keys))
+        settings: Stage = getattr(self.stages, stage)
+        unused = {"training"} if settings.imported else set()
+        own = settings.model_dump(mode="json", exclude=unused)
+        return json.dumps(values | {"stages": {stage: own}}, sort_keys=True)
+
+    def untrained_params(self) -> str:
+        """All that decides the networks before training and how they are sampled."""
+        values = self.model_dump(mode="json", exclude={"generate": {"prime"}})
+        values["stages"] = {s: {"network": v["network"]} for s, v in values["stages"].items()}
+        values["seeds"] = {"train": values["seeds"]["train"][:1]}
+        return json.dumps(values, sort_keys=True)
+
+
+class External(Section):
+    """Clips that somebody else made: a folder, put into the same table."""
+
+    system: Literal["external"]
+    corpus: str = Field(description="a name from `corpora`: gives the held-out reference")
+    tokens: str = Field("embedded", description="a name from `tokens`: gives the cut")
+    clips: UserPath = Field(description="folder of WAV, FLAC or MP3 files")
+    seconds: float = Field(
+        2.0, gt=0, le=3600, description="longer files are cut into clips of this length"
+    )
+
+    def untrained_params(self) -> str:
+        """What decides the clips that these are compared with."""
+        return self.params("system", "corpus", "tokens", "seconds", "clips")
+
+
+Experiment = Annotated[AudioLm | External, Field(discriminator="system")]

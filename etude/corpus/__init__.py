@@ -1,0 +1,1 @@
+"""Corpora: sources, ingest, de-duplication, tune groups, splits and the audit."""

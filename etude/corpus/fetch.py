@@ -1,0 +1,117 @@
+"""Music that is not in a folder yet: scores of music21, archives, a source of the user's own."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from etude import own
+from etude.config import ArchiveCorpus, Music21Corpus, OwnCorpus
+from etude.corpus.archive import pin, unpack, verify
+from etude.corpus.chorales import CHORALES, FOLDER
+from etude.corpus.download import opened
+from etude.corpus.scan import choose, list_files
+from etude.errors import UserError
+from etude.pool import map_in_order
+from etude.storage import WRITE_ERRORS, atomic_directory
+
+VERSION = 1  # raised when the exported MIDI or what is unpacked changes
+LISTS = {"chorales": (FOLDER, CHORALES)}
+
+log = logging.getLogger(__name__)
+
+
+def fetch(settings: Music21Corpus | ArchiveCorpus | OwnCorpus, folder: Path, threads: int) -> None:
+    """Fill the source folder of a corpus; it appears when it is whole.
+
+    Raises:
+        UserError: the archive cannot be had, is not the pinned one, or is not safe to unpack; the
+            source of the user's own is not there or brought nothing.
+    """
+    if isinstance(settings, Music21Corpus):
+        _export(settings, folder, threads)
+    elif isinstance(settings, OwnCorpus):
+        _fetch_own(settings, folder)
+    else:
+        _fetch_archive(settings, folder)
+
+
+def _export(settings: Music21Corpus, folder: Path, threads: int) -> None:
+    """Write one MIDI file per score. `limit` chooses before the work, as it would after it."""
+    inside, names = LISTS[settings.scores]
+    targets = {name.rpartition(".")[0] + ".mid": name for name in names}
+    chosen = choose(targets, settings.limit)
+    root = _music21_corpus() / inside  # music21 is imported before workers are forked
+    with atomic_directory(folder) as temporary:
+        work = partial(_export_score, settings.program, root, temporary)
+        jobs = [(targets[target], target) for target in chosen]
+        results = map_in_order(work, jobs, threads, title="export", unit="score", chunk=4)
+        failed = [name for name in results if name]
+        if failed:
+            raise UserError(
+                f"music21 could not export {len(failed)} scores",
+                where=", ".join(failed[:5]),
+                why="the list was made with the version of music21 in requirements/lock.txt",
+                do="install that version (`make setup`)",
+            )
+    log.info("%d scores exported", len(jobs))
+
+
+def _music21_corpus() -> Path:
+    """Where the installed package has its scores."""
+    import music21
+
+    return Path(music21.common.getCorpusFilePath())
+
+
+def _export_score(program: int | None, root: Path, folder: Path, job: tuple[str, str]) -> str:
+    """Write one score as MIDI; the name of the score if that fails."""
+    from music21 import converter, instrument
+    from music21.exceptions21 import Music21Exception
+    from music21.midi.translate import streamToMidiFile
+
+    name, target = job
+    try:
+        # Not from music21's cache of pickles: that lies in a folder which others can write to.
+        score: Any = converter.parse(root / name, forceSource=True, storePickle=False)
+        if program is not None:
+            for part in score.parts:
+                for old in list(part.recurse().getElementsByClass(instrument.Instrument)):
+                    old.activeSite.remove(old)
+                part.insert(0, instrument.instrumentFromMidiProgram(program))
+        (folder / target).write_bytes(streamToMidiFile(score).writestr())
+    except (Music21Exception, OSError, ValueError) as error:
+        if getattr(error, "errno", None) in WRITE_ERRORS:
+            raise
+        log.warning("%s: %s", name, error)
+        return name
+    return ""
+
+
+def _fetch_archive(settings: ArchiveCorpus, folder: Path) -> None:
+    """Download or open the archive, check it against its pin, unpack it."""
+    with opened(settings, folder) as archive:
+        pins = folder.with_name("archive.json")
+        found = verify(settings, archive, pins)
+        with atomic_directory(folder) as temporary:
+            count = unpack(archive, temporary, settings.url)
+        pin(settings, found, pins)
+    log.info("%d files unpacked", count)
+
+
+def _fetch_own(settings: OwnCorpus, folder: Path) -> None:
+    """Let a class of the user's own fill the folder."""
+    source = own.create(settings.source, settings.options, ("fetch",))
+    with atomic_directory(folder) as temporary:
+        source.fetch(temporary)
+        count = sum(1 for _ in list_files(temporary))
+        if not count:
+            raise UserError(
+                f"{own.label(settings.source)} brought no files",
+                where=str(own.module_file(settings.source)),
+                why="its `fetch(folder)` ended and left the folder empty",
+                do="write MIDI or audio files into the folder that `fetch` is given",
+            )
+    log.info("%d files from %s", count, settings.source)

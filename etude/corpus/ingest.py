@@ -1,0 +1,177 @@
+"""Every input file becomes one row: what it is, what it holds, and whether it is taken.
+
+A bad file is a row with a reason, never an exception. By default only what is corrupt, empty or
+too long is rejected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from etude.audio.files import AudioError, AudioFile
+from etude.audio.recordings import summarise
+from etude.config import CorpusBase, Filter
+from etude.corpus.metadata import Metadata, read_metadata
+from etude.corpus.rows import INGEST_COLUMNS, OURS, Row, describe, reason_class
+from etude.corpus.scan import corpus_files, music_kind, piece_id, printable, shard_of
+from etude.midi.notes import (
+    DRUMS,
+    MAX_BYTES,
+    MidiError,
+    NoteTable,
+    notes_hash,
+    parse_midi,
+    tune_ngrams,
+)
+from etude.pool import map_in_order
+from etude.storage import hash_file, write_csv
+
+VERSION = 2  # raised when rows change, by what is here, in scan or in metadata
+CHUNK = 16  # files that go to a worker at a time
+
+log = logging.getLogger(__name__)
+
+
+class Rejected(Exception):  # noqa: N818 (a decision of the filter, not a fault)
+    """A piece that the filter refuses; the message is the reason that its row says."""
+
+
+def ingest_shard(settings: CorpusBase, root: Path, shard: int, output: Path, threads: int) -> None:
+    """Write one row for each input file of a shard, sorted by path.
+
+    The choice of `limit` is made over the whole corpus, so that all shards agree on it.
+
+    Raises:
+        UserError: the folder or its metadata.csv cannot be read.
+    """
+    every = corpus_files(root, settings.limit)
+    mine = (relative for relative in every if shard_of(relative, settings.shards) == shard)
+    files = sorted(mine, key=printable)
+    metadata = read_metadata(root, every, OURS)
+    if shard == 0:  # every shard sees the same
+        for warning in metadata.warnings:
+            log.warning("%s", warning)
+    rows = read_rows(settings.rules, root, files, metadata, threads)
+    counts: Counter[str] = Counter()
+    write_csv(output, [*INGEST_COLUMNS, *metadata.columns], _counted(rows, counts))
+    log.info("%d of %d files in this shard: %s", len(files), len(every), describe(counts))
+
+
+def read_rows(
+    rules: Filter, root: Path, files: Sequence[str], metadata: Metadata, threads: int
+) -> Iterator[Row]:
+    """The rows of files, in their order."""
+    read = partial(read_piece, rules, root)
+    limit_s = rules.computing_limit_s
+    rows = map_in_order(
+        read, files, threads, title="ingest", chunk=CHUNK, fallen=_fallen, limit_s=limit_s
+    )
+    for relative, row in zip(files, rows, strict=True):
+        yield row | metadata.of(relative)
+
+
+def read_piece(rules: Filter, root: Path, relative: str) -> Row:
+    """The row of one file, without the user's metadata."""
+    row = _row(relative)
+    read = {"midi": _read_midi, "audio": _read_audio, "": _refuse}[row["kind"]]
+    try:
+        read(rules, root / relative, row)
+    except (Rejected, MidiError) as error:
+        row |= {"status": "rejected", "reason": str(error)}
+    except AudioError as error:
+        row |= {"status": "rejected", "reason": error.reason}
+    except OSError as error:
+        row |= {"status": "rejected", "reason": f"unreadable: {error.strerror}"}
+    return row
+
+
+def _row(relative: str) -> Row:
+    return dict.fromkeys(INGEST_COLUMNS, "") | {
+        "piece": piece_id(relative),
+        "path": printable(relative),
+        "kind": music_kind(relative),
+        "status": "kept",
+    }
+
+
+def _fallen(relative: str, reason: str) -> Row:
+    """The row of a file that brought its reader down."""
+    return _row(relative) | {"status": "rejected", "reason": reason}
+
+
+def _refuse(_: Filter, path: Path, row: Row) -> None:
+    raise Rejected(f"unsupported_type: {printable(path.suffix) or 'none'}")
+
+
+def _read_midi(rules: Filter, path: Path, row: Row) -> None:
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    row["sha256"] = hashlib.sha256(data).hexdigest()
+    whole = parse_midi(data)
+    row["programs"] = " ".join(
+        "drums" if program == DRUMS else str(program) for program in whole.programs()
+    )
+    table = taken(rules, whole)
+    row["notes_hash"] = notes_hash(table)
+    row["seconds"] = f"{table.seconds:.3f}"
+    row["notes"] = str(len(table))
+    check(rules, whole, table)
+    row["tune"] = tune_ngrams(table).astype(">u4").tobytes().hex(" ", 4)
+
+
+def _read_audio(rules: Filter, path: Path, row: Row) -> None:
+    with path.open("rb") as file:
+        if not file.read(1):
+            raise Rejected("empty_file")
+    with AudioFile(path) as audio:
+        row["seconds"] = f"{audio.seconds:.3f}"
+        _check_length(rules, audio.seconds)  # before hours of it are decoded
+    row["sha256"] = hash_file(path)
+    summary = summarise(path)
+    if summary.peak == 0:
+        raise Rejected("silent")
+    row["notes_hash"] = summary.samples_hash
+
+
+def taken(rules: Filter, table: NoteTable) -> NoteTable:
+    """The notes that will be heard: without drums that are dropped, with programs mapped."""
+    if rules.drums == "drop":
+        table = table.without_drums()
+    return table if rules.map_programs_to is None else table.played_with(rules.map_programs_to)
+
+
+def check(rules: Filter, whole: NoteTable, table: NoteTable) -> None:
+    """The filter for MIDI: all notes of a file, and those that are `taken` of them.
+
+    Raises:
+        Rejected: `no_notes`, `only_drums`, `too_long`, `has_drums`, `program_not_allowed` or
+            `velocity_too_low`.
+    """
+    if not len(whole):
+        raise Rejected("no_notes")
+    if not len(table):
+        raise Rejected("only_drums")
+    _check_length(rules, table.seconds)
+    programs = whole.programs()
+    if DRUMS in programs and rules.drums == "reject":
+        raise Rejected("has_drums")
+    if rules.programs is not None and (others := {*programs} - {DRUMS, *rules.programs}):
+        raise Rejected(f"program_not_allowed: {' '.join(map(str, sorted(others)))}")
+    if (lowest := int(table.velocity.min())) < rules.min_velocity:
+        raise Rejected(f"velocity_too_low: {lowest}")
+
+
+def _check_length(rules: Filter, seconds: float) -> None:
+    if seconds > 60 * rules.max_minutes:
+        raise Rejected(f"too_long: {seconds / 60:.1f} min")
+
+
+def _counted(rows: Iterable[Row], counts: Counter[str]) -> Iterator[Row]:
+    for row in rows:
+        counts[reason_class(row)] += 1
+        yield row

@@ -1,0 +1,182 @@
+"""What lies in a corpus folder: names, shards and digests, without opening any file.
+
+Read when Snakemake parses the workflow, so: standard library only. A piece is known by the
+SHA-256 of its path relative to the root, so that neither a moved root nor an added file changes
+the shard or the name of any other piece.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import logging
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from etude.errors import UserError
+
+MIDI_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi"})
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff"})
+# Music all the same, in containers that libsndfile does not open.
+UNREAD_SUFFIXES = frozenset({".m4a", ".aac", ".mp4", ".wma", ".webm", ".mka", ".ape", ".wv"})
+METADATA = "metadata.csv"
+SLUG_LENGTH = 60
+
+log = logging.getLogger(__name__)
+
+
+def list_files(root: Path | str) -> Iterator[str]:
+    """Relative posix paths of all files below `root`, sorted; hidden files are left out.
+
+    Links are followed; a folder that is reached twice (a loop, two links) is listed once.
+
+    Raises:
+        UserError: `root` is missing or cannot be read.
+    """
+    for relative, _ in _walk(Path(root)):
+        yield relative
+
+
+def music_kind(relative: str) -> str:
+    """`midi`, `audio`, or an empty string for what is neither, by the suffix."""
+    suffix = PurePosixPath(relative).suffix.lower()
+    return "midi" if suffix in MIDI_SUFFIXES else "audio" if suffix in AUDIO_SUFFIXES else ""
+
+
+def is_unread(relative: str) -> bool:
+    """Whether a file is a recording of a kind that cannot be read here."""
+    return PurePosixPath(relative).suffix.lower() in UNREAD_SUFFIXES
+
+
+def path_hash(relative: str) -> str:
+    """SHA-256 of a relative path, in hex; names that are no valid UTF-8 keep their bytes."""
+    return hashlib.sha256(_bytes(relative)).hexdigest()
+
+
+def shard_of(relative: str, shards: int) -> int:
+    """The shard of a piece: it does not depend on what else is in the corpus."""
+    return int(path_hash(relative), 16) % shards
+
+
+def shard_name(shard: int) -> str:
+    """Shards are named by four digits."""
+    return f"{shard:04d}"
+
+
+def piece_id(relative: str) -> str:
+    """A readable name that is unique: the end of the path as a slug, then 8 digits of its hash."""
+    stem = os.path.splitext(relative)[0]  # noqa: PTH122 (surrogates and trailing dots survive)
+    ascii_only = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_only)[-SLUG_LENGTH:].strip("-")
+    return f"{slug or 'piece'}-{path_hash(relative)[:8]}"
+
+
+def printable(relative: str) -> str:
+    """A path for tables: bytes that are no UTF-8, and control characters, as escapes."""
+    text = _bytes(relative).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def choose(relatives: Iterable[str], limit: int | None) -> list[str]:
+    """All paths, or a fixed choice of `limit` of them (the first by hash), sorted."""
+    if limit is None:
+        return sorted(relatives)
+    return sorted(heapq.nsmallest(limit, relatives, key=path_hash))
+
+
+def corpus_files(root: Path | str, limit: int | None = None) -> list[str]:
+    """The input files of a corpus, sorted; with a limit the music files that it chooses."""
+    files = (relative for relative in list_files(root) if relative != METADATA)
+    if limit is None:
+        return list(files)
+    return choose((relative for relative in files if music_kind(relative)), limit)
+
+
+def digests(root: Path | str, shards: int, limit: int | None = None) -> list[str]:
+    """One digest per shard over the names, sizes and times of its files.
+
+    metadata.csv is in every digest, since its columns are carried into every shard.
+
+    Raises:
+        UserError: `root` is missing or cannot be read.
+    """
+    hashes = [hashlib.sha256() for _ in range(shards)]
+    chosen = None if limit is None else set(corpus_files(root, limit))
+    for relative, entry in _walk(Path(root)):
+        if relative == METADATA:
+            targets = hashes
+        elif chosen is None or relative in chosen:
+            targets = [hashes[shard_of(relative, shards)]]
+        else:
+            continue
+        stamp = _stamp(relative, entry)
+        for target in targets:
+            target.update(stamp)
+    return [target.hexdigest()[:16] for target in hashes]
+
+
+def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Files in the order of their relative paths; each real folder once."""
+    try:
+        status = root.stat()
+        next(os.scandir(root), None)
+    except OSError as error:
+        raise UserError(
+            "the folder of a corpus cannot be read",
+            where=str(root.absolute()),
+            why=error.strerror or str(error),
+            do="check the corpus's `path` in the configuration; it must be a folder",
+        ) from None
+    yield from _walk_folder(str(root), "", {(status.st_dev, status.st_ino)})
+
+
+def _walk_folder(
+    folder: str, prefix: str, seen: set[tuple[int, int]]
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    try:
+        with os.scandir(folder) as listing:
+            entries = [(_is_folder(e), e) for e in listing if not e.name.startswith(".")]
+    except OSError as error:
+        log.warning("left out, since it cannot be read: %s (%s)", printable(prefix), error.strerror)
+        return
+    # A folder sorts as "name/", so that the paths come out in the order of whole strings.
+    for is_folder, entry in sorted(entries, key=lambda e: e[1].name + ("/" if e[0] else "")):
+        relative = prefix + entry.name
+        if is_folder:
+            status = entry.stat()
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                yield from _walk_folder(entry.path, relative + "/", seen)
+        elif _is_file(entry):
+            yield relative, entry
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that points to itself
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Files and dead links (rows with a reason); no pipes or sockets, which would block."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:
+        return True
+
+
+def _stamp(relative: str, entry: os.DirEntry[str]) -> bytes:
+    try:
+        status = entry.stat()
+        size, modified = status.st_size, status.st_mtime_ns
+    except OSError:
+        size, modified = -1, -1
+    return b"%s\0%d\0%d\n" % (_bytes(relative), size, modified)
+
+
+def _bytes(relative: str) -> bytes:
+    return relative.encode("utf-8", "surrogateescape")

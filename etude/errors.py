@@ -1,0 +1,32 @@
+"""Errors of the user's making: shown as four short lines, never as a traceback."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class UserError(Exception):
+    """Something that the user can mend: what happened, where, why, and what to do."""
+
+    def __init__(self, what: str, *, where: str = "", why: str = "", do: str = "") -> None:
+        self.what, self.where, self.why, self.do = what, where, why, do
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        rows = [("where", self.where), ("why", self.why), ("do", self.do)]
+        return "\n".join([self.what, *(f"  {name + ':':<6} {text}" for name, text in rows if text)])
+
+    def __reduce__(
+        self,
+    ) -> tuple[Any, tuple[str, str, str, str]]:  # worker processes hand their errors over by pickle
+        return _rebuild, (self.what, self.where, self.why, self.do)
+
+
+def _rebuild(what: str, where: str, why: str, do: str) -> UserError:
+    return UserError(what, where=where, why=why, do=do)
+
+
+def nearest(word: str, words: Iterable[object]) -> str:
+    """` (did you mean 'x'?)` where one of the words is near, else nothing."""
+    match = difflib.get_close_matches(str(word), [str(w) for w in words], n=1, cutoff=0.5)
+    return f" (did you mean {match[0]!r}?)" if match else ""

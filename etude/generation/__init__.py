@@ -1,0 +1,1 @@
+"""Sampling, priming and stitching of clips."""

@@ -1,0 +1,168 @@
+"""`python -m etude export`: a trained experiment as one folder, without corpus and results.
+
+README.md            the model card
+export.json          format, training seed, how clips are made, sha256 of what plays
+config.yaml          the configuration in effect, paths of this machine left out
+models/<stage>/      model.safetensors, config.json, card.md
+tokenizers/<role>/   semantic and acoustic, as they were fitted
+
+All is copied as it is, so that `generate --from` gives the bytes of `generate --experiment`.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+import etude
+from etude.config import AudioLm, Config
+from etude.errors import UserError
+from etude.generation.clips import Instrument
+from etude.generation.trained import ABOUT, FORMAT, Trained, find_experiment, in_results
+from etude.models.given import MODEL
+from etude.storage import atomic_directory, hash_file, visible_files, write_json, write_text
+
+log = logging.getLogger(__name__)
+OF_A_STAGE = (MODEL, "config.json", "card.md")
+
+
+def export(settings: Config, name: str, seed: int | None, folder: Path) -> None:
+    """Write the folder of an experiment, whole or not at all.
+
+    Args:
+        seed: of training; None: the first that config names.
+
+    Raises:
+        UserError: the experiment is unknown or not trained, or the folder holds something.
+    """
+    folder = folder.absolute()
+    _refuse_what_is_there(folder)
+    experiment = find_experiment(settings, name)
+    trained = in_results(settings, name, seed)
+    instrument = trained.load()  # what cannot play here would not play elsewhere
+    with atomic_directory(folder) as temporary:
+        for stage, source in trained.models.items():
+            _copy(source, temporary / "models" / stage, OF_A_STAGE)
+        for role in ("semantic", "acoustic"):
+            source = getattr(trained, role)
+            names = [file.name for file in visible_files(source)]
+            _copy(source, temporary / "tokenizers" / role, names)
+        write_text(temporary / "config.yaml", _config(settings, name, experiment, trained.seed))
+        corpus = f"{experiment.corpus} ({settings.corpora[experiment.corpus].source})"
+        write_text(temporary / "README.md", _card(name, corpus, trained, instrument))
+        # Not of the README: whoever passes the folder on writes the licence into it.
+        parts = [p for d in ("models", "tokenizers") for p in (temporary / d).rglob("*.*")]
+        about = {
+            "format": FORMAT,
+            "etude": etude.__version__,
+            "experiment": name,
+            "system": experiment.system,
+            "train_seed": trained.seed,
+            "generate": trained.generate.model_dump(mode="json", exclude={"prime"}),
+            "sha256": {p.relative_to(temporary).as_posix(): hash_file(p) for p in parts},
+        }
+        write_json(temporary / ABOUT, about)
+    log.info("%s, training seed %d: %d files", name, trained.seed, len(parts) + 3)
+
+
+def _refuse_what_is_there(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(
+            f"the place to export to is {'not empty' if folder.is_dir() else 'a file'}",
+            where=str(folder),
+            why="nothing that is there is ever overwritten",
+            do="name another with --output, or remove it first",
+        )
+
+
+def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
+    target.mkdir(parents=True)
+    for name in names:
+        if not (source / name).is_file():
+            raise UserError(
+                f"{name} of a trained stage is missing",
+                where=str(source),
+                do="run the workflow again, which makes it: snakemake --cores all",
+            )
+        shutil.copyfile(source / name, target / name)
+
+
+def _config(settings: Config, name: str, experiment: AudioLm, seed: int) -> str:
+    """All of the configuration that decided this experiment, as YAML that Étude reads again."""
+    tokens = settings.tokens[experiment.tokens]
+    fits = [settings.tokenizers[t].fit for t in (tokens.semantic, tokens.acoustic)]
+    corpora = {experiment.corpus, *(fit.corpus for fit in fits if fit.corpus)}
+    chosen = {
+        "run": {name},
+        "corpora": corpora,
+        "cuts": {tokens.cut, *(fit.cut for fit in fits)},
+        "tokenizers": {tokens.semantic, tokens.acoustic},
+        "tokens": {experiment.tokens},
+        "experiments": {name},
+    }
+    values: dict[str, Any] = {"run": [name]}
+    for section in ("corpora", "cuts", "tokenizers", "tokens", "experiments"):
+        entries = getattr(settings, section)
+        values[section] = {key: entries[key].model_dump() for key in sorted(chosen[section])}
+    values["experiments"][name]["seeds"]["train"] = [seed]
+    values["evaluation"] = settings.evaluation.model_dump()
+    head = f"# {name} as it was trained; of paths on the machine it was trained on, only names.\n"
+    return head + yaml.safe_dump(_plain(values), sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: Any, key: str = "") -> Any:
+    """Values as YAML has them; of a local path, only its name: it says nothing elsewhere."""
+    if isinstance(value, dict):
+        return {name: _plain(entry, name) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, PurePath) or (key == "url" and not urlsplit(value).netloc):
+        return PurePath(value).name
+    return value
+
+
+CARD = """---
+library_name: etude
+tags: [music, audio, audio-generation, audiolm]
+---
+
+# {name}
+
+A generator of music: AudioLM (Borsos et al., arXiv 2209.03143) as Étude {version} trains it, three
+transformers over discrete audio tokens, with the tokenizers that make and play these tokens.
+
+    python -m etude generate --from FOLDER --duration 8 --batch_size 4 --output track
+
+plays it (FOLDER: where this lies) in Étude's environment, from any directory; neither Snakemake nor
+the corpus is needed. To go on from these weights on other music, name this folder as `weights` of a
+stage, and its tokenizers/semantic and tokenizers/acoustic as `fit.folder` of the tokenizers.
+
+| | |
+|---|---|
+{rows}
+
+## Rights
+
+No licence is given here: the rights in weights hang on the music that they learned from. Whoever
+passes this folder on names that music and adds the licence under which it may be used.
+"""
+
+
+def _card(name: str, corpus: str, trained: Trained, instrument: Instrument) -> str:
+    """The model card: what this is, how it plays, what it learned from, each stage's own card."""
+    rows = {
+        "corpus": corpus,
+        "sound": f"{instrument.rate} Hz, mono",
+        "window": f"{instrument.generator.window_seconds:g} s",
+        "training seed": trained.seed,
+    }
+    lines = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
+    page = CARD.format(name=name, version=etude.__version__, rows=lines)
+    cards = [(trained.models[s] / "card.md").read_text(encoding="utf-8") for s in trained.models]
+    return "\n".join([page, *(f"#{card}" for card in cards)])

@@ -1,0 +1,58 @@
+"""Drawing tokens: temperature, top-k, top-p, and one random stream per clip.
+
+Each clip has its own stream of uniform numbers and each token is found by inverting the
+cumulative distribution, so a clip does not depend on which clips share its batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from etude.config import Sampling
+
+VERSION = 1  # raised when the same seeds draw other tokens
+
+
+class ClipStreams:
+    """One seeded stream of uniform numbers per clip of a batch."""
+
+    def __init__(self, seeds: list[int], device: torch.device | str = "cpu") -> None:
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.device = device
+
+    def uniform(self, count: int) -> Tensor:
+        """The next `count` numbers of every stream, float64 [clips, count]."""
+        draws = [torch.rand(count, generator=g, dtype=torch.float64) for g in self.generators]
+        return torch.stack(draws).to(self.device)
+
+
+def clip_seed(seed: int, clip: int) -> int:
+    """The seed of one clip, far from those of its neighbours and of other draws."""
+    state = torch.Generator().manual_seed(seed * 1_000_003 + clip)
+    return int(torch.randint(2**62, (1,), generator=state))
+
+
+def draw(logits: Tensor, uniform: Tensor, settings: Sampling) -> Tensor:
+    """One id per row: logits [B, V], uniform [B] in [0, 1) -> long [B]."""
+    if settings.temperature == 0:
+        return logits.argmax(-1)
+    logits = logits.double() / settings.temperature
+    if settings.top_k is not None and settings.top_k < logits.shape[-1]:
+        smallest = logits.topk(settings.top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < smallest, -torch.inf)
+    probabilities = logits.softmax(-1)
+    if settings.top_p is not None:
+        probabilities = _nucleus(probabilities, settings.top_p)
+    cumulative = probabilities.cumsum(-1)
+    target = uniform[:, None] * cumulative[:, -1:]
+    # `right` so that a draw of exactly 0 cannot choose an id of probability 0.
+    index = torch.searchsorted(cumulative, target, right=True)[:, 0]
+    return index.clamp(max=logits.shape[-1] - 1)
+
+
+def _nucleus(probabilities: Tensor, mass: float) -> Tensor:
+    """Keep the likeliest ids up to and including the one that reaches `mass`."""
+    ordered, order = probabilities.sort(-1, descending=True)
+    beyond = ordered.cumsum(-1) - ordered >= mass
+    return probabilities.scatter(-1, order, ordered.masked_fill(beyond, 0.0))

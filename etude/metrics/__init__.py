@@ -1,0 +1,1 @@
+"""One module per metric: conventions, validate(), pure functions, evaluate()."""

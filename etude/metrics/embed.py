@@ -1,0 +1,52 @@
+"""Embeddings of clip sets, kept beside the other metrics as one .npz per embedding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from etude.metrics.clip_sets import count_clips, read_clips
+from etude.metrics.registry import Options, open_embedding
+from etude.storage import atomic
+
+
+def embed_set(
+    folder: Path, embedding: str, rate: int, options: Options | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """All windows of a clip set: float64 [n, d], and the index of each window's clip [n].
+
+    Raises:
+        UserError: when a clip cannot be read, or an embedding of the user's own does not fit.
+    """
+    model = open_embedding(embedding, rate, options)
+    rows: list[np.ndarray] = []
+    clips: list[int] = []
+    bar = tqdm(
+        total=count_clips(folder), desc=f"{embedding}: {folder.name}", unit="clip", mininterval=1.0
+    )
+    for index, (_, wave) in enumerate(read_clips(folder, model.sample_rate)):
+        bar.update()
+        if len(wave):
+            windows = model.embed(wave[None])[0]
+            rows.append(windows)
+            clips += [index] * len(windows)
+    bar.close()
+    table = np.concatenate(rows) if rows else np.zeros((0, model.dim))
+    return table.astype(np.float64), np.array(clips, dtype=np.int64)
+
+
+def embed_sets(
+    folders: dict[str, Path],
+    embedding: str,
+    rate: int,
+    output: Path,
+    options: Options | None = None,
+) -> None:
+    """Write {set: embeddings, set/clips: clip indices} of several clip sets."""
+    arrays: dict[str, np.ndarray] = {}
+    for name, folder in folders.items():
+        arrays[name], arrays[f"{name}/clips"] = embed_set(folder, embedding, rate, options)
+    with atomic(output) as temporary:
+        np.savez(temporary, allow_pickle=False, **arrays)

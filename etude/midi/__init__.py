@@ -1,0 +1,1 @@
+"""MIDI: note tables, events, and rendering to audio."""

@@ -1,0 +1,231 @@
+"""The note table of a MIDI file, and what tells pieces apart: hash of the notes, tune n-grams."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import symusic
+
+from etude.midi.tempo import seconds_at
+
+VERSION = 1  # raised when tables, hashes or n-grams change
+DRUMS = 128  # the program of drum notes in a table
+MAX_BYTES = 16 * 2**20  # no piece of music; it would only take memory
+HELD = 16  # onsets that a held note is looked for over
+NGRAM = 8  # intervals in an n-gram: one byte each, so that an n-gram is one 64-bit word
+
+
+class MidiError(Exception):
+    """A file that cannot be used; the message is the reason that its row says."""
+
+
+@dataclass(frozen=True)
+class NoteTable:
+    """Notes in the order of onset, pitch, program and duration; times in ticks.
+
+    Attributes: onset, duration (int64 [n], duration at least 1), pitch, velocity, program
+    (int16 [n]; drums are program 128), tempos (int64 [m, 2]: tick, microseconds per quarter
+    note), ticks_per_quarter.
+    """
+
+    onset: np.ndarray
+    duration: np.ndarray
+    pitch: np.ndarray
+    velocity: np.ndarray
+    program: np.ndarray
+    tempos: np.ndarray
+    ticks_per_quarter: int
+
+    def __len__(self) -> int:
+        return len(self.onset)
+
+    @cached_property
+    def onset_s(self) -> np.ndarray:
+        """Onsets in seconds, float64 [n]."""
+        return seconds_at(self.onset, self.tempos, self.ticks_per_quarter)
+
+    @cached_property
+    def end_s(self) -> np.ndarray:
+        """Ends in seconds, float64 [n]."""
+        return seconds_at(self.onset + self.duration, self.tempos, self.ticks_per_quarter)
+
+    @property
+    def seconds(self) -> float:
+        """The end of the last note; 0.0 without notes."""
+        last = (self.onset + self.duration).max(initial=0, keepdims=True)
+        return float(seconds_at(last, self.tempos, self.ticks_per_quarter)[0])
+
+    def without_drums(self) -> NoteTable:
+        """The pitched notes."""
+        return self.at(self.program != DRUMS)
+
+    def played_with(self, program: int) -> NoteTable:
+        """The same notes with one program, drums apart."""
+        programs = np.where(self.program == DRUMS, DRUMS, program).astype(np.int16)
+        table = replace(self, program=programs)
+        return table.at(table.order())
+
+    def programs(self) -> list[int]:
+        """The programs in use, sorted."""
+        return np.flatnonzero(np.bincount(self.program)).tolist()
+
+    def order(self) -> np.ndarray:
+        """The order of notes that a table has: int64 [n]."""
+        key = (self.onset << 15) + (self.pitch.astype(np.int64) << 8) + self.program
+        order = np.argsort(key, kind="stable")
+        ties = key[order[1:]] == key[order[:-1]]
+        return np.lexsort((self.duration, key)) if ties.any() else order
+
+    def at(self, index: np.ndarray) -> NoteTable:
+        """The notes of a mask or in an order."""
+        return replace(
+            self,
+            onset=self.onset[index],
+            duration=self.duration[index],
+            pitch=self.pitch[index],
+            velocity=self.velocity[index],
+            program=self.program[index],
+        )
+
+
+def read_midi(path: Path | str) -> NoteTable:
+    """Read a file: see `parse_midi`.
+
+    Raises:
+        MidiError: `unreadable`, `too_large`, and those of `parse_midi`.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise MidiError(f"unreadable: {error.strerror}") from None
+    return parse_midi(data)
+
+
+def parse_midi(data: bytes) -> NoteTable:
+    """The note table of a Standard MIDI File.
+
+    Notes without length, and notes that never end, are left out.
+
+    Raises:
+        MidiError: `empty_file`, `too_large`, `corrupt_midi` or `unsupported_midi`.
+    """
+    data = strip_wrapper(data)
+    try:
+        score: Any = symusic.Score.from_midi(data)
+    except (RuntimeError, ValueError, MemoryError) as error:
+        raise MidiError(f"corrupt_midi: {_first_sentence(error)}") from None
+    parts, programs = [], []
+    for track in score.tracks:
+        notes = track.notes.numpy()
+        parts.append([notes[name] for name in ("time", "duration", "pitch", "velocity")])
+        programs.append(np.full(len(parts[-1][0]), DRUMS if track.is_drum else track.program))
+    tempos = score.tempos.numpy()
+    return _table(
+        [np.concatenate(c).astype(np.int64) for c in zip(*parts, strict=True)],
+        np.concatenate(programs) if programs else np.zeros(0),
+        np.stack([tempos["time"], tempos["mspq"]], axis=1).astype(np.int64),
+        score.ticks_per_quarter,
+    )
+
+
+def strip_wrapper(data: bytes) -> bytes:
+    """What follows a RIFF (.rmi) or MacBinary header; the header of the MIDI file is checked.
+
+    Raises:
+        MidiError: `empty_file`, `too_large`, `corrupt_midi` or `unsupported_midi`.
+    """
+    if not data:
+        raise MidiError("empty_file")
+    if len(data) > MAX_BYTES:
+        raise MidiError(f"too_large: over {MAX_BYTES >> 20} MB")
+    start = data[:256].find(b"MThd")
+    if start < 0 or len(data) < start + 14:
+        raise MidiError("corrupt_midi: no MIDI header")
+    division = data[start + 12 : start + 14]
+    if division == b"\0\0":
+        raise MidiError("corrupt_midi: 0 ticks per quarter note")
+    if division[0] >= 0x80:
+        raise MidiError("unsupported_midi: times in SMPTE frames")
+    return data[start:]
+
+
+def _table(
+    columns: list[np.ndarray], program: np.ndarray, tempos: np.ndarray, ticks_per_quarter: int
+) -> NoteTable:
+    onset, duration, pitch, velocity = columns or [np.zeros(0, np.int64)] * 4
+    if (onset.size and onset.min() < 0) or (tempos.size and tempos[:, 0].min() < 0):
+        raise MidiError("corrupt_midi: times beyond 32 bits")
+    small = [column.astype(np.int16) for column in (pitch, velocity, program)]
+    table = NoteTable(onset, duration, small[0], small[1], small[2], tempos, ticks_per_quarter)
+    table = table.at(duration > 0)
+    return table.at(table.order())
+
+
+def notes_hash(table: NoteTable) -> str:
+    """SHA-256 of the notes: onset, duration, pitch and program, exact and free of the file's form.
+
+    Ticks are divided by what they all share, so that another resolution gives the same hash, and
+    count from the first onset. Tracks, tempo and velocity do not count: a score that was exported
+    a second time, faster or louder, is the same piece.
+    """
+    onset = table.onset - (table.onset[0] if len(table) else 0)
+    ticks = np.concatenate([onset, table.duration, [table.ticks_per_quarter]])
+    ticks //= max(1, np.gcd.reduce(ticks))
+    digest = hashlib.sha256(ticks.astype("<i8").tobytes())
+    digest.update(table.pitch.astype("<i2").tobytes())
+    digest.update(table.program.astype("<i2").tobytes())
+    return digest.hexdigest()
+
+
+def top_voice(table: NoteTable) -> np.ndarray:
+    """The pitches of the highest voice: int16 [notes].
+
+    At each onset the highest pitched note, unless a higher one goes on sounding over at least a
+    quarter of it: inner voices that move under a held note are not the tune, and a note of the
+    tune that overlaps the next a little does not hide it. Held notes are looked for among the
+    last 16 onsets.
+    """
+    pitched = table.without_drums()
+    # Sorted by onset, then pitch: the last note of an onset is the highest.
+    last = np.append(np.diff(pitched.onset) > 0, True)[: len(pitched)]
+    onset, pitch, duration = pitched.onset[last], pitched.pitch[last], pitched.duration[last]
+    end, begun = onset + duration, onset + duration // 4
+    hidden = np.zeros(len(onset), dtype=bool)
+    for back in range(1, min(HELD, len(onset) - 1) + 1):
+        if not (end[:-back] > onset[back:]).any():
+            break  # nor does any note reach farther
+        hidden[back:] |= (pitch[:-back] > pitch[back:]) & (end[:-back] > begun[back:])
+    return pitch[~hidden]
+
+
+def tune_ngrams(table: NoteTable) -> np.ndarray:
+    """Hashes of the 8-grams of top-voice intervals, sorted, each once: uint32 [n].
+
+    Intervals make them free of transposition; rhythm and tempo do not count.
+    """
+    intervals = np.diff(top_voice(table)).astype(np.int8)
+    if len(intervals) < NGRAM:
+        return np.zeros(0, dtype=np.uint32)
+    windows = np.lib.stride_tricks.sliding_window_view(intervals, NGRAM)
+    hashes = np.sort(_mix(np.ascontiguousarray(windows).view("<u8").ravel()))
+    return hashes[np.append(True, hashes[1:] != hashes[:-1])]
+
+
+def _mix(words: np.ndarray) -> np.ndarray:
+    """The upper half of splitmix64's finaliser (Steele, Lea and Flood 2014): uint64 to uint32."""
+    words = words.astype(np.uint64)
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (words >> np.uint64(32)).astype(np.uint32)
+
+
+def _first_sentence(error: Exception) -> str:
+    """The parser's own words, without its name, in one line."""
+    text = str(error).removeprefix("MiniMidi: ").removesuffix(": iostream error")
+    return " ".join(text.split())[:120] or type(error).__name__

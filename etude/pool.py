@@ -1,0 +1,173 @@
+"""Work spread over processes: results in order, memory flat, one progress bar.
+
+Files come from anywhere, and the C libraries that read them can be brought down by one: a worker
+that dies costs neither the others' results nor its own neighbours'. What it was busy with is done
+again, each item in a process of its own, and the item that kills that one too is known by name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from typing import Any, Generic, TypeVar
+
+from tqdm import tqdm
+
+from etude.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Forked workers have what is imported already. Elsewhere system libraries do not survive a fork.
+START = "fork" if sys.platform == "linux" else "spawn"
+tqdm.monitor_interval = 0  # a thread beside a fork may leave a lock held in the worker
+
+# Signals by which a process dies of what it does; others come from outside.
+OWN_FAULTS = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
+
+
+def map_in_order(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    threads: int,
+    *,
+    title: str,
+    unit: str = "file",
+    chunk: int = 1,
+    fallen: Callable[[Item, str], Result] | None = None,
+    limit_s: float = 0.0,
+) -> Iterator[Result]:
+    """Apply `function` to every item; yield the results in the order of the items.
+
+    Args:
+        function: picklable; an exception in it ends the map.
+        items: what is worked on.
+        threads: worker processes; with one, all is done here, unless `fallen` is given.
+        title: what the progress bar says.
+        unit: what the progress bar counts.
+        chunk: items that are sent to a worker at a time. Four chunks per worker are under way
+            at the most, so that memory does not grow with the number of items.
+        fallen: gives the result of an item that brings its worker down, from the item and the
+            reason (`crashed: SIGSEGV`, `takes_too_long: …`).
+        limit_s: seconds of computing after which an item's worker is ended; 0: no limit.
+
+    Raises:
+        UserError: a worker was killed from outside, or died and there is no `fallen`.
+    """
+    with tqdm(total=len(items), desc=title, unit=unit, mininterval=1, leave=False) as bar:
+        if fallen is None and (threads <= 1 or len(items) <= chunk):
+            results: Iterator[Result] = map(function, items)
+        else:
+            batches = [items[i : i + chunk] for i in range(0, len(items), chunk)]
+            workers = max(1, min(threads, len(batches)))
+            results = _Workers(function, workers, fallen, limit_s).map(batches)
+        for result in results:
+            bar.update()
+            yield result
+
+
+class _Workers(Generic[Item, Result]):
+    """A pool that is set up anew when one of its workers dies."""
+
+    def __init__(
+        self,
+        function: Callable[[Item], Result],
+        workers: int,
+        fallen: Callable[[Item, str], Result] | None,
+        limit_s: float,
+    ) -> None:
+        self.function, self.workers = function, workers
+        self.fallen, self.limit_s = fallen, limit_s
+        self.context = multiprocessing.get_context(START)
+        self.pool = ProcessPoolExecutor(workers, self.context)
+
+    def map(self, batches: Iterable[Sequence[Item]]) -> Iterator[Result]:
+        """The results of all items, batch by batch."""
+        waiting = iter(batches)
+        begun = deque((b, self._submit(b)) for b in itertools.islice(waiting, 4 * self.workers))
+        try:
+            while begun:
+                batch, future = begun.popleft()
+                try:
+                    yield from future.result()
+                except BrokenProcessPool:
+                    self.pool.shutdown(wait=True, cancel_futures=True)
+                    yield from map(self._alone, batch)
+                    self.pool = ProcessPoolExecutor(self.workers, self.context)
+                    begun = deque((b, self._submit(b) if _lost(f) else f) for b, f in begun)
+                begun.extend((b, self._submit(b)) for b in itertools.islice(waiting, 1))
+        finally:
+            self.pool.shutdown(wait=True, cancel_futures=True)
+
+    def _submit(self, batch: Sequence[Item]) -> Future[list[Result]]:
+        try:
+            return self.pool.submit(_apply, self.function, batch, self.limit_s)
+        except BrokenProcessPool as error:  # found out when its turn comes
+            failed: Future[list[Result]] = Future()
+            failed.set_exception(error)
+            return failed
+
+    def _alone(self, item: Item) -> Result:
+        """The result of one item, computed in a process that has nothing else to lose."""
+        receiver, sender = self.context.Pipe(duplex=False)
+        target, arguments = _send, (sender, self.function, item, self.limit_s)
+        worker: Any = self.context.Process(target=target, args=arguments)  # type: ignore[attr-defined]
+        worker.start()
+        sender.close()
+        try:
+            result, error = receiver.recv()
+        except EOFError:
+            result = error = None
+        worker.join()
+        if error is not None:
+            raise error
+        return self._without(item, worker.exitcode) if worker.exitcode else result
+
+    def _without(self, item: Item, status: int) -> Result:
+        cause = signal.Signals(-status).name if status < 0 else f"status {status}"
+        if self.fallen and cause == "SIGPROF":
+            return self.fallen(item, f"takes_too_long: over {self.limit_s:.0f} s of computing")
+        if self.fallen and cause in OWN_FAULTS:
+            return self.fallen(item, f"crashed: {cause}")
+        raise UserError(
+            f"a worker process died ({cause})",
+            where=" ".join(map(str, item)) if isinstance(item, tuple) else str(item),
+            why="most often the system ended it because memory ran out",
+            do="run again with fewer cores, or with more memory (`mem_mb` of the rule); "
+            "if it is always this one, leave it out",
+        )
+
+
+def _lost(future: Future[Any]) -> bool:
+    return future.cancelled() or isinstance(future.exception(), BrokenProcessPool)
+
+
+def _apply(
+    function: Callable[[Item], Result], batch: Sequence[Item], limit_s: float
+) -> list[Result]:
+    return [_limited(function, item, limit_s) for item in batch]
+
+
+def _limited(function: Callable[[Item], Result], item: Item, limit_s: float) -> Result:
+    """The system ends this process (SIGPROF) when it computes longer, in C code too."""
+    signal.setitimer(signal.ITIMER_PROF, limit_s)
+    try:
+        return function(item)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _send(
+    sender: Connection, function: Callable[[Item], Result], item: Item, limit_s: float
+) -> None:
+    try:
+        sender.send((_limited(function, item, limit_s), None))
+    except Exception as error:  # noqa: BLE001 (raised again where it is awaited)
+        sender.send((None, error))

@@ -1,0 +1,65 @@
+"""Cells of CSVs as figures, and figures as people write them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from etude.storage import read_csv
+
+Row = dict[str, str]
+
+
+def number(cell: str | None) -> float | None:
+    """A cell's number; None where it is empty, no number or not finite."""
+    try:
+        value = float(cell or "nan")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def rows_of(path: Path) -> Iterator[Row]:
+    """The rows of a CSV; none where it is not there."""
+    if path.is_file():
+        for row in read_csv(path):
+            yield {key: value or "" for key, value in row.items() if key is not None}
+
+
+def in_order(paths: Iterable[Path]) -> list[Path]:
+    """Paths with seed-10 after seed-9."""
+    return sorted(paths, key=lambda path: [_key(part) for part in path.parts])
+
+
+def _key(part: str) -> list[tuple[int, int, str]]:
+    pieces = re.split(r"(\d+)", part)
+    return [(1, int(p), "") if p.isdecimal() and p.isascii() else (0, 0, p) for p in pieces]
+
+
+def decimal(value: float | None, digits: int = 2) -> str:
+    """A number with a real minus sign; a dash where there is none."""
+    if value is None:
+        return "–"
+    rounded = round(value, digits) + 0.0  # which makes of -0.0 a 0.0
+    return f"{rounded:,.{digits}f}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 0.8 s, 42 s, 3 min 05 s, 2 h 10 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes:02d} min"
+
+
+def some(count: int, one: str, many: str = "") -> str:
+    """`1 clip`, `1,024 clips`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,81 @@
+"""Curves and final figures of every stage, all training seeds in one panel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from etude.report.charts import Panel, Points, panel
+from etude.report.figures import Row, in_order, number, rows_of
+
+ORDER = ("semantic", "coarse", "fine")
+COLUMNS = (("train", "train_loss"), ("valid", "valid_loss"))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the training of one stage and seed ended; losses in nats per token."""
+
+    stage: str
+    seed: str
+    steps: int
+    train_loss: float | None
+    valid_loss: float | None
+    best_loss: float | None
+    accuracy: float | None
+    seconds: float | None
+    tokens_per_second: float | None
+
+
+@dataclass(frozen=True)
+class Training:
+    """The stages of one experiment."""
+
+    experiment: str
+    panels: list[Panel]
+    outcomes: list[Outcome]
+
+
+def read_training(experiment: str, histories: list[Path]) -> Training | None:
+    """Curves of an experiment; None where nothing was trained.
+
+    Args:
+        histories: its models/{experiment}/{stage}/seed-{seed}/history.csv.
+    """
+    stages = {path.parents[1].name for path in histories}
+    known = [stage for stage in ORDER if stage in stages]
+    panels, outcomes = [], []
+    for stage in [*known, *sorted(stages - set(ORDER))]:
+        curves: list[tuple[str, Points]] = []
+        for path in in_order(path for path in histories if path.parents[1].name == stage):
+            if history := list(rows_of(path)):
+                curves += [(kind, _points(history, column)) for kind, column in COLUMNS]
+                timings = list(rows_of(path.with_name("timings.csv")))
+                seed = path.parent.name.removeprefix("seed-")
+                outcomes.append(_outcome(stage, seed, history, timings))
+        drawn = panel(stage, [curve for curve in curves if curve[1]])
+        panels += [drawn] if drawn else []
+    return Training(experiment, panels, outcomes) if outcomes else None
+
+
+def _points(history: list[Row], column: str) -> Points:
+    pairs = ((number(row.get("step")), number(row.get(column))) for row in history)
+    return [(step, value) for step, value in pairs if step is not None and value is not None]
+
+
+def _outcome(stage: str, seed: str, history: list[Row], timings: list[Row]) -> Outcome:
+    columns = ("train_loss", "valid_loss", "accuracy")
+    train, valid, accuracy = ([y for _, y in _points(history, c)] for c in columns)
+    # A training that was restored as it was has no timings of its own.
+    last = timings[-1] if timings else {}
+    return Outcome(
+        stage=stage,
+        seed=seed,
+        steps=int(number(history[-1].get("step")) or 0),
+        train_loss=train[-1] if train else None,
+        valid_loss=valid[-1] if valid else None,
+        best_loss=min(valid, default=None),
+        accuracy=accuracy[-1] if accuracy else None,
+        seconds=number(last.get("seconds")),
+        tokens_per_second=number(last.get("tokens_per_second")),
+    )

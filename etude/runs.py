@@ -1,0 +1,396 @@
+"""What of a run is still alive, and how to go on after Snakemake itself was killed.
+
+A killed Snakemake (kill -9, out of memory, a closed laptop) leaves its lock behind, and its jobs
+go on without it. `record_main` and `record` note who runs here, by pid and time of birth, so that
+a pid that was given to another process since is never mistaken for ours. The main process also
+puts a mark into its environment, which everything it starts inherits: pool workers that outlived
+their job are found by it. `resume` reads the notes, ends what was left behind, unlocks, and
+repeats the command. Read at parse time, so: standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from etude.errors import UserError
+
+RECORDS = Path(".snakemake/etude")
+MARK = "ETUDE_RUN"
+DEFAULT_ARGS = ("--cores", "all")
+GRACE_S = 10.0  # training saves its state on SIGTERM; ten seconds are enough for that
+SETTLE_S = 0.5  # the shell around a job ends by itself, just after it
+WORKERS_GRACE_S = 2.0  # a worker without its job has nothing to save
+_PROC = Path("/proc")
+
+
+class Process(NamedTuple):
+    """A process that cannot be confused with a later one of the same pid."""
+
+    pid: int
+    birth: str
+
+
+# ----------------------------------------------------------------------------- who is alive
+
+
+def birth(pid: int) -> str | None:
+    """When process `pid` began, in words that no later process shares; None if it runs no more.
+
+    A zombie counts as gone: it does nothing, and in a container nobody may ever collect it.
+    """
+    if not _PROC.is_dir():
+        return _birth_by_ps(pid)
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
+    return None if fields[0] in "ZXx" else f"{_boot()}/{fields[19]}"
+
+
+def _boot() -> str:
+    """This start of the machine: the kernel counts births from it."""
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _birth_by_ps(pid: int) -> str | None:
+    rows = _ps("-p", str(pid), "-o", "stat=", "-o", "lstart=")
+    state, _, started = rows[0].partition(" ") if rows else ("Z", "", "")
+    return None if state.startswith("Z") else started.strip()
+
+
+def _ps(*options: str) -> list[str]:
+    """The rows that `ps` prints, for systems without /proc (macOS)."""
+    env = {**os.environ, "LC_ALL": "C"}
+    found = subprocess.run(["ps", *options], capture_output=True, text=True, env=env, check=False)
+    return [row.strip() for row in found.stdout.splitlines() if row.strip()]
+
+
+def _alive(process: Process) -> bool:
+    return birth(process.pid) == process.birth
+
+
+def _parents() -> dict[int, int]:
+    """The parent of every process that can be seen."""
+    if not _PROC.is_dir():
+        return {int(pid): int(ppid) for pid, ppid in map(str.split, _ps("-A", "-o", "pid=,ppid="))}
+    parents = {}
+    for folder in _PROC.glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text(errors="replace")
+        except OSError:  # it ended while we looked
+            continue
+        parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
+    return parents
+
+
+def _ancestors(pid: int, parents: dict[int, int]) -> set[int]:
+    found: set[int] = set()
+    while pid not in found and pid in parents:
+        found.add(pid)
+        pid = parents[pid]
+    return found
+
+
+def _marked(run: str) -> set[int]:
+    """Pids of the processes that carry the mark of this run in their environment."""
+    if not _PROC.is_dir():
+        return _marked_by_psutil(run)
+    mark, found = f"{MARK}={run}".encode(), set()
+    for folder in _PROC.glob("[0-9]*"):
+        try:
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                found.add(int(folder.name))
+        except OSError:  # another user's, or it ended
+            continue
+    return found
+
+
+def _marked_by_psutil(run: str) -> set[int]:
+    try:
+        import psutil
+    except ImportError:  # a bare Snakemake: the recorded jobs and their children must do
+        return set()
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == run:
+                found.add(process.pid)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+# ------------------------------------------------------------------------------- the records
+
+
+def record_main(folder: Path = RECORDS) -> None:
+    """Note that this process is the Snakemake of the folder; call it in `onstart`.
+
+    Marks the environment, so that everything the run starts can be told apart, and clears the
+    records of jobs that are gone. In the sub-processes that Snakemake starts for single jobs it
+    does nothing.
+    """
+    arguments = sys.argv[1:]
+    if "--mode" in arguments:  # a job of a run (SLURM step, run: directive), not the run
+        return
+    os.environ[MARK] = run = uuid.uuid4().hex
+    for path, note in _records(folder, "job"):
+        if note["host"] == _host() and not _alive(_process(note)):
+            path.unlink(missing_ok=True)
+    is_snakemake = any(part.startswith("snakemake") for part in Path(sys.argv[0]).parts[-2:])
+    _write(
+        folder / "main.json",
+        {
+            **_self(),
+            "run": run,
+            "state": "running",
+            "args": arguments if is_snakemake else None,
+            "python": sys.executable,
+            "launched_in": _launched_in(arguments),
+        },
+    )
+
+
+def forget_main(folder: Path = RECORDS) -> None:
+    """Note that the run came to its own end; call it in `onsuccess` and `onerror`.
+
+    The command stays on record, so that `resume` repeats it after an ordinary failure too.
+    """
+    note = _read(folder / "main.json")
+    if note and note["pid"] == os.getpid():
+        _write(folder / "main.json", {**note, "state": "ended"})
+
+
+@contextmanager
+def record(rule: str, folder: Path = RECORDS) -> Iterator[None]:
+    """Note for the length of a `with` block that this process is a job of the rule.
+
+    A job is never stopped because the note cannot be written (a read-only folder, a full disk).
+    """
+    path = folder.resolve() / f"job-{_host()}-{os.getpid()}.json"
+    try:
+        _write(path, {**_self(), "rule": rule})
+    except OSError as error:
+        print(f"etude: this job is not on record for `make resume`: {error}", file=sys.stderr)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _self() -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        "birth": birth(os.getpid()),
+        "host": _host(),
+        "workdir": str(Path.cwd()),
+    }
+
+
+def _host() -> str:
+    return socket.gethostname().replace(os.sep, "_")
+
+
+def _launched_in(arguments: Sequence[str]) -> str:
+    """Where the command was typed: `--directory` and `--configfile` are relative to it."""
+    here, typed, target = Path.cwd(), Path(os.environ.get("PWD", "")), ""
+    for argument, value in zip(arguments, [*arguments, ""][1:], strict=True):
+        if argument in ("-d", "--directory"):
+            target = value
+        elif argument.startswith("--directory="):
+            target = argument.partition("=")[2]
+    return str(typed if target and (typed / target).resolve() == here.resolve() else here)
+
+
+def _process(note: dict[str, Any]) -> Process:
+    return Process(note["pid"], note["birth"])
+
+
+def _write(path: Path, note: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(note, indent=1))
+    temporary.replace(path)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A record, or None where there is none that can be read."""
+    try:
+        note = json.loads(path.read_text())
+        return note if {"pid", "birth", "host"} <= note.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _records(folder: Path, kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in sorted(folder.glob(f"{kind}*.json")):
+        if note := _read(path):
+            yield path, note
+
+
+# ------------------------------------------------------------------------------------ resume
+
+
+def resume(args: Sequence[str] = (), folder: Path = RECORDS) -> NoReturn:
+    """End what a crashed run left behind, unlock the folder and repeat the run's command.
+
+    `args` are Snakemake's arguments where another command is wanted. This process becomes
+    Snakemake, so that Ctrl-C reaches it as it would reach the first run.
+
+    Raises:
+        UserError: a run is still alive in this folder, its records are of another machine, or
+            Snakemake cannot unlock.
+    """
+    note = _read(folder / "main.json") or {}
+    refuse_if_alive(folder)
+    for line in end_orphans(folder, run=note.get("run")):
+        print(line)
+    command = list(args or note.get("args") or DEFAULT_ARGS)
+    python = note.get("python", "")
+    python = python if os.access(python, os.X_OK) else sys.executable
+    launched_in = note.get("launched_in", "")
+    os.chdir(launched_in if not args and Path(launched_in).is_dir() else ".")
+    unlock = [python, "-m", "snakemake", "--unlock", *command]
+    if subprocess.run(unlock, check=False).returncode:
+        raise UserError(
+            "Snakemake could not unlock this folder",
+            where=str(Path.cwd()),
+            why="its message stands above",
+            do="mend that, then run `make resume` again",
+        )
+    print("going on with: snakemake", *command, flush=True)
+    if "--rerun-incomplete" not in command:
+        command.insert(0, "--rerun-incomplete")
+    os.execv(python, [python, "-m", "snakemake", *command])  # noqa: S606
+
+
+def alive(folder: Path = RECORDS) -> int | None:
+    """The pid of the run that is alive in this folder and on this machine, or None."""
+    main = _read(folder / "main.json")
+    ours = main and main["host"] == _host() and _alive(_process(main))
+    return int(main["pid"]) if main and ours else None
+
+
+def tell_if_alive(folder: Path = RECORDS) -> None:
+    """Say that another run is alive here, before Snakemake says that the folder is locked."""
+    if pid := alive(folder):
+        text = (
+            f"a run is alive in this folder already (pid {pid}): until it has ended or is stopped"
+        )
+        print(f"note: {text}, another one can plan (-n), and no more", file=sys.stderr)
+
+
+def last_command(folder: Path = RECORDS) -> tuple[list[str], Path] | None:
+    """Arguments of the last run and where they were typed; None where that is not known."""
+    main = _read(folder / "main.json") or {}
+    if main.get("args") is None:
+        return None
+    return list(main["args"]), Path(main.get("launched_in") or ".")
+
+
+def refuse_if_alive(folder: Path = RECORDS, then: str = "resume") -> None:
+    """See that no run, and on another machine no job, is alive in this folder.
+
+    Raises:
+        UserError: one is, or it cannot be told from here.
+    """
+    main = _read(folder / "main.json") or {}
+    if pid := alive(folder):
+        raise UserError(
+            f"a run is still alive here (pid {pid})",
+            where=str(folder.resolve().parent.parent),
+            why="two runs in one folder would write the same files",
+            do=f"wait for it, or stop it (Ctrl-C, or kill -INT {pid}), then {then}",
+        )
+    away = [path for path, note in _records(folder, "job") if note["host"] != _host()]
+    if main and main["host"] != _host() and main.get("state") == "running":
+        away.append(folder / "main.json")
+    if away:
+        hosts = sorted({(_read(path) or {}).get("host", "?") for path in away})
+        raise UserError(
+            f"the run was on {', '.join(hosts)}; whether it is alive cannot be seen from here",
+            where=str(folder.resolve()),
+            why="a process can be checked and ended on its own machine only",
+            do=f"{then} there; or, when nothing of it runs any more (on a cluster see "
+            "`squeue --me`), delete " + ", ".join(path.name for path in away),
+        )
+
+
+def jobs_alive(folder: Path = RECORDS) -> dict[Process, str]:
+    """The jobs that are alive on this machine, and their rules."""
+    notes = [note for _, note in _records(folder, "job") if note["host"] == _host()]
+    return {process: note.get("rule", "?") for note in notes if _alive(process := _process(note))}
+
+
+def end_orphans(
+    folder: Path = RECORDS, run: str | None = None, grace_s: float = GRACE_S
+) -> list[str]:
+    """End the jobs on record and the processes with the run's mark; say what became of each.
+
+    Jobs are asked first (SIGTERM; training saves its state) and have `grace_s` to end by
+    themselves, with their workers untouched; then the workers; what is left is killed.
+    """
+    jobs = jobs_alive(folder)
+    family = _family(jobs, run)
+    _signal(jobs, signal.SIGTERM)
+    stubborn = set(_wait(jobs, grace_s))
+    lines = [
+        f"killed {rule} (pid {job.pid}): it had not ended {grace_s:.0f} s after SIGTERM"
+        if job in stubborn
+        else f"ended {rule} (pid {job.pid}), left behind by the crash"
+        for job, rule in jobs.items()
+    ]
+    family |= _family(jobs, run)  # what began while we waited
+    workers = _wait(family - jobs.keys(), SETTLE_S)
+    _signal(workers, signal.SIGTERM)
+    left = _wait(workers, WORKERS_GRACE_S)
+    _signal([*stubborn, *left], signal.SIGKILL)
+    _wait([*stubborn, *left], WORKERS_GRACE_S)
+    if workers:
+        lines.append(f"ended {len(workers)} processes that those jobs or earlier ones had started")
+    for path, note in _records(folder, "job"):
+        if note["host"] == _host() and not _alive(_process(note)):
+            path.unlink(missing_ok=True)
+    return lines
+
+
+def _family(jobs: Iterable[Process], run: str | None) -> set[Process]:
+    """The jobs, all that carries the run's mark, and all that descends from either; never us."""
+    parents = _parents()
+    roots = {job.pid for job in jobs if _alive(job)} | (_marked(run) if run else set())
+    pids = {pid for pid in parents if _ancestors(pid, parents) & roots}
+    pids -= _ancestors(os.getpid(), parents)
+    return {Process(pid, began) for pid in pids if (began := birth(pid))}
+
+
+def _signal(processes: Iterable[Process], number: signal.Signals) -> None:
+    for process in processes:
+        if _alive(process):  # looked at again just before: pids are given anew
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(process.pid, number)
+
+
+def _wait(processes: Iterable[Process], seconds: float) -> list[Process]:
+    """Those that are still alive when the time is over; returns early when none is."""
+    end = time.monotonic() + seconds
+    left = [process for process in processes if _alive(process)]
+    while left and time.monotonic() < end:
+        time.sleep(0.05)
+        left = [process for process in left if _alive(process)]
+    return left

@@ -1,0 +1,1 @@
+"""Audio to discrete tokens and back: one interface for each kind, several members."""

@@ -1,0 +1,33 @@
+"""Fitted tokenizers that a user names instead of fitting: their files, and are they there.
+
+Read when Snakemake parses the workflow: standard library and pydantic only.
+"""
+
+from __future__ import annotations
+
+from etude.config import Fit
+from etude.errors import UserError
+from etude.storage import visible_files
+
+
+def fitted_files(fit: Fit) -> list[str]:
+    """The files of a given tokenizer as a rule's input; nothing where it is fitted here."""
+    if fit.folder is None or not fit.folder.is_dir():
+        return []
+    return [str(file) for file in visible_files(fit.folder)]
+
+
+def check_fitted(fit: Fit) -> None:
+    """See that a given tokenizer is there.
+
+    Raises:
+        UserError: it is not.
+    """
+    if fit.folder is not None and not (fit.folder / "config.json").is_file():
+        raise UserError(
+            "the fitted tokenizer that is to be taken over is not there",
+            where=str(fit.folder.absolute()),
+            why="there is no folder with a config.json",
+            do="check `fit.folder`: a folder of results/tokenizers/<corpus>/, or of tokenizers/ in "
+            "a folder of `etude export`",
+        )

@@ -1,0 +1,76 @@
+"""The segments of a shard as tokens: one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from etude.audio.cuts import kept_segments
+from etude.config import Cut
+from etude.errors import UserError
+from etude.storage import atomic
+from etude.tokenizers.base import AcousticTokenizer, SemanticTokenizer
+from etude.tokenizers.registry import load
+from etude.tokenizers.segments import Segment, batched, check_cut, read_batch
+
+VERSION = 1  # raised when lines change
+
+log = logging.getLogger(__name__)
+
+
+def tokenize_shard(
+    cut: Cut, wav: Path, cut_folder: Path, semantic: Path, acoustic: Path, output: Path
+) -> None:
+    """Write the tokens of every kept segment, in the order of the cut's index.csv.
+
+    Args:
+        cut: the cut.
+        wav: folder of piece WAVs, which each tokenizer reads at its own rate.
+        cut_folder: the cut's folder of this shard.
+        semantic, acoustic: folders of fitted tokenizers.
+        output: the .jsonl file; empty where nothing was kept.
+
+    Raises:
+        UserError: if a tokenizer is missing or does not go with the cut.
+    """
+    tokenizers = load(semantic), load(acoustic)
+    if not hasattr(tokenizers[1], "decode"):
+        raise UserError(
+            f"{type(tokenizers[1]).__name__} is no acoustic tokenizer: it has no `decode`",
+            where=str(acoustic),
+            do="name it as the token set's `semantic`, or write its `decode`",
+        )
+    for tokenizer, folder in zip(tokenizers, (semantic, acoustic), strict=True):
+        check_cut(cut, tokenizer, str(folder))
+    total = sum(1 for _ in kept_segments(cut_folder))
+    segments = ((wav, row) for row in kept_segments(cut_folder))
+    with (
+        atomic(output) as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+        tqdm(total=total, desc="tokenize", unit="segment", mininterval=1) as progress,
+    ):
+        for batch in batched(segments, cut.seconds):
+            file.writelines(_lines(batch, *tokenizers))
+            progress.update(len(batch))
+    log.info("%d segments", total)
+
+
+def _lines(
+    batch: list[Segment], semantic: SemanticTokenizer, acoustic: AcousticTokenizer
+) -> Iterator[str]:
+    waves = {rate: read_batch(batch, rate) for rate in {semantic.sample_rate, acoustic.sample_rate}}
+    ids = semantic.encode(waves[semantic.sample_rate]).tolist()
+    codes = acoustic.encode(waves[acoustic.sample_rate]).tolist()
+    for (_, row), item_ids, item_codes in zip(batch, ids, codes, strict=True):
+        line = {
+            "segment": row["segment"],
+            "piece": row["piece"],
+            "last": row["last"] == "true",
+            "semantic": item_ids,
+            "acoustic": item_codes,
+        }
+        yield json.dumps(line, separators=(",", ":")) + "\n"

@@ -1,0 +1,77 @@
+"""card.md: what a stage is, what it was trained on, and what it is not good for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from etude.config import AudioLm
+from etude.models.transfer import Origin
+from etude.training.loop import Trained
+
+LIMITS = "knows this corpus only; ask for the rights in it before you publish clips"
+LIMITS_GIVEN = "ask for the rights in all music it learned from before you publish clips"
+
+
+def trained_card(
+    experiment: AudioLm,
+    stage: str,
+    seed: int,
+    info: dict[str, Any],
+    size: int,
+    trained: Trained,
+    origin: Origin | None,
+) -> str:
+    """The card of a stage that was trained here, from nothing or from other weights.
+
+    Args:
+        info: the packed token set's info.json.
+        size: number of parameters.
+        origin: the weights that training began with.
+    """
+    settings = getattr(experiment.stages, stage)
+    train, valid = info["splits"]["train"], info["splits"]["valid"]
+    last = [row for row in trained.history if row["valid_loss"] is not None]
+    rows = {
+        "system": f"AudioLM, {stage} stage",
+        "parameters": f"{size:,}",
+        "corpus": experiment.corpus,
+        "token set": experiment.tokens,
+        **({"fine-tuned from": _file(origin)} if origin else {}),
+        "trained on": f"{train['items']} segments of {train['pieces']} pieces",
+        "validated on": f"{valid['items']} segments of {valid['pieces']} pieces",
+        "steps": settings.training.steps,
+        "batch size": settings.training.batch_size * settings.training.accumulate,
+        "training seed": seed,
+        "validation loss": f"{last[-1]['valid_loss']:.4f} nats per token" if last else "no data",
+        "data hash": info["data_hash"],
+        "limits": LIMITS if origin is None else LIMITS_GIVEN,
+    }
+    return _page(stage, rows, origin)
+
+
+def imported_card(experiment: AudioLm, stage: str, size: int, origin: Origin) -> str:
+    """The card of a stage whose weights were taken as they are."""
+    rows = {
+        "system": f"AudioLM, {stage} stage",
+        "parameters": f"{size:,}",
+        "token set": experiment.tokens,
+        "imported from": _file(origin),
+        "limits": LIMITS_GIVEN,
+    }
+    return _page(stage, rows, origin)
+
+
+def _file(origin: Origin) -> str:
+    return f"{origin.name}, sha256 {origin.sha256}"
+
+
+def _page(title: str, rows: dict[str, Any], origin: Origin | None) -> str:
+    lines = [f"| {name} | {value} |" for name, value in rows.items()]
+    page = "\n".join([f"# {title}", "", "| | |", "|---|---|", *lines, ""])
+    if origin is None or not origin.card:
+        return page
+    return f"{page}\nThe card that came with those weights:\n\n{_quoted(origin.card)}"
+
+
+def _quoted(text: str) -> str:
+    return "".join(f"> {line}".rstrip() + "\n" for line in text.splitlines())

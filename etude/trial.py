@@ -1,0 +1,39 @@
+"""The parts of a user's own, each made once as its job would make it: mistakes before the run."""
+
+from __future__ import annotations
+
+from etude import own
+from etude.config import AudioLm, Config, OwnCorpus, OwnNetwork, OwnTokenizer
+from etude.metrics.registry import open_embedding, open_signals
+from etude.models.networks import build_network
+from etude.tokenizers.registry import create
+
+RATE = 24000  # samples per second, for embeddings
+CODEBOOKS = [2, 16]  # ids, for networks
+
+
+def try_parts(settings: Config) -> list[str]:
+    """Import every `module:Class` of a configuration and make it from its options.
+
+    Returns:
+        The names of those that were tried.
+
+    Raises:
+        UserError: one cannot be imported, lacks something, or does not fit its options.
+    """
+    for corpus in settings.corpora.values():
+        if isinstance(corpus, OwnCorpus):
+            own.create(corpus.source, corpus.options, ("fetch",))
+    for tokenizer in settings.tokenizers.values():
+        if isinstance(tokenizer, OwnTokenizer):
+            create(tokenizer)
+    for experiment in settings.experiments.values():
+        if isinstance(experiment, AudioLm):
+            for _, stage in experiment.stages:
+                if isinstance(stage.network, OwnNetwork):
+                    build_network(CODEBOOKS, stage.network)
+    evaluation = settings.evaluation
+    for name in filter(own.is_own, evaluation.embeddings):
+        open_embedding(name, RATE, evaluation.options)
+    open_signals(evaluation.signals, evaluation.options)
+    return list(dict.fromkeys(settings.own_parts.values()))

@@ -1,0 +1,345 @@
+# What the rules share: the checked configuration, names for wildcards, input functions.
+
+import functools
+import json
+import re
+import sys
+from pathlib import Path
+
+# Étude's own folder, also where another Snakefile includes this one.
+HOME = Path(workflow.current_basedir).parent
+sys.path.insert(0, str(HOME))
+
+import etude.config
+import etude.runs
+from etude.corpus import scan, sources
+from etude.errors import UserError
+from etude.metrics import registry
+from etude.models import given as given_weights
+from etude.tokenizers import given as given_tokenizer
+from etude.own import digest, is_own, label
+from etude.storage import check_folder
+from snakemake.exceptions import WorkflowError
+
+try:
+    # Read as `python -m etude` reads it: one way of merging, one of checking.
+    CONFIG = etude.config.read(
+        etude.config.DEFAULT,
+        *workflow.config_settings.configfiles,
+        overrides=workflow.config_settings.config,
+    )
+except UserError as error:
+    raise WorkflowError(str(error))
+
+
+def either(names):
+    """A wildcard constraint: one of these names."""
+    return "|".join(sorted(map(re.escape, names), key=len, reverse=True)) or "none"
+
+
+wildcard_constraints:
+    corpus=either(CONFIG.corpora),
+    cut=either(CONFIG.cuts),
+    shard=r"\d{4}",
+    tokenizer=either(CONFIG.tokenizers),
+    tokens=either(CONFIG.tokens),
+    experiment=either(CONFIG.experiments),
+    stage=either(etude.config.STAGE_DEFAULTS),
+    seed=r"\d+",
+    draw=r"\d+",
+    step=r"\d+",
+    clips=r"baselines|seed-\d+/draw-\d+",
+    embedding=either(map(label, CONFIG.evaluation.embeddings)),
+
+
+def version(*modules, own=()):
+    """What results hang on: the VERSION of modules of etude, the bytes of those of a user's own.
+
+    Both are read without importing anything.
+    """
+    found = {name: digest(name) for name in own}
+    for name in modules:
+        code = Path(HOME, "etude", f"{name}.py").read_text(encoding="utf-8")
+        found[name] = int(re.search(r"^VERSION = (\d+)", code, re.MULTILINE)[1])
+    return json.dumps(found, sort_keys=True)
+
+
+def version_of_tokenizer(wildcards):
+    """The VERSION of the module of a tokenizer's kind."""
+    kind = CONFIG.tokenizers[wildcards.tokenizer].kind
+    return version(own=[kind]) if is_own(kind) else version(f"tokenizers/{kind}")
+
+
+def version_of_networks(*modules):
+    """A params function: the VERSION of modules, and the networks of a user's own in an experiment
+    (those of one stage where the wildcards name it).
+    """
+
+    def versions(wildcards):
+        experiment, stage = experiment_of(wildcards), wildcards.get("stage")
+        trained = experiment.system == "audiolm"
+        return version(
+            *modules, own=experiment.own_networks(*[stage] * bool(stage)) if trained else ()
+        )
+
+    return versions
+
+
+def version_of_source(wildcards):
+    """The VERSION of fetching, and the source where it is a user's own."""
+    source = corpus_of(wildcards).source
+    return version("corpus/fetch", own=[source] if is_own(source) else [])
+
+
+def embedding_of(wildcards):
+    """The embedding that the wildcards name: of a user's own they have the class only."""
+    return next(n for n in CONFIG.evaluation.embeddings if label(n) == wildcards.embedding)
+
+
+def version_of_embedding(wildcards):
+    """The VERSION of an embedding's module and of the door to it."""
+    name = embedding_of(wildcards)
+    if is_own(name):
+        return version("metrics/clip_sets", own=[name])
+    package, *rooms = registry.EMBEDDINGS[name].split(":")[0].split(".")
+    return version(Path(*rooms).as_posix(), "metrics/clip_sets")
+
+
+# ------------------------------------------------------------------------------------- corpora
+
+
+def corpus_of(wildcards):
+    """The settings of the corpus that the wildcards name."""
+    return CONFIG.corpora[wildcards.corpus]
+
+
+def source_folder(wildcards):
+    """What a corpus is read from: the fetched folder; a user's own folder is no input."""
+    fetched = corpus_of(wildcards).source != "folder"
+    return f"results/corpora/{wildcards.corpus}/source" if fetched else []
+
+
+def scan_digest(wildcards):
+    """Changes when a file of this shard does; what makes ingest run again for own folders."""
+    if corpus_of(wildcards).source != "folder" or not workflow.is_main_process:
+        return ""
+    return scanned(wildcards.corpus)[int(wildcards.shard)]
+
+
+@functools.cache
+def scanned(name):
+    """A digest per shard of a user's own folder."""
+    corpus = CONFIG.corpora[name]
+    try:
+        return scan.digests(corpus.path, corpus.shards, corpus.limit)
+    except UserError as error:
+        raise WorkflowError(str(error))
+
+
+def shards_of(corpus):
+    """The shard names of a corpus, known before anything runs."""
+    return [f"{shard:04d}" for shard in range(CONFIG.corpora[corpus].shards)]
+
+
+def per_shard(pattern):
+    """An input function: the pattern for every shard of the corpus."""
+
+    def files(wildcards):
+        return collect(pattern, shard=shards_of(wildcards.corpus), allow_missing=True)
+
+    return files
+
+
+# -------------------------------------------------------------------------------------- tokens
+
+
+def fitted(tokenizer, corpus):
+    """The folder of a tokenizer as it is fitted for a corpus."""
+    fit = CONFIG.tokenizers[tokenizer].fit
+    return f"results/tokenizers/{fit.corpus or corpus}/{tokenizer}"
+
+
+def tokenizer_of(role):
+    """An input function: the semantic or acoustic tokenizer of a token set."""
+
+    def folder(wildcards):
+        return fitted(getattr(CONFIG.tokens[wildcards.tokens], role), wildcards.corpus)
+
+    return folder
+
+
+def cut_of_tokens(wildcards):
+    """The cut of a token set."""
+    return CONFIG.tokens[wildcards.tokens].cut
+
+
+def fit_shards(pattern):
+    """An input function: the pattern for every shard, with the cut that a tokenizer is fitted on."""
+
+    def files(wildcards):
+        cut = CONFIG.tokenizers[wildcards.tokenizer].fit.cut
+        shards = shards_of(wildcards.corpus)
+        return collect(pattern, corpus=wildcards.corpus, cut=cut, shard=shards)
+
+    return files
+
+
+# --------------------------------------------------------------------------------- experiments
+
+
+def experiment_of(wildcards):
+    """The settings of the experiment that the wildcards name."""
+    return CONFIG.experiments[wildcards.experiment]
+
+
+def for_experiment(pattern):
+    """An input function: the pattern with the experiment's corpus, tokens, cut and tokenizers."""
+
+    def files(wildcards):
+        experiment = experiment_of(wildcards)
+        tokens, corpus = CONFIG.tokens[experiment.tokens], experiment.corpus
+        return collect(
+            pattern,
+            corpus=corpus,
+            tokens=experiment.tokens,
+            cut=tokens.cut,
+            shard=shards_of(corpus),
+            semantic=fitted(tokens.semantic, corpus),
+            acoustic=fitted(tokens.acoustic, corpus),
+            allow_missing=True,
+        )
+
+    return files
+
+
+def trained_here(pattern):
+    """As `for_experiment`, and nothing for systems that Étude does not train."""
+
+    def files(wildcards):
+        trained = experiment_of(wildcards).system == "audiolm"
+        return for_experiment(pattern)(wildcards) if trained else []
+
+    return files
+
+
+def cut_of_experiment(wildcards):
+    """The cut of an experiment's token set."""
+    return CONFIG.cuts[CONFIG.tokens[experiment_of(wildcards).tokens].cut]
+
+
+def stage_of(wildcards):
+    """The settings of the stage that the wildcards name."""
+    return getattr(experiment_of(wildcards).stages, wildcards.stage)
+
+
+def with_stage(imported):
+    """A constraint on `{experiment}` in `{experiment}/{stage}/`: is the stage imported or not."""
+    pairs = [
+        f"{re.escape(name)}(?=/{stage}/)"
+        for name, experiment in CONFIG.experiments.items()
+        if experiment.system == "audiolm"
+        for stage, settings in experiment.stages
+        if settings.imported == imported
+    ]
+    return "|".join(pairs) or "none"
+
+
+def weights_of(wildcards):
+    """The file of weights that config gives a stage; nothing for one that begins at random."""
+    return given_weights.weights_file(stage_of(wildcards).weights, wildcards.stage, wildcards.seed)
+
+
+def codec_to_listen_with(wildcards):
+    """The codec, for a stage that config wants to be heard while it trains."""
+    heard = stage_of(wildcards).training.audition
+    return for_experiment("{acoustic}")(wildcards) if heard else []
+
+
+def draws(experiment):
+    """The clip sets of an experiment: every training seed with every generation seed."""
+    settings = CONFIG.experiments[experiment]
+    if settings.system == "external":
+        return ["seed-0/draw-0"]
+    seeds = settings.seeds
+    return [f"seed-{s}/draw-{d}" for s in seeds.train for d in seeds.generate]
+
+
+def kept_steps():
+    """Weights of the steps that config wants to keep."""
+    return [
+        f"results/models/{name}/{stage}/seed-{seed}/step-{step}.safetensors"
+        for name in CONFIG.run
+        if CONFIG.experiments[name].system == "audiolm"
+        for stage, settings in CONFIG.experiments[name].stages
+        for seed in CONFIG.experiments[name].seeds.train
+        for step in settings.training.keep_steps
+    ]
+
+
+def of_all_runs(pattern):
+    """The pattern for every experiment of the run and each of its clip sets."""
+    return [
+        path for name in CONFIG.run for path in collect(pattern, experiment=name, clips=draws(name))
+    ]
+
+
+def runnable_embeddings():
+    """Configured embeddings that this environment can compute."""
+    return [label(name) for name in CONFIG.evaluation.embeddings if not registry.why_not(name)]
+
+
+def histories():
+    """The training histories of all experiments of the run; imported stages have none."""
+    return [
+        f"results/models/{name}/{stage}/seed-{seed}/history.csv"
+        for name in CONFIG.run
+        if CONFIG.experiments[name].system == "audiolm"
+        for stage, settings in CONFIG.experiments[name].stages
+        if not settings.imported
+        for seed in CONFIG.experiments[name].seeds.train
+    ]
+
+
+def corpora_run():
+    """The corpora of the run, each once."""
+    return list(dict.fromkeys(CONFIG.experiments[name].corpus for name in CONFIG.run))
+
+
+def cut_folders_run():
+    """The cut folders of the run, each once."""
+    pairs = {
+        (e.corpus, CONFIG.tokens[e.tokens].cut) for e in map(CONFIG.experiments.get, CONFIG.run)
+    }
+    return [
+        f"results/cuts/{corpus}/{cut}/{shard}"
+        for corpus, cut in sorted(pairs)
+        for shard in shards_of(corpus)
+    ]
+
+
+def check_given(experiment):
+    """See that what an experiment takes over from elsewhere is there."""
+    tokens = CONFIG.tokens[experiment.tokens]
+    for tokenizer in (tokens.semantic, tokens.acoustic):
+        given_tokenizer.check_fitted(CONFIG.tokenizers[tokenizer].fit)
+    if experiment.system != "audiolm":
+        return
+    for stage, settings in experiment.stages:
+        for seed in experiment.seeds.train:
+            given_weights.check_weights(settings.weights, stage, seed, CONFIG.experiments)
+
+
+# A folder or file that is not there is said at once, not from within the planning of a job.
+if workflow.is_main_process:
+    etude.runs.tell_if_alive()
+    try:
+        check_folder(Path("results"))
+        for name in corpora_run():
+            sources.check_files(CONFIG.corpora[name])
+        for name in CONFIG.run:
+            check_given(CONFIG.experiments[name])
+    except UserError as error:
+        raise WorkflowError(str(error))
+    for name in corpora_run():
+        if CONFIG.corpora[name].source == "folder":
+            scanned(name)

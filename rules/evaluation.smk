@@ -1,0 +1,181 @@
+# Clips, real and generated -> embeddings -> distances -> results/fad.txt.
+
+
+rule import_clips:
+    input:
+        pieces=for_experiment("results/corpora/{corpus}/pieces.csv"),
+    output:
+        folder=directory("results/clips/{experiment}/seed-{seed}/draw-{draw}"),
+    log:
+        "results/logs/import_clips/{experiment}/seed-{seed}/draw-{draw}.log",
+    benchmark:
+        "results/benchmarks/import_clips/{experiment}/seed-{seed}/draw-{draw}.tsv"
+    wildcard_constraints:
+        experiment=either(name for name, e in CONFIG.experiments.items() if e.system == "external"),
+    conda:
+        "../envs/torch.yaml"
+    threads: 4
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        version=version("generation/external"),
+        experiment=lambda w: experiment_of(w).params(),
+        cut=lambda w: cut_of_experiment(w).params(),
+        digest=lambda w: scan.digests(experiment_of(w).clips, 1)[0],
+    message:
+        "Reading the clips of {wildcards.experiment} that somebody else made"
+    script:
+        "../scripts/import_clips.py"
+
+
+rule make_baselines:
+    input:
+        pieces=for_experiment("results/corpora/{corpus}/pieces.csv"),
+        wav=for_experiment("results/corpora/{corpus}/wav/{shard}"),
+        cuts=for_experiment("results/cuts/{corpus}/{cut}/{shard}"),
+        packed=trained_here("results/packed/{corpus}/{tokens}"),
+        semantic=trained_here("{semantic}"),
+        acoustic=trained_here("{acoustic}"),
+    output:
+        folder=directory("results/clips/{experiment}/baselines"),
+    log:
+        "results/logs/make_baselines/{experiment}.log",
+    benchmark:
+        "results/benchmarks/make_baselines/{experiment}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
+        gpu=1,
+    params:
+        version=version_of_networks("generation/baselines", "generation/audiolm", "models/audiolm"),
+        experiment=lambda w: experiment_of(w).untrained_params(),
+        cut=lambda w: cut_of_experiment(w).params(),
+        seed=CONFIG.evaluation.seed,
+    message:
+        "Making the clips that {wildcards.experiment} is compared with"
+    script:
+        "../scripts/make_baselines.py"
+
+
+rule embed_clips:
+    input:
+        clips="results/clips/{experiment}/{clips}",
+    output:
+        table="results/embeddings/{experiment}/{clips}/{embedding}.npz",
+    log:
+        "results/logs/embed_clips/{experiment}/{clips}/{embedding}.log",
+    benchmark:
+        "results/benchmarks/embed_clips/{experiment}/{clips}/{embedding}.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=120,
+        gpu=1,
+    params:
+        version=version_of_embedding,
+        embedding=embedding_of,
+        options=CONFIG.evaluation.options,
+        rate=lambda w: cut_of_experiment(w).rate,
+    message:
+        "Embedding {wildcards.experiment} ({wildcards.clips}) with {wildcards.embedding}"
+    script:
+        "../scripts/embed_clips.py"
+
+
+rule measure_clips:
+    input:
+        clips="results/clips/{experiment}/{clips}",
+    output:
+        signals="results/metrics/{experiment}/{clips}/signals.csv",
+    log:
+        "results/logs/measure_clips/{experiment}/{clips}.log",
+    benchmark:
+        "results/benchmarks/measure_clips/{experiment}/{clips}.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        version=version("metrics/signals", own=CONFIG.evaluation.signals),
+        signals=CONFIG.evaluation.signals,
+        options=CONFIG.evaluation.options,
+        rate=lambda w: cut_of_experiment(w).rate,
+    message:
+        "Measuring harmony and level of {wildcards.experiment} ({wildcards.clips})"
+    script:
+        "../scripts/measure_clips.py"
+
+
+rule score_fad:
+    input:
+        generated=collect(
+            "results/embeddings/{{experiment}}/{{clips}}/{embedding}.npz",
+            embedding=runnable_embeddings(),
+        ),
+        baselines=collect(
+            "results/embeddings/{{experiment}}/baselines/{embedding}.npz",
+            embedding=runnable_embeddings(),
+        ),
+        signals="results/metrics/{experiment}/{clips}/signals.csv",
+        baseline_signals="results/metrics/{experiment}/baselines/signals.csv",
+        notes="results/clips/{experiment}/baselines",
+        packed=trained_here("results/packed/{corpus}/{tokens}"),
+    output:
+        table="results/metrics/{experiment}/{clips}/fad.csv",
+    log:
+        "results/logs/score_fad/{experiment}/{clips}.log",
+    benchmark:
+        "results/benchmarks/score_fad/{experiment}/{clips}.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        version=version("metrics/score", "metrics/frechet"),
+        experiment=lambda w: experiment_of(w).params(),
+        embeddings=CONFIG.evaluation.embeddings,
+        signals=CONFIG.evaluation.signals,
+        options=CONFIG.evaluation.options,
+    message:
+        "Fréchet distances of {wildcards.experiment} ({wildcards.clips})"
+    script:
+        "../scripts/score_fad.py"
+
+
+rule write_fad:
+    input:
+        tables=of_all_runs("results/metrics/{experiment}/{clips}/fad.csv"),
+    output:
+        text=report(
+            "results/fad.txt",
+            caption="../docs/captions/fad.rst",
+            category="Results",
+        ),
+    log:
+        "results/logs/write_fad.log",
+    benchmark:
+        "results/benchmarks/write_fad.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        version=version("metrics/table"),
+        evaluation=CONFIG.evaluation.params(),
+        gated=[n for n in CONFIG.run if CONFIG.experiments[n].system == "audiolm"],
+    message:
+        "Writing results/fad.txt"
+    script:
+        "../scripts/write_fad.py"

@@ -1,0 +1,13 @@
+"""Clips that somebody else made -> a clip set like any other."""
+
+from pathlib import Path
+
+from adapter import job
+
+with job(snakemake):
+    from etude.config import Cut, External, parse
+    from etude.generation.external import import_clips
+
+    experiment = parse(External, snakemake.params.experiment)
+    rate = parse(Cut, snakemake.params.cut).rate
+    import_clips(experiment.clips, rate, experiment.seconds, Path(snakemake.output.folder))

@@ -1,0 +1,14 @@
+"""One shard of a corpus -> one row for every input file."""
+
+from pathlib import Path
+
+from adapter import job
+
+with job(snakemake):
+    from etude.config import CorpusBase, parse
+    from etude.corpus.ingest import ingest_shard
+
+    corpus = parse(CorpusBase, snakemake.params.corpus)
+    root = Path(snakemake.params.root)
+    shard = int(snakemake.wildcards.shard)
+    ingest_shard(corpus, root, shard, Path(snakemake.output.table), snakemake.threads)

@@ -1,0 +1,21 @@
+"""The weights of a step that config wants to keep, out of the training's state."""
+
+from pathlib import Path
+
+from adapter import job
+
+with job(snakemake):
+    from etude.config import AudioLm, parse
+    from etude.training.stage import copy_kept_step
+
+    names = snakemake.wildcards
+    copy_kept_step(
+        parse(AudioLm, snakemake.params.experiment),
+        names.stage,
+        int(names.seed),
+        int(names.step),
+        packed=Path(snakemake.input.packed[0]),
+        state_root=Path("results/state"),
+        output=Path(snakemake.output.weights),
+        weights=Path(snakemake.input.weights[0]) if snakemake.input.weights else None,
+    )

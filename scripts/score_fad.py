@@ -1,0 +1,25 @@
+"""Embeddings and signals -> tidy rows of distances."""
+
+from pathlib import Path
+
+from adapter import job
+
+with job(snakemake):
+    from etude.config import Experiment, parse
+    from etude.metrics.registry import open_signals
+    from etude.metrics.score import write_scores
+
+    own = open_signals(snakemake.params.signals, snakemake.params.options)
+
+    write_scores(
+        parse(Experiment, snakemake.params.experiment),
+        dict(snakemake.wildcards.items()),
+        embeddings=snakemake.params.embeddings,
+        own={name: metric.unit for name, metric in own.items()},
+        generated=[Path(p) for p in snakemake.input.generated],
+        baselines=[Path(p) for p in snakemake.input.baselines],
+        signals=[Path(snakemake.input.signals), Path(snakemake.input.baseline_signals)],
+        baseline_clips=Path(snakemake.input.notes),
+        packed=Path(snakemake.input.packed[0]) if snakemake.input.packed else None,
+        output=Path(snakemake.output.table),
+    )

@@ -1,0 +1,35 @@
+"""Packed tokens -> one trained stage. Killed, it goes on where its state was saved."""
+
+import sys
+from pathlib import Path
+
+from adapter import TEMPORARY_FAILURE, StopRequest, job
+
+with job(snakemake):
+    from etude.config import AudioLm, parse
+    from etude.training.loop import Interrupted
+    from etude.training.stage import train_stage
+
+    names = snakemake.wildcards
+    experiment = parse(AudioLm, snakemake.params.experiment)
+    stop = StopRequest(snakemake.resources.runtime)
+    audition = None
+    if snakemake.input.acoustic:  # config asks for it
+        from etude.metrics.audition import open_audition
+
+        audition = open_audition(Path(snakemake.input.packed[0]), Path(snakemake.input.acoustic[0]))
+    try:
+        train_stage(
+            experiment,
+            names.stage,
+            int(names.seed),
+            packed=Path(snakemake.input.packed[0]),
+            folder=Path(snakemake.output.weights).parent,
+            state_root=Path("results/state"),
+            tensorboard=Path("results/tensorboard", names.experiment, names.stage, names.seed),
+            should_stop=stop,
+            audition=audition,
+            weights=Path(snakemake.input.weights[0]) if snakemake.input.weights else None,
+        )
+    except Interrupted:
+        sys.exit(TEMPORARY_FAILURE)

@@ -1,0 +1,233 @@
+"""Clips as files: primes, fades, folders, and the clip sets that surround them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+
+from etude.audio.files import write_wav
+from etude.config import Cut, External
+from etude.errors import UserError
+from etude.generation.baselines import ClipSet, Span, choose, find_spans, make_baselines, write_set
+from etude.generation.clips import Clip, fade_out, join_prime, write_clips
+from etude.generation.external import import_clips
+from etude.metrics.clip_sets import clip_sets, count_clips, read_clips
+from etude.metrics.folders import compare_folders, find_copies
+from etude.storage import read_csv, write_csv
+
+RATE = 24000
+
+
+def tone(hertz, seconds=2.0, rate=RATE, phase=0.0):
+    return (0.3 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate + phase)).astype(
+        np.float32
+    )
+
+
+def test_the_prime_is_heard_once_and_meets_at_equal_power():
+    generator = np.random.default_rng(0)
+    prime = generator.standard_normal(RATE).astype(np.float32)
+    decoded = generator.standard_normal(2 * RATE).astype(np.float32)
+    joined = join_prime(prime, decoded, context=RATE // 2, rate=RATE)
+    assert len(joined) == RATE + 2 * RATE - RATE // 2
+    fade = RATE // 20
+    np.testing.assert_array_equal(joined[: RATE - fade], prime[:-fade])
+    np.testing.assert_array_equal(joined[RATE:], decoded[RATE // 2 :])
+    # Unlike sounds keep their power while they cross.
+    assert joined[RATE - fade : RATE].std() == pytest.approx(1, abs=0.08)
+
+
+def test_a_prime_shorter_than_the_crossfade():
+    joined = join_prime(np.ones(10, np.float32), np.ones(100, np.float32), 10, RATE)
+    assert len(joined) == 100
+    assert len(join_prime(np.ones(10, np.float32), np.ones(100, np.float32), 0, RATE)) == 110
+
+
+def test_fade_out_ends_in_silence_and_leaves_the_rest():
+    wave = np.ones(1000, np.float32)
+    faded = fade_out(wave, 1000, 0.5)
+    assert faded[-1] == pytest.approx(0, abs=1e-6)
+    assert (faded[:500] == 1).all()
+    assert (np.diff(faded[500:]) <= 0).all()
+    assert (fade_out(wave, 1000, 0) == wave).all()
+
+
+def clip(name, wave, **row):
+    row = {"clip": name, "seed": 0, "draw": 0, "seconds": "2.000", "prime_seconds": "0.000"} | row
+    return Clip(wave, row)
+
+
+def test_clips_are_written_whole_or_not_at_all(tmp_path):
+    def broken():
+        yield clip("clip-0000", tone(440))
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_clips(broken(), tmp_path / "clips", RATE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_metric_does_not_hear_the_prime(tmp_path):
+    clips = [clip("clip-0000", tone(440, 3.0), prime_seconds="1.000")]
+    assert write_clips(clips, tmp_path / "set", RATE) == count_clips(tmp_path / "set") == 1
+    [(row, wave)] = read_clips(tmp_path / "set", RATE)
+    assert row["clip"] == "clip-0000"
+    assert len(wave) == 2 * RATE
+
+
+def test_clip_sets_are_found(tmp_path):
+    write_clips([clip("clip-0000", tone(440))], tmp_path / "made", RATE)
+    assert list(clip_sets(tmp_path / "made")) == ["generated"]
+    write_set(ClipSet([({}, tone(220))]), tmp_path / "base" / "real", RATE)
+    write_set(ClipSet([], "why"), tmp_path / "base" / "noise", RATE)
+    assert list(clip_sets(tmp_path / "base")) == ["noise", "real"]
+    assert (tmp_path / "base/noise/note.txt").read_text() == "why\n"
+
+
+# --------------------------------------------------------------------------- real stretches
+
+
+def cut_folder(folder, pieces):
+    rows = [
+        {"segment": f"{piece}_{k:05d}", "piece": piece, "start_s": 2.0 * k,
+         "status": "kept" if kept == "x" else "rejected"}
+        for piece, pattern in pieces.items()
+        for k, kept in enumerate(pattern)
+    ]  # fmt: skip
+    folder.mkdir(parents=True)
+    write_csv(folder / "index.csv", ["segment", "piece", "start_s", "status"], rows)
+    return folder
+
+
+@pytest.fixture
+def spans(tmp_path):
+    cuts = cut_folder(tmp_path / "cut", {"a": "xxxx", "b": "x.xx", "c": "xx", "d": "xx"})
+    sides = (("a", "train"), ("b", "valid"), ("c", "test"), ("d", ""))
+    splits = [{"piece": p, "split": s} for p, s in sides]  # d is a duplicate
+    write_csv(tmp_path / "pieces.csv", ["piece", "split"], splits)
+
+    def find(seconds):
+        found = find_spans(tmp_path / "pieces.csv", [tmp_path], [cuts], Cut(), seconds)
+        return {split: [(s.piece, s.start_s) for s in s_] for split, s_ in found.items()}
+
+    return find
+
+
+def test_spans_of_one_segment(spans):
+    assert spans(2.0) == {
+        "train": [("a", 0.0), ("a", 2.0), ("a", 4.0), ("a", 6.0)],
+        "valid": [("b", 0.0), ("b", 4.0), ("b", 6.0)],
+        "test": [("c", 0.0), ("c", 2.0)],
+    }
+
+
+def test_longer_spans_lie_on_kept_segments_only_and_do_not_overlap(spans):
+    assert spans(3.5) == {
+        "train": [("a", 0.0), ("a", 4.0)],
+        "valid": [("b", 4.0)],
+        "test": [("c", 0.0)],
+    }
+    assert spans(6.0)["valid"] == []
+
+
+def test_a_choice_is_seeded_and_takes_each_span_once(tmp_path):
+    spans = [Span(piece, 2.0 * k, tmp_path) for piece in "abc" for k in range(5)]
+    chosen = choose(spans, 6, seed=1)
+    assert len(set(chosen)) == 6
+    assert chosen == choose(spans, 6, seed=1) != choose(spans, 6, seed=2)
+    assert set(choose(spans, 99, seed=1)) == set(spans)
+
+
+def test_a_split_of_which_nothing_is_heard_says_why(tmp_path):
+    """The pieces are there, but too short, too quiet or silent: not "no test split"."""
+    wav, cuts = tmp_path / "wav", tmp_path / "cuts"
+    write_wav(wav / "a.wav", tone(440, 4.0), RATE)
+    columns = ["segment", "piece", "start_s", "status", "reason"]
+    segments = [("a", "kept", ""), ("b", "rejected", "too_short"), ("c", "rejected", "too_short")]
+    segments.append(("d", "rejected", "blank_segment:rms=3"))
+    rows = [
+        {"segment": f"{piece}_00000", "piece": piece, "start_s": 0, "status": status, "reason": why}
+        for piece, status, why in segments
+    ]
+    write_csv(cuts / "index.csv", columns, rows)
+    silent = [{"piece": "e", "status": "rejected", "reason": "silent"}]
+    write_csv(wav / "index.csv", ["piece", "status", "reason"], silent)
+    sides = {"a": "train", "b": "test", "c": "test", "d": "test", "e": "valid"}
+    pieces = tmp_path / "pieces.csv"
+    write_csv(pieces, ["piece", "split"], [{"piece": p, "split": s} for p, s in sides.items()])
+    make_baselines(
+        External(system="external", corpus="c", clips=tmp_path),
+        Cut(),
+        pieces=pieces,
+        wav=[wav],
+        cuts=[cuts],
+        packed=None,
+        semantic=None,
+        acoustic=None,
+        seed=0,
+        folder=tmp_path / "made",
+    )
+    notes = {
+        name: (tmp_path / f"made/{name}/note.txt").read_text() for name in ("reference", "real")
+    }
+    assert notes == {
+        "reference": "no stretch of 2 s in the test split is kept whole "
+        "(2 too_short, 1 blank_segment)\n",
+        "real": "no stretch of 2 s in the valid split is kept whole (1 silent)\n",
+    }
+
+
+# ------------------------------------------------------------------------ folders of a user
+
+
+def test_external_clips_become_a_set_and_nothing_is_lost(tmp_path):
+    source = tmp_path / "theirs"
+    (source / "deep").mkdir(parents=True)
+    soundfile.write(source / "one.wav", tone(440, rate=44100), 44100)
+    soundfile.write(source / "deep" / "two é.flac", np.stack([tone(330)] * 2, 1), RATE)
+    (source / "bad.wav").write_bytes(b"RIFF nothing")
+    (source / "notes.txt").write_text("hello")
+    assert import_clips(source, RATE, 2.0, tmp_path / "set") == 2
+    rejected = {row["path"]: row["reason"] for row in read_csv(tmp_path / "set/rejected.csv")}
+    assert set(rejected) == {"bad.wav", "notes.txt"}
+    assert [len(wave) for _, wave in read_clips(tmp_path / "set", RATE)] == [2 * RATE, 2 * RATE]
+
+
+def test_long_external_clips_are_cut_to_one_length(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    soundfile.write(tmp_path / "theirs" / "long.wav", tone(440, 5.5), RATE)
+    soundfile.write(tmp_path / "theirs" / "short.wav", tone(440, 1.5), RATE)
+    assert import_clips(tmp_path / "theirs", RATE, 2.0, tmp_path / "set") == 3
+    seconds = [row["seconds"] for row in read_csv(tmp_path / "set/clips.csv")]
+    assert seconds == ["2.000", "2.000", "1.500"]
+
+
+def test_a_folder_without_clips_is_a_clear_error(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    with pytest.raises(UserError, match="no clip can be read"):
+        import_clips(tmp_path / "theirs", RATE, 2.0, tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
+def test_copies_are_found_whatever_the_container(tmp_path):
+    for folder, names in (("real", ("a.wav", "b.wav")), ("made", ("x.flac", "y.wav"))):
+        (tmp_path / folder).mkdir()
+        for k, name in enumerate(names):
+            hertz = (
+                440
+                if (folder, name) in (("real", "a.wav"), ("made", "x.flac"))
+                else (500 if folder == "real" else 600) + k
+            )
+            samples = (tone(hertz, 4) * 32767).astype(np.int16)
+            soundfile.write(tmp_path / folder / name, samples, RATE)
+    text = compare_folders(tmp_path / "real", tmp_path / "made", "logmel", tmp_path / "out")
+    assert "exact copies (same samples): 1 of 2" in text
+    assert "x.flac = a.wav" in text
+    rows = list(read_csv(tmp_path / "out/hash_comparison_detailed.csv"))
+    assert [row["is_match"] for row in rows] == ["True", "False"]
+
+
+def test_unmatched_clips_are_listed_as_well():
+    rows = find_copies({"r": "1", "s": "1"}, {"a": "1", "b": "2"})
+    assert [row["matched_dataset_files"] for row in rows] == ["r, s", "No match"]

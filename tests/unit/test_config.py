@@ -1,0 +1,272 @@
+"""The configuration: errors a user can act on, merging, the reference in step with the models."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import etude.__main__
+import etude.runs
+from etude.config import DEFAULT, AudioLm, Corpus, Cut, Experiment, load, merge, parse, read
+from etude.errors import UserError
+from etude.reference import render_reference
+
+ROOT = Path(__file__).resolve().parents[2]
+PRESETS = sorted((ROOT / "config" / "presets").glob("*.yaml"))
+
+
+def default():
+    return yaml.safe_load(DEFAULT.read_text(encoding="utf-8"))
+
+
+def complaint(over):
+    with pytest.raises(UserError) as caught:
+        load(merge(default(), over))
+    return str(caught.value)
+
+
+def experiment(**keys):
+    return {"experiments": {"audiolm": keys}}
+
+
+def training(**keys):
+    return experiment(stages={"coarse": {"training": keys}})
+
+
+def chorales(**keys):
+    return {"corpora": {"chorales": keys}}
+
+
+def two_seconds(**keys):
+    return {"cuts": {"two_seconds": keys}}
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.stem)
+def test_the_default_and_every_preset_are_valid(preset):
+    assert read(DEFAULT).run == ["audiolm"]
+    assert read(DEFAULT, preset).run
+
+
+@pytest.mark.parametrize(
+    ("over", "words"),
+    [
+        (
+            {"experiments": {"audiolm": {"stages": {"coarse": {"training": {"step": 3}}}}}},
+            ["experiments.audiolm.stages.coarse.training.step", "did you mean 'steps'?", "batch_size"],
+        ),
+        ({"corpora": {"chorales": {"limt": 3}}}, ["corpora.chorales.limt", "'limit'", "shards"]),
+        ({"tokn": {}}, ["tokn", "did you mean 'tokens'?", "experiments"]),
+        ({"run": ["audolm"]}, ["run", "did you mean 'audiolm'?"]),
+        ({"experiments": {"audiolm": {"corpus": "choral"}}}, ["experiments.audiolm.corpus", "'chorales'"]),
+        ({"cuts": {"two_seconds": {"rate": 3}}}, ["cuts.two_seconds.rate", "4000", "it is 3"]),
+        ({"corpora": {"chorales": {"source": "folde"}}}, ["corpora.chorales", "'folder'", "'archive'"]),
+        ({"corpora": {"chorales": {"filter": {"drum": 1}}}}, ["corpora.chorales.filter.drum", "'drums'"]),
+        ({"corpora": {"chorales": {"split": {"train": 0.9}}}}, ["corpora.chorales.split", "must be 1"]),
+        ({"corpora": {"a b": {"source": "music21"}}}, ["'a b'", "letters, digits"]),
+        ({"tokens": {"embedded": {"semantic": "magnitude"}}}, ["tokens.embedded.semantic", "not semantic"]),
+        (
+            {"experiments": {"audiolm": {"coarse_quantizers": 4}}},
+            ["experiments.audiolm.coarse_quantizers", "nothing"],
+        ),
+        (
+            {"experiments": {"audiolm": {"stages": {"fine": {"network": {"dim": 50}}}}}},
+            ["stages.fine.network", "multiple of"],
+        ),
+        (experiment(generate={"hop": 2.5}), ["audiolm.generate.hop", "more than a window"]),
+        ({"defaults": {"audolm": {}}}, ["defaults.audolm", "did you mean 'audiolm'?"]),
+        ({"experiments": {"audiolm": {"system": "audio"}}}, ["experiments.audiolm", "'audiolm'"]),
+        ({"experiments": {"audiolm": None}}, ["experiments.audiolm"]),
+        ({"evaluation": {"embeddings": ["logmell"]}}, ["evaluation.embeddings", "did you mean 'logmel'?"]),
+        ({"evaluation": {"embeddings": ["vgish", "logmel"]}}, ["did you mean 'vggish'?"]),
+        ({"evaluation": {"embeddings": ["vggish"]}}, ["evaluation.embeddings", "add one of: logmel"]),
+        ({"evaluation": {"embeddings": ["logmel", "logmel"]}}, ["'logmel' is named twice"]),
+        (experiment(seeds={"train": [-1]}), ["experiments.audiolm.seeds.train.0", "it is -1"]),
+        (experiment(seeds={"generate": [3, 3]}), ["audiolm.seeds.generate", "3 is named twice"]),
+        (training(keep_steps=[0]), ["coarse.training.keep_steps.0", "it is 0"]),
+        (training(keep_steps=[5, 5]), ["coarse.training.keep_steps", "5 is named twice"]),
+        (training(keep_steps=[341]), ["coarse.training", "341 is never made; steps is 340"]),
+        (training(betas=[0.9, 1.0]), ["coarse.training.betas.1", "less than 1"]),
+        (training(betas=[-0.1, 0.9]), ["coarse.training.betas.0"]),
+        (training(schedule="cosin"), ["coarse.training.schedule", "did you mean 'cosine'?"]),
+        (chorales(filter={"programs": [0, 128]}), ["chorales.filter.programs.1", "127", "it is 128"]),
+        (chorales(filter="we_shap"), ["chorales.filter: ", "did you mean 'we_sharp'?"]),
+        (chorales(source="foldr"), ["corpora.chorales", "did you mean 'folder'?"]),
+        (experiment(end_of_sequence="evry_segment"), ["did you mean 'every_segment'?"]),
+        (two_seconds(rate=16000), ["'two_seconds' has rate 16000", "sample_rate 24000", "'bands'"]),
+        (two_seconds(seconds=0.015, hop=0.015), ["360 samples", "needs 480"]),
+        (two_seconds(seconds=0.022, hop=0.022), ["528 samples", "'magnitude' needs 640"]),
+        (two_seconds(hop=2.5), ["cuts.two_seconds", "hop 2.5 leaves gaps", "2 seconds"]),
+        ({"defaults": {"corpus": "smoke"}}, ["`defaults.corpus` must hold keys", "'smoke'"]),
+        ({"defaults": {"audiolm": [3]}}, ["`defaults.audiolm` must hold keys"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_names_the_key_what_is_allowed_and_the_nearest(over, words):
+    text = complaint(over)
+    assert all(word in text for word in words), text
+    assert "do:" in text
+
+
+def test_three_lines_are_a_configuration_of_ones_own(tmp_path):
+    mine = {
+        "corpora": {"mine": {"source": "folder", "path": "/music"}},
+        "experiments": {"mine": {"system": "audiolm", "corpus": "mine"}},
+        "run": ["mine"],
+    }
+    config = load(merge(default(), mine))
+    assert config.experiments["mine"].stages.coarse.training.steps == 340
+
+
+def test_a_users_home_may_be_written_as_a_shell_does():
+    corpus = {"mine": {"source": "folder", "path": "~/music"}}
+    assert load(merge(default(), {"corpora": corpus})).corpora["mine"].path == Path.home() / "music"
+
+
+def test_a_stage_keeps_what_is_not_named():
+    stages = {"semantic": {"training": {"steps": 7}}}
+    wanted = AudioLm(system="audiolm", corpus="c", stages=stages)
+    assert wanted.stages.semantic.training.steps == 7
+    assert wanted.stages.semantic.training.batch_size == 32
+    assert wanted.stages.fine.training.steps == 260
+
+
+def test_defaults_lie_under_every_entry():
+    config = read(DEFAULT, ROOT / "config/presets/smoke.yaml")
+    assert config.experiments["audiolm"].stages.fine.training.steps == 20
+    mine = {"corpora": {"a": {"source": "music21"}, "b": {"source": "music21", "limit": 3}}}
+    corpora = load(merge(default(), mine | {"defaults": {"corpus": {"limit": 9}}})).corpora
+    assert (corpora["a"].limit, corpora["b"].limit) == (9, 3), "what an entry names itself wins"
+
+
+def test_we_sharps_filter_is_a_named_set():
+    config = load(merge(default(), {"corpora": {"chorales": {"filter": "we_sharp"}}}))
+    rules = config.corpora["chorales"].rules
+    assert (rules.drums, rules.programs, rules.min_velocity) == ("reject", [0, 1, 2, 3, 4, 5], 10)
+
+
+def test_params_of_a_rule_survive_the_way_through_json():
+    config = read(DEFAULT)
+    corpus = config.corpora["chorales"]
+    assert parse(Corpus, corpus.params()) == corpus
+    assert json.loads(corpus.params("limit", "source")) == {"limit": 160, "source": "music21"}
+    assert (
+        parse(Experiment, config.experiments["audiolm"].params()) == config.experiments["audiolm"]
+    )
+
+
+def test_another_kind_replaces_an_entry():
+    over = {"corpora": {"chorales": {"source": "folder", "path": "/music"}}}
+    assert "limit" not in merge(default(), over)["corpora"]["chorales"]
+
+
+@given(
+    st.recursive(
+        st.one_of(st.none(), st.integers(), st.text(max_size=3)),
+        lambda inner: st.dictionaries(st.text(max_size=3), inner, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_any_nonsense_is_a_user_error(nonsense):
+    for key in ("corpora", "experiments", "tokens", "cuts", "evaluation"):
+        raw = merge(default(), {key: nonsense}) if isinstance(nonsense, dict) else {key: nonsense}
+        with suppress(UserError):
+            load(raw)
+
+
+def test_unreadable_yaml_is_a_user_error(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("run: [", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot be read"):
+        read(path)
+
+
+def test_the_reference_is_in_step():
+    written = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    assert written == render_reference(), "run: python -m etude config --write"
+
+
+def test_parsing_needs_no_heavy_package():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, etude.config, etude.runs, etude.corpus.scan, etude.metrics.registry;"
+        "import etude.models.given, etude.tokenizers.given;"
+        "heavy = {'torch', 'numpy', 'pandas', 'datasets', 'symusic', 'scipy'} & set(sys.modules);"
+        "print(*sorted(heavy))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), "imported at parse time"
+
+
+def test_a_word_that_is_not_known_is_said_once():
+    text = complaint(chorales(filter="we_shap"))
+    assert text.count("corpora.chorales.filter") == 1
+    assert "literal" not in complaint(chorales(filter={"drum": 1})), "keys were meant, not a word"
+
+
+def test_a_hop_that_is_not_named_is_the_length_of_a_segment():
+    assert (Cut().hop, Cut(seconds=5).hop, Cut(seconds=5, hop=None).hop) == (2, 5, 5)
+    assert Cut(seconds=5, hop=2.5).hop == 2.5
+    assert parse(Cut, Cut(seconds=5).params()) == Cut(seconds=5)
+    row = next(
+        x for x in render_reference().splitlines() if x.startswith("| `hop` | number ≥ 0.01")
+    )
+    assert "| none |" in row
+    assert "equal to it" in row
+
+
+def test_files_and_overrides_are_read_as_the_workflow_reads_them(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("corpora: {chorales: {source: folder, path: /m}}", encoding="utf-8")
+    overrides = {"corpora": {"chorales": {"shards": 7}}}
+    corpus = read(DEFAULT, mine, overrides=overrides).corpora["chorales"]
+    assert (corpus.source, corpus.limit, corpus.shards) == ("folder", None, 7)
+    assert read(DEFAULT, mine).corpora["chorales"].shards == 2
+    assert read(DEFAULT).corpora["chorales"].limit == 160
+
+
+@pytest.mark.parametrize("text", ["- run", "run", "3", b"\xff\xfe\xff"])
+def test_a_file_without_keys_is_a_user_error(text, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match="cannot be read"):
+        read(DEFAULT, path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--cores", "4", "--configfile", "my.yaml"], ["results/fad.txt", "-n"], ["-n"]],
+)
+def test_resume_hands_everything_to_snakemake(arguments, monkeypatch):
+    seen = []
+    monkeypatch.setattr(etude.runs, "resume", seen.append)
+    assert etude.__main__.main(["resume", *arguments]) == 0
+    assert seen == [arguments]
+
+
+def test_resume_has_a_help(capsys):
+    with pytest.raises(SystemExit) as left:
+        etude.__main__.main(["resume", "--help"])
+    assert left.value.code == 0
+    assert "arguments for snakemake" in capsys.readouterr().out
+
+
+def test_no_requirement_is_idle():
+    """What is asked for is imported by name, but for what others need of it."""
+    lines = (ROOT / "requirements/main.in").read_text(encoding="utf-8").splitlines()
+    names = {"pyyaml": "yaml", "pyfluidsynth": "fluidsynth"}
+    others = {"snakemake", "pretty_midi"}  # runs the rules; its wheel holds the SoundFont
+    others |= {"tensorboard"}  # torch.utils.tensorboard
+    code = "\n".join(p.read_text(encoding="utf-8") for p in ROOT.glob("etude/**/*.py"))
+    for line in (x for x in lines if x and not x.startswith("#")):
+        name = names.get(line, line)
+        assert line in others or re.search(rf"^\s*(import|from) {name}\b", code, re.MULTILINE), line

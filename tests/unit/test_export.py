@@ -1,0 +1,197 @@
+"""One folder that generates anywhere: whole or not at all, and nothing of the machine in it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+import yaml
+
+import etude.generation.export as export_module
+from etude import config
+from etude.__main__ import _parser
+from etude.errors import UserError
+from etude.generation.command import generate
+from etude.generation.export import export
+from etude.generation.trained import in_export
+from etude.models.audiolm import STAGES, build_stage
+from etude.storage import read_json, write_json
+from etude.tokenizers.registry import create
+
+NETWORK = {"dim": 16, "depth": 1, "heads": 2}
+FIT = {"segments": 4}
+INFO = {
+    "quantizers": 4, "codebook_size": 8, "semantic_vocabulary": 16, "semantic_frames": 20,
+    "acoustic_frames": 15, "semantic_frame_rate": 50.0, "acoustic_frame_rate": 37.5,
+    "cut": {"seconds": 0.4},
+}  # fmt: skip
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A folder with a trained experiment, as the workflow leaves it, and its configuration file."""
+    monkeypatch.chdir(tmp_path)
+    content = {
+        "corpora": {"mine": {"source": "folder", "path": str(tmp_path / "music")}},
+        "cuts": {"short": {"seconds": 0.4}},
+        "tokenizers": {
+            "bands": {"kind": "semitone_bands", "clusters": 16, "fit": FIT | {"cut": "short"}},
+            "magnitude": {
+                "kind": "magnitude_rvq", "codebook_size": 8, "components": 8,
+                "fit": FIT | {"cut": "short"},
+            },
+        },
+        "tokens": {"embedded": {"cut": "short", "semantic": "bands", "acoustic": "magnitude"}},
+        "experiments": {
+            "mine": {
+                "system": "audiolm", "corpus": "mine", "fine_frames": 5,
+                "stages": {stage: {"network": NETWORK} for stage in STAGES},
+                "generate": {"prime": str(tmp_path / "prime.wav"), "sampling": {"top_k": 4}},
+                "seeds": {"train": [3, 5]},
+            }
+        },
+        "run": ["mine"],
+    }  # fmt: skip
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    settings = config.read(config.DEFAULT, "mine.yaml")
+    for name in ("bands", "magnitude"):
+        folder = tmp_path / "results/tokenizers/mine" / name
+        folder.mkdir(parents=True)
+        tokenizer = create(settings.tokenizers[name])
+        tokenizer.fit([torch.randn(2, 24000, generator=torch.Generator().manual_seed(0))])
+        tokenizer.save(folder)
+        (folder / ".snakemake_timestamp").touch()
+    for stage in STAGES:
+        for seed in (3, 5):
+            folder = tmp_path / f"results/models/mine/{stage}/seed-{seed}"
+            folder.mkdir(parents=True)
+            build_stage(settings.experiments["mine"], stage, INFO, seed).save(folder)
+            (folder / "card.md").write_text(f"# {stage}\n")
+    return settings
+
+
+def command(*arguments) -> argparse.Namespace:
+    common = ["--duration", "0.6", "--batch_size", "2", "--fade", "0"]
+    return _parser().parse_args(["generate", *common, *map(str, arguments)])
+
+
+def files(folder) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(("seed", "chosen"), [(None, 3), (5, 5)])
+def test_an_export_plays_what_the_experiment_plays(seed, chosen, mine, tmp_path, monkeypatch):
+    export(mine, "mine", seed, tmp_path / "out")
+    own = ["--experiment", "mine", "--configfile", "mine.yaml", "--train_seed", chosen]
+    first = [Path(p).read_bytes() for p in generate(command(*own, "--output", "own"))]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    moved = (tmp_path / "out").rename(elsewhere / "moved")
+    (tmp_path / "results").rename(tmp_path / "gone")
+    monkeypatch.chdir(elsewhere)
+    tracks = generate(command("--from", moved, "--output", "track"))
+    assert [path.read_bytes() for path in tracks] == first
+    assert soundfile.info(str(tracks[0])).duration > 0
+
+
+def test_an_export_is_whole_and_says_nothing_of_the_machine(mine, tmp_path):
+    export(mine, "mine", None, tmp_path / "out")
+    made = files(tmp_path / "out")
+    stages = {
+        f"models/{s}/{f}" for s in STAGES for f in ("model.safetensors", "config.json", "card.md")
+    }
+    roles = {
+        f"tokenizers/{r}/{f}"
+        for r in ("semantic", "acoustic")
+        for f in ("config.json", "codebooks.safetensors")
+    }
+    assert made.keys() == stages | roles | {"README.md", "config.yaml", "export.json"}
+    assert str(tmp_path).encode() not in b"".join(made.values())
+    about = read_json(tmp_path / "out/export.json")
+    assert about["train_seed"] == 3
+    assert about["generate"]["sampling"]["top_k"] == 4
+    assert about["sha256"].keys() == stages | roles, "the README is there to be edited"
+    assert "no licence is given here" in made["README.md"].decode().lower()
+    export(mine, "mine", None, tmp_path / "again")
+    assert files(tmp_path / "again") == made, "the same bytes every time"
+
+
+def test_the_configuration_in_effect_is_read_again(mine, tmp_path):
+    export(mine, "mine", 5, tmp_path / "out")
+    again = config.read(tmp_path / "out/config.yaml")
+    assert again.run == ["mine"]
+    assert again.corpora.keys() == {"mine"}, "what it did not need is left out"
+    wanted, found = mine.experiments["mine"], again.experiments["mine"]
+    assert found.stages == wanted.stages
+    assert found.generate.prime == Path("prime.wav")
+    assert found.seeds.train == [5]
+
+
+def test_nothing_that_is_there_is_overwritten(mine, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/mine.txt").write_text("keep me")
+    (tmp_path / "file").write_text("keep me")
+    for name, why in (("full", "not empty"), ("file", "a file")):
+        with pytest.raises(UserError, match=why):
+            export(mine, "mine", None, tmp_path / name)
+    assert files(tmp_path / "full") == {"mine.txt": b"keep me"}
+    (tmp_path / "empty").mkdir()
+    export(mine, "mine", None, tmp_path / "empty")
+    assert (tmp_path / "empty/export.json").is_file()
+
+
+def test_an_export_that_fails_leaves_nothing(mine, tmp_path, monkeypatch):
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr(export_module, "_card", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        export(mine, "mine", None, tmp_path / "out")
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_what_is_not_trained_is_not_exported(mine, tmp_path):
+    with pytest.raises(UserError, match="no experiment 'min'"):
+        export(mine, "min", None, tmp_path / "out")
+    with pytest.raises(UserError, match="not trained yet"):
+        export(mine, "mine", 4, tmp_path / "out")
+    (tmp_path / "results/models/mine/fine/seed-3/card.md").unlink()
+    with pytest.raises(UserError, match=r"card\.md of a trained stage is missing"):
+        export(mine, "mine", 3, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_export_is_a_clear_error(mine, tmp_path):
+    with pytest.raises(UserError, match="no exported experiment"):
+        in_export(tmp_path)
+    known = {"format": 1, "train_seed": 0, "generate": {}, "sha256": {}}
+    for about in ([], {"format": 1}, known | {"generate": {"clips": "x"}}, known | {"sha256": 3}):
+        write_json(tmp_path / "export.json", about)
+        with pytest.raises(UserError, match="no exported experiment"):
+            in_export(tmp_path)
+    write_json(tmp_path / "export.json", known | {"format": 99})
+    with pytest.raises(UserError, match="another version"):
+        in_export(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["models/coarse/model.safetensors", "tokenizers/acoustic/config.json"]
+)
+def test_a_damaged_copy_is_a_clear_error(name, mine, tmp_path):
+    export(mine, "mine", None, tmp_path / "out")
+    file = tmp_path / "out" / name
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match="missing or damaged"):
+        in_export(tmp_path / "out")
+    file.unlink()
+    with pytest.raises(UserError, match="there is nothing"):
+        in_export(tmp_path / "out")
+
+
+def test_from_has_its_own_configuration(tmp_path):
+    with pytest.raises(UserError, match="its own configuration"):
+        generate(command("--from", tmp_path, "--train_seed", 1))
+    with pytest.raises(SystemExit):
+        command("--from", tmp_path, "--experiment", "mine")

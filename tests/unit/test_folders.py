@@ -1,0 +1,117 @@
+"""Two folders of audio compared: equal numbers of stretches, copies by a file's own samples."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import soundfile
+
+from etude.metrics import folders
+from etude.metrics.folders import compare_folders, listen, look_through
+
+RATE = 24000
+
+
+def music(seconds, seed, rate=RATE):
+    """Tones that change twice a second."""
+    generator = np.random.default_rng(seed)
+    hertz = np.repeat(generator.choice([220, 262, 330, 392, 440, 523], int(2 * seconds)), rate // 2)
+    noise = 0.01 * generator.standard_normal(len(hertz))
+    return (0.3 * np.sin(2 * np.pi * np.cumsum(hertz) / rate) + noise).astype(np.float32)
+
+
+def fill(folder, count, seconds, first=0):
+    folder.mkdir()
+    for seed in range(first, first + count):
+        soundfile.write(folder / f"{seed:03d}.wav", music(seconds, seed), RATE)
+    return folder
+
+
+def rows(text):
+    found = re.findall(r"^  (clips|real vs real|noise) +(\S+) +(\d+)", text, re.MULTILINE)
+    return {name: (figure, int(n)) for name, figure, n in found}
+
+
+def test_all_rows_are_of_the_same_n(tmp_path):
+    real, made = fill(tmp_path / "real", 8, 10), fill(tmp_path / "made", 6, 2, first=50)
+    text = compare_folders(real, made, "logmel", None)
+    found = rows(text)
+    assert {n for _, n in found.values()} == {6}
+    figures = {name: float(figure) for name, (figure, _) in found.items()}
+    assert figures["real vs real"] < figures["noise"] / 5
+    assert figures["clips"] < figures["noise"] / 5
+    assert "real vs real" in text
+    assert "mean of 40 draws of 6 from 20 clips" in text
+    assert text == compare_folders(real, made, "logmel", None)
+
+
+def test_too_little_music_has_its_reason(tmp_path):
+    one, few = fill(tmp_path / "one", 1, 30), fill(tmp_path / "few", 3, 2, first=50)
+    text = compare_folders(one, few, "logmel", None)
+    assert rows(text)["real vs real"] == ("n/a", 0)
+    assert "a single real file has no other to compare it with" in text
+    assert float(rows(text)["clips"][0]) > 0
+    text = compare_folders(few, one, "logmel", None)
+    assert {figure for figure, _ in rows(text).values()} == {"n/a"}
+    assert re.search(r"the reference has \d+ windows of audio, more than 16 are needed", text)
+
+
+def test_a_single_short_clip_has_no_covariance(tmp_path):
+    real, made = fill(tmp_path / "real", 4, 20), fill(tmp_path / "made", 1, 1, first=50)
+    assert "a single window of audio has no covariance" in compare_folders(
+        real, made, "logmel", None
+    )
+
+
+@pytest.mark.parametrize(
+    ("subtype", "other"),
+    [("PCM_16", ("flac", "PCM_16")), ("PCM_24", ("flac", "PCM_24")), ("FLOAT", ("aiff", "FLOAT"))],
+)
+def test_copies_are_equal_at_their_own_rate_and_channels(subtype, other, tmp_path):
+    stereo = np.stack([music(3, 1, 44100), music(3, 2, 44100)], axis=1)
+    if subtype != "FLOAT":  # integers are stored as they are; each container rounds in its own way
+        bits = int(subtype.removeprefix("PCM_"))
+        stereo = (stereo * 2 ** (bits - 1)).astype(np.int32) << (32 - bits)
+    suffix, kind = other
+    for name in ("real", "made"):
+        (tmp_path / name).mkdir()
+    soundfile.write(tmp_path / "real/a.wav", stereo, 44100, subtype)
+    soundfile.write(tmp_path / f"made/x.{suffix}", stereo, 44100, kind)
+    swapped = np.ascontiguousarray(stereo[:, ::-1])  # the same in mono
+    soundfile.write(tmp_path / "made/y.wav", swapped, 44100, subtype)
+    text = compare_folders(tmp_path / "real", tmp_path / "made", "logmel", None)
+    assert "exact copies (same samples): 1 of 2" in text
+    assert f"x.{suffix} = a.wav" in text
+
+
+def test_long_files_are_heard_in_part_and_evenly(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "STRETCHES", 6)
+    real = look_through(fill(tmp_path / "real", 2, 20))
+    read = []
+    monkeypatch.setattr(
+        folders.AudioFile,
+        "read",
+        lambda _, rate, start_s, seconds, upsample: (
+            read.append((start_s, seconds)) or music(seconds, int(start_s), rate)
+        ),
+    )
+    heard = listen(real, "logmel", 2.0)
+    assert read == [(0, 2), (8, 2), (18, 2)] * 2, "never more than a stretch at a time"
+    assert heard.clips.count == 6
+    assert heard.share == pytest.approx(0.3)
+    assert list(heard.files) == [0, 0, 0, 1, 1, 1]
+
+
+def test_odd_files_are_lines_and_no_errors(tmp_path):
+    real, made = fill(tmp_path / "real", 4, 10), fill(tmp_path / "made", 2, 2, first=50)
+    (made / "bad.wav").write_bytes(b"RIFF nothing")
+    soundfile.write(made / "empty.wav", np.zeros(0), RATE)
+    soundfile.write(made / "click.wav", np.ones(1, np.float32) / 2, 192000)
+    soundfile.write(made / "silent.wav", np.zeros(RATE), RATE)
+    text = compare_folders(real, made, "logmel", None)
+    assert "not read: bad.wav: corrupt_audio" in text
+    assert "not read: empty.wav: no_samples" in text
+    assert "exact copies (same samples): 0 of 4" in text
+    assert "nan" not in text

@@ -1,0 +1,251 @@
+"""The loop: exact resume, schedule, data order, history, errors a user can make."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+import torch
+from packed import QUANTIZERS
+from safetensors.torch import load_file
+from trainings import experiment, stop_after
+
+from etude.config import AudioLm, Training
+from etude.errors import UserError
+from etude.storage import read_csv
+from etude.training.data import PackedData, step_indices, validation_batches
+from etude.training.loop import Hooks, Interrupted, fit
+from etude.training.optimiser import build_optimiser, learning_rate
+from etude.training.stage import copy_kept_step, stage_fingerprint, train_stage
+from etude.training.state import State, fingerprint
+
+
+def train(packed, tmp_path, name, should_stop=lambda: False, **training):
+    folder = tmp_path / name
+    train_stage(
+        experiment(**training), "semantic", 0, packed, folder,
+        tmp_path / f"state-{name.split('-')[0]}", should_stop=should_stop,
+    )  # fmt: skip
+    return folder
+
+
+OUTPUTS = ("model.safetensors", "config.json", "history.csv", "curve.svg", "card.md")
+
+
+def test_stopped_and_resumed_gives_the_same_bytes(packed, tmp_path):
+    whole = train(packed, tmp_path, "whole")
+    with pytest.raises(Interrupted):
+        train(packed, tmp_path, "broken-1", should_stop=stop_after(5))
+    with pytest.raises(Interrupted):
+        train(packed, tmp_path, "broken-2", should_stop=stop_after(3))
+    resumed = train(packed, tmp_path, "broken-3")
+    for name in OUTPUTS:
+        assert (whole / name).read_bytes() == (resumed / name).read_bytes(), name
+
+
+def test_killed_without_warning_gives_the_same_bytes(packed, tmp_path):
+    whole = train(packed, tmp_path, "whole")
+
+    def die():
+        calls.append(1)
+        if len(calls) == 8:  # the state of step 6 is the last one saved
+            raise KeyboardInterrupt
+        return False
+
+    calls: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        train(packed, tmp_path, "broken-1", should_stop=die)
+    resumed = train(packed, tmp_path, "broken-2")
+    for name in OUTPUTS:
+        assert (whole / name).read_bytes() == (resumed / name).read_bytes(), name
+
+
+def test_a_finished_training_is_restored(packed, tmp_path, caplog):
+    first = train(packed, tmp_path, "one-1")
+    caplog.set_level("INFO", "etude")
+    again = train(packed, tmp_path, "one-2")
+    assert "finished already" in caplog.text
+    assert (first / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
+
+
+def test_another_seed_or_setting_has_another_state(packed):
+    info = json.loads((packed / "info.json").read_text())
+    base = stage_fingerprint(experiment(), "semantic", info, 0)
+    assert base == stage_fingerprint(experiment(keep_steps=[4], save_every=9), "semantic", info, 0)
+    assert base != stage_fingerprint(experiment(steps=13), "semantic", info, 0)
+    assert base != stage_fingerprint(experiment(), "semantic", info, 1)
+    assert base != stage_fingerprint(experiment(), "semantic", info | {"data_hash": "1"}, 0)
+    assert fingerprint({}, 0, "a", ["x"]) != fingerprint({}, 0, "a", ["y"])
+
+
+def test_a_damaged_state_counts_as_none(packed, tmp_path):
+    whole = train(packed, tmp_path, "whole")
+    with pytest.raises(Interrupted):
+        train(packed, tmp_path, "broken-1", should_stop=stop_after(5))
+    state = next((tmp_path / "state-broken").glob("*/state.pt"))
+    state.write_bytes(state.read_bytes()[:100])
+    resumed = train(packed, tmp_path, "broken-2")
+    assert (whole / "history.csv").read_bytes() == (resumed / "history.csv").read_bytes()
+
+
+def test_a_second_writer_is_kept_out(packed, tmp_path):
+    state = State(tmp_path / "state")
+    with state.locked():
+        second = State(tmp_path / "state").locked(should_stop=lambda: True)
+        with pytest.raises(UserError, match="already runs"), second:
+            pass
+
+
+def test_a_second_training_waits_and_takes_the_result(packed, tmp_path, caplog):
+    """Two runs that want the same training: it is made once."""
+    first = train(packed, tmp_path, "one-1")
+    state = next(path for path in (tmp_path / "state-one").iterdir() if (path / "lock").exists())
+    caplog.set_level("INFO", "etude")
+    held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with State(state).locked():
+            held.set()
+            over.wait(30)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait(30)
+    threading.Timer(1.5, over.set).start()
+    second = train(packed, tmp_path, "one-2")
+    other.join()
+    assert over.is_set()
+    assert "runs in another process already; waiting for it" in caplog.text
+    assert "finished already" in caplog.text
+    for name in OUTPUTS:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_a_training_says_which_state_is_its_own(packed, tmp_path):
+    train(packed, tmp_path, "one-1")
+    root = tmp_path / "state-one"
+    (ref,) = (path for path in (root / "refs").rglob("*") if path.is_file())
+    assert (root / ref.read_text().strip() / "finished.pt").is_file()
+
+
+def test_kept_steps_are_there(packed, tmp_path):
+    train(packed, tmp_path, "one", keep_steps=[4, 12])
+    copy_kept_step(
+        experiment(keep_steps=[4, 12]), "semantic", 0, 12, packed=packed,
+        state_root=tmp_path / "state-one", output=tmp_path / "step-12.safetensors",
+    )  # fmt: skip
+    kept, final = (
+        load_file(tmp_path / "step-12.safetensors"),
+        load_file(tmp_path / "one/model.safetensors"),
+    )
+    assert all(torch.equal(kept[name], final[name]) for name in final)
+
+
+def test_history_has_the_validation_per_token(packed, tmp_path):
+    rows = list(read_csv(train(packed, tmp_path, "one") / "history.csv"))
+    assert [row["step"] for row in rows] == ["5", "10", "12"]
+    last = rows[-1]
+    assert float(last["perplexity"]) == pytest.approx(
+        torch.tensor(float(last["valid_loss"])).exp().item(), rel=1e-4
+    )
+
+
+def test_without_a_validation_split_training_goes_on(packed, tmp_path):
+    (tmp_path / "state").mkdir()
+    model = torch.nn.Linear(1, 1)
+    model.loss = lambda batch: (model(torch.ones(1, 1)).sum() ** 2, {"accuracy": 0.0, "tokens": 1})
+    data = PackedData(packed / "train", QUANTIZERS)
+    empty = PackedData(packed / "test", QUANTIZERS)
+    settings = Training(steps=5, batch_size=2, warmup_steps=0)
+    trained = fit(model, data, empty, settings, 0, State(tmp_path / "state"))
+    assert trained.history[-1]["valid_loss"] is None
+
+
+def test_nothing_to_train_on_is_a_clear_error(packed, tmp_path):
+    empty = PackedData(packed / "test", QUANTIZERS)
+    with pytest.raises(UserError, match="nothing to train on"):
+        fit(torch.nn.Linear(1, 1), empty, None, Training(), 0, State(tmp_path / "s"))
+
+
+def test_a_loss_that_is_no_number_stops(packed, tmp_path):
+    model = torch.nn.Linear(1, 1)
+    model.loss = lambda batch: (
+        model(torch.ones(1, 1)).sum() * torch.nan,
+        {"accuracy": 0.0, "tokens": 1},
+    )
+    data = PackedData(packed / "train", QUANTIZERS)
+    with pytest.raises(UserError, match="no longer a number at step 0"):
+        fit(model, data, None, Training(steps=5), 0, State(tmp_path / "s"))
+
+
+def test_on_validate_is_called(packed, tmp_path):
+    model = torch.nn.Linear(1, 1)
+    model.loss = lambda batch: (model(torch.ones(1, 1)).sum() ** 2, {"accuracy": 0.0, "tokens": 1})
+    seen = []
+    hooks = Hooks(on_validate=lambda step, m: seen.append((step, m)))
+    settings = Training(steps=5, batch_size=2, validate_every=2)
+    fit(
+        model,
+        PackedData(packed / "train", QUANTIZERS),
+        None,
+        settings,
+        0,
+        State(tmp_path / "s"),
+        hooks,
+    )
+    assert seen == [(2, model), (4, model), (5, model)]
+
+
+def test_every_epoch_sees_every_item_once():
+    steps = [step_indices(10, 4, step, seed=3) for step in range(5)]
+    flat = [i for step in steps for i in step]
+    assert sorted(flat[:10]) == sorted(flat[10:20]) == list(range(10))
+    assert flat[:10] != flat[10:20]
+
+
+def test_a_batch_may_be_larger_than_the_data():
+    assert sorted(step_indices(2, 6, 0, seed=0)) == [0, 0, 0, 1, 1, 1]
+
+
+def test_validation_is_a_fixed_spread(packed):
+    data = PackedData(packed / "valid", QUANTIZERS)
+    batches = list(validation_batches(data, 2, limit=3))
+    assert [len(b["semantic"]) for b in batches] == [2, 1]
+    again = list(validation_batches(data, 2, limit=3))
+    assert all(
+        torch.equal(a["acoustic"], b["acoustic"]) for a, b in zip(batches, again, strict=True)
+    )
+
+
+def test_learning_rate_warms_up_and_falls():
+    settings = Training(steps=100, warmup_steps=10, learning_rate=1.0, final_ratio=0.1)
+    rates = [learning_rate(step, settings) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == rates[10] == pytest.approx(1.0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.1, abs=1e-3)
+
+
+def test_only_matrices_decay():
+    model = torch.nn.Sequential(
+        torch.nn.Embedding(3, 4), torch.nn.Linear(4, 4), torch.nn.LayerNorm(4)
+    )
+    decayed, plain = build_optimiser(model, Training()).param_groups
+    assert [tuple(p.shape) for p in decayed["params"]] == [(4, 4)]
+    assert len(plain["params"]) == 4
+
+
+def test_accumulation_equals_one_large_batch(packed, tmp_path):
+    def weights(name, **training):
+        plain = {"dim": 16, "depth": 1, "heads": 2}
+        settings = {"steps": 3, "warmup_steps": 0, **training}
+        stages = {"semantic": {"network": plain, "training": settings}}
+        end = {"end_of_sequence": "none", "fine_frames": 5}
+        wanted = AudioLm(system="audiolm", corpus="c", stages=stages, **end)
+        train_stage(wanted, "semantic", 0, packed, tmp_path / name, tmp_path / f"state-{name}")
+        return load_file(tmp_path / name / "model.safetensors")
+
+    one, two = weights("one", batch_size=4), weights("two", batch_size=2, accumulate=2)
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], atol=2e-4, rtol=0)

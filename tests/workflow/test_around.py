@@ -1,0 +1,192 @@
+"""What surrounds the main job: errors, commands, external clips, kept steps, the report."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import soundfile
+from workspace import ROOT, SMOKE, own_folder
+
+pytestmark = pytest.mark.workflow
+
+
+def test_a_misspelt_key_fails_before_anything_runs(workspace):
+    bad = workspace.config("bad", {"cuts": {"two_seconds": {"secnds": 3}}})
+    done = workspace.run("-n", configs=[bad], check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "cuts.two_seconds.secnds" in said
+    assert "did you mean 'seconds'?" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        (lambda folder: None, ["cannot be read", "music"]),
+        (lambda folder: folder.mkdir(), ["the corpus has no music"]),
+        (
+            lambda folder: (folder.mkdir(), (folder / "a.mid").write_bytes(b"no music")),
+            ["0 kept, 1 rejected (1 corrupt_midi)"],
+        ),
+    ],
+    ids=["missing", "empty", "unusable"],
+)
+def test_a_folder_without_music_is_a_clear_error(prepare, words, workspace):
+    prepare(workspace.folder / "music")
+    mine = workspace.config("mine", own_folder(workspace.folder / "music"))
+    done = workspace.run(configs=[SMOKE, mine], check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert all(word in said for word in words), said[-3000:]
+    assert "Traceback" not in said
+
+
+def test_a_missing_soundfont_is_a_clear_error(finished):
+    render = {"corpora": {"mine": {"render": {"soundfont": "no-such.sf2"}}}}
+    change = finished.config("soundfont", render)
+    target = "results/corpora/other/wav/0000"
+    other = own_folder(finished.folder / "music", "other")
+    other["corpora"]["other"] |= render["corpora"]["mine"]
+    change = finished.config("soundfont", other)
+    done = finished.run(target, configs=[SMOKE, change], check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "no-such.sf2" in said
+    assert "Traceback" not in said
+
+
+def test_audit_says_what_would_happen(finished):
+    said = finished.etude("audit", finished.folder / "music").stdout
+    assert "12" in said
+    assert "corpora: {music:" in said
+    assert "run:" in said
+
+
+def test_generate_outside_the_workflow(finished):
+    mine = finished.folder / "mine.yaml"
+    said = finished.etude(
+        "generate", "--experiment", "mine", "--duration", "3", "--batch_size", "2",
+        "--output", "track", "--progress", "progress.json", "--configfile", SMOKE, mine,
+    ).stdout  # fmt: skip
+    assert said.split() == ["track1.wav", "track2.wav"]
+    waves = [soundfile.read(finished.folder / name) for name in said.split()]
+    assert max(len(wave) / rate for wave, rate in waves) == 3.0, "shorter where the piece ends"
+    assert abs(waves[0][0][-1]) < 1e-3, "the end is faded"
+    assert json.loads(finished.text("progress.json"))["percent"] > 95
+
+
+def test_a_hop_that_would_leave_gaps_is_refused(finished):
+    mine = finished.folder / "mine.yaml"
+    arguments = ["--experiment", "mine", "--hop", "3", "--configfile", SMOKE, mine]
+    done = finished.etude("generate", *arguments, check=False)
+    assert done.returncode == 1
+    assert "more than a window" in done.stderr
+
+
+def test_generate_goes_on_from_a_recording(finished):
+    mine = finished.folder / "mine.yaml"
+    prime = next((finished.folder / "results/corpora/mine/wav").rglob("*.wav"))
+    said = finished.etude(
+        "generate", "--experiment", "mine", "--duration", "2", "--batch_size", "1", "--fade", "0",
+        "--prime_wave", prime, "--output", "primed", "--configfile", SMOKE, mine,
+    ).stderr  # fmt: skip
+    made, rate = soundfile.read(finished.folder / "primed1.wav")
+    given, _ = soundfile.read(prime)
+    # A model of twenty steps may end the piece after the first window, which says one second more.
+    seconds = pytest.approx(1, rel=0.03) if "ended by itself" in said else 2
+    assert (len(made) - len(given)) / rate == seconds, "the prime is played once"
+    until = len(given) - rate // 10
+    assert abs(made[:until] - given[:until]).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["generate", "--experiment", "none"], ["no experiment 'none'", "audiolm"]),
+        (["generate", "--experiment", "audiolm"], ["not trained yet", "model.safetensors"]),
+        (["generate", "--experiment", "audiolm", "--duration", "-1"], ["seconds"]),
+        (["evaluate", "--baseline", "nowhere", "--eval", "nowhere"], ["no such folder", "nowhere"]),
+        (["evaluate", "--baseline", ".", "--eval", ".", "--model", "vggish"], ["fadtk vggish"]),
+        (["audit", "nowhere"], ["nowhere"]),
+    ],
+)
+def test_mistakes_at_the_command_line(arguments, words, workspace):
+    done = workspace.etude(*arguments, check=False)
+    assert done.returncode == 1
+    assert all(word in done.stderr for word in words), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_evaluate_compares_two_folders(finished):
+    clips = finished.folder / "results/clips/mine"
+    real, made = clips / "baselines/reference", clips / "seed-0/draw-0"
+    said = finished.etude("evaluate", "--baseline", real, "--eval", made).stdout
+    assert "exact copies (same samples): 0 of 8" in said
+    copies = finished.etude("evaluate", "--baseline", real, "--eval", real).stdout
+    count = len(list(real.glob("*.wav")))
+    assert f"exact copies (same samples): {count} of {count}" in copies
+
+
+def test_somebody_elses_clips_stand_in_the_same_table(finished):
+    clips = finished.folder / "results/clips/mine/baselines/real"
+    theirs = {
+        "experiments": {"theirs": {"system": "external", "corpus": "mine", "clips": str(clips)}},
+        "run": ["mine", "theirs"],
+    }
+    configs = [SMOKE, finished.folder / "mine.yaml", finished.config("theirs", theirs)]
+    finished.run("results/fad.txt", configs=configs)
+    text = finished.text("results/fad.txt")
+    finished.run("results/fad.txt", configs=configs[:2])  # as the other tests want it
+    block = text[text.index("experiment theirs") :]
+    figures = {
+        line.split()[0]: line.split()[1] for line in block.splitlines() if line.startswith("  ")
+    }
+    assert float(figures["generated"]) == pytest.approx(float(figures["real"]), abs=0.01)
+
+
+def test_kept_steps_are_outputs(finished):
+    keep = {"experiments": {"mine": {"stages": {"semantic": {"training": {"keep_steps": [10]}}}}}}
+    target = "results/models/mine/semantic/seed-0/step-10.safetensors"
+    configs = [SMOKE, finished.folder / "mine.yaml", finished.config("keep", keep)]
+    finished.run(target, configs=configs)
+    assert (finished.folder / target).stat().st_size > 1_000_000
+    finished.run(configs=configs[:2])
+
+
+def test_snakemakes_own_report_builds(finished):
+    finished.run("--report", "report.html", configs=[SMOKE, finished.folder / "mine.yaml"])
+    assert (finished.folder / "report.html").stat().st_size > 100_000
+
+
+def test_the_default_plans_without_anything_installed():
+    """A bare Snakemake can plan: nothing heavy is imported at parse time (see test_config)."""
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "snakemake", "-n", "-s", str(ROOT / "Snakefile")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_clean_knows_the_states_of_a_run(finished):
+    """By the configuration, and where that has changed since by the weights that are there."""
+    refs = finished.folder / "results/state/refs"
+    states = {path.read_text().strip() for path in refs.glob("mine/*/seed-0")}
+    assert len(states) == 3
+    mine = [SMOKE, finished.folder / "mine.yaml"]
+    steps = {stage: {"training": {"steps": 7}} for stage in ("semantic", "coarse", "fine")}
+    changed = finished.config("steps", {"experiments": {"mine": {"stages": steps}}})
+
+    def removable(*configs):
+        said = finished.etude("clean", "--configfile", *configs).stdout
+        return {state for state in states if f"state/{state}  (no training uses it" in said}
+
+    assert removable(*mine) == removable(*mine, changed) == set()
+    away = refs.rename(refs.with_name("away"))
+    try:
+        assert removable(*mine) == set()
+        assert removable(*mine, changed) == states
+    finally:
+        away.rename(refs)
