@@ -77,10 +77,8 @@ def version_of_networks(*modules):
 
     def versions(wildcards):
         experiment, stage = experiment_of(wildcards), wildcards.get("stage")
-        trained = experiment.system == "audiolm"
-        return version(
-            *modules, own=experiment.own_networks(*[stage] * bool(stage)) if trained else ()
-        )
+        own = experiment.own_networks(*[stage] * bool(stage)) if experiment.trained else ()
+        return version(*modules, own=own)
 
     return versions
 
@@ -216,8 +214,7 @@ def trained_here(pattern):
     """As `for_experiment`, and nothing for systems that Étude does not train."""
 
     def files(wildcards):
-        trained = experiment_of(wildcards).system == "audiolm"
-        return for_experiment(pattern)(wildcards) if trained else []
+        return for_experiment(pattern)(wildcards) if experiment_of(wildcards).trained else []
 
     return files
 
@@ -237,7 +234,7 @@ def with_stage(imported):
     pairs = [
         f"{re.escape(name)}(?=/{stage}/)"
         for name, experiment in CONFIG.experiments.items()
-        if experiment.system == "audiolm"
+        if experiment.trained
         for stage, settings in experiment.stages
         if settings.imported == imported
     ]
@@ -258,7 +255,7 @@ def codec_to_listen_with(wildcards):
 def draws(experiment):
     """The clip sets of an experiment: every training seed with every generation seed."""
     settings = CONFIG.experiments[experiment]
-    if settings.system == "external":
+    if not settings.trained:
         return ["seed-0/draw-0"]
     seeds = settings.seeds
     return [f"seed-{s}/draw-{d}" for s in seeds.train for d in seeds.generate]
@@ -269,7 +266,7 @@ def kept_steps():
     return [
         f"results/models/{name}/{stage}/seed-{seed}/step-{step}.safetensors"
         for name in CONFIG.run
-        if CONFIG.experiments[name].system == "audiolm"
+        if CONFIG.experiments[name].trained
         for stage, settings in CONFIG.experiments[name].stages
         for seed in CONFIG.experiments[name].seeds.train
         for step in settings.training.keep_steps
@@ -293,7 +290,7 @@ def histories():
     return [
         f"results/models/{name}/{stage}/seed-{seed}/history.csv"
         for name in CONFIG.run
-        if CONFIG.experiments[name].system == "audiolm"
+        if CONFIG.experiments[name].trained
         for stage, settings in CONFIG.experiments[name].stages
         if not settings.imported
         for seed in CONFIG.experiments[name].seeds.train
@@ -322,7 +319,7 @@ def check_given(experiment):
     tokens = CONFIG.tokens[experiment.tokens]
     for tokenizer in (tokens.semantic, tokens.acoustic):
         given_tokenizer.check_fitted(CONFIG.tokenizers[tokenizer].fit)
-    if experiment.system != "audiolm":
+    if not experiment.trained:
         return
     for stage, settings in experiment.stages:
         for seed in experiment.seeds.train:

@@ -11,7 +11,7 @@ rule import_clips:
     benchmark:
         "results/benchmarks/import_clips/{experiment}/seed-{seed}/draw-{draw}.tsv"
     wildcard_constraints:
-        experiment=either(name for name, e in CONFIG.experiments.items() if e.system == "external"),
+        experiment=either(name for name, e in CONFIG.experiments.items() if not e.trained),
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -174,7 +174,7 @@ rule write_fad:
     params:
         version=version("metrics/table"),
         evaluation=CONFIG.evaluation.params(),
-        gated=[n for n in CONFIG.run if CONFIG.experiments[n].system == "audiolm"],
+        gated=[n for n in CONFIG.run if CONFIG.experiments[n].trained],
     message:
         "Writing results/fad.txt"
     script:

@@ -18,7 +18,7 @@ rule build_report:
         packed=[
             f"results/packed/{CONFIG.experiments[name].corpus}/{CONFIG.experiments[name].tokens}"
             for name in CONFIG.run
-            if CONFIG.experiments[name].system == "audiolm"
+            if CONFIG.experiments[name].trained
         ],
     output:
         page=report(

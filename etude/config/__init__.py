@@ -20,6 +20,7 @@ from etude.config.corpora import (
     Split,
 )
 from etude.config.embeddings import EMBEDDINGS, FADTK
+from etude.config.evaluation import Evaluation
 from etude.config.reading import DEFAULT, checked, load, parse, read
 from etude.config.sweeps import Sweep
 from etude.config.systems import (
@@ -49,7 +50,7 @@ from etude.config.tokens import (
     Tokenizer,
     TokenSet,
 )
-from etude.config.whole import Config, Evaluation
+from etude.config.whole import Config
 
 __all__ = [
     "ACOUSTIC_KINDS",

@@ -238,6 +238,7 @@ class Seeds(Section):
 class AudioLm(Section):
     """AudioLM: semantic -> coarse -> fine transformers over discrete audio tokens."""
 
+    trained: ClassVar[bool] = True
     system: Literal["audiolm"]
     corpus: str = Field(description="a name from `corpora`")
     tokens: str = Field("embedded", description="a name from `tokens`")
@@ -287,6 +288,7 @@ class AudioLm(Section):
 class External(Section):
     """Clips that somebody else made: a folder, put into the same table."""
 
+    trained: ClassVar[bool] = False  # Étude takes these clips as they are, and does not judge them
     system: Literal["external"]
     corpus: str = Field(description="a name from `corpora`: gives the held-out reference")
     tokens: str = Field("embedded", description="a name from `tokens`: gives the cut")

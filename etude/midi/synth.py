@@ -8,7 +8,9 @@ with the SoundFont already in memory costs less than a millisecond.
 from __future__ import annotations
 
 import ctypes
+import io
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -198,7 +200,9 @@ def _library() -> ModuleType:
         UserError: libfluidsynth is missing.
     """
     try:
-        import fluidsynth
+        # Where CI is set it prints what it found, into whatever reads a command's output.
+        with redirect_stdout(io.StringIO()):
+            import fluidsynth
     except (ImportError, OSError, AttributeError) as error:
         raise UserError(
             "MIDI cannot be rendered: libfluidsynth is missing",

@@ -12,7 +12,7 @@ from etude.report.figures import decimal, number, some
 METRICS = {"frechet_distance": "Fréchet distance"}
 WORDS = {True: "holds", False: "fails", None: "undecided"}
 FLOOR, CEILINGS = "real", ("shuffled", "untrained", "noise")
-GATED = ("audiolm",)  # systems that Étude trains; it does not judge what others made
+GATED = ("audiolm", "symbolic_lm")  # systems that Étude trains; it does not judge what others made
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,70 @@
+"""Evaluation: one set of metrics, one protocol for every experiment."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from etude.config.base import Distinct, ModuleClass, Section, nearest
+from etude.config.embeddings import EMBEDDINGS, FADTK
+from etude.own import is_own, label
+
+
+class Evaluation(Section):
+    """Metrics: one set, one protocol for every experiment."""
+
+    embeddings: Annotated[list[str], Distinct] = Field(
+        ["logmel"],
+        min_length=1,
+        description=f"embeddings of the Fréchet distances, at least one that runs here "
+        f"({', '.join(EMBEDDINGS)}, or your own `module:Class`); others are named with fadtk's "
+        f"command: {', '.join(FADTK)}",
+    )
+    signals: Annotated[list[ModuleClass], Distinct] = Field(
+        [], description="metrics of your own on single clips, `module:Class` each"
+    )
+    options: dict[str, dict[str, Any]] = Field(
+        {}, description="options of your own embeddings and signals, by their `module:Class`"
+    )
+    seed: int = Field(0, ge=0, description="choice of real segments, noise and shuffles")
+    gate_ratio: float = Field(
+        0.7, gt=0, description="FD must be under this share of the better of shuffled and untrained"
+    )
+    gate_clips: int = Field(
+        16, ge=2, description="the gate decides nothing on distances of fewer clips than this"
+    )
+    gate_harmony: float = Field(
+        0.85, ge=0, description="et_grid must reach this share of the corpus's own"
+    )
+
+    @field_validator("embeddings")
+    @classmethod
+    def _embeddings_are_known(cls, names: list[str]) -> list[str]:
+        known = (*EMBEDDINGS, *FADTK)
+        for name in names:
+            if name not in known and not is_own(name):
+                raise ValueError(
+                    f"there is no embedding {name!r}{nearest(name, known)}; "
+                    f"there are: {', '.join(known)}"
+                )
+        if not any(name in EMBEDDINGS or is_own(name) for name in names):
+            raise ValueError(
+                f"none of {', '.join(names)} can run here, so nothing would be measured; "
+                f"add one of: {', '.join(EMBEDDINGS)}"
+            )
+        return names
+
+    @model_validator(mode="after")
+    def _own_parts_are_told_apart(self) -> Evaluation:
+        own = [name for name in (*self.embeddings, *self.signals) if is_own(name)]
+        for name in self.options:
+            if name not in own:
+                raise ValueError(
+                    f"options: {name!r} is in neither `embeddings` nor `signals`"
+                    f"{nearest(name, own)}; there: {', '.join(own) or 'nothing of your own'}"
+                )
+        labels = [label(name) for name in (*self.embeddings, *self.signals)]
+        if twice := [name for i, name in enumerate(labels) if name in labels[:i]]:
+            raise ValueError(f"two classes are called {twice[0]!r}; tables name them by it")
+        return self
