@@ -59,21 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(export)
     export.set_defaults(run=_export)
 
-    evaluate = commands.add_parser("evaluate", help="distance and copies of two folders of audio")
-    evaluate.add_argument("--baseline", type=Path, required=True, help="folder of real music")
-    evaluate.add_argument("--eval", type=Path, required=True, help="folder of clips")
-    evaluate.add_argument("--model", default="logmel", help="embedding (logmel)")
-    evaluate.add_argument("--use-inf", action="store_true", help="FAD-infinity as well")
-    evaluate.add_argument("--workers", type=_count, default=8, help="files embedded at once (8)")
-    evaluate.add_argument(
-        "--batch-size", type=_count, default=8, help="stretches of a file embedded at once (8)"
-    )
-    evaluate.add_argument("--output", type=Path, help="folder for hash_comparison_detailed.csv")
-    evaluate.add_argument(
-        "--cache", type=Path, help="folder that keeps embeddings ($XDG_CACHE_HOME/etude/embeddings)"
-    )
-    evaluate.add_argument("--no-cache", action="store_true", help="make all embeddings anew")
-    evaluate.set_defaults(run=_evaluate)
+    _add_evaluate(commands.add_parser("evaluate", help="distances and copies of two folders"))
 
     config = commands.add_parser("config", help="check the configuration, write config/README.md")
     config.add_argument("--write", action="store_true", help="write config/README.md anew")
@@ -100,6 +86,26 @@ def _count(word: str) -> int:
     if (number := int(word)) < 1:
         raise argparse.ArgumentTypeError(f"it is {number}, and must be 1 or more")
     return number
+
+
+def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.add_argument("--baseline", type=Path, required=True, help="folder of real music")
+    evaluate.add_argument("--eval", type=Path, required=True, help="folder of clips")
+    evaluate.add_argument("--model", default="logmel", help="embedding (logmel)")
+    evaluate.add_argument("--use-inf", action="store_true", help="FAD-infinity as well")
+    cores = min(8, os.cpu_count() or 1)
+    evaluate.add_argument(
+        "--workers", type=_count, default=cores, help="files embedded at once (one a core, up to 8)"
+    )
+    evaluate.add_argument(
+        "--batch-size", type=_count, default=8, help="stretches of a file embedded at once (8)"
+    )
+    evaluate.add_argument("--output", type=Path, help="folder for hash_comparison_detailed.csv")
+    evaluate.add_argument(
+        "--cache", type=Path, help="folder that keeps embeddings ($XDG_CACHE_HOME/etude/embeddings)"
+    )
+    evaluate.add_argument("--no-cache", action="store_true", help="make all embeddings anew")
+    evaluate.set_defaults(run=_evaluate)
 
 
 def _add_generate(generate: argparse.ArgumentParser) -> None:
