@@ -9,7 +9,7 @@ HASHES = {"code_hash": code_hash(), "env_hash": environment_hash()}
 # Tidy tables of an experiment beside each clip set, and those of which only replicates are read.
 # A new one: its name, and for which experiments there is a rule that makes it.
 TABLES = {"fad.csv": lambda experiment: True}
-REPLICATES = {}
+REPLICATES = {"replicates.csv": lambda experiment: True}
 
 
 def tables_of(name):

@@ -178,9 +178,8 @@ def _text(a: Side, b: Side, rows: list[dict[str, Any]]) -> list[str]:
         if row.get("value"):
             p = f" (p {float(row['p_holm']):.3f})" if row.get("p_holm") else ""
             paired = ", unpaired" if not row["pairs"] else ""
-            lines.append(
-                form.format(name, *cells, _figure(row, n=False), row["verdict"] + p + paired)
-            )
+            said = row["verdict"] + p + paired
+            lines.append(form.format(name, *cells, _figure(row, n=False), said))
         else:
             lines.append(form.format(name, *cells, "-", row["note"]))
     return [*lines, ""]

@@ -17,7 +17,7 @@ MEANING = {
     "generated": "what the models made",
     "real": "real vs real: other held-out music, the floor",
     "reconstruction": "those real clips through the codec",
-    "copies": "clips of the training music: near, and worth nothing as new music",
+    "copies": "clips of the training music: what a copier would make",
     "ngram": "an n-gram model of the training music",
     "shuffled": "their tokens in random order",
     "shuffled_bars": "their bars in random order",
