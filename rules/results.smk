@@ -88,7 +88,6 @@ def write_what_is_there():
     subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=False)
 
 
-
 rule write_fad:
     input:
         **of_each_kind(),
