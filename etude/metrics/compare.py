@@ -116,7 +116,7 @@ def _figures(folder: Path, name: str, board: list[dict[str, str]]) -> Figures:
         for d in sorted(draws, key=int)
     ]
     tables = [cell / file for cell in cells for file in TABLES if (cell / file).is_file()]
-    replicates = [file for cell in cells if (file := cell / "replicates.csv").is_file()]
+    replicates = [file for cell in cells for file in sorted(cell.glob("*replicates.csv"))]
     found = read_figures(tables, replicates).get(name)
     return found or Figures(name, [_as_cell(row, folder) for row in board])
 

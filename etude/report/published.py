@@ -102,7 +102,7 @@ def _experiment(rows: list[Row]) -> list[str]:
         if r["clips"] == GENERATED and r["value"] and r["metric"] not in (*NAMES, *SIGNALS)
     ]  # fmt: skip
     for row in others:
-        name = f"copies ({row['embedding']})" if row["metric"] == COPIED else row["metric"]
+        name = row["metric"].replace(COPIED, "copies: ")
         lines.append(f"- {name}: {_figure(row)} {row['unit']}, n = {row['n']}")
     return [*lines, ""] if others else lines
 
