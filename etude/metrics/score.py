@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from etude.errors import UserError
 from etude.metrics import signals
@@ -23,7 +24,7 @@ from etude.metrics.samples import Estimate, read_sets, replicate_rows
 from etude.own import label
 from etude.storage import read_csv, read_json, write_csv
 
-VERSION = 2  # raised when the figures change
+VERSION = 3  # raised when the figures change
 
 COLUMNS = [
     "experiment", "system", "clips", "metric", "embedding", "reference", "split", "value",
@@ -65,16 +66,22 @@ def summarise_signals(
         for metric, unit in units.items():
             values = [float(row[metric]) for row in of_set if row[metric]]
             if values:
-                yield {
-                    "clips": name,
-                    "metric": metric,
-                    "value": f"{sum(values) / len(values):.6f}",
-                    "n": len(values),
-                    "unit": unit,
-                }
+                common = {"clips": name, "metric": metric, "unit": unit, "n": len(values)}
+                yield common | _mean(values)
         silent = sum(float(row["level_db"] or -120) < signals.SILENT_DB for row in of_set)
         common = {"clips": name, "metric": "silent", "unit": "clips"}
         yield common | {"value": silent, "n": len(of_set)}
+
+
+def _mean(values: list[float]) -> dict[str, str]:
+    """A mean over clips and its 95 % interval (Student's t)."""
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return {"value": f"{mean:.6f}"}
+    half = float(stdtrit(len(values) - 1, 0.975)) * float(np.std(values, ddof=1))
+    half /= math.sqrt(len(values))
+    ends = {"ci_low": f"{mean - half:.6f}", "ci_high": f"{mean + half:.6f}"}
+    return {"value": f"{mean:.6f}"} | ends
 
 
 @dataclass
