@@ -41,6 +41,7 @@ rule build_report:
         version=version("report/page"),
         run=CONFIG.run,
         evaluation=CONFIG.evaluation.params(),
+        page=CONFIG.report.params(),
     message:
         "Building the report page"
     script:
