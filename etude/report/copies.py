@@ -33,7 +33,8 @@ class Copies:
     """The ladder of one experiment."""
 
     experiment: str
-    flagged: list[Found]  # shares of clips above the null
+    wheres: list[str]  # seeds and draws
+    flagged: list[tuple[str, str, list[Found | None]]]  # rung, set, share above the null by where
     recalls: list[str]  # planted attacks that have a recall
     recall: list[tuple[str, list[Found | None]]]  # rung, a cell for each attack
     others: list[tuple[str, Found]]  # metric and figure: nulls and the like
@@ -60,7 +61,15 @@ def read_copies(experiment: str, paths: list[Path]) -> Copies | None:
         return None
     attacks = list(dict.fromkeys(a for cells in recall.values() for a in cells))
     lines = [(rung, [cells.get(a) for a in attacks]) for rung, cells in recall.items()]
-    return Copies(experiment, flagged, attacks, lines, others)
+    wheres = list(dict.fromkeys(found.where for found in flagged))
+    return Copies(experiment, wheres, _by_rung(flagged, wheres), attacks, lines, others)
+
+
+def _by_rung(flagged: list[Found], wheres: list[str]) -> list[tuple[str, str, list[Found | None]]]:
+    """A line for each rung and set, a cell for each seed and draw."""
+    cells = {(found.rung, found.set, found.where): found for found in flagged}
+    keys = dict.fromkeys((found.rung, found.set) for found in flagged)
+    return [(r, name, [cells.get((r, name, w)) for w in wheres]) for r, name in keys]
 
 
 def _found(row: Row) -> Found:

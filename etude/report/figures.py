@@ -79,7 +79,7 @@ def percent(value: float | None) -> str:
     """A share in per cent: with a decimal where it is small or nearly all."""
     if value is None:
         return "–"
-    whole = value in (0, 1) or 0.1 <= value <= 0.9
+    whole = value in (0, 1) or 0.095 <= value <= 0.985
     return f"{decimal(100 * value, 0 if whole else 1)} %".replace(" ", "\N{NO-BREAK SPACE}")
 
 

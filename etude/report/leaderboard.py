@@ -7,6 +7,7 @@ page says so and shows what each experiment's own tables have.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -77,6 +78,12 @@ class Board:
     not_run: str = ""
 
     @property
+    def digits(self) -> int:
+        """Decimals that the smallest figure needs, so that a column has one number of them."""
+        values = [abs(entry.value) for entry in self.entries if entry.value]
+        return digits_of(min(values, default=1.0))
+
+    @property
     def best(self) -> Entry | None:
         """The nearest of what models made."""
         known = [entry for entry in self.entries if entry.own and entry.value is not None]
@@ -108,12 +115,18 @@ class Difference:
     note: str
     at: float = 0.0
     zero: float = 0.0
+    digits: int = 2
     reach: tuple[float, float] | None = None
 
     @property
     def mood(self) -> str:
         """The colour of the verdict."""
         return VERDICTS.get(self.verdict.split()[0] if self.verdict else "", "even")
+
+
+def digits_of(value: float) -> int:
+    """Decimals by which a number has three digits that count, six at the most."""
+    return min(max(2 - math.floor(math.log10(value)), 0), 6) if value > 0 else 2
 
 
 def read_boards(rows: Iterable[Row], run: list[str]) -> list[Board]:
@@ -269,6 +282,7 @@ def _on_one_axis(group: list[Difference]) -> list[Difference]:
                 d,
                 at=scale.at(d.value) if d.value is not None else 50.0,
                 zero=scale.at(0.0),
+                digits=digits_of(most),
                 reach=(scale.at(d.low), scale.at(d.high)) if known else None,  # type: ignore[arg-type]
             )
         )
