@@ -26,8 +26,10 @@ include: "rules/corpus.smk"
 include: "rules/tokens.smk"
 # Packed tokens -> three transformers -> clips.
 include: "rules/audiolm.smk"
-# Clips, real and generated -> embeddings -> distances -> results/fad.txt.
+# Clips, real and generated -> embeddings -> distances.
 include: "rules/evaluation.smk"
+# Distances of all experiments -> results/leaderboard.csv, results/fad.txt.
+include: "rules/results.smk"
 # Everything -> one page.
 include: "rules/report.smk"
 

@@ -1,6 +1,7 @@
 # What the rules share: the checked configuration, names for wildcards, input functions.
 
 import functools
+import hashlib
 import json
 import re
 import sys
@@ -271,6 +272,23 @@ def kept_steps():
         for seed in CONFIG.experiments[name].seeds.train
         for step in settings.training.keep_steps
     ]
+
+
+def code_hash():
+    """One hash for the VERSION of every module of etude and the bytes of the user's own."""
+    modules = sorted(path.relative_to(HOME) for path in Path(HOME, "etude").rglob("*.py"))
+    lines = {}
+    for module in modules:
+        text = Path(HOME, module).read_text(encoding="utf-8")
+        if found := re.search(r"^VERSION = (\d+)", text, re.MULTILINE):
+            lines[module.as_posix()] = int(found[1])
+    lines |= {name: digest(name) for name in CONFIG.own_parts.values()}
+    return hashlib.sha256(json.dumps(lines, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def environment_hash():
+    """One hash for all pinned packages: of the lock, which environments under envs/ repeat."""
+    return hashlib.sha256(Path(HOME, "requirements", "lock.txt").read_bytes()).hexdigest()[:16]
 
 
 def of_all_runs(pattern):

@@ -1,4 +1,4 @@
-# Clips, real and generated -> embeddings -> distances -> results/fad.txt.
+# Clips, real and generated -> embeddings -> distances.
 
 
 rule import_clips:
@@ -150,32 +150,3 @@ rule score_fad:
         "Fréchet distances of {wildcards.experiment} ({wildcards.clips})"
     script:
         "../scripts/score_fad.py"
-
-
-rule write_fad:
-    input:
-        tables=of_all_runs("results/metrics/{experiment}/{clips}/fad.csv"),
-    output:
-        text=report(
-            "results/fad.txt",
-            caption="../docs/captions/fad.rst",
-            category="Results",
-        ),
-    log:
-        "results/logs/write_fad.log",
-    benchmark:
-        "results/benchmarks/write_fad.tsv"
-    conda:
-        "../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        version=version("metrics/table"),
-        evaluation=CONFIG.evaluation.params(),
-        gated=[n for n in CONFIG.run if CONFIG.experiments[n].trained],
-    message:
-        "Writing results/fad.txt"
-    script:
-        "../scripts/write_fad.py"

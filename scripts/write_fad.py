@@ -1,4 +1,4 @@
-"""The tables of all experiments -> results/fad.txt."""
+"""The figures of all experiments -> results/leaderboard.csv, differences.csv and fad.txt."""
 
 from pathlib import Path
 
@@ -6,11 +6,13 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import Evaluation, parse
-    from etude.metrics.table import write_table
+    from etude.metrics.summary import Run, write_results
 
-    write_table(
-        [Path(p) for p in snakemake.input.tables],
-        parse(Evaluation, snakemake.params.evaluation),
-        set(snakemake.params.gated),
-        Path(snakemake.output.text),
+    run = Run(
+        tables=[Path(p) for p in snakemake.input.tables],
+        replicates=[Path(p) for p in snakemake.input.get("replicates", [])],
+        settings=parse(Evaluation, snakemake.params.evaluation),
+        gated=frozenset(snakemake.params.gated),
+        hashes=dict(snakemake.params.hashes),
     )
+    write_results(run, Path(snakemake.output.text).parent)

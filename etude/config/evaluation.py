@@ -37,6 +37,13 @@ class Evaluation(Section):
     gate_harmony: float = Field(
         0.85, ge=0, description="et_grid must reach this share of the corpus's own"
     )
+    gate_copied: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="at most this share of clips may be nearer to the training music than 99 % of "
+        "held-out real clips are; where memorisation is n/a the gate leaves it out",
+    )
 
     @field_validator("embeddings")
     @classmethod

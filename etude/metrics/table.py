@@ -1,4 +1,4 @@
-"""results/fad.txt: the distances of all experiments in one readable table, and the gate."""
+"""One table per experiment, training seed and draw, and the gate over it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etude.config import Evaluation
-from etude.storage import read_csv, write_text
+from etude.storage import read_csv
 
-VERSION = 2  # raised when the text changes
+VERSION = 3  # raised when a verdict changes
 
 Row = dict[str, str]
 
-SIGNALS = ("et_grid", "flatness_db", "level_db")
 MEANING = {
     "generated": "what the models made",
     "real": "real vs real: other held-out music, the floor",
     "reconstruction": "those real clips through the codec",
+    "copies": "clips of the training music: near, and worth nothing as new music",
+    "ngram": "an n-gram model of the training music",
     "shuffled": "their tokens in random order",
+    "shuffled_bars": "their bars in random order",
     "untrained": "the networks before training",
     "noise": "white noise of the same level",
 }
+COPIED = "share_flagged"  # memorisation.csv: share of clips above the null's 99th percentile
 
 
 @dataclass
@@ -37,6 +40,12 @@ class Table:
     """One experiment, one training seed, one draw."""
 
     rows: list[Row]
+
+    @property
+    def name(self) -> str:
+        """Experiment, training seed and draw in words."""
+        first = self.rows[0]
+        return f"{first['experiment']} seed {first['train_seed']} draw {first['draw']}"
 
     def value(self, clips: str, metric: str, embedding: str = "") -> float | None:
         """A figure, None where there is none."""
@@ -55,18 +64,15 @@ class Table:
         found = (r["note"] for r in self.rows if (r["clips"], r["embedding"]) == (clips, embedding))
         return next(found, "n/a")
 
-    def draws(self, clips: str, embedding: str) -> str:
-        """The range of draws, where a figure is a mean over them."""
-        for row in self.rows:
-            if (row["clips"], row["embedding"]) == (clips, embedding) and row.get("ci_low"):
-                low, high = float(row["ci_low"]), float(row["ci_high"])
-                return f" (draws: {low:.1f} to {high:.1f})"
-        return ""
+    def copied(self) -> list[Row]:
+        """The rows of memorisation: what share of the generated clips each search flags."""
+        return [r for r in self.rows if (r["clips"], r["metric"]) == ("generated", COPIED)]
 
     @property
     def embeddings(self) -> list[str]:
-        """Configured embeddings, in order."""
-        return list(dict.fromkeys(r["embedding"] for r in self.rows if r["embedding"]))
+        """Configured embeddings, in order; a search for copies bears its name in their place."""
+        rows = (r for r in self.rows if r["metric"] == "frechet_distance")
+        return list(dict.fromkeys(r["embedding"] for r in rows if r["embedding"]))
 
     @property
     def sets(self) -> list[str]:
@@ -75,7 +81,7 @@ class Table:
 
 
 def judge(table: Table, settings: Evaluation, embedding: str = "logmel") -> Verdict:
-    """Whether a model's clips are better than worthless ones, tonal and audible."""
+    """Whether a model's clips are better than worthless ones, tonal, audible and not copied."""
     distance = table.value("generated", "frechet_distance", embedding)
     rivals = {n: table.value(n, "frechet_distance", embedding) for n in ("shuffled", "untrained")}
     known = {name: value for name, value in rivals.items() if value is not None}
@@ -84,22 +90,39 @@ def judge(table: Table, settings: Evaluation, embedding: str = "logmel") -> Verd
     silent = table.value("generated", "silent")
     if distance is None:
         return Verdict(None, table.note("generated", embedding).removeprefix("n/a: "))
-    if few := _too_few(table, embedding, settings):
+    if few := too_few(table, embedding, settings):
         return Verdict(None, few)
     if not known or own is None:
         return Verdict(None, "nothing to compare with")
     rival = min(known, key=lambda name: known[name])
     bound, tonal = settings.gate_ratio * known[rival], settings.gate_harmony * own
-    holds = distance < bound and harmony is not None and harmony >= tonal and not silent
+    new, said = _judge_copies(table, settings)
+    holds = distance < bound and harmony is not None and harmony >= tonal and not silent and new
     figures = (
         f"FD {distance:.2f} {_sign(distance, bound)} {settings.gate_ratio:g} x {known[rival]:.2f} "
         f"({rival}) = {bound:.2f}; et_grid {harmony or 0:.3f} {_sign(harmony or 0, tonal)} "
-        f"{settings.gate_harmony:g} x {own:.3f} = {tonal:.3f}; silent clips: {silent or 0:g}"
+        f"{settings.gate_harmony:g} x {own:.3f} = {tonal:.3f}; silent clips: {silent or 0:g}; "
+        f"copies: {said}"
     )
     return Verdict(holds, figures)
 
 
-def _too_few(table: Table, embedding: str, settings: Evaluation) -> str:
+def _judge_copies(table: Table, settings: Evaluation) -> tuple[bool, str]:
+    """The search that flags most decides; those that are n/a are left out, which is said."""
+    rows = table.copied()
+    known = {r["embedding"]: float(r["value"]) for r in rows if r["value"]}
+    left_out = [r["embedding"] or "memorisation" for r in rows if not r["value"]]
+    if not known:
+        why = rows[0]["note"].removeprefix("n/a: ") if rows else "not measured"
+        return True, f"n/a, left out ({why})"
+    worst = max(known, key=lambda name: known[name])
+    bound = settings.gate_copied
+    sign = "<=" if known[worst] <= bound else ">"
+    rest = f"; n/a, left out: {', '.join(left_out)}" if left_out else ""
+    return known[worst] <= bound, f"{known[worst]:.1%} {sign} {bound:.0%} ({worst}{rest})"
+
+
+def too_few(table: Table, embedding: str, settings: Evaluation) -> str:
     """Why distances say nothing: distances of few clips are mostly chance."""
     n = int(table.count("generated", embedding))
     if n >= settings.gate_clips:
@@ -114,76 +137,8 @@ def _sign(left: float, right: float) -> str:
     return "<" if left < right else ">="
 
 
-def render(tables: Iterable[Table], settings: Evaluation, gated: set[str]) -> str:
-    """The whole text; the last line is the gate over all experiments in `gated`."""
-    lines = [
-        "Fréchet distances of generated clips to held-out real music, lower is nearer.",
-        "Compare only rows of one block: the scale depends on the embedding and on n (clips).",
-    ]
-    verdicts: dict[str, Verdict] = {}
-    for table in tables:
-        first = table.rows[0]
-        name = f"{first['experiment']} seed {first['train_seed']} draw {first['draw']}"
-        lines += ["", f"experiment {name} ({first['system']})"]
-        for embedding in table.embeddings:
-            lines += _block(table, embedding, settings)
-        lines += _own_metrics(table)
-        if first["experiment"] in gated:
-            verdicts[name] = judge(table, settings)
-    return "\n".join([*lines, "", *_gate(verdicts)]) + "\n"
-
-
-def _block(table: Table, embedding: str, settings: Evaluation) -> list[str]:
-    note = table.note("generated", embedding)
-    if note.startswith("not run"):
-        return ["", f"  {embedding}: {note}"]
-    lines = [
-        "",
-        f"  {embedding:<15} {'FD':>9} {'n':>5} {'et_grid':>8} {'flatness':>9} {'silent':>7}",
-    ]
-    for name in table.sets:
-        if name == "reference":
-            continue
-        value = table.value(name, "frechet_distance", embedding)
-        if value is None:
-            lines.append(
-                f"  {name:<15} {'n/a':>9}       {table.note(name, embedding).removeprefix('n/a: ')}"
-            )
-            continue
-        figures = [
-            f"{value:>9.2f} {table.count(name, embedding):>5}",
-            _number(table.value(name, "et_grid"), 8, 3),
-            _number(table.value(name, "flatness_db"), 9, 1),
-            f"{table.value(name, 'silent') or 0:>7g}",
-        ]
-        meaning = f"{MEANING[name]}{table.draws(name, embedding)}"
-        lines.append(f"  {name:<15} {' '.join(figures)}   {meaning}")
-    generated = table.value("generated", "frechet_distance", embedding)
-    floor = table.value("real", "frechet_distance", embedding)
-    if generated is not None and (few := _too_few(table, embedding, settings)):
-        lines.append(f"  These distances are mostly chance: {few}.")
-    elif generated is not None and floor:
-        lines.append(f"  FD / real-vs-real: {generated / floor:.2f} (goal: under 2)")
-    return lines
-
-
-def _own_metrics(table: Table) -> list[str]:
-    """Means of the user's own metrics on clips, one line each."""
-    known = {"frechet_distance", "silent", *SIGNALS}
-    lines = []
-    for metric in dict.fromkeys(r["metric"] for r in table.rows if r["metric"] not in known):
-        unit = next(r["unit"] for r in table.rows if r["metric"] == metric)
-        values = ((name, table.value(name, metric)) for name in table.sets)
-        said = [f"{name} {value:.4g}" for name, value in values if value is not None]
-        lines.append(f"  {metric} ({unit}): {', '.join(said)}")
-    return ["", *lines] if lines else []
-
-
-def _number(value: float | None, width: int, digits: int) -> str:
-    return f"{'-':>{width}}" if value is None else f"{value:>{width}.{digits}f}"
-
-
-def _gate(verdicts: dict[str, Verdict]) -> list[str]:
+def gate(verdicts: dict[str, Verdict]) -> list[str]:
+    """The last lines of fad.txt; the very last is the gate over all."""
     if not verdicts:
         return ["gate: n/a (no trained experiment)"]
     if len(verdicts) > 1:
@@ -204,17 +159,10 @@ def _word(verdict: Verdict) -> str:
     return {True: "holds", False: "fails", None: "n/a"}[verdict.holds]
 
 
-def read_tables(paths: list[Path]) -> list[Table]:
+def read_tables(paths: Iterable[Path]) -> list[Table]:
     """One table per experiment, training seed and draw, from tidy CSVs."""
     tables: dict[tuple[str, str, str], list[Row]] = {}
     for path in paths:
         for row in read_csv(path):
             tables.setdefault((row["experiment"], row["train_seed"], row["draw"]), []).append(row)
     return [Table(rows) for rows in tables.values()]
-
-
-def write_table(paths: list[Path], settings: Evaluation, gated: set[str], output: Path) -> str:
-    """Write fad.txt and give back its text."""
-    text = render(read_tables(paths), settings, gated)
-    write_text(output, text)
-    return text

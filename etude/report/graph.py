@@ -18,6 +18,7 @@ COLOURS = {
     "tokens.smk": "#e2f0d9",
     "audiolm.smk": "#fde9d3",
     "evaluation.smk": "#ece2f3",
+    "results.smk": "#f3e2e8",
     "report.smk": "#f2f2f2",
 }
 

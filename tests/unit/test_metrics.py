@@ -13,7 +13,7 @@ from etude.errors import UserError
 from etude.metrics import frechet, signals
 from etude.metrics.logmel import LogMel, mel_filters
 from etude.metrics.registry import EMBEDDINGS, FADTK, why_not
-from etude.metrics.table import Table, judge, render
+from etude.metrics.table import Table, judge
 
 RATE = 24000
 
@@ -179,27 +179,3 @@ def table(generated=5.0, shuffled=20.0, untrained=30.0, harmony=0.9, silent=0, r
 )
 def test_the_gate(figures, holds):
     assert judge(table(**figures), Evaluation()).holds is holds
-
-
-def test_the_text_ends_with_the_gate_and_names_what_did_not_run():
-    text = render([table()], Evaluation(), {"e"})
-    assert text.splitlines()[-1].startswith("gate: holds (FD 5.00 < 0.7 x 20.00 (shuffled) = 14.00")
-    assert "clap-laion-audio: not run: needs weights" in text
-    assert "FD / real-vs-real: 0.83" in text
-    failed = render([table(generated=50.0)], Evaluation(), {"e"})
-    assert failed.splitlines()[-1].startswith("gate: fails")
-    tiny = render([table(generated=None)], Evaluation(), {"e"})
-    assert tiny.splitlines()[-1] == "gate: n/a (no held-out music)"
-
-
-def test_few_clips_are_no_verdict_and_no_ratio():
-    text = render([table(n=3)], Evaluation(), {"e"})
-    assert text.splitlines()[-1].startswith("gate: n/a (n = 3 clips")
-    assert "mostly chance" in text
-    assert "FD / real-vs-real" not in text
-
-
-def test_one_failing_experiment_fails_the_gate():
-    text = render([table(), table(generated=50.0)], Evaluation(), {"e"})
-    assert "gate: fails" in text
-    assert render([table()], Evaluation(), set()).endswith("gate: n/a (no trained experiment)\n")

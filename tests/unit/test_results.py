@@ -1,0 +1,252 @@
+"""The leaderboard, the differences and the text of all experiments, from tidy CSVs."""
+
+from dataclasses import replace
+
+import pytest
+from tidy import DISTANCES, REPLICATES, row, rows_of, run, two_experiments, write_cell
+
+from etude.metrics.leaderboard import read_figures
+from etude.metrics.summary import write_results
+from etude.metrics.table import COPIED
+from etude.storage import read_csv
+
+
+@pytest.fixture
+def results(tmp_path):
+    return tmp_path / "results"
+
+
+def made(results, **more):
+    """The text, the leaderboard and the differences of what lies in a folder."""
+    text = write_results(run(results, **more), results)
+    return text, *(list(read_csv(results / f"{n}.csv")) for n in ("leaderboard", "differences"))
+
+
+def only(rows, **keys):
+    found = [r for r in rows if keys.items() <= r.items()]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def copied(value, rung="fingerprint", **more):
+    return row("generated", COPIED, value, rung, unit="share", **more)
+
+
+# ------------------------------------------------------------------------------- one experiment
+
+
+def test_the_text_ends_with_the_gate_and_names_what_did_not_run(results):
+    write_cell(results, "e", rows_of(DISTANCES))
+    text, _, pairs = made(results)
+    assert text.splitlines()[-1].startswith("gate: holds (FD 5.00 < 0.7 x 20.00 (shuffled) = 14.00")
+    assert "clap-laion-audio: not run: needs weights" in text
+    assert "FD / real-vs-real: 0.83" in text
+    assert "One training and one draw: intervals are of sampling only" in text
+    line = next(line for line in text.splitlines() if line.startswith("  generated"))
+    assert line.split()[1:5] == ["5.00", "[4.00,", "6.00]", "32"]
+    assert "floor" in next(line for line in text.splitlines() if line.startswith("  real"))
+    assert "ceiling" in next(line for line in text.splitlines() if line.startswith("  noise"))
+    assert not pairs
+
+
+@pytest.mark.parametrize(
+    ("rows", "last"),
+    [
+        (rows_of(DISTANCES | {"generated": 50.0}), "gate: fails"),
+        (rows_of(DISTANCES | {"generated": None}), "gate: n/a (no held-out music)"),
+        (rows_of(DISTANCES, n="3"), "gate: n/a (n = 3 clips"),
+    ],
+)
+def test_the_gate_is_the_last_line(results, rows, last):
+    write_cell(results, "e", rows)
+    text, _, _ = made(results)
+    assert text.splitlines()[-1].startswith(last)
+    assert made(results, gated=())[0].endswith("gate: n/a (no trained experiment)\n")
+
+
+def test_few_clips_are_no_verdict_and_no_ratio(results):
+    write_cell(results, "e", rows_of(DISTANCES, n="3"))
+    text, _, _ = made(results)
+    assert "mostly chance" in text
+    assert "FD / real-vs-real" not in text
+
+
+def test_one_failing_experiment_fails_the_gate(results):
+    write_cell(results, "a", rows_of(DISTANCES))
+    write_cell(results, "b", rows_of(DISTANCES | {"generated": 50.0}))
+    text, _, _ = made(results)
+    assert text.splitlines()[-1] == "gate: fails (1 of 2 hold)"
+
+
+@pytest.mark.parametrize(
+    ("rows", "gate", "said"),
+    [
+        ([copied(0.04, ci_low="0.01", ci_high="0.1")], "holds", "copies: 4.0% <= 5% (fingerprint)"),
+        ([copied(0.06)], "fails", "copies: 6.0% > 5% (fingerprint)"),
+        ([copied(0.0), copied(0.3, "embedding")], "fails", "copies: 30.0% > 5% (embedding)"),
+        (
+            [copied(None, note="n/a: a null of 9 clips")],
+            "holds",
+            "n/a, left out (a null of 9 clips)",
+        ),
+        (
+            [copied(0.0), copied(None, "embedding", note="n/a: too few")],
+            "holds",
+            "copies: 0.0% <= 5% (fingerprint; n/a, left out: embedding)",
+        ),
+        ([], "holds", "copies: n/a, left out (not measured)"),
+    ],
+)
+def test_a_copier_does_not_pass(results, rows, gate, said):
+    write_cell(results, "e", [*rows_of(DISTANCES), *rows])
+    text, _, _ = made(results)
+    assert text.splitlines()[-1].startswith(f"gate: {gate} (")
+    assert said in text.splitlines()[-1]
+    for line in (r["note"] for r in rows if r["note"]):
+        assert text.count(line.removeprefix("n/a: ")) >= 1, "the row says it too"
+
+
+def test_a_row_carries_interval_n_floor_ceiling_and_hashes(results):
+    write_cell(results, "e", rows_of(DISTANCES))
+    _, board, _ = made(results)
+    found = only(board, clips="generated", metric="frechet_distance", embedding="logmel")
+    assert (found["value"], found["ci_low"], found["ci_high"]) == (
+        "5.000000",
+        "4.000000",
+        "6.000000",
+    )
+    assert (found["n"], found["train_seeds"], found["draws"], found["cells"]) == (
+        "32",
+        "0",
+        "0",
+        "1",
+    )
+    assert (found["floor"], found["ceiling"]) == ("6.000000", "20.000000")
+    assert found["note"] == "interval of sampling only: one training, one draw"
+    assert found["share_sampling"] == "", "of one cell nothing can be split"
+    for one in board:
+        assert one["code_hash"] == "k"
+        assert one["env_hash"] == "v"
+        assert one["config_hash"] == "c-e"
+        assert one["data_hash"] == "d"
+    grid = only(board, clips="generated", metric="et_grid")
+    assert grid["ceiling"] == "0.950000", "the best of what is worthless, where higher is better"
+
+
+# ------------------------------------------------------------------------------- seeds and draws
+
+
+def test_seeds_and_draws_become_one_row(results):
+    for seed in range(3):
+        for draw in range(2):
+            value = 5.0 + seed + draw / 10
+            write_cell(results, "e", rows_of(DISTANCES | {"generated": value}), seed, draw)
+    text, board, _ = made(results)
+    found = only(board, clips="generated", metric="frechet_distance", embedding="logmel")
+    assert found["value"] == "6.050000"
+    # means 5.05, 6.05, 7.05: standard error 1/sqrt(3), t(2) = 4.3027
+    assert float(found["ci_high"]) - 6.05 == pytest.approx(4.302653 / 3**0.5, abs=1e-5)
+    assert (found["train_seeds"], found["draws"], found["cells"]) == ("0 1 2", "0 1", "6")
+    shares = [float(found[f"share_{n}"]) for n in ("train_seed", "draw", "sampling")]
+    assert sum(shares) == pytest.approx(1)
+    assert shares[1] == 0
+    assert "draw came out negative" in found["note"]
+    real = only(board, clips="real", metric="frechet_distance", embedding="logmel")
+    assert (real["value"], real["cells"], real["train_seeds"]) == ("6.000000", "1", "")
+    assert "Intervals are over 3 trainings with 2 draws each" in text
+    assert "variance of one figure: training seed" in text
+    assert text.splitlines()[-1] == "gate: holds (6 of 6 hold)"
+
+
+def test_a_cell_without_a_value_is_left_out_and_counted(results):
+    write_cell(results, "e", rows_of(DISTANCES), 0)
+    write_cell(results, "e", rows_of(DISTANCES | {"generated": None}), 1)
+    _, board, _ = made(results)
+    found = only(board, clips="generated", metric="frechet_distance", embedding="logmel")
+    assert found["cells"] == "1"
+    assert "1 of 2 cells n/a: no held-out music" in found["note"]
+
+
+def test_what_failed_is_a_row_and_the_others_stand(results):
+    write_cell(results, "a", rows_of(DISTANCES))
+    why = "train_stage, see results/logs/train_stage/b/coarse/seed-0.log"
+    text, board, _ = made(results, failed={"b": why})
+    assert "experiment b\n  failed: train_stage, see results/logs/" in text
+    assert text.splitlines()[-1] == "gate: n/a (1 of 2 hold)"
+    assert only(board, experiment="b")["note"] == f"failed: {why}"
+    assert only(board, experiment="a", clips="noise", metric="frechet_distance")["value"]
+    text, board, _ = made(results, failed={"a": "some"})
+    assert only(board, experiment="a", clips="noise", metric="frechet_distance")["value"]
+    assert "  failed: some" in text, "what was made of it stands beside it"
+
+
+# ----------------------------------------------------------------------------------- differences
+
+
+def test_pairs_find_what_the_intervals_alone_hide(results):
+    two_experiments(results)
+    text, board, pairs = made(results)
+    a, b = (only(board, experiment=n, clips="generated", metric="frechet_distance", embedding="logmel")
+            for n in "ab")  # fmt: skip
+    assert float(a["ci_high"]) > float(b["ci_low"]), "unpaired they overlap"
+    found = only(pairs, metric="frechet_distance", embedding="logmel")
+    assert (found["verdict"], found["pairs"], found["family"]) == ("better", "6", "1")
+    assert float(found["value"]) == pytest.approx(-3, abs=0.1)
+    assert found["config_hash_a"] == "c-a"
+    assert found["config_hash_b"] == "c-b"
+    assert "a - b, logmel FD: -3" in text
+    assert "better (a is the better)" in text
+    assert only(pairs, metric="frechet_distance", embedding="clap-laion-audio")["verdict"] == "n/a"
+
+
+def test_replicates_narrow_the_interval_of_one_pair(results):
+    two_experiments(results, seeds=1, draws=1, gap=-0.5)
+    _, _, pairs = made(results)
+    found = only(pairs, metric="frechet_distance", embedding="logmel")
+    assert found["verdict"] == "better"
+    for path in results.rglob("replicates.csv"):
+        path.unlink()
+    _, _, pairs = made(results)
+    assert only(pairs, metric="frechet_distance", embedding="logmel")["verdict"] == "inconclusive"
+
+
+def test_equal_experiments_are_inconclusive(results):
+    two_experiments(results, gap=0.0)
+    text, _, pairs = made(results)
+    assert only(pairs, metric="frechet_distance", embedding="logmel")["verdict"] == "inconclusive"
+    assert ": inconclusive" in text
+
+
+def test_what_cannot_be_subtracted_is_not(results):
+    write_cell(results, "a", rows_of(DISTANCES))
+    write_cell(results, "b", rows_of(DISTANCES, n="64"))
+    _, _, pairs = made(results)
+    found = only(pairs, metric="frechet_distance", embedding="logmel")
+    assert found["note"] == "n/a: made of different numbers of clips (32, 64), on which it hangs"
+    assert found["value"] == ""
+
+
+def test_seeds_that_do_not_meet_are_compared_unpaired(results):
+    for seed in range(3):
+        write_cell(results, "a", rows_of(DISTANCES | {"generated": 5 + seed / 10}), seed)
+        write_cell(results, "b", rows_of(DISTANCES | {"generated": 50 + seed / 10}), seed + 3)
+    _, _, pairs = made(results)
+    found = only(pairs, metric="frechet_distance", embedding="logmel")
+    assert found["verdict"] == "better"
+    assert found["pairs"] == "0"
+    assert "no seed and draw in common" in found["note"]
+
+
+def test_replicates_are_read_by_seed_and_draw(results):
+    two_experiments(results)
+    found = read_figures(run(results).tables, run(results).replicates)["a"].replicates
+    assert set(found) == {(str(s), str(d)) for s in range(3) for d in range(2)}
+    assert len(found["0", "0"]["frechet_distance", "logmel"]) == REPLICATES
+
+
+def test_the_same_files_give_the_same_bytes(results):
+    two_experiments(results)
+    first = made(results)[0], (results / "leaderboard.csv").read_bytes()
+    again = replace(run(results), tables=tuple(run(results).tables))
+    assert write_results(again, results) == first[0]
+    assert (results / "leaderboard.csv").read_bytes() == first[1]
