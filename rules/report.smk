@@ -4,6 +4,8 @@
 rule build_report:
     input:
         fad="results/fad.txt",
+        leaderboard="results/leaderboard.csv",
+        differences="results/differences.csv",
         tables=of_all_runs("results/metrics/{experiment}/{clips}/fad.csv"),
         signals=of_all_runs("results/metrics/{experiment}/{clips}/signals.csv"),
         baseline_signals=collect(

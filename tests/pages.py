@@ -279,7 +279,7 @@ def _write_evidence(results, name, where, clips, position):
     rows = []
     common = {"experiment": name, "train_seed": seed, "draw": draw, "clips": "generated"}
     for rung, recall in RUNGS.items():
-        rows.append(common | {"metric": "flagged_share", "embedding": rung, "value": 2 / clips,
+        rows.append(common | {"metric": "share_flagged", "embedding": rung, "value": 2 / clips,
                               "ci_low": 0.002, "ci_high": 0.2, "n": clips, "unit": "share"})  # fmt: skip
         if where == "seed-0/draw-0":
             for k, attack in enumerate(ATTACKS):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from etude.report.figures import Row, number, rows_of
@@ -40,8 +41,17 @@ class Copies:
     others: list[tuple[str, Found]]  # metric and figure: nulls and the like
 
 
-def read_copies(experiment: str, paths: list[Path]) -> Copies | None:
-    """The ladder of an experiment; None where it was not climbed."""
+ALL = "all seeds and draws"
+SHARE = "share_flagged"
+
+
+def read_copies(experiment: str, paths: list[Path], board: Iterable[Row] = ()) -> Copies | None:
+    """The ladder of an experiment; None where it was not climbed.
+
+    Args:
+        paths: its metrics/{experiment}/{clips}/memorisation.csv.
+        board: rows of leaderboard.csv, which has shares over all seeds and draws.
+    """
     flagged: list[Found] = []
     recall: dict[str, dict[str, Found]] = {}
     others: list[tuple[str, Found]] = []
@@ -53,7 +63,7 @@ def read_copies(experiment: str, paths: list[Path]) -> Copies | None:
             if "recall" in metric:
                 attack = _attack(metric, row)
                 recall.setdefault(found.rung, {}).setdefault(attack, found)
-            elif "flagged" in metric or "copies" in metric:
+            elif metric == SHARE:
                 flagged.append(found)
             else:
                 others.append((metric.replace("_", " "), found))
@@ -62,7 +72,14 @@ def read_copies(experiment: str, paths: list[Path]) -> Copies | None:
     attacks = list(dict.fromkeys(a for cells in recall.values() for a in cells))
     lines = [(rung, [cells.get(a) for a in attacks]) for rung, cells in recall.items()]
     wheres = list(dict.fromkeys(found.where for found in flagged))
+    if len(wheres) > 1:
+        pooled = [replace(_found(row), where=ALL) for row in board if _is_share_of(experiment, row)]
+        flagged, wheres = [*pooled, *flagged], [ALL, *wheres] if pooled else wheres
     return Copies(experiment, wheres, _by_rung(flagged, wheres), attacks, lines, others)
+
+
+def _is_share_of(experiment: str, row: Row) -> bool:
+    return row.get("experiment") == experiment and row.get("metric") == SHARE
 
 
 def _by_rung(flagged: list[Found], wheres: list[str]) -> list[tuple[str, str, list[Found | None]]]:
