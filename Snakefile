@@ -44,6 +44,7 @@ onsuccess:
 
 onerror:
     etude.runs.forget_main()
+    write_what_is_there()
 
 
 rule all:

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from etude.errors import UserError
 
@@ -59,12 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(export)
     export.set_defaults(run=_export)
 
-    evaluate = commands.add_parser("evaluate", help="distance and copies of two folders of audio")
-    evaluate.add_argument("--baseline", type=Path, required=True, help="folder of real music")
-    evaluate.add_argument("--eval", type=Path, required=True, help="folder of clips")
-    evaluate.add_argument("--model", default="logmel", help="embedding (logmel)")
-    evaluate.add_argument("--output", type=Path, help="folder for hash_comparison_detailed.csv")
-    evaluate.set_defaults(run=_evaluate)
+    _add_evaluate(commands)
+
+    _add_results(commands)
 
     config = commands.add_parser("config", help="check the configuration, write config/README.md")
     config.add_argument("--write", action="store_true", help="write config/README.md anew")
@@ -84,6 +82,13 @@ def _parser() -> argparse.ArgumentParser:
         "args", nargs="*", help="arguments for snakemake, as they are (those of the killed run)"
     )
     return parser
+
+
+def _count(word: str) -> int:
+    """A whole number from 1 up; argparse says what else is none."""
+    if (number := int(word)) < 1:
+        raise argparse.ArgumentTypeError(f"it is {number}, and must be 1 or more")
+    return number
 
 
 def _add_generate(generate: argparse.ArgumentParser) -> None:
@@ -116,6 +121,50 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     generate.set_defaults(run=_generate)
 
 
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser("evaluate", help="distance and copies of two folders of audio")
+    evaluate.add_argument("--baseline", type=Path, required=True, help="folder of real music")
+    evaluate.add_argument("--eval", type=Path, required=True, help="folder of clips")
+    evaluate.add_argument("--model", default="logmel", help="embedding (logmel)")
+    evaluate.add_argument("--use-inf", action="store_true", help="FAD-infinity as well")
+    evaluate.add_argument("--workers", type=_count, default=8, help="files embedded at once (8)")
+    evaluate.add_argument(
+        "--batch-size", type=_count, default=8, help="stretches of a file embedded at once (8)"
+    )
+    evaluate.add_argument("--output", type=Path, help="folder for hash_comparison_detailed.csv")
+    evaluate.add_argument(
+        "--cache", type=Path, help="folder that keeps embeddings ($XDG_CACHE_HOME/etude/embeddings)"
+    )
+    evaluate.add_argument("--no-cache", action="store_true", help="make all embeddings anew")
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _add_results(commands: Any) -> None:
+    compare = commands.add_parser("compare", help="two runs or two experiments, side by side")
+    compare.add_argument("a", help="a folder of results, or an experiment of results/")
+    compare.add_argument("b", help="the same of the other")
+    compare.set_defaults(run=_compare)
+
+    table = commands.add_parser("table", help="the README's table; the table of an unfinished run")
+    what = table.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--publish", type=Path, metavar="RESULTS", help="take a run's figures to docs/results/"
+    )
+    what.add_argument(
+        "--readme", action="store_true", help="render docs/results/ into the README's table"
+    )
+    what.add_argument("--partial", type=Path, help="what the workflow says that is complete")
+    table.add_argument("--page", help="with --partial: the report page, made of the same")
+    _add_config(table)
+    table.set_defaults(run=_table)
+
+    paper = commands.add_parser("paper", help="LaTeX tables, figures and methods of a run")
+    paper.add_argument("--results", type=Path, default=Path("results"), help="the run (results)")
+    paper.add_argument("--output", type=Path, default=Path("paper"), help="folder (paper)")
+    _add_config(paper)
+    paper.set_defaults(run=_paper)
+
+
 def _add_config(
     parser: argparse.ArgumentParser, what: str = "laid over config/config.yaml"
 ) -> None:
@@ -146,9 +195,50 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from etude.metrics.folders import compare_folders
+    from etude.metrics.cache import default_folder
+    from etude.metrics.folders import Effort, compare_folders
 
-    print(compare_folders(options.baseline, options.eval, options.model, options.output), end="")
+    cache = None if options.no_cache else options.cache or default_folder()
+    text = compare_folders(
+        options.baseline,
+        options.eval,
+        options.model,
+        options.output,
+        use_inf=options.use_inf,
+        effort=Effort(options.workers, options.batch_size, cache),
+    )
+    print(text, end="")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from etude.metrics.compare import compare
+
+    print(compare(options.a, options.b), end="")
+
+
+def _table(options: argparse.Namespace) -> None:
+    if options.partial:
+        from etude.metrics.partial import write_page, write_partial
+
+        print(write_partial(options.partial), end="")
+        if options.page:
+            write_page(options.page, options.configfile)
+        return
+    from etude import config
+    from etude.report.published import publish, write_readme
+
+    if options.publish:
+        publish(options.publish, config.read(config.DEFAULT, *options.configfile))
+    write_readme()
+
+
+def _paper(options: argparse.Namespace) -> None:
+    from etude import config
+    from etude.report.paper import write_paper
+
+    settings = config.read(config.DEFAULT, *options.configfile)
+    write_paper(options.results, settings, options.output)
+    print(options.output)
 
 
 def _config(options: argparse.Namespace) -> None:

@@ -106,7 +106,7 @@ rule generate_clips:
         ),
         semantic=for_experiment("{semantic}"),
         acoustic=for_experiment("{acoustic}"),
-        prime=lambda w: getattr(experiment_of(w).generate, "prime") or [],
+        prime=lambda w: experiment_of(w).generate.primes,
     output:
         folder=directory("results/clips/{experiment}/seed-{seed}/draw-{draw}"),
     log:

@@ -221,7 +221,27 @@ class Generate(Section):
     )
     batch_size: int = Field(32, ge=1, description="clips sampled at once")
     sampling: Sampling = Sampling()
-    prime: UserPath | None = Field(None, description="a recording that the clips go on from")
+    prime: UserPath | list[UserPath] | None = Field(
+        None,
+        description="a recording that the clips go on from, or several, each for as many clips: "
+        "clip 0 goes on from the first, clip 1 from the second, and so on in turn",
+    )
+
+    @property
+    def primes(self) -> list[Path]:
+        """The recordings that clips go on from, in turn."""
+        if self.prime is None:
+            return []
+        return self.prime if isinstance(self.prime, list) else [self.prime]
+
+    @model_validator(mode="after")
+    def _primes_are_told_apart(self) -> Generate:
+        names = [path.name for path in self.primes]
+        if self.prime == [] or len(set(names)) < len(names):
+            raise ValueError("prime: name one recording or several, each with a name of its own")
+        if len(names) > self.clips:
+            raise ValueError(f"prime: {len(names)} recordings for {self.clips} clips")
+        return self
 
 
 class Seeds(Section):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -127,6 +127,7 @@ class Clip:
 
     wave: np.ndarray
     row: dict[str, Any]
+    prime: str = ""  # the name of the recording that it goes on from
 
 
 def generate_clips(
@@ -136,22 +137,28 @@ def generate_clips(
     draw: int,
     prime: Prime | None = None,
     progress: Callable[[GenerationProgress], None] = lambda event: None,
+    turn: range | None = None,
 ) -> Iterable[Clip]:
     """Sample and decode clips, batch by batch.
 
     `settings.seconds` is the length of what is generated; a prime is played before it.
+
+    Args:
+        turn: the numbers of the clips to make; none: all of them.
     """
+    turn = range(settings.clips) if turn is None else turn
     context = prime.context_seconds if prime else 0.0
     total = settings.seconds + context
-    for part in batches(settings.clips, settings.batch_size):
+    for places in batches(len(turn), settings.batch_size):
+        part = turn[places.start : places.stop]
         seeds = [clip_seed(draw, clip) for clip in part]
-        share = _part_of(progress, part, settings.clips)
+        share = _part_of(progress, places, len(turn))
         tokens = instrument.generator.generate(
             total, seeds, settings.sampling, settings.hop, prime.tokens if prime else None, share
         )
-        for index, wave in zip(part, instrument.play(tokens), strict=True):
-            ended = tokens.ended[index - part.start]
-            count = tokens.frames[index - part.start] * tokens.acoustic.shape[1]
+        for place, (index, wave) in enumerate(zip(part, instrument.play(tokens), strict=True)):
+            ended = tokens.ended[place]
+            count = tokens.frames[place] * tokens.acoustic.shape[1]
             wave = wave[: round(total * instrument.rate)]  # the last frame may reach beyond
             if prime is not None:
                 wave = join_prime(
@@ -182,7 +189,7 @@ def _part_of(
     return tell
 
 
-def write_clips(clips: Iterable[Clip], folder: Path, rate: int, prime: Path | None = None) -> int:
+def write_clips(clips: Iterable[Clip], folder: Path, rate: int) -> int:
     """Write a folder of clips: WAVs, clips.csv, conditions.csv; returns how many there are."""
     rows, conditions = [], []
     with atomic_directory(folder) as temporary:
@@ -190,11 +197,13 @@ def write_clips(clips: Iterable[Clip], folder: Path, rate: int, prime: Path | No
             row = clip.row | {"file": f"{clip.row['clip']}.wav"}
             write_wav(temporary / row["file"], clip.wave, rate)
             rows.append(row)
-            # Only the name: a folder of results must not say on which machine it was made.
-            name = prime.name if prime else ""
-            conditions.append({"clip": row["clip"], "prime": name, "length": row["seconds"]})
-        write_csv(temporary / "clips.csv", COLUMNS, rows)
-        write_csv(temporary / "conditions.csv", CONDITIONS, conditions)
+            conditions.append({"clip": row["clip"], "prime": clip.prime, "length": row["seconds"]})
+        for name, columns, table in (
+            ("clips", COLUMNS, rows),
+            ("conditions", CONDITIONS, conditions),
+        ):  # several primes take turns, and each one's clips are made at once
+            table.sort(key=lambda row: row["clip"])
+            write_csv(temporary / f"{name}.csv", columns, table)
     log.info("%d clips", len(rows))
     return len(rows)
 
@@ -210,10 +219,29 @@ def make_clips(
 ) -> None:
     """The clips of an experiment: load, sample, decode, write."""
     instrument = load_instrument(models, semantic, acoustic)
-    prime = read_prime(settings.prime, instrument, settings.hop) if settings.prime else None
     with ProgressBar("clips") as bar:
-        clips = generate_clips(instrument, settings, seed, draw, prime, bar)
-        write_clips(clips, folder, instrument.rate, settings.prime)
+        clips = take_turns(instrument, settings, seed, draw, bar)
+        write_clips(clips, folder, instrument.rate)
+
+
+def take_turns(
+    instrument: Instrument,
+    settings: Generate,
+    seed: int,
+    draw: int,
+    progress: Callable[[GenerationProgress], None] = lambda event: None,
+) -> Iterator[Clip]:
+    """The clips of all primes: clip i goes on from prime i modulo their number."""
+    paths = settings.primes
+    if not paths:
+        yield from generate_clips(instrument, settings, seed, draw, None, progress)
+    for number, path in enumerate(paths):
+        prime = read_prime(path, instrument, settings.hop)
+        turn = range(number, settings.clips, len(paths))
+        share = _part_of(progress, range(number, number + 1), len(paths))
+        for clip in generate_clips(instrument, settings, seed, draw, prime, share, turn):
+            # Only the name: a folder of results must not say on which machine it was made.
+            yield replace(clip, prime=path.name)
 
 
 class ProgressBar:

@@ -20,10 +20,10 @@ import numpy as np
 
 from etude.metrics.leaderboard import (
     BIASED,
-    DIRECTIONS,
     GENERATED,
     Figures,
     Row,
+    direction,
     interval,
     written,
 )
@@ -73,7 +73,7 @@ def compare_pairs(
                 yield row | {"verdict": "n/a", "note": f"n/a: {why}"}
                 continue
             p = None if estimated.p is None else next(corrected)
-            yield row | _said(estimated, p, len(known), DIRECTIONS.get(metric))
+            yield row | _said(estimated, p, len(known), direction(metric))
 
 
 def _compare(a: Figures, b: Figures, metric: str, embedding: str) -> tuple[Estimate | None, str]:
@@ -140,7 +140,7 @@ def _common(a: Figures, b: Figures, metric: str, embedding: str) -> dict[str, An
 
 
 def _said(
-    found: Estimate, corrected: float | None, family: int, direction: bool | None
+    found: Estimate, corrected: float | None, family: int, lower_is_better: bool | None
 ) -> dict[str, Any]:
     unpaired = "unpaired" in found.notes
     notes = ["no seed and draw in common"] if unpaired else []
@@ -151,6 +151,6 @@ def _said(
         "p": written(found.p),
         "p_holm": written(corrected),
         "family": family,
-        "verdict": verdict(found, corrected, direction),
+        "verdict": verdict(found, corrected, lower_is_better),
     }
     return row | {"note": "; ".join([*found.notes, *notes])}

@@ -26,8 +26,9 @@ WORTHLESS = ("shuffled", "shuffled_bars", "untrained", "noise")  # the ceiling: 
 LOWER, HIGHER = True, False  # is the better one
 DIRECTIONS = {
     "frechet_distance": LOWER, "fad_infinity": LOWER, "kad": LOWER, "mad": LOWER,
-    "et_grid": HIGHER, "silent": LOWER,
+    "et_grid": HIGHER, "silent": LOWER, "symbolic_frechet": LOWER, "perplexity": LOWER,
 }  # fmt: skip
+COUNTED = {"memorised_": LOWER}  # metrics by how their names begin
 BIASED = ("frechet_distance", "mad")  # hang on n, so only figures of one n can be compared
 COLUMNS = [
     "experiment", "system", "clips", "metric", "embedding", "reference", "split", "value",
@@ -112,11 +113,17 @@ def reference_values(
     The ceiling is of metrics that have a better direction only.
     """
     floor = _value(one, FLOOR, metric, embedding)
-    direction = DIRECTIONS.get(metric)
+    better = direction(metric)
     known = [v for name in WORTHLESS if (v := _value(one, name, metric, embedding)) is not None]
-    if direction is None or not known:
+    if better is None or not known:
         return floor, None
-    return floor, min(known) if direction == LOWER else max(known)
+    return floor, min(known) if better == LOWER else max(known)
+
+
+def direction(metric: str) -> bool | None:
+    """Whether lower or higher is better; None where neither is."""
+    begun = (way for name, way in COUNTED.items() if metric.startswith(name))
+    return DIRECTIONS.get(metric, next(begun, None))
 
 
 def _row(one: Figures, clips: str, metric: str, embedding: str) -> dict[str, Any]:

@@ -10,7 +10,17 @@ from typing import Any
 from etude.config import Evaluation
 from etude.metrics import differences, leaderboard
 from etude.metrics.leaderboard import DIRECTIONS, FLOOR, GENERATED, WORTHLESS, read_figures
-from etude.metrics.table import COPIED, MEANING, Table, Verdict, gate, judge, read_tables, too_few
+from etude.metrics.table import (
+    COPIED,
+    GATED,
+    MEANING,
+    Table,
+    Verdict,
+    gate,
+    judge,
+    read_tables,
+    too_few,
+)
 from etude.storage import write_csv, write_text
 
 VERSION = 1  # raised when the text changes
@@ -19,6 +29,8 @@ Row = dict[str, Any]
 
 NAMES = {"frechet_distance": "FD", "fad_infinity": "FAD-infinity", "kad": "KAD", "mad": "MAD"}
 SIGNALS = ("et_grid", "flatness_db", "level_db", "silent")
+# Rows of memorisation.csv: the report page has all; here stands what share of clips is flagged.
+LADDER = (COPIED, "null_", "recall_", "extracted_")
 HEAD = [
     "Distances of generated clips to held-out real music, lower is nearer, with 95 % intervals.",
     "Compare only rows of one block: the scale depends on the embedding and on n (clips).",
@@ -187,8 +199,11 @@ def _further(rows: list[Row], metric: str, embedding: str) -> list[str]:
 
 def _other_metrics(rows: list[Row]) -> list[str]:
     """Metrics that need no embedding, the user's own too: one line each."""
-    known = {"frechet_distance", COPIED, *SIGNALS}
-    own = [r for r in rows if not r["embedding"] and r["metric"] not in known]
+    own = [
+        r
+        for r in rows
+        if not r["embedding"] and r["metric"] not in SIGNALS and not r["metric"].startswith(LADDER)
+    ]
     lines = []
     for metric in dict.fromkeys(r["metric"] for r in own):
         of_metric = [r for r in own if r["metric"] == metric]
@@ -211,16 +226,19 @@ def _said(row: Row) -> str:
 def _copies(rows: list[Row]) -> list[str]:
     """What share of the clips is nearer to the training music than held-out real clips are."""
     lines = []
-    for row in (r for r in rows if (r["clips"], r["metric"]) == (GENERATED, COPIED)):
-        name = f"copies ({row['embedding'] or 'memorisation'})"
+    made = (r for r in rows if r["clips"] == GENERATED and r["metric"].startswith(COPIED))
+    for row in made:
+        rung = row["metric"].removeprefix(COPIED)
+        name = f"copies ({' '.join(filter(None, (rung, row['embedding'])))})"
         if not row.get("value"):
             lines.append(f"  {name}: {row['note']}")
             continue
         low, high = (_float(row.get(key)) for key in ("ci_low", "ci_high"))
         between = "" if low is None or high is None else f" [{low:.1%}, {high:.1%}]"
+        told = "" if rung in GATED else " (told only, not in the gate)"
         lines.append(
-            f"  {name}: {float(row['value']):.1%}{between} of n = {row['n']} clips above the 99th "
-            "percentile of held-out real ones"
+            f"  {name}: {float(row['value']):.1%}{between} of n = {row['n']} clips nearer to the "
+            f"training music than 99 % of held-out real clips{told}"
         )
     return ["", *lines] if lines else []
 

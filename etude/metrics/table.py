@@ -17,14 +17,16 @@ MEANING = {
     "generated": "what the models made",
     "real": "real vs real: other held-out music, the floor",
     "reconstruction": "those real clips through the codec",
-    "copies": "clips of the training music: near, and worth nothing as new music",
+    "copies": "clips of the training music: what a copier would make",
     "ngram": "an n-gram model of the training music",
     "shuffled": "their tokens in random order",
     "shuffled_bars": "their bars in random order",
     "untrained": "the networks before training",
     "noise": "white noise of the same level",
 }
-COPIED = "share_flagged"  # memorisation.csv: share of clips above the null's 99th percentile
+COPIED = "memorised_"  # and the search's name: share of clips above the null's 99th percentile
+GATED = ("exact", "fingerprint", "notes")  # searches with high recall; others are told only
+NO_NULL = "exact"  # equal samples are a copy, whatever held-out music does; none proves nothing
 
 
 @dataclass
@@ -64,9 +66,10 @@ class Table:
         found = (r["note"] for r in self.rows if (r["clips"], r["embedding"]) == (clips, embedding))
         return next(found, "n/a")
 
-    def copied(self) -> list[Row]:
-        """The rows of memorisation: what share of the generated clips each search flags."""
-        return [r for r in self.rows if (r["clips"], r["metric"]) == ("generated", COPIED)]
+    def copied(self) -> dict[str, Row]:
+        """By search for copies: what share of the generated clips it flags."""
+        rows = (r for r in self.rows if r["clips"] == "generated")
+        return {r["metric"].removeprefix(COPIED): r for r in rows if r["metric"].startswith(COPIED)}
 
     @property
     def embeddings(self) -> list[str]:
@@ -109,14 +112,15 @@ def judge(table: Table, settings: Evaluation, embedding: str = "logmel") -> Verd
 
 def _judge_copies(table: Table, settings: Evaluation) -> tuple[bool, str]:
     """The search that flags most decides; those that are n/a are left out, which is said."""
-    rows = table.copied()
-    known = {r["embedding"]: float(r["value"]) for r in rows if r["value"]}
-    left_out = [r["embedding"] or "memorisation" for r in rows if not r["value"]]
-    if not known:
-        why = rows[0]["note"].removeprefix("n/a: ") if rows else "not measured"
+    rows = {name: row for name, row in table.copied().items() if name in GATED}
+    known = {name: float(row["value"]) for name, row in rows.items() if row["value"]}
+    left_out = [name for name, row in rows.items() if not row["value"]]
+    bound = settings.gate_copied
+    if not known or (set(known) == {NO_NULL} and known[NO_NULL] <= bound):
+        notes = (rows[name]["note"].removeprefix("n/a: ") for name in left_out)
+        why = next(notes, "nothing but equal samples was looked for" if known else "not measured")
         return True, f"n/a, left out ({why})"
     worst = max(known, key=lambda name: known[name])
-    bound = settings.gate_copied
     sign = "<=" if known[worst] <= bound else ">"
     rest = f"; n/a, left out: {', '.join(left_out)}" if left_out else ""
     return known[worst] <= bound, f"{known[worst]:.1%} {sign} {bound:.0%} ({worst}{rest})"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from etude.audio.files import write_wav
-from etude.config import Cut, External
+from etude.config import Cut, External, Generate
 from etude.errors import UserError
+from etude.generation.audiolm import GenerationProgress, Tokens
 from etude.generation.baselines import ClipSet, Span, choose, find_spans, make_baselines, write_set
-from etude.generation.clips import Clip, fade_out, join_prime, write_clips
+from etude.generation.clips import Clip, Prime, fade_out, join_prime, take_turns, write_clips
 from etude.generation.external import import_clips
 from etude.metrics.clip_sets import clip_sets, count_clips, read_clips
 from etude.metrics.folders import compare_folders, find_copies
@@ -231,3 +233,52 @@ def test_copies_are_found_whatever_the_container(tmp_path):
 def test_unmatched_clips_are_listed_as_well():
     rows = find_copies({"r": "1", "s": "1"}, {"a": "1", "b": "2"})
     assert [row["matched_dataset_files"] for row in rows] == ["r, s", "No match"]
+
+
+class FakeInstrument:
+    """Plays one second of the prime's own level for each clip."""
+
+    rate = 100
+
+    def __init__(self):
+        self.generator, self.heard = self, []
+
+    def generate(self, total, seeds, sampling, hop, prime, tell):
+        self.heard.append((prime, len(seeds)))
+        tell(GenerationProgress("fine", 100.0, total, 0.0))
+        return Tokens(torch.zeros(len(seeds), 1), torch.zeros(len(seeds), 1, 1),
+                      [1] * len(seeds), [False] * len(seeds))  # fmt: skip
+
+    def play(self, tokens):
+        return [np.ones(200, np.float32) for _ in tokens.frames]
+
+
+@pytest.mark.parametrize(
+    ("prime", "expected"),
+    [
+        ("a.wav", ["a.wav"] * 5),
+        (["a.wav", "b.wav"], ["a.wav", "b.wav", "a.wav", "b.wav", "a.wav"]),
+        (None, [""] * 5),
+    ],
+)
+def test_primes_take_turns_and_conditions_name_them(tmp_path, monkeypatch, prime, expected):
+    def read(path, instrument, hop):
+        return Prime(np.zeros(100, np.float32), path.name, 1.0)
+
+    monkeypatch.setattr("etude.generation.clips.read_prime", read)
+    settings, instrument, said = Generate(clips=5, batch_size=2, prime=prime), FakeInstrument(), []
+    clips = take_turns(instrument, settings, 0, 0, lambda event: said.append(event.percent))
+    assert write_clips(clips, tmp_path / "set", 100) == 5
+    conditions = list(read_csv(tmp_path / "set" / "conditions.csv"))
+    assert [row["prime"] for row in conditions] == expected
+    assert [row["clip"] for row in conditions] == [f"clip-{i:04d}" for i in range(5)]
+    assert sum(count for _, count in instrument.heard) == 5
+    assert {name for name, _ in instrument.heard} == {name or None for name in expected}
+    assert said == sorted(said)
+    assert said[-1] == pytest.approx(100)
+
+
+@pytest.mark.parametrize("prime", [[], ["x/a.wav", "y/a.wav"], ["1", "2", "3"]])
+def test_primes_that_cannot_be_told_apart_or_heard(prime):
+    with pytest.raises(ValueError, match="prime"):
+        Generate(clips=2, prime=prime)

@@ -69,7 +69,8 @@ def test_version_is_one():
 
 def test_profile_leaves_sites_alone():
     profile = yaml.safe_load((ROOT / "profiles" / "default" / "config.yaml").read_text())
-    assert profile.keys() == {"rerun-triggers", "rerun-incomplete", "show-failed-logs"}
+    known = {"rerun-triggers", "rerun-incomplete", "show-failed-logs", "keep-going"}
+    assert profile.keys() == known
     assert "software-env" not in profile["rerun-triggers"]
 
 

@@ -29,7 +29,7 @@ def only(rows, **keys):
 
 
 def copied(value, rung="fingerprint", **more):
-    return row("generated", COPIED, value, rung, unit="share", **more)
+    return row("generated", COPIED + rung, value, unit="share", **more)
 
 
 # ------------------------------------------------------------------------------- one experiment
@@ -83,16 +83,19 @@ def test_one_failing_experiment_fails_the_gate(results):
     [
         ([copied(0.04, ci_low="0.01", ci_high="0.1")], "holds", "copies: 4.0% <= 5% (fingerprint)"),
         ([copied(0.06)], "fails", "copies: 6.0% > 5% (fingerprint)"),
-        ([copied(0.0), copied(0.3, "embedding")], "fails", "copies: 30.0% > 5% (embedding)"),
+        ([copied(0.0), copied(0.3, "notes")], "fails", "copies: 30.0% > 5% (notes)"),
+        ([copied(0.0), copied(0.3, "embedding")], "holds", "copies: 0.0% <= 5% (fingerprint)"),
+        ([copied(0.0, "exact")], "holds", "n/a, left out (nothing but equal samples was looked"),
+        ([copied(0.5, "exact")], "fails", "copies: 50.0% > 5% (exact)"),
         (
             [copied(None, note="n/a: a null of 9 clips")],
             "holds",
             "n/a, left out (a null of 9 clips)",
         ),
         (
-            [copied(0.0), copied(None, "embedding", note="n/a: too few")],
+            [copied(0.0), copied(None, "notes", note="n/a: too few")],
             "holds",
-            "copies: 0.0% <= 5% (fingerprint; n/a, left out: embedding)",
+            "copies: 0.0% <= 5% (fingerprint; n/a, left out: notes)",
         ),
         ([], "holds", "copies: n/a, left out (not measured)"),
     ],

@@ -1,0 +1,139 @@
+"""A paragraph on how a run was made and measured, every number from its CSVs and settings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from etude.config import Config
+from etude.metrics.leaderboard import GENERATED
+from etude.metrics.summary import NAMES
+from etude.report import latex
+from etude.storage import read_csv
+
+Row = dict[str, str]
+
+
+def methods(
+    board: list[Row], pairs: list[Row], settings: Config, results: Path, kind: str = "md"
+) -> str:
+    """The paragraph as Markdown (`md`) or LaTeX (`tex`).
+
+    Args:
+        board, pairs: rows of leaderboard.csv and differences.csv.
+        settings: the configuration of the run.
+        results: the folder of the run; its pieces are counted where they are there.
+    """
+    names = list(dict.fromkeys(row["experiment"] for row in board))
+    sentences = [s for name in names for s in _experiment(name, board, settings, results)]
+    sentences += _measured(board, settings)
+    if pairs:
+        families = sorted({int(r["family"]) for r in pairs if r["family"]})
+        sizes = " or ".join(map(str, families)) or "0"
+        sentences.append(
+            "Experiments are compared by the differences of clips of the same training seed, draw "
+            f"and replicate; p-values are Holm-corrected within families of {sizes} (all pairs "
+            "under one metric and embedding), and a difference whose interval spans 0 is called "
+            "inconclusive."
+        )
+    sentences.append(_hashes(board))
+    text = " ".join(sentences)
+    return (latex.escape(text) if kind == "tex" else text) + "\n"
+
+
+def _experiment(name: str, board: list[Row], settings: Config, results: Path) -> list[str]:
+    experiment = settings.experiments.get(name)
+    rows = [r for r in board if (r["experiment"], r["clips"]) == (name, GENERATED) and r["value"]]
+    if experiment is None:
+        return [f"The settings of {name} are not in the configuration that was given."]
+    said = [f"{name} ({experiment.system}) is of the corpus {experiment.corpus}"]
+    said[0] += f"{_pieces(results / 'corpora' / experiment.corpus / 'pieces.csv')}."
+    if stages := getattr(experiment, "stages", None):
+        said.append(_stages(stages))
+    if rows:
+        first = max(rows, key=lambda row: len(row["train_seeds"]))
+        clips = sorted({int(r["n"]) for r in rows if r["n"].isdigit()})
+        said.append(
+            f"It has {_several(first['train_seeds'], 'training seed')} and "
+            f"{_several(first['draws'], 'draw')} of each; figures are of "
+            f"{' or '.join(map(str, clips))} clips a cell{_length(experiment)}."
+        )
+    return said
+
+
+def _several(words: str, name: str) -> str:
+    listed = words.split()
+    return f"{len(listed)} {name}{'s' * (len(listed) != 1)} ({', '.join(listed)})"
+
+
+def _length(experiment: Any) -> str:
+    generate = getattr(experiment, "generate", experiment)
+    seconds = getattr(generate, "seconds", None)
+    return "" if seconds is None else f" of {seconds:g} s"
+
+
+def _pieces(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    counts = Counter(row["split"] for row in read_csv(path) if row["split"])
+    parts = [f"{counts[s]} {s}" for s in ("train", "valid", "test") if counts[s]]
+    return f" (pieces: {', '.join(parts)})" if parts else ""
+
+
+def _stages(stages: Any) -> str:
+    parts = []
+    for stage, settings in stages:
+        network, training = settings.network, settings.training
+        shape = (
+            f"a network of its own ({network.kind})"
+            if hasattr(network, "kind")
+            else f"a transformer of {network.depth} layers, width {network.dim}"
+        )
+        how = (
+            "with weights that were given"
+            if settings.imported
+            else f"{training.steps} steps of {training.batch_size * training.accumulate} sequences"
+        )
+        parts.append(f"{stage}: {shape}, {how}")
+    return f"Its stages are {'; '.join(parts)}."
+
+
+def _measured(board: list[Row], settings: Config) -> list[str]:
+    rows = [r for r in board if r["value"] and r["metric"] in NAMES]
+    metrics = list(dict.fromkeys(NAMES[r["metric"]] for r in rows))
+    embeddings = list(dict.fromkeys(r["embedding"] for r in rows))
+    references = list(dict.fromkeys(r["reference"] for r in rows))
+    made = [r for r in rows if r["clips"] == GENERATED]
+    seeds = max((len(r["train_seeds"].split()) for r in made), default=1)
+    draws = max((len(r["draws"].split()) for r in made), default=1)
+    how = (
+        "Student's t over trainings"
+        if seeds > 1
+        else "Student's t over draws of one training"
+        if draws > 1
+        else "of the sampling of clips only, since there is one training and one draw"
+    )
+    gate = settings.evaluation
+    compared = (
+        f"Clips are compared with held-out music ({', '.join(references)}) by "
+        f"{', '.join(metrics)} under the embeddings {', '.join(embeddings)}; intervals are 95 %, "
+        f"{how}."
+    )
+    asked = (
+        f"The gate asks for a Fréchet distance under {gate.gate_ratio:g} of that of the better of "
+        "shuffled tokens and untrained networks, and for at most "
+        f"{gate.gate_copied:.0%} of clips nearer to the training music than 99 % of held-out clips."
+    )
+    return [compared, asked]
+
+
+def _hashes(board: list[Row]) -> str:
+    parts = []
+    for key, word in (
+        ("config_hash", "settings"), ("data_hash", "data"), ("code_hash", "code"),
+        ("env_hash", "environment"),
+    ):  # fmt: skip
+        found = sorted({h[:16] for row in board for h in row.get(key, "").split()})
+        parts.append(f"{word} {', '.join(found) or 'unknown'}")
+    return f"Hashes: {'; '.join(parts)}."

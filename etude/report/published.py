@@ -1,0 +1,146 @@
+"""The published run: docs/results/ and the README's table, which is rendered from it.
+
+docs/results/ holds leaderboard.csv, differences.csv, fad.txt, config.json (the whole resolved
+configuration) and hashes.json; README.md holds what they render to, between two markers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from etude.config import Config
+from etude.errors import UserError
+from etude.metrics.leaderboard import GENERATED, number
+from etude.metrics.summary import NAMES, SIGNALS
+from etude.metrics.table import COPIED, MEANING
+from etude.storage import hash_file, read_csv, read_json, write_json, write_text
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs" / "results"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+FILES = ("leaderboard.csv", "differences.csv", "fad.txt")
+NOT_YET = "*No run is published yet. `python -m etude table --publish results` puts one here.*"
+HASHES = "hashes.json"
+
+Row = dict[str, str]
+
+
+def publish(results: Path, settings: Config, docs: Path = DOCS) -> None:
+    """Copy a run's figures, its whole configuration and their hashes.
+
+    Raises:
+        UserError: a table is not there, or an experiment failed in it.
+    """
+    for name in FILES:
+        if not (results / name).is_file():
+            raise UserError(
+                "there is nothing to publish",
+                where=str(results / name),
+                do="make it first: snakemake --cores all results/fad.txt",
+            )
+    rows = list(read_csv(results / "leaderboard.csv"))
+    if failed := [row["experiment"] for row in rows if row["note"].startswith("failed")]:
+        raise UserError(
+            "an unfinished run is not published",
+            where=str(results / "leaderboard.csv"),
+            why=f"failed: {', '.join(failed)}",
+            do="mend it and run again",
+        )
+    missing = {row["experiment"] for row in rows} - set(settings.run)
+    if missing:
+        raise UserError(
+            "the configuration is of another run",
+            why=f"its `run` does not name {', '.join(sorted(missing))}",
+            do="give the files of that run with --configfile",
+        )
+    for name in FILES:
+        write_text(docs / name, (results / name).read_text(encoding="utf-8"))
+    write_json(docs / "config.json", settings.model_dump(mode="json"))
+    names = [*FILES, "config.json"]
+    write_json(docs / HASHES, {name: hash_file(docs / name) for name in names})
+
+
+def check(docs: Path = DOCS) -> list[str]:
+    """What of the published files is not as it was published."""
+    if not docs.is_dir():
+        return []
+    known = read_json(docs / HASHES)
+    return [n for n, digest in known.items() if hash_file(docs / n) != digest]
+
+
+def render(docs: Path = DOCS) -> str:
+    """The table in Markdown, or that there is none yet."""
+    path = docs / "leaderboard.csv"
+    if not path.is_file():
+        return NOT_YET
+    rows = list(read_csv(path))
+    lines: list[str] = []
+    for name in dict.fromkeys(row["experiment"] for row in rows):
+        lines += _experiment([row for row in rows if row["experiment"] == name])
+    gate = (docs / "fad.txt").read_text(encoding="utf-8").splitlines()[-1]
+    return "\n".join([*lines, f"`{gate}`"])
+
+
+def _experiment(rows: list[Row]) -> list[str]:
+    made = [r for r in rows if r["clips"] == GENERATED and r["train_seeds"]]
+    first = made[0] if made else rows[0]
+    trainings, draws = (len(first[key].split()) for key in ("train_seeds", "draws"))
+    lines = [
+        f"**{first['experiment']}** ({first['system']}): {trainings} training"
+        f"{'s' * (trainings != 1)} with {draws} draw{'s' * (draws != 1)} each"
+        + (", so intervals are of sampling only" if trainings == draws == 1 else "")
+        + f"; settings `{first['config_hash']}`, data `{first['data_hash'][:16]}`, "
+        f"code `{first['code_hash']}`, environment `{first['env_hash']}`.",
+        "",
+    ]
+    distances = [r for r in rows if r["metric"] in NAMES and r["value"]]
+    for embedding in dict.fromkeys(r["embedding"] for r in distances):
+        lines += _block([r for r in distances if r["embedding"] == embedding], embedding)
+    others = [
+        r for r in rows
+        if r["clips"] == GENERATED and r["value"] and r["metric"] not in (*NAMES, *SIGNALS)
+    ]  # fmt: skip
+    for row in others:
+        name = row["metric"].replace(COPIED, "copies: ")
+        lines.append(f"- {name}: {_figure(row)} {row['unit']}, n = {row['n']}")
+    return [*lines, ""] if others else lines
+
+
+def _block(rows: list[Row], embedding: str) -> list[str]:
+    metrics = [m for m in NAMES if any(r["metric"] == m for r in rows)]
+    head = [embedding, *(NAMES[m] for m in metrics), "n", "what it is"]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for name in (n for n in MEANING if any(r["clips"] == n for r in rows)):
+        known = {r["metric"]: r for r in rows if r["clips"] == name}
+        cells = [_figure(known[m]) if m in known else "n/a" for m in metrics]
+        count = next(r["n"] for r in rows if r["clips"] == name)
+        lines.append(f"| {' | '.join([name, *cells, count, MEANING[name]])} |")
+    return [*lines, ""]
+
+
+def _figure(row: Row) -> str:
+    value, low, high = (number(row[key]) for key in ("value", "ci_low", "ci_high"))
+    between = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
+    return f"{value:.3g}{between}"
+
+
+def write_readme(readme: Path = README, docs: Path = DOCS) -> None:
+    """Put the table between the README's markers.
+
+    Raises:
+        UserError: the markers are not there.
+    """
+    text = readme.read_text(encoding="utf-8")
+    write_text(readme, with_table(text, render(docs)))
+
+
+def with_table(text: str, table: str) -> str:
+    """The README with another table."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(
+            "the README has no place for the table", do=f"put {BEGIN} and {END} where it belongs"
+        )
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"

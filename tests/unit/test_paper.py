@@ -1,0 +1,177 @@
+"""The paper kit and the README's published table: figures as in the CSVs, sound TeX, equal bytes."""
+
+import re
+
+import pytest
+from tidy import DISTANCES, rows_of, run, two_experiments, write_cell
+
+from etude import config
+from etude.errors import UserError
+from etude.metrics.leaderboard import number
+from etude.metrics.summary import write_results
+from etude.report import latex, published
+from etude.report.paper import figure, write_paper
+from etude.storage import read_csv, write_csv
+
+SETTINGS = {
+    "corpora": {"c": {"source": "music21"}},
+    "experiments": {n: {"system": "audiolm", "corpus": "c"} for n in "ab"},
+    "run": ["a", "b"],
+}
+
+
+@pytest.fixture
+def settings():
+    return config.read(config.DEFAULT, overrides=SETTINGS)
+
+
+@pytest.fixture
+def results(tmp_path):
+    results = tmp_path / "results"
+    two_experiments(results)
+    write_results(run(results), results)
+    pieces = [{"piece": str(i), "split": s} for i, s in enumerate(["train"] * 5 + ["test"] * 2)]
+    write_csv(results / "corpora" / "c" / "pieces.csv", ["piece", "split"], pieces)
+    return results
+
+
+def well_formed(text):
+    """Environments nest, braces balance, and every row has as many cells as there are columns."""
+    open_ = []
+    for what, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
+        if what == "begin":
+            open_.append(name)
+        else:
+            assert open_.pop() == name
+    assert not open_
+    bare = re.sub(r"\\[{}&%$#_]", "", re.sub(r"(?m)^%.*$", "", text))
+    depth = 0
+    for letter in bare:
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        assert depth >= 0
+    assert depth == 0
+    assert not re.search(r"[%$#_^~]", re.sub(r"\\label\{[^}]*\}", "", bare)), "not escaped"
+    if columns := re.search(r"\\begin\{tabular\}\{(\w+)\}", text):
+        rows = [line for line in bare.splitlines() if line.rstrip().endswith("\\\\")]
+        assert {row.count("&") for row in rows} == {len(columns[1]) - 1}
+        return rows
+    assert "&" not in bare
+    return []
+
+
+def test_tex_is_escaped_letter_for_letter():
+    nasty = r"a_b & 50% of {x} $1 #2 ~ ^ \end"
+    text = latex.table(["x", nasty], [[[latex.escape(nasty), "1"]]], nasty, "tab:x")
+    assert len(well_formed(text)) == 2
+    assert r"a\_b \& 50\% of \{x\} \$1 \#2 \textasciitilde{} \textasciicircum{}" in text
+    with pytest.raises(AssertionError):
+        well_formed(text.replace(r"\end{table}", ""))
+    with pytest.raises(AssertionError):
+        well_formed(text.replace(r"50\%", "50%"))
+
+
+def test_tables_hold_exactly_the_figures_of_the_csv(results, settings, tmp_path):
+    write_paper(results, settings, tmp_path / "paper")
+    text = (tmp_path / "paper" / "leaderboard.tex").read_text()
+    rows = well_formed(text)
+    board = [r for r in read_csv(results / "leaderboard.csv") if r["metric"] == "frechet_distance"]
+    expected = [
+        [figure(r[k]) for k in ("value", "ci_low", "ci_high")] + [r["n"]]
+        for r in board
+        if r["value"]
+    ]
+    found = []
+    for row in rows[1:]:
+        cells = row.strip().removesuffix("\\\\").split(" & ")
+        found.append([*re.findall(r"-?\d+\.\d+", cells[2]), cells[3].strip()])
+    assert sorted(found) == sorted(expected)
+    assert len(found) == 10
+    text = (tmp_path / "paper" / "differences.tex").read_text()
+    pairs = {r["metric"]: r for r in read_csv(results / "differences.csv") if r["value"]}
+    line = next(row for row in well_formed(text) if "FD" in row)
+    first = pairs["frechet_distance"]
+    assert re.findall(r"-?\d+\.\d+", line) == [
+        figure(first[k]) for k in ("value", "ci_low", "ci_high", "p_holm")
+    ]
+    assert "better" in line
+
+
+def test_the_methods_have_the_true_numbers(results, settings, tmp_path):
+    write_paper(results, settings, tmp_path / "paper")
+    text = (tmp_path / "paper" / "methods.md").read_text()
+    assert "a (audiolm) is of the corpus c (pieces: 5 train, 2 test)." in text
+    assert "semantic: a transformer of 3 layers, width 192, 130 steps of 32 sequences" in text
+    assert "3 training seeds (0, 1, 2) and 2 draws (0, 1) of each; figures are of 32 clips" in text
+    assert "Student's t over trainings" in text
+    assert "Holm-corrected within families of 1" in text
+    assert "settings c-a, c-b; data d; code k; environment v" in text
+    well_formed((tmp_path / "paper" / "methods.tex").read_text())
+
+
+def test_the_same_run_gives_the_same_bytes(results, settings, tmp_path):
+    kits = []
+    for name in ("one", "two"):
+        write_paper(results, settings, tmp_path / name)
+        kits.append({p.name: p.read_bytes() for p in sorted((tmp_path / name).iterdir())})
+    assert kits[0] == kits[1]
+    assert {"logmel-frechet_distance.pdf", "logmel-frechet_distance.svg"} <= kits[0].keys()
+    assert kits[0]["logmel-frechet_distance.pdf"].startswith(b"%PDF")
+    assert b"<dc:date>" not in kits[0]["logmel-frechet_distance.svg"]
+    assert b"CreationDate" not in kits[0]["logmel-frechet_distance.pdf"]
+
+
+def test_a_folder_of_something_else_is_left_alone(results, settings, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "main.tex").write_text("mine")
+    with pytest.raises(UserError, match="something else"):
+        write_paper(results, settings, tmp_path / "thesis")
+    with pytest.raises(UserError, match="no leaderboard"):
+        write_paper(tmp_path / "nothing", settings, tmp_path / "paper")
+
+
+# ------------------------------------------------------------------------------------- published
+
+
+def test_the_readmes_table_is_what_the_published_run_renders_to():
+    """Whatever is published: README, figures, configuration and hashes must be of one run."""
+    text = published.README.read_text(encoding="utf-8")
+    assert published.with_table(text, published.render()) == text, "run: etude table --readme"
+    assert published.check() == []
+
+
+def test_publishing_takes_figures_configuration_and_hashes(results, settings, tmp_path):
+    docs = tmp_path / "docs"
+    published.publish(results, settings, docs)
+    assert published.check(docs) == []
+    table = published.render(docs)
+    row = next(r for r in read_csv(docs / "leaderboard.csv")
+               if (r["experiment"], r["clips"]) == ("a", "generated")
+               and r["metric"] == "frechet_distance" and r["value"])  # fmt: skip
+    value, low, high = (number(row[k]) for k in ("value", "ci_low", "ci_high"))
+    assert f"| generated | {value:.3g} [{low:.3g}, {high:.3g}] | 32 | what the models" in table
+    assert "**a** (audiolm): 3 trainings with 2 draws each; settings `c-a`" in table
+    assert table.splitlines()[-1].startswith("`gate: ")
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{published.BEGIN}\nthe one before\n{published.END}\nafter\n")
+    published.write_readme(readme, docs)
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "the one before" not in text
+    (docs / "leaderboard.csv").write_text("changed\n")
+    assert published.check(docs) == ["leaderboard.csv"]
+
+
+def test_what_is_not_fit_to_publish(results, settings, tmp_path):
+    with pytest.raises(UserError, match="nothing to publish"):
+        published.publish(tmp_path, settings, tmp_path / "docs")
+    write_results(run(results, failed={"c": "train_stage"}), results)
+    with pytest.raises(UserError, match="unfinished"):
+        published.publish(results, settings, tmp_path / "docs")
+    write_cell(results, "e", rows_of(DISTANCES))
+    write_results(run(results), results)
+    with pytest.raises(UserError, match="another run"):
+        published.publish(results, settings, tmp_path / "docs")
+    with pytest.raises(UserError, match="no place"):
+        published.with_table("no markers", "")
+    assert published.render(tmp_path / "docs") == published.NOT_YET
