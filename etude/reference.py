@@ -75,6 +75,7 @@ SECTIONS: list[tuple[str, list[type[BaseModel]]]] = [
     ),
     ("sweep: a grid of experiments", [config.Sweep]),
     ("evaluation", [config.Evaluation]),
+    ("report: the page to listen and read", [config.Page]),
 ]
 
 

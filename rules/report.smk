@@ -4,6 +4,8 @@
 rule build_report:
     input:
         fad="results/fad.txt",
+        leaderboard="results/leaderboard.csv",
+        differences="results/differences.csv",
         tables=of_all_runs("results/metrics/{experiment}/{clips}/fad.csv"),
         signals=of_all_runs("results/metrics/{experiment}/{clips}/signals.csv"),
         baseline_signals=collect(
@@ -41,6 +43,7 @@ rule build_report:
         version=version("report/page"),
         run=CONFIG.run,
         evaluation=CONFIG.evaluation.params(),
+        page=CONFIG.report.params(),
     message:
         "Building the report page"
     script:

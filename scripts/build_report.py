@@ -5,15 +5,19 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Evaluation, parse
+    from etude.config import Evaluation, Page, parse
     from etude.report.page import Made, build_report
 
     kinds = ("tables", "histories", "pieces", "wav", "cuts", "packed")
-    made = Made(**{kind: [Path(p) for p in snakemake.input.get(kind, [])] for kind in kinds})
+    kinds += ("leaderboard", "differences", "memorisation", "symbolic")  # some runs lack these
+    given = {kind: snakemake.input.get(kind, []) for kind in kinds}
+    paths = {kind: [f] if isinstance(f, str) else f for kind, f in given.items()}
     build_report(
         Path("results"),
         snakemake.params.run,
         Path(snakemake.output.page).parent,
-        made,
+        Made(**{kind: list(map(Path, found)) for kind, found in paths.items()}),
         parse(Evaluation, snakemake.params.evaluation),
+        page=parse(Page, snakemake.params.page),
+        threads=snakemake.threads,
     )

@@ -21,6 +21,7 @@ from etude.config.corpora import (
 )
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
+from etude.config.page import Page
 from etude.config.reading import DEFAULT, checked, load, parse, read
 from etude.config.sweeps import Sweep
 from etude.config.systems import (
@@ -81,6 +82,7 @@ __all__ = [
     "OwnCorpus",
     "OwnNetwork",
     "OwnTokenizer",
+    "Page",
     "Render",
     "Sampling",
     "Section",

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from etude.config.base import Section, nearest
 from etude.config.corpora import Corpus
 from etude.config.evaluation import Evaluation
+from etude.config.page import Page
 from etude.config.sweeps import Sweep
 from etude.config.systems import STAGE_DEFAULTS, AudioLm, Experiment, External
 from etude.config.tokens import (
@@ -40,6 +41,7 @@ class Config(Section):
         {}, description="named grids of experiments; `run` takes a sweep's name for all of its own"
     )
     evaluation: Evaluation = Field(Evaluation(), description="the metrics' protocol")
+    report: Page = Field(Page(), description="what the report page holds")
 
     @property
     def own_parts(self) -> dict[str, str]:

@@ -93,10 +93,10 @@ def panel(title: str, curves: list[tuple[str, Points]]) -> Panel | None:
         return None
     steps = Scale(0.0, max(1.0, *(x for x, _ in points)))
     values = Scale.around(y for _, y in points)
-    lines = []
+    lines, dotted = [], "mean" if any(kind == "mean" for kind, _ in curves) else "valid"
     for kind, curve in curves:
         placed = [(steps.at(x), round(100 - values.at(y), 3)) for x, y in curve]
         path = " ".join(f"{x:g},{y:g}" for x, y in placed)
-        lines.append(Line(kind, path, placed if kind == "valid" else []))
+        lines.append(Line(kind, path, placed if kind == dotted else []))
     up = [Tick(100 - tick.at, tick.label) for tick in values.ticks(5)]
     return Panel(title, lines, steps.ticks(4), up)

@@ -63,3 +63,33 @@ def duration(seconds: float) -> str:
 def some(count: int, one: str, many: str = "") -> str:
     """`1 clip`, `1,024 clips`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def figure(value: float | None) -> str:
+    """A number of any size with three or four digits that count."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    if size and (size >= 1e6 or size < 1e-3):
+        return f"{value:.2e}".replace("-", "−")
+    return decimal(value, 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3)
+
+
+def percent(value: float | None) -> str:
+    """A share in per cent: with a decimal where it is small or nearly all."""
+    if value is None:
+        return "–"
+    whole = value in (0, 1) or 0.095 <= value <= 0.985
+    return f"{decimal(100 * value, 0 if whole else 1)} %".replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def p_value(value: float | None) -> str:
+    """A p-value; below a thousandth no digit of it means anything."""
+    if value is None:
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def numbers(heading: str) -> str:
+    """A heading of a column of numbers, as the page's tables mark it."""
+    return f"#{heading}"

@@ -1,55 +1,61 @@
-"""Clips for the ear: audio and pictures copied beside the page, and what is to be said of each.
-
-Audio becomes FLAC: the same samples in about half the bytes of WAV, and every browser plays it
-from disk.
-"""
+"""Clips for the ear: which are shown, in which order, and what is to be said of each."""
 
 from __future__ import annotations
 
-import statistics
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import soundfile
-
-from etude.metrics.signals import SILENT_DB
+from etude.config import Page
 from etude.metrics.table import MEANING
+from etude.report.evidence import Evidence, Facts, Nearest, read_evidence
 from etude.report.figures import Row, decimal, duration, number, rows_of
-from etude.report.spectrogram import HIGHEST_HZ, LOWEST_HZ, write_spectrogram
+from etude.report.media import Job, Medium, make_media
+from etude.report.spectrogram import HIGHEST_HZ, LOWEST_HZ
 
-PAIRS, SHOWN, FOR_THE_EAR = 6, 16, 2
-MOST = 1000  # clips of a set that are copied
-UNLIKE, LEAST = 3.5, 0.05  # robust deviations and share by which et_grid is unlike the others'
+PAIRS, FOR_THE_EAR = 6, 2
+PAIRED = ("real", "reconstruction")
 
 
 @dataclass(frozen=True)
 class Player:
-    """One clip: where its audio and picture lie (relative to the page) and what is known of it."""
+    """One clip: its sound and picture, what is known of it, its place in each order."""
 
     name: str
-    origin: str
-    audio: str = ""
-    picture: str = ""
+    medium: Medium
+    origin: str = ""
     alt: str = ""
     seconds: str = ""
     signals: str = ""
     flags: list[str] = field(default_factory=list)
     prime: float = 0.0  # per cent of the clip that was given, not generated
-    trouble: str = ""
+    nearest: Player | None = None  # in the training music
+    index: int = 0
+    fad: float | None = None
+    copies: int = 0  # rungs of the ladder that call it a copy
 
 
 @dataclass(frozen=True)
 class ClipSet:
-    """Clips of one kind: those with a picture, the others, and why there may be none."""
+    """Clips of one kind in the page's order, and why there may be none."""
 
     name: str
     meaning: str
     players: list[Player]
-    rest: list[Player]
-    total: int
     note: str = ""
     left_out: list[Row] = field(default_factory=list)
+    embedding: str = ""
+    searched: bool = False
+
+    @property
+    def total(self) -> int:
+        """How many clips there are."""
+        return len(self.players)
+
+    @property
+    def title(self) -> str:
+        """`seed 0, draw 1` of seed-0-draw-1."""
+        return self.name.replace("seed-", "seed ").replace("-draw-", ", draw ")
 
 
 @dataclass(frozen=True)
@@ -63,152 +69,207 @@ class Listening:
     others: list[ClipSet]
 
 
-def prepare(results: Path, experiment: str, draws: list[str], media: Path) -> Listening:
-    """Copy the clips of an experiment.
+@dataclass(frozen=True)
+class Shelf:
+    """A clip set before its media are made."""
+
+    name: str
+    folder: Path
+    generated: bool
+    rows: list[Row]
+    jobs: list[Job]
+    evidence: Evidence
+    neighbours: dict[str, Job] = field(default_factory=dict)  # by clip
+
+
+def prepare(
+    results: Path,
+    runs: list[tuple[str, list[str]]],
+    media: Path,
+    settings: Page,
+    threads: int = 1,
+) -> list[Listening]:
+    """Make the media of all experiments in one go and say what they are.
 
     Args:
-        draws: its clip sets, as seed-0/draw-0.
+        runs: each experiment with its clip sets, as seed-0/draw-0.
         media: the folder `media` beside the page.
     """
-    clips, metrics = results / "clips" / experiment, results / "metrics" / experiment
-    target = media / experiment
-    generated = []
-    for draw in draws:
-        signals = _signals(metrics / draw / "signals.csv")
-        name = draw.replace("/", "-")
-        generated.append(_clip_set(clips / draw, name, signals, target, SHOWN, MOST))
-    signals = _signals(metrics / "baselines" / "signals.csv")
-    folder = clips / "baselines"
-    real, again = (
-        _clip_set(folder / name, name, signals, target, PAIRS, PAIRS)
-        for name in ("real", "reconstruction")
-    )
-    others = [
-        _clip_set(folder / name, name, signals, target, FOR_THE_EAR, FOR_THE_EAR)
-        for name in ("shuffled", "untrained", "noise")
+    shelves = [_shelves(results, name, draws, settings) for name, draws in runs]
+    jobs = [
+        job
+        for of_run in shelves
+        for shelf in of_run
+        for job in (*shelf.jobs, *shelf.neighbours.values())
     ]
-    notes = [f"{made.name}: {made.note}" for made in (real, again) if made.note]
-    return Listening(experiment, _pairs(real, again), notes, generated, others)
+    made = make_media(jobs, media, threads)
+    return [
+        _listening(name, [_clip_set(shelf, made) for shelf in of_run], len(draws))
+        for (name, draws), of_run in zip(runs, shelves, strict=True)
+    ]
 
 
-def _pairs(real: ClipSet, again: ClipSet) -> list[tuple[Player | None, Player | None]]:
-    """Clips of one name side by side."""
-    left, right = ({p.name: p for p in made.players} for made in (real, again))
-    names = sorted(left.keys() | right.keys())
-    return [(left.get(name), right.get(name)) for name in names]
+def _shelves(results: Path, experiment: str, draws: list[str], settings: Page) -> list[Shelf]:
+    """Generated sets first, then what they are compared with."""
+    clips, metrics = results / "clips" / experiment, results / "metrics" / experiment
+    shelves = [
+        _shelf(results, clips / draw, metrics / draw, draw.replace("/", "-"), settings.media)
+        for draw in draws
+    ]
+    there = {folder.name: folder for folder in sorted((clips / "baselines").glob("*/"))}
+    known = [name for name in MEANING if name in there]
+    for name in [*known, *(name for name in there if name not in known)]:
+        if name != "reference":
+            most = PAIRS if name in PAIRED else FOR_THE_EAR
+            shelves.append(_shelf(results, there[name], metrics / "baselines", name, most))
+    return shelves
 
 
-def _signals(path: Path) -> dict[tuple[str, str], Row]:
-    return {(row.get("clips", ""), row.get("clip", "")): row for row in rows_of(path)}
-
-
-def _clip_set(
-    folder: Path,
-    name: str,
-    signals: dict[tuple[str, str], Row],
-    media: Path,
-    shown: int,
-    copied: int,
-) -> ClipSet:
+def _shelf(results: Path, folder: Path, metrics: Path, name: str, most: int) -> Shelf:
+    """A set's rows and what is to be made of them; a baseline is cut to `most` rows."""
+    experiment = folder.relative_to(results / "clips").parts[0]
     rows = list(rows_of(folder / "clips.csv"))
-    kind = name if name in MEANING else "generated"
-    own = {clip: row for (clips, clip), row in signals.items() if clips == kind}
-    unlike = _unlike_the_others(own)
+    generated = metrics.name != "baselines"
+    rows = rows if generated else rows[:most]
+    evidence = read_evidence(metrics, "generated" if generated else name)
+    jobs = [
+        Job(folder / row.get("file", ""), f"{experiment}/{name}/{index:04d}")
+        for index, row in enumerate(rows[:most])
+    ]
+    neighbours = {}
+    for row in rows[:most] if generated else ():
+        nearest = evidence.of(row.get("clip", "")).nearest
+        if nearest and nearest.file:
+            seconds = number(row.get("seconds")) or 0.0
+            neighbours[row.get("clip", "")] = _excerpt(results, experiment, nearest, seconds)
+    return Shelf(name, folder, generated, rows, jobs, evidence, neighbours)
+
+
+def _excerpt(results: Path, experiment: str, nearest: Nearest, seconds: float) -> Job:
+    """The job of a neighbour; the same excerpt is made once, whoever is near to it."""
+    start = nearest.start_s or 0.0
+    key = f"{nearest.file} {start:.3f} {seconds:.3f}".encode()
+    name = f"{experiment}/training/{hashlib.sha256(key).hexdigest()[:12]}"
+    return Job(results / nearest.file, name, start, seconds)
+
+
+def _listening(experiment: str, sets: list[ClipSet], draws: int) -> Listening:
+    generated, others = sets[:draws], {made.name: made for made in sets[draws:]}
+    paired = [others.pop(name) for name in PAIRED if name in others]
+    notes = [f"{made.name}: {made.note}" for made in paired if made.note]
+    by_name = {made.name: {p.name: p for p in made.players} for made in paired}
+    left, right = (by_name.get(name, {}) for name in PAIRED)
+    pairs = [(left.get(name), right.get(name)) for name in sorted(left.keys() | right.keys())]
+    return Listening(experiment, pairs, notes, generated, list(others.values()))
+
+
+def _clip_set(shelf: Shelf, made: dict[Job, Medium]) -> ClipSet:
     players = []
-    for index, row in enumerate(rows[:copied]):
-        path = media / name / f"{index:04d}"
-        player = _copy(folder / row.get("file", ""), path, picture=index < shown)
-        players.append(_describe(player, row, own.get(row.get("clip", "")), unlike))
-    flagged_first = sorted(players[shown:], key=lambda player: not player.flags)
-    note = folder / "note.txt"
+    for index, row in enumerate(shelf.rows):
+        clip = row.get("clip", "")
+        medium = made[shelf.jobs[index]] if index < len(shelf.jobs) else Medium()
+        facts = shelf.evidence.of(clip)
+        job = shelf.neighbours.get(clip)
+        near = _neighbour(facts.nearest, made[job] if job else None)
+        players.append(_player(index, row, medium, facts, near))
+    note = shelf.folder / "note.txt"
+    kind = "generated" if shelf.generated else shelf.name
     return ClipSet(
-        name=name,
+        name=shelf.name,
         meaning=MEANING.get(kind, ""),
-        players=players[:shown],
-        rest=flagged_first,
-        total=len(rows),
+        players=sorted(players, key=_outliers_first) if shelf.generated else players,
         note=note.read_text(encoding="utf-8").strip() if note.is_file() else "",
-        left_out=list(rows_of(folder / "rejected.csv")),
+        left_out=list(rows_of(shelf.folder / "rejected.csv")),
+        embedding=shelf.evidence.embedding,
+        searched=shelf.evidence.searched,
     )
 
 
-def _copy(source: Path, path: Path, picture: bool) -> Player:
-    """Copy a clip as FLAC and draw it; a clip that cannot be read says so."""
-    try:
-        info = soundfile.info(source)
-        samples, rate = soundfile.read(source, dtype="float64", always_2d=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        depth = "PCM_16" if info.subtype in ("PCM_16", "PCM_U8", "PCM_S8") else "PCM_24"
-        # 16-bit samples come back as they were: they are multiples of 1/32768.
-        soundfile.write(path.with_suffix(".flac"), samples, rate, subtype=depth)
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
-        return Player(source.stem, "", trouble=f"cannot be played ({reason})")
-    beside = Path("media") / path.parent.parent.name / path.parent.name / path.name
-    if picture:
-        wave: np.ndarray = samples.mean(axis=1)
-        write_spectrogram(wave, rate, path.with_suffix(".png"))
+def _outliers_first(player: Player) -> tuple[bool, float, int]:
+    """What has a sound, the farthest from real music first, then as generated."""
+    return (not player.medium.audio, -(player.fad or 0.0), player.index)
+
+
+def _neighbour(nearest: Nearest | None, medium: Medium | None) -> Player | None:
+    if nearest is None:
+        return None
+    start = f", {_together(f'from {duration(nearest.start_s)}')}" if nearest.start_s else ""
+    name = nearest.piece or Path(nearest.file).stem
+    said = "may be its source" if nearest.flagged else "no copy by that measure"
     return Player(
-        name=source.stem,
-        origin="",
-        audio=beside.with_suffix(".flac").as_posix(),
-        picture=beside.with_suffix(".png").as_posix() if picture else "",
-        seconds=f"{len(samples) / rate:.1f}",
+        name=name,
+        medium=medium or Medium(trouble="has no sound here"),
+        origin=f"{name}{start}",
+        alt=_alt(name, medium or Medium()),
+        signals=f"nearest by {nearest.rung}, {said}" if nearest.rung else "",
     )
 
 
-def _describe(player: Player, row: Row, signals: Row | None, unlike: set[str]) -> Player:
-    """Add what is known of a clip: where it comes from, its figures, what is odd."""
-    name = row.get("clip") or player.name
-    start = number(row.get("start_s"))
-    origin = row.get("piece") or row.get("source") or ""
+def _player(index: int, row: Row, medium: Medium, facts: Facts, nearest: Player | None) -> Player:
+    """A clip with where it comes from, its figures, what is odd about it."""
+    name = row.get("clip") or Path(row.get("file", "")).stem
+    prime = number(row.get("prime_seconds")) or 0.0
+    seconds = medium.seconds or number(row.get("seconds")) or 0.0
+    level = number(facts.signals.get("level_db"))
+    alt = _alt(name, medium)
+    if level is not None:
+        alt += f", level {decimal(level, 0)} dBFS"
+    return Player(
+        name=name,
+        medium=medium,
+        origin=_origin(row),
+        alt=alt,
+        seconds=f"{seconds:.1f}",
+        signals=_signals(facts, row),
+        flags=_flags(facts),
+        prime=round(100 * min(prime / seconds, 1.0), 2) if seconds else 0.0,
+        nearest=nearest,
+        index=index,
+        fad=facts.fad,
+        copies=len(facts.rungs),
+    )
+
+
+def _origin(row: Row) -> str:
+    origin, start = row.get("piece") or row.get("source") or "", number(row.get("start_s"))
     if origin and start is not None:
         origin += ", " + _together(f"from {duration(start)}")
-    signals = signals or {}
+    return origin
+
+
+def _signals(facts: Facts, row: Row) -> str:
     harmony, flatness, level = (
-        number(signals.get(key)) for key in ("et_grid", "flatness_db", "level_db")
+        number(facts.signals.get(key)) for key in ("et_grid", "flatness_db", "level_db")
     )
     known = [
+        f"FAD {decimal(facts.fad, 1)}" if facts.fad is not None else "",
         f"et_grid {decimal(harmony)}" if harmony is not None else "",
         f"flatness {decimal(flatness, 0)} dB" if flatness is not None else "",
         f"{decimal(level, 0)} dBFS" if level is not None else "",
         "ends by itself" if row.get("ended") == "true" else "",
     ]
+    return ", ".join(_together(text) for text in known if text)
+
+
+def _flags(facts: Facts) -> list[str]:
     flags = [
-        "silent" if level is not None and level < SILENT_DB else "",
-        "harmony unlike the others" if name in unlike else "",
+        f"may be a copy ({', '.join(facts.rungs)})" if facts.rungs else "",
+        "silent" if facts.silent else "",
+        "far from real music" if facts.far else "",
+        "harmony unlike the others" if facts.odd else "",
     ]
-    seconds = number(player.seconds) or 0.0
-    prime = (number(row.get("prime_seconds")) or 0.0) / seconds if seconds else 0.0
-    alt = (
-        f"Spectrogram of {name}: {player.seconds} s, {LOWEST_HZ:.0f} Hz to "
+    return list(filter(None, flags))
+
+
+def _alt(name: str, medium: Medium) -> str:
+    if medium.roll:
+        return f"Piano roll of {name}: {medium.seconds:.1f} s"
+    return (
+        f"Spectrogram of {name}: {medium.seconds:.1f} s, {LOWEST_HZ:.0f} Hz to "
         f"{HIGHEST_HZ / 1000:.0f} kHz"
     )
-    if level is not None:
-        alt += f", level {decimal(level, 0)} dBFS"
-    about = {
-        "name": name,
-        "origin": origin,
-        "alt": alt,
-        "signals": ", ".join(_together(text) for text in known if text),
-        "flags": list(filter(None, flags)),
-        "prime": round(100 * min(prime, 1.0), 2),
-    }
-    return Player(**{**vars(player), **about})
 
 
 def _together(text: str) -> str:
     """A text that no line breaks."""
     return text.replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def _unlike_the_others(signals: dict[str, Row]) -> set[str]:
-    """Clips whose et_grid lies far from their set's median, by the median absolute deviation."""
-    known = {clip: number(row.get("et_grid")) for clip, row in signals.items()}
-    values = {clip: value for clip, value in known.items() if value is not None}
-    if len(values) < 8:
-        return set()
-    middle = statistics.median(values.values())
-    spread = 1.4826 * statistics.median(abs(value - middle) for value in values.values())
-    bound = max(UNLIKE * spread, LEAST)
-    return {clip for clip, value in values.items() if abs(value - middle) > bound}

@@ -15,18 +15,32 @@ from typing import Any
 import jinja2
 
 import etude
-from etude.config import Evaluation
+from etude.config import Evaluation, Page
 from etude.metrics.table import Table, read_tables
 from etude.report import spectrogram
+from etude.report.copies import Copies, read_copies
 from etude.report.corpus import SPLITS, CorpusCount, read_corpus
 from etude.report.distances import describe
-from etude.report.figures import Row, decimal, duration, some
+from etude.report.figures import (
+    Row,
+    decimal,
+    duration,
+    figure,
+    in_order,
+    numbers,
+    p_value,
+    percent,
+    rows_of,
+    some,
+)
+from etude.report.leaderboard import read_boards, read_differences, read_figures
 from etude.report.listening import prepare
+from etude.report.provenance import read_provenance
 from etude.report.runtimes import read_runtimes
 from etude.report.training import read_training
 from etude.storage import atomic_directory, read_json, write_text
 
-VERSION = 1  # raised when the page changes
+VERSION = 2  # raised when the page changes
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).resolve().parent
@@ -42,19 +56,32 @@ class Made:
     wav: list[Path] = field(default_factory=list)  # corpora/{corpus}/wav/{shard}
     cuts: list[Path] = field(default_factory=list)  # cuts/{corpus}/{cut}/{shard}
     packed: list[Path] = field(default_factory=list)  # packed/{corpus}/{tokens}
+    # Each of these may be absent; the page then says so.
+    leaderboard: list[Path] = field(default_factory=list)  # leaderboard.csv
+    differences: list[Path] = field(default_factory=list)  # differences.csv
+    memorisation: list[Path] = field(default_factory=list)  # metrics/.../memorisation.csv
+    symbolic: list[Path] = field(default_factory=list)  # metrics/.../symbolic.csv
 
     def words(self, results: Path) -> dict[str, set[str]]:
         """For each experiment and corpus the names of folders on the way to what it made."""
         words: dict[str, set[str]] = defaultdict(set)
         for paths in vars(self).values():
             for path in paths:
-                _, name, *others = path.relative_to(results).parts
-                words[name].update(others, ["baselines"])
+                _, *names = path.relative_to(results).parts
+                if names:  # leaderboard.csv is of no one experiment
+                    words[names[0]].update(names[1:], ["baselines"])
         return dict(words)
 
 
 def build_report(
-    results: Path, run: list[str], folder: Path, made: Made, settings: Evaluation | None = None
+    results: Path,
+    run: list[str],
+    folder: Path,
+    made: Made,
+    settings: Evaluation | None = None,
+    *,
+    page: Page | None = None,
+    threads: int = 1,
 ) -> None:
     """Write folder/index.html and folder/media/.
 
@@ -63,35 +90,71 @@ def build_report(
         run: names of the experiments that are shown, in this order.
         made: what in the folder of results is of this run.
         settings: the gate of config; none: its defaults.
+        page: how much is heard and shown; none: its defaults.
+        threads: processes that make sounds and pictures.
     """
+    settings, page = settings or Evaluation(), page or Page()
     runs = [_Run(name, []) for name in run]
     for table in read_tables(made.tables):
         for one in runs:
             if one.name == table.rows[0]["experiment"]:
                 one.tables.append(table)
     with atomic_directory(folder / "media") as media:
-        listening = [prepare(results, one.name, one.draws, media) for one in runs]
-    trainings = [
-        read_training(name, [p for p in made.histories if p.parents[2].name == name])
-        for name in run
-    ]
-    settings = settings or Evaluation()
+        sets = [(one.name, one.draws) for one in runs]
+        listening = prepare(results, sets, media, page, threads)
     text = results / "fad.txt"
     context = {
-        "results": [describe(one.name, one.tables, settings) for one in runs],
+        **_figures(runs, made, settings),
         "listening": listening,
-        "trainings": list(filter(None, trainings)),
         "corpora": [_corpus(pieces, made) for pieces in made.pieces],
         "runtimes": read_runtimes(results, made.words(results)),
-        "provenance": [row for one in runs for row in one.provenance],
         "packed": list(map(_packed, made.packed)),
+        "made_with": read_provenance(),
         "fad": text.read_text(encoding="utf-8") if text.is_file() else "",
         "version": etude.__version__,
         "picture": spectrogram,
         "settings": settings,
+        "shown": page.clips,
     }
     write_text(folder / "index.html", _template().render(context))
     log.info("%s: %s", folder / "index.html", some(len(run), "experiment"))
+
+
+def _figures(runs: list[_Run], made: Made, settings: Evaluation) -> dict[str, Any]:
+    """All that is said in figures: verdicts, leaderboard, differences, copies, curves."""
+    run = [one.name for one in runs]
+    board = [row for path in made.leaderboard for row in rows_of(path)]
+    # Without a leaderboard the figures of clips come from each experiment's own tables.
+    plain = board or [row for one in runs for table in one.tables for row in table.rows]
+    symbolic = [row for path in in_order(made.symbolic) for row in rows_of(path)]
+    # What the ladder of copies says has a section of its own.
+    ladder = {row.get("metric") for path in made.memorisation for row in rows_of(path)}
+    figures = [
+        row for row in [*plain, *([] if board else symbolic)] if row.get("metric") not in ladder
+    ]
+    trainings = [
+        read_training(name, [p for p in made.histories if p.parents[2].name == name])
+        for name in run
+    ]
+    return {
+        "results": [describe(one.name, one.tables, settings) for one in runs],
+        "boards": read_boards((row for row in board if row.get("metric") not in ladder), run),
+        "figures": read_figures(figures, run),
+        "differences": read_differences(
+            (row for path in made.differences for row in rows_of(path)), run
+        ),
+        "compared": any(path.is_file() for path in made.differences),
+        "copies": list(filter(None, (_copies(name, made, board) for name in run))),
+        "trainings": list(filter(None, trainings)),
+        "provenance": [row for one in runs for row in one.provenance],
+        "hashes": next(({k: r.get(k, "") for k in ("code_hash", "env_hash")} for r in board), {}),
+    }
+
+
+def _copies(name: str, made: Made, board: list[Row]) -> Copies | None:
+    """The memorisation ladder of an experiment: metrics/{experiment}/{clips}/memorisation.csv."""
+    own = [path for path in in_order(made.memorisation) if name in path.parts]
+    return read_copies(name, own, board)
 
 
 @dataclass
@@ -142,6 +205,6 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: dict[str, Any] = {"decimal": decimal, "duration": duration, "some": some}
-    environment.filters.update(filters)
+    for write in (decimal, duration, figure, numbers, p_value, percent, some):
+        environment.filters[write.__name__] = write
     return environment.get_template("template.html.j2")

@@ -11,13 +11,14 @@ import struct
 import zlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etude.storage import atomic
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 WIDTH, HEIGHT = 360, 120
 LOWEST_HZ, HIGHEST_HZ = 55.0, 10000.0
@@ -41,14 +42,15 @@ def log_spectrogram(wave: Array, rate: int) -> Array:
         rate: Hz; rows above half of it are empty.
     """
     size = 1 << round(np.log2(WINDOW_SECONDS * rate))
-    window = np.hanning(size)
+    window = np.hanning(size).astype(np.float32)  # a picture has 32 levels: half the time will do
     centres = (np.arange(WIDTH) + 0.5) * len(wave) / WIDTH
     starts = centres.astype(np.int64)[:, None]  # the padding puts the window's middle there
-    padded = np.pad(wave, size // 2)
+    padded = np.pad(wave.astype(np.float32), size // 2)
     frames = padded[np.minimum(starts + np.arange(size), len(padded) - 1)]
     # Twice the size: a finer grid of frequencies, for the low rows.
-    spectrum = np.abs(np.fft.rfft(frames * window, 2 * size, axis=1)) * 2 / window.sum()
-    power = spectrum**2 @ _bands(size + 1, rate / (2 * size)).T
+    spectrum = np.fft.rfft(frames * window, 2 * size, axis=1)
+    square = (spectrum.real**2 + spectrum.imag**2) * (2 / window.sum()) ** 2
+    power = square @ _bands(size + 1, rate / (2 * size)).T
     return 10 * np.log10(power.T[::-1] + 1e-12)
 
 
@@ -65,7 +67,8 @@ def _bands(bins: int, spacing_hz: float) -> Array:
     hertz = np.arange(bins) * spacing_hz
     triangles = np.maximum(1 - np.abs(hertz - centres[:, None]) / half_widths[:, None], 0)
     sums = triangles.sum(1, keepdims=True).clip(max=LOBE)
-    return np.divide(triangles, sums, out=np.zeros_like(triangles), where=sums > 0)
+    bands = np.divide(triangles, sums, out=np.zeros_like(triangles), where=sums > 0)
+    return bands.astype(np.float32)
 
 
 def palette() -> NDArray[np.uint8]:

@@ -35,6 +35,11 @@ class Training:
     panels: list[Panel]
     outcomes: list[Outcome]
 
+    @property
+    def seeds(self) -> int:
+        """How many training seeds there are."""
+        return len({outcome.seed for outcome in self.outcomes})
+
 
 def read_training(experiment: str, histories: list[Path]) -> Training | None:
     """Curves of an experiment; None where nothing was trained.
@@ -53,9 +58,19 @@ def read_training(experiment: str, histories: list[Path]) -> Training | None:
                 timings = list(rows_of(path.with_name("timings.csv")))
                 seed = path.parent.name.removeprefix("seed-")
                 outcomes.append(_outcome(stage, seed, history, timings))
+        curves += [("mean", mean)] if (mean := _mean(curves)) else []
         drawn = panel(stage, [curve for curve in curves if curve[1]])
         panels += [drawn] if drawn else []
     return Training(experiment, panels, outcomes) if outcomes else None
+
+
+def _mean(curves: list[tuple[str, Points]]) -> Points:
+    """The mean validation loss over seeds, at steps that all of them have."""
+    valid = [dict(points) for kind, points in curves if kind == "valid" and points]
+    if len(valid) < 2:
+        return []
+    steps = sorted(set.intersection(*(set(points) for points in valid)))
+    return [(step, sum(points[step] for points in valid) / len(valid)) for step in steps]
 
 
 def _points(history: list[Row], column: str) -> Points:

@@ -1,0 +1,112 @@
+"""The memorisation ladder as the page shows it: what was found, and what it would have found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from etude.report.figures import Row, number, rows_of
+
+
+@dataclass(frozen=True)
+class Found:
+    """One figure of one rung, by training seed and draw."""
+
+    rung: str
+    set: str
+    where: str  # seed and draw
+    value: float | None
+    low: float | None
+    high: float | None
+    n: str
+    unit: str
+    note: str
+
+    @property
+    def share(self) -> bool:
+        """Whether it is a share, written in per cent."""
+        return self.unit in ("share", "")
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The ladder of one experiment."""
+
+    experiment: str
+    wheres: list[str]  # seeds and draws
+    flagged: list[tuple[str, str, list[Found | None]]]  # rung, set, share above the null by where
+    recalls: list[str]  # planted attacks that have a recall
+    recall: list[tuple[str, list[Found | None]]]  # rung, a cell for each attack
+    others: list[tuple[str, Found]]  # metric and figure: nulls and the like
+
+
+ALL = "all seeds and draws"
+SHARE = "share_flagged"
+
+
+def read_copies(experiment: str, paths: list[Path], board: Iterable[Row] = ()) -> Copies | None:
+    """The ladder of an experiment; None where it was not climbed.
+
+    Args:
+        paths: its metrics/{experiment}/{clips}/memorisation.csv.
+        board: rows of leaderboard.csv, which has shares over all seeds and draws.
+    """
+    flagged: list[Found] = []
+    recall: dict[str, dict[str, Found]] = {}
+    others: list[tuple[str, Found]] = []
+    for path in paths:
+        for row in rows_of(path):
+            if row.get("experiment", experiment) != experiment:
+                continue
+            metric, found = row.get("metric", ""), _found(row)
+            if "recall" in metric:
+                attack = _attack(metric, row)
+                recall.setdefault(found.rung, {}).setdefault(attack, found)
+            elif metric == SHARE:
+                flagged.append(found)
+            else:
+                others.append((metric.replace("_", " "), found))
+    if not (flagged or recall or others):
+        return None
+    attacks = list(dict.fromkeys(a for cells in recall.values() for a in cells))
+    lines = [(rung, [cells.get(a) for a in attacks]) for rung, cells in recall.items()]
+    wheres = list(dict.fromkeys(found.where for found in flagged))
+    if len(wheres) > 1:
+        pooled = [replace(_found(row), where=ALL) for row in board if _is_share_of(experiment, row)]
+        flagged, wheres = [*pooled, *flagged], [ALL, *wheres] if pooled else wheres
+    return Copies(experiment, wheres, _by_rung(flagged, wheres), attacks, lines, others)
+
+
+def _is_share_of(experiment: str, row: Row) -> bool:
+    return row.get("experiment") == experiment and row.get("metric") == SHARE
+
+
+def _by_rung(flagged: list[Found], wheres: list[str]) -> list[tuple[str, str, list[Found | None]]]:
+    """A line for each rung and set, a cell for each seed and draw."""
+    cells = {(found.rung, found.set, found.where): found for found in flagged}
+    keys = dict.fromkeys((found.rung, found.set) for found in flagged)
+    return [(r, name, [cells.get((r, name, w)) for w in wheres]) for r, name in keys]
+
+
+def _found(row: Row) -> Found:
+    value = number(row.get("value"))
+    return Found(
+        rung=row.get("rung") or row.get("embedding") or row.get("metric", "").split(":")[0],
+        set=row.get("clips", ""),
+        where=f"seed {row.get('train_seed', '')}, draw {row.get('draw', '')}",
+        value=value,
+        low=number(row.get("ci_low")),
+        high=number(row.get("ci_high")),
+        n=row.get("n", ""),
+        unit=row.get("unit", ""),
+        note=(row.get("note") or ("n/a" if value is None else "")).removeprefix("n/a: "),
+    )
+
+
+def _attack(metric: str, row: Row) -> str:
+    """The planted damage: a column of its own, or what follows `recall` in the metric's name."""
+    if row.get("attack"):
+        return row["attack"]
+    rest = metric.split("recall", 1)[1].strip("_:. ")
+    return rest.replace("_", " ") or row.get("clips", "")

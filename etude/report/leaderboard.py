@@ -1,0 +1,289 @@
+"""The leaderboard and the differences between experiments, drawn.
+
+One block for each metric and embedding; figures of different blocks have nothing to say to each
+other. The CSVs may be absent (a run of an earlier version, a run that was cut short): then the
+page says so and shows what each experiment's own tables have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from etude.metrics.table import MEANING
+from etude.report.charts import Scale, Tick
+from etude.report.figures import Row, number
+
+FLOOR, CEILINGS = "real", ("shuffled", "shuffled_bars", "untrained", "noise")
+OWN = "generated"
+FEW = 12  # rows up to which the sets that give meaning stand in the one table
+
+# What a figure is called and what it says, in plain words.
+METRICS = {
+    "frechet_distance": (
+        "Fréchet distance",
+        "how far apart two clouds of embeddings lie, as Gaussians; biased upwards for few clips",
+    ),
+    "fad_infinity": (
+        "FAD∞",
+        "the Fréchet distance extended to a set without end, which takes out most of the bias",
+    ),
+    "kad": ("KAD", "kernel distance: no Gaussian is assumed, and few clips do not bias it"),
+    "mad": ("MAD", "divergence of MAUVE on clusters: what one set has that the other lacks"),
+}
+VERDICTS = {"better": "good", "worse": "bad", "inconclusive": "even"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One clip set of one experiment under one metric; places are per cent of the axis."""
+
+    experiment: str
+    clips: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: str
+    seeds: str
+    shares: str
+    note: str
+    at: float = 0.0
+    reach: tuple[float, float] | None = None
+    floor: float | None = None
+    ceilings: tuple[float, ...] = ()
+
+    @property
+    def own(self) -> bool:
+        """Whether it is what a model made."""
+        return self.clips == OWN
+
+    @property
+    def meaning(self) -> str:
+        """What the set is, in plain words."""
+        return MEANING.get(self.clips, "")
+
+
+@dataclass(frozen=True)
+class Board:
+    """One block: a metric on an embedding, all experiments."""
+
+    metric: str
+    embedding: str
+    meaning: str
+    entries: list[Entry]
+    others: list[Entry] = field(default_factory=list)  # sets that give meaning, if they are many
+    ticks: list[Tick] = field(default_factory=list)
+    log: bool = False
+    not_run: str = ""
+
+    @property
+    def digits(self) -> int:
+        """Decimals that the smallest figure needs, so that a column has one number of them."""
+        values = [abs(entry.value) for entry in self.entries if entry.value]
+        return digits_of(min(values, default=1.0))
+
+    @property
+    def best(self) -> Entry | None:
+        """The nearest of what models made."""
+        known = [entry for entry in self.entries if entry.own and entry.value is not None]
+        return min(known, key=lambda entry: entry.value or 0.0, default=None)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures that hang on no embedding, of one experiment: a row each, a column for each set."""
+
+    experiment: str
+    sets: list[str]
+    rows: list[tuple[str, str, list[Entry | None]]]  # metric, unit, a cell for each set
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two experiments under one metric: their difference and whether it is one."""
+
+    first: str
+    second: str
+    metric: str
+    embedding: str
+    value: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    verdict: str
+    note: str
+    at: float = 0.0
+    zero: float = 0.0
+    digits: int = 2
+    reach: tuple[float, float] | None = None
+
+    @property
+    def mood(self) -> str:
+        """The colour of the verdict."""
+        return VERDICTS.get(self.verdict.split()[0] if self.verdict else "", "even")
+
+
+def digits_of(value: float) -> int:
+    """Decimals by which a number has three digits that count, six at the most."""
+    return min(max(2 - math.floor(math.log10(value)), 0), 6) if value > 0 else 2
+
+
+def read_boards(rows: Iterable[Row], run: list[str]) -> list[Board]:
+    """Blocks of leaderboard.csv, in the order in which they are first met."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.get("embedding") and row.get("experiment") in run:
+            groups.setdefault((row.get("metric", ""), row["embedding"]), []).append(row)
+    known = {key: found for key, found in groups.items() if _says_something(found)}
+    return [_board(metric, name, found, run) for (metric, name), found in known.items()]
+
+
+def _says_something(rows: list[Row]) -> bool:
+    """A figure, or why there is none; the parameters of a fit are neither."""
+    return any(row.get("clips") == OWN for row in rows)
+
+
+def _board(metric: str, embedding: str, rows: list[Row], run: list[str]) -> Board:
+    title, meaning = METRICS.get(metric, (metric.replace("_", " "), ""))
+    board = Board(title, embedding, meaning, [])
+    notes = {row.get("note", "") for row in rows}
+    if all(note.startswith("not run") for note in notes):
+        return replace(board, not_run=notes.pop().removeprefix("not run: "))
+    order = list(MEANING)
+    entries = [_entry(row) for row in rows if row.get("clips") != "reference"]
+    entries.sort(
+        key=lambda e: (
+            not e.own,
+            run.index(e.experiment),
+            order.index(e.clips) if e.clips in order else len(order),
+        )
+    )
+    values = [v for e in entries for v in (e.value, e.low, e.high) if v is not None]
+    if not values:
+        return replace(board, entries=entries)
+    scale = Scale.around(values)
+    placed = [_placed(entry, entries, scale) for entry in entries]
+    own = [entry for entry in placed if entry.own]
+    few = len(placed) <= FEW
+    return replace(
+        board,
+        entries=placed if few else own,
+        others=[] if few else [entry for entry in placed if not entry.own],
+        ticks=scale.ticks(5),
+        log=scale.log,
+    )
+
+
+def _entry(row: Row) -> Entry:
+    value = number(row.get("value"))
+    seeds, draws = (_count(row.get(key, "")) for key in ("train_seeds", "draws"))
+    parts = (("training seed", "train_seed"), ("draw", "draw"), ("sampling", "sampling"))
+    shares = [
+        f"{said} {share:.0%}"
+        for said, key in parts
+        if (share := number(row.get(f"share_{key}"))) is not None
+    ]
+    return Entry(
+        experiment=row.get("experiment", ""),
+        clips=row.get("clips", ""),
+        value=value,
+        low=number(row.get("ci_low")),
+        high=number(row.get("ci_high")),
+        n=row.get("n", ""),
+        seeds=f"{seeds} × {draws}" if seeds and draws else "",
+        shares=", ".join(shares),
+        note=(row.get("note") or ("n/a" if value is None else "")).removeprefix("n/a: "),
+    )
+
+
+def _count(cell: str) -> str:
+    """How many: a list such as `0 1 2` is counted, a number is one already."""
+    parts = cell.replace(",", " ").replace(";", " ").split()
+    return str(len(parts)) if len(parts) > 1 else cell
+
+
+def _placed(entry: Entry, entries: list[Entry], scale: Scale) -> Entry:
+    """With its places, and the lines of its own experiment's floor and ceilings."""
+    values = {
+        other.clips: other.value
+        for other in entries
+        if other.experiment == entry.experiment and other.value is not None
+    }
+    floor = values.get(FLOOR)
+    known = entry.low is not None and entry.high is not None
+    return replace(
+        entry,
+        at=scale.at(entry.value) if entry.value is not None else 0.0,
+        reach=(scale.at(entry.low), scale.at(entry.high)) if known else None,  # type: ignore[arg-type]
+        floor=scale.at(floor) if floor is not None else None,
+        ceilings=tuple(scale.at(values[name]) for name in CEILINGS if name in values),
+    )
+
+
+def read_figures(rows: Iterable[Row], run: list[str]) -> list[Figures]:
+    """Figures without an embedding, by experiment; copies have a section of their own."""
+    of_run: dict[str, dict[tuple[str, str], dict[str, Entry]]] = {name: {} for name in run}
+    for row in rows:
+        if not row.get("embedding") and row.get("experiment") in of_run:
+            cells = of_run[row["experiment"]].setdefault(
+                (row.get("metric", ""), row.get("unit", "")), {}
+            )
+            cells[row.get("clips", "")] = _entry(row)
+    order = list(MEANING)
+    found = []
+    for name, metrics in of_run.items():
+        seen = {clips for cells in metrics.values() for clips in cells}
+        sets = [s for s in order if s in seen] + sorted(seen - set(order))
+        lines = [
+            (metric, unit, [cells.get(clips) for clips in sets])
+            for (metric, unit), cells in metrics.items()
+        ]
+        found += [Figures(name, sets, lines)] if lines else []
+    return found
+
+
+def read_differences(rows: Iterable[Row], run: list[str]) -> list[Difference]:
+    """Rows of differences.csv, each metric and embedding on an axis of its own."""
+    found = [_difference(row) for row in rows]
+    found = [d for d in found if d.first in run and d.second in run]
+    groups: dict[tuple[str, str], list[Difference]] = {}
+    for difference in found:
+        groups.setdefault((difference.metric, difference.embedding), []).append(difference)
+    return [d for group in groups.values() for d in _on_one_axis(group)]
+
+
+def _difference(row: Row) -> Difference:
+    metric = row.get("metric", "")
+    return Difference(
+        first=row.get("a", ""),
+        second=row.get("b", ""),
+        metric=METRICS.get(metric, (metric.replace("_", " "), ""))[0],
+        embedding=row.get("embedding", ""),
+        value=number(row.get("value")),
+        low=number(row.get("ci_low")),
+        high=number(row.get("ci_high")),
+        p=number(row.get("p_holm")),
+        verdict=row.get("verdict", ""),
+        note=row.get("note", ""),
+    )
+
+
+def _on_one_axis(group: list[Difference]) -> list[Difference]:
+    """Zero in the middle, so that the side says who is nearer to real music."""
+    ends = [abs(v) for d in group for v in (d.value, d.low, d.high) if v is not None]
+    most = max(ends, default=0.0) or 1.0
+    scale = Scale(-1.05 * most, 1.05 * most)
+    placed = []
+    for d in group:
+        known = d.low is not None and d.high is not None
+        placed.append(
+            replace(
+                d,
+                at=scale.at(d.value) if d.value is not None else 50.0,
+                zero=scale.at(0.0),
+                digits=digits_of(most),
+                reach=(scale.at(d.low), scale.at(d.high)) if known else None,  # type: ignore[arg-type]
+            )
+        )
+    return placed
