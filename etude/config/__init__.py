@@ -23,6 +23,17 @@ from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
 from etude.config.reading import DEFAULT, checked, load, parse, read
 from etude.config.sweeps import Sweep
+from etude.config.symbolic_tokens import (
+    SYMBOLIC_KINDS,
+    AnyTokenSet,
+    OnOff,
+    Remi,
+    Structured,
+    SymbolicFit,
+    SymbolicTokenSet,
+    Tokenizer,
+    Tsd,
+)
 from etude.config.systems import (
     STAGE_DEFAULTS,
     AudioLm,
@@ -47,7 +58,6 @@ from etude.config.tokens import (
     Mfcc,
     OwnTokenizer,
     SemitoneBands,
-    Tokenizer,
     TokenSet,
 )
 from etude.config.whole import Config
@@ -59,7 +69,9 @@ __all__ = [
     "FADTK",
     "SEMANTIC_KINDS",
     "STAGE_DEFAULTS",
+    "SYMBOLIC_KINDS",
     "WE_SHARP_FILTER",
+    "AnyTokenSet",
     "ArchiveCorpus",
     "AudioLm",
     "AudioLmStages",
@@ -78,9 +90,11 @@ __all__ = [
     "Mfcc",
     "Music21Corpus",
     "Network",
+    "OnOff",
     "OwnCorpus",
     "OwnNetwork",
     "OwnTokenizer",
+    "Remi",
     "Render",
     "Sampling",
     "Section",
@@ -89,10 +103,14 @@ __all__ = [
     "SemitoneBands",
     "Split",
     "Stage",
+    "Structured",
     "Sweep",
+    "SymbolicFit",
+    "SymbolicTokenSet",
     "TokenSet",
     "Tokenizer",
     "Training",
+    "Tsd",
     "Weights",
     "checked",
     "load",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, Tag, field_serializer, model_validator
+from pydantic import Field, field_serializer, model_validator
 
-from etude.config.base import OPTIONS, OWN, ModuleClass, Options, Section, UserPath, chosen_by
+from etude.config.base import OPTIONS, ModuleClass, Options, Section, UserPath
 
 
 class Cut(Section):
@@ -130,20 +130,13 @@ class MagnitudeRvq(Section):
 
 
 class OwnTokenizer(Section):
-    """A tokenizer class of your own, semantic or acoustic (which has `decode`)."""
+    """A tokenizer class of your own: semantic, acoustic (which has `decode`), or symbolic."""
 
     kind: ModuleClass = Field(description="`module:Class`; see CONTRIBUTING.md")
     fit: Fit = Fit()
     options: Options = Field({}, description=OPTIONS)
 
 
-Tokenizer = Annotated[
-    Annotated[SemitoneBands, Tag("semitone_bands")]
-    | Annotated[Mfcc, Tag("mfcc")]
-    | Annotated[MagnitudeRvq, Tag("magnitude_rvq")]
-    | Annotated[OwnTokenizer, Tag(OWN)],
-    chosen_by("kind"),
-]
 SEMANTIC_KINDS = ("semitone_bands", "mfcc")
 ACOUSTIC_KINDS = ("magnitude_rvq",)
 
