@@ -25,13 +25,13 @@ from etude.config.reading import DEFAULT, checked, load, parse, read
 from etude.config.sweeps import Sweep
 from etude.config.symbolic_tokens import (
     SYMBOLIC_KINDS,
+    AnyTokenizer,
     AnyTokenSet,
     OnOff,
     Remi,
     Structured,
     SymbolicFit,
     SymbolicTokenSet,
-    Tokenizer,
     Tsd,
 )
 from etude.config.systems import (
@@ -58,6 +58,7 @@ from etude.config.tokens import (
     Mfcc,
     OwnTokenizer,
     SemitoneBands,
+    Tokenizer,
     TokenSet,
 )
 from etude.config.whole import Config
@@ -72,6 +73,7 @@ __all__ = [
     "SYMBOLIC_KINDS",
     "WE_SHARP_FILTER",
     "AnyTokenSet",
+    "AnyTokenizer",
     "ArchiveCorpus",
     "AudioLm",
     "AudioLmStages",

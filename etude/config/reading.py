@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from etude.config.base import OWN, SectionType, merge, nearest
 from etude.config.corpora import Corpus, Filter, OwnCorpus
 from etude.config.sweeps import expand
-from etude.config.symbolic_tokens import SymbolicTokenSet, Tokenizer
+from etude.config.symbolic_tokens import AnyTokenizer, SymbolicTokenSet
 from etude.config.systems import Experiment, Network, OwnNetwork
 from etude.config.tokens import OwnTokenizer, TokenSet
 from etude.config.whole import Config
@@ -200,7 +200,7 @@ def _members() -> dict[str, type[BaseModel]]:
     """The members of all unions by the word that chooses them."""
     members: dict[str, type[BaseModel]] = {"Filter": Filter, "Network": Network}
     members |= {"TokenSet": TokenSet, "SymbolicTokenSet": SymbolicTokenSet}
-    for union, tag in ((Corpus, "source"), (Tokenizer, "kind"), (Experiment, "system")):
+    for union, tag in ((Corpus, "source"), (AnyTokenizer, "kind"), (Experiment, "system")):
         # The member of a user's own is the last, and has no word.
         members |= dict(zip(_tags(union, tag), _classes(union), strict=False))
     return members

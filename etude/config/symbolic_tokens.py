@@ -111,7 +111,7 @@ class Structured(_MidiTok):
     kind: Literal["structured"]
 
 
-Tokenizer = Annotated[
+AnyTokenizer = Annotated[
     Annotated[SemitoneBands, Tag("semitone_bands")]
     | Annotated[Mfcc, Tag("mfcc")]
     | Annotated[MagnitudeRvq, Tag("magnitude_rvq")]

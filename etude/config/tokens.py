@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_serializer, model_validator
+from pydantic import Field, Tag, field_serializer, model_validator
 
-from etude.config.base import OPTIONS, ModuleClass, Options, Section, UserPath
+from etude.config.base import OPTIONS, OWN, ModuleClass, Options, Section, UserPath, chosen_by
 
 
 class Cut(Section):
@@ -137,6 +137,13 @@ class OwnTokenizer(Section):
     options: Options = Field({}, description=OPTIONS)
 
 
+Tokenizer = Annotated[
+    Annotated[SemitoneBands, Tag("semitone_bands")]
+    | Annotated[Mfcc, Tag("mfcc")]
+    | Annotated[MagnitudeRvq, Tag("magnitude_rvq")]
+    | Annotated[OwnTokenizer, Tag(OWN)],
+    chosen_by("kind"),
+]
 SEMANTIC_KINDS = ("semitone_bands", "mfcc")
 ACOUSTIC_KINDS = ("magnitude_rvq",)
 

@@ -13,12 +13,18 @@ from etude.config.evaluation import Evaluation
 from etude.config.sweeps import Sweep
 from etude.config.symbolic_tokens import (
     SYMBOLIC_KINDS,
+    AnyTokenizer,
     AnyTokenSet,
     SymbolicTokenSet,
-    Tokenizer,
 )
 from etude.config.systems import STAGE_DEFAULTS, AudioLm, Experiment, External
-from etude.config.tokens import ACOUSTIC_KINDS, SEMANTIC_KINDS, Cut, OwnTokenizer, TokenSet
+from etude.config.tokens import (
+    ACOUSTIC_KINDS,
+    SEMANTIC_KINDS,
+    Cut,
+    OwnTokenizer,
+    TokenSet,
+)
 from etude.own import is_own
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -32,7 +38,7 @@ class Config(Section):
     )
     corpora: dict[str, Corpus] = Field({}, description="named corpora")
     cuts: dict[str, Cut] = Field({}, description="named cuts")
-    tokenizers: dict[str, Tokenizer] = Field({}, description="named tokenizers")
+    tokenizers: dict[str, AnyTokenizer] = Field({}, description="named tokenizers")
     tokens: dict[str, AnyTokenSet] = Field({}, description="named token sets")
     experiments: dict[str, Experiment] = Field({}, description="named experiments")
     sweep: dict[str, Sweep] = Field(
@@ -68,8 +74,9 @@ class Config(Section):
         for name, tokenizer in self.tokenizers.items():
             where = f"tokenizers.{name}.fit"
             if not self.is_symbolic(name):
-                _known(tokenizer.fit.cut, self.cuts, f"{where}.cut", "cuts")  # type: ignore[union-attr]
-                self._cut_suits(f"{where}.cut", tokenizer.fit.cut, name)  # type: ignore[union-attr]
+                cut = self.audio_tokenizer(name).fit.cut
+                _known(cut, self.cuts, f"{where}.cut", "cuts")
+                self._cut_suits(f"{where}.cut", cut, name)
             if tokenizer.fit.corpus is not None:
                 _known(tokenizer.fit.corpus, self.corpora, f"{where}.corpus", "corpora")
         for name, tokens in self.tokens.items():
@@ -82,9 +89,27 @@ class Config(Section):
         """Whether a tokenizer reads MIDI; one of the user's own, where a symbolic set names it."""
         kind = self.tokenizers[tokenizer].kind
         sets = (s for s in self.tokens.values() if isinstance(s, SymbolicTokenSet))
-        return kind in SYMBOLIC_KINDS or (
-            is_own(kind) and any(s.tokenizer == tokenizer for s in sets)
-        )
+        named = any(s.tokenizer == tokenizer for s in sets)
+        return kind in SYMBOLIC_KINDS or (is_own(kind) and named)
+
+    def audio_tokens(self, name: str) -> TokenSet:
+        """A token set of audio by its name.
+
+        Raises:
+            UserError: it is symbolic.
+        """
+        tokens = self.tokens[name]
+        if isinstance(tokens, SymbolicTokenSet):
+            raise UserError(
+                f"the token set {name!r} is symbolic",
+                where=f"tokens.{name}",
+                do="name one of audio here: with a cut, a semantic and an acoustic tokenizer",
+            )
+        return tokens
+
+    def audio_tokenizer(self, name: str) -> Tokenizer:
+        """A tokenizer of audio by its name; token sets of audio name no other."""
+        return cast("Tokenizer", self.tokenizers[name])
 
     def _token_set_resolves(self, where: str, tokens: TokenSet | SymbolicTokenSet) -> None:
         if isinstance(tokens, SymbolicTokenSet):
@@ -115,7 +140,7 @@ class Config(Section):
 
     def _cut_suits(self, where: str, cut_name: str, tokenizer_name: str) -> None:
         """A tokenizer must find its rate and at least one frame in a segment."""
-        cut, tokenizer = self.cuts[cut_name], self.tokenizers[tokenizer_name]
+        cut, tokenizer = self.cuts[cut_name], self.audio_tokenizer(tokenizer_name)
         if isinstance(tokenizer, OwnTokenizer):  # it is asked when it is imported, in its jobs
             return
         about = f"{where}: {cut_name!r} has"
@@ -136,13 +161,13 @@ class Config(Section):
         _known(experiment.tokens, self.tokens, f"{where}.tokens", "tokens")
         tokens = self.tokens[experiment.tokens]
         if isinstance(tokens, SymbolicTokenSet):
-            raise ValueError(
+            raise ValueError(  # noqa: TRY004 (pydantic turns it into a row)
                 f"{where}.tokens: {experiment.tokens!r} is symbolic; {experiment.system} needs a "
                 "token set of audio (a cut, a semantic and an acoustic tokenizer)"
             )
         if isinstance(experiment, AudioLm):
             self._hop_suits(f"{where}.generate.hop", experiment, tokens)
-            acoustic = self.tokenizers[tokens.acoustic]
+            acoustic = self.audio_tokenizer(tokens.acoustic)
             if isinstance(acoustic, OwnTokenizer):
                 return
             if experiment.coarse_quantizers >= acoustic.quantizers:  # type: ignore[union-attr]

@@ -52,21 +52,20 @@ def read_messages(data: bytes) -> Messages:
         raise MidiError(f"corrupt_midi: {said}") from None
     rows: list[tuple[int, int, int, int, int, int, bool]] = []
     tempos: list[tuple[int, int]] = []
-    for number, track in enumerate(file.tracks):
-        tick = 0
+    for index, track in enumerate(file.tracks):
+        at = 0
         for message in track:
-            tick += message.time
+            at += message.time
             kind = message.type
             if kind in ("note_on", "note_off"):
-                rows.append((tick, message.time, number, message.channel, message.note,
+                rows.append((at, message.time, index, message.channel, message.note,
                              message.velocity, kind == "note_on"))  # fmt: skip
             elif kind == "set_tempo":
-                tempos.append((tick, message.tempo))
+                tempos.append((at, message.tempo))
     table = np.array(rows, np.int64).reshape(-1, 7)
-    columns = list(table.T[:6])
+    tick, since, number, channel, pitch, velocity, on = table.T
+    changes = np.array(sorted(tempos), np.int64).reshape(-1, 2)
+    resolution = file.ticks_per_beat
     return Messages(
-        *columns,
-        on=table[:, 6].astype(bool),
-        ticks_per_quarter=file.ticks_per_beat,
-        tempos=np.array(sorted(tempos), np.int64).reshape(-1, 2),
+        tick, since, number, channel, pitch, velocity, on.astype(bool), resolution, changes
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import symusic
@@ -46,7 +47,7 @@ def to_score(table: NoteTable) -> ScoreTick:
     for program in table.programs():
         part = table.at(table.program == program)
         drums = program == DRUMS
-        track = symusic.Track(program=0 if drums else program, is_drum=drums)
+        track: Any = symusic.Track(program=0 if drums else program, is_drum=drums)
         track.notes = symusic.Note.from_numpy(
             time=part.onset.astype(np.int32),
             duration=part.duration.astype(np.int32),
@@ -56,7 +57,8 @@ def to_score(table: NoteTable) -> ScoreTick:
         )
         score.tracks.append(track)
     for tick, mspq in table.tempos.tolist():
-        score.tempos.append(symusic.Tempo(time=tick, mspq=mspq, ttype="tick"))
+        tempo: Any = symusic.Tempo(time=tick, mspq=mspq, ttype="tick")
+        score.tempos.append(tempo)
     return score
 
 
@@ -72,11 +74,13 @@ def plain_table(
 ) -> NoteTable:
     """A table from arrays in ticks, in a table's order, with one tempo throughout."""
     n = len(onset)
-    small = [np.broadcast_to(np.asarray(c, np.int16), n) for c in (pitch, velocity, program)]
+    small = [np.broadcast_to(np.asarray(c, np.int16), (n,)) for c in (pitch, velocity, program)]
     table = NoteTable(
         np.asarray(onset, np.int64),
         np.asarray(duration, np.int64),
-        *small,
+        small[0],
+        small[1],
+        small[2],
         np.array([[0, round(60e6 / quarters_a_minute)]], np.int64),
         ticks_per_quarter,
     )
