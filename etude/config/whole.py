@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from pydantic import Field, model_validator
 
@@ -25,6 +25,7 @@ from etude.config.tokens import (
     OwnTokenizer,
     TokenSet,
 )
+from etude.errors import UserError
 from etude.own import is_own
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -170,10 +171,10 @@ class Config(Section):
             acoustic = self.audio_tokenizer(tokens.acoustic)
             if isinstance(acoustic, OwnTokenizer):
                 return
-            if experiment.coarse_quantizers >= acoustic.quantizers:  # type: ignore[union-attr]
+            if experiment.coarse_quantizers >= acoustic.quantizers:
                 raise ValueError(
                     f"{where}.coarse_quantizers: {experiment.coarse_quantizers} leaves nothing "
-                    f"for the fine stage; the codec has {acoustic.quantizers} quantizers"  # type: ignore[union-attr]
+                    f"for the fine stage; the codec has {acoustic.quantizers} quantizers"
                 )
 
     def _hop_suits(self, where: str, experiment: AudioLm, tokens: TokenSet) -> None:
