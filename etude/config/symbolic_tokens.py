@@ -74,7 +74,9 @@ class _MidiTok(Section):
     programs: bool = Field(True, description="instrument tokens")
     tempos: bool = Field(False, description="tempo tokens (none: decoded at `tempo`)")
     rests: bool = Field(False, description="rest tokens")
-    time_signatures: bool = Field(False, description="time signature tokens")
+    drum_pitches: bool = Field(
+        False, description="tokens of their own for drums' pitches; false: as pitched notes"
+    )
     drop_doubled: bool = Field(True, description="leave out notes of equal onset and pitch")
     tempo: float = Field(120.0, gt=0, le=1000, description="quarters a minute of decoded music")
     bpe: int | None = Field(

@@ -23,6 +23,7 @@ from etude.config.tokens import (
     SEMANTIC_KINDS,
     Cut,
     OwnTokenizer,
+    Tokenizer,
     TokenSet,
 )
 from etude.errors import UserError
