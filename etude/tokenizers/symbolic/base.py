@@ -114,7 +114,8 @@ class SymbolicTokenizer(ABC):
         """
         table = begun_before(taken(rules, parse_midi(data)), max_seconds)
         ids = {shift: self.encode(transposed(table, shift)) for shift in transpositions}
-        return Encoded(ids, {"notes": len(table), "tokens": len(next(iter(ids.values())))})
+        counts = {"notes": len(table), "tokens": len(next(iter(ids.values())))}
+        return Encoded(ids, counts, histograms(table))
 
     def describe(self) -> dict[str, Any]:
         """What the rest of the system reads, for config.json and for packed data."""
@@ -159,6 +160,16 @@ def transposed(table: NoteTable, semitones: int) -> NoteTable:
     moved = replace(table, pitch=pitch.astype(np.int16))
     moved = moved.at((pitch >= 0) & (pitch <= 127))
     return moved.at(moved.order())
+
+
+def histograms(table: NoteTable) -> dict[tuple[str, str], int]:
+    """Notes by pitch (drums left out) and by velocity."""
+    found: dict[tuple[str, str], int] = {}
+    columns = {"pitch": table.without_drums().pitch, "velocity": table.velocity}
+    for name, values in columns.items():
+        counts = np.bincount(values, minlength=1)
+        found |= {(name, str(i)): int(counts[i]) for i in np.flatnonzero(counts)}
+    return found
 
 
 def begun_before(table: NoteTable, seconds: float | None) -> NoteTable:

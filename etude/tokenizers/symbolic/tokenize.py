@@ -84,7 +84,7 @@ def tokenize_shard(
                 yield result.row
 
         write_csv(table, columns, rows())
-    ordered = sorted(sums.items(), key=lambda item: (item[0][0], _natural(item[0][1])))
+    ordered = sorted(sums.items(), key=lambda item: (item[0][0], natural(item[0][1])))
     write_csv(
         statistics, STATISTICS, (dict(zip(STATISTICS, (*k, n), strict=True)) for k, n in ordered)
     )
@@ -211,7 +211,7 @@ def _fallen(job: Job, reason: str) -> Tokenized:
     return Tokenized({"piece": job[0], "status": "rejected", "reason": reason, "windows": 0})
 
 
-def _natural(key: str) -> tuple[int, list[int]]:
+def natural(key: str) -> tuple[int, list[int]]:
     """Numbers by value; chords by size, then by notes."""
     numbers = [int(part) for part in key.split("_")]
     return len(numbers), numbers
