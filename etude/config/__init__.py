@@ -21,13 +21,14 @@ from etude.config.corpora import (
 )
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
+from etude.config.experiments import STAGES, Experiment, TrainedHere
 from etude.config.reading import DEFAULT, checked, load, parse, read
 from etude.config.sweeps import Sweep
+from etude.config.symbolic_lm import SymbolicGenerate, SymbolicLm, SymbolicSampling
 from etude.config.systems import (
     STAGE_DEFAULTS,
     AudioLm,
     AudioLmStages,
-    Experiment,
     External,
     Generate,
     Network,
@@ -58,6 +59,7 @@ __all__ = [
     "EMBEDDINGS",
     "FADTK",
     "SEMANTIC_KINDS",
+    "STAGES",
     "STAGE_DEFAULTS",
     "WE_SHARP_FILTER",
     "ArchiveCorpus",
@@ -90,8 +92,12 @@ __all__ = [
     "Split",
     "Stage",
     "Sweep",
+    "SymbolicGenerate",
+    "SymbolicLm",
+    "SymbolicSampling",
     "TokenSet",
     "Tokenizer",
+    "TrainedHere",
     "Training",
     "Weights",
     "checked",

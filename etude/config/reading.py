@@ -11,8 +11,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from etude.config.base import OWN, SectionType, merge, nearest
 from etude.config.corpora import Corpus, Filter, OwnCorpus
+from etude.config.experiments import Experiment
 from etude.config.sweeps import expand
-from etude.config.systems import Experiment, Network, OwnNetwork
+from etude.config.symbolic_lm import SymbolicNetwork
+from etude.config.systems import Network, OwnNetwork
 from etude.config.tokens import OwnTokenizer, Tokenizer
 from etude.config.whole import Config
 from etude.errors import UserError
@@ -198,7 +200,8 @@ def _written(location: tuple[Any, ...]) -> list[str]:
 def _members() -> dict[str, type[BaseModel]]:
     """The members of all unions by the word that chooses them."""
     members: dict[str, type[BaseModel]] = {"Filter": Filter, "Network": Network}
-    for union, tag in ((Corpus, "source"), (Tokenizer, "kind"), (Experiment, "system")):
+    unions = [(Corpus, "source"), (Tokenizer, "kind"), (Experiment, "system")]
+    for union, tag in (*unions, (SymbolicNetwork, "kind")):
         # The member of a user's own is the last, and has no word.
         members |= dict(zip(_tags(union, tag), _classes(union), strict=False))
     return members
