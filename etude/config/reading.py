@@ -14,8 +14,9 @@ from etude.config.corpora import Corpus, Filter, OwnCorpus
 from etude.config.experiments import Experiment
 from etude.config.sweeps import expand
 from etude.config.symbolic_lm import SymbolicNetwork
+from etude.config.symbolic_tokens import AnyTokenizer, SymbolicTokenSet
 from etude.config.systems import Network, OwnNetwork
-from etude.config.tokens import OwnTokenizer, Tokenizer
+from etude.config.tokens import OwnTokenizer, TokenSet
 from etude.config.whole import Config
 from etude.errors import UserError
 from etude.own import check
@@ -200,7 +201,8 @@ def _written(location: tuple[Any, ...]) -> list[str]:
 def _members() -> dict[str, type[BaseModel]]:
     """The members of all unions by the word that chooses them."""
     members: dict[str, type[BaseModel]] = {"Filter": Filter, "Network": Network}
-    unions = [(Corpus, "source"), (Tokenizer, "kind"), (Experiment, "system")]
+    members |= {"TokenSet": TokenSet, "SymbolicTokenSet": SymbolicTokenSet}
+    unions = [(Corpus, "source"), (AnyTokenizer, "kind"), (Experiment, "system")]
     for union, tag in (*unions, (SymbolicNetwork, "kind")):
         # The member of a user's own is the last, and has no word.
         members |= dict(zip(_tags(union, tag), _classes(union), strict=False))

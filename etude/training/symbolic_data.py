@@ -46,21 +46,31 @@ class Shifts:
 class Windows:
     """A split's windows, read from disk as they are asked for.
 
+    Where a tokenizer has no word for the beginning of a piece, `begin` stands there, so that
+    music can be generated from nothing and no token goes without a prediction.
+
     Args:
         folder: a split's folder as written by `datasets.Dataset.save_to_disk`.
+        begin: the id before a piece's first window; None where the windows have their own.
         pad: the id that fills rows up; no loss is taken there.
         items: use the first so many only.
     """
 
     def __init__(
-        self, folder: Path, pad: int, items: int | None = None, shifts: Shifts | None = None,
+        self,
+        folder: Path,
+        pad: int,
+        begin: int | None = None,
+        items: int | None = None,
+        shifts: Shifts | None = None,
         share: float = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         import datasets
 
         dataset = datasets.load_from_disk(str(folder))
         self._size = min(len(dataset), items or len(dataset))
-        self._dataset = dataset.with_format("numpy", columns=["input_ids"])
+        self._dataset = dataset.with_format("numpy", columns=["input_ids", "window"])
+        self.begin = begin
         self.pad, self.shifts, self.share = pad, shifts, share
 
     def __len__(self) -> int:
@@ -68,7 +78,13 @@ class Windows:
 
     def rows(self, indices: list[int]) -> list[Ids]:
         """Ids of windows, each of its own length."""
-        return [np.asarray(row, np.int64) for row in self._dataset[indices]["input_ids"]]
+        found = self._dataset[indices]
+        rows = [np.asarray(row, np.int64) for row in found["input_ids"]]
+        if self.begin is None:
+            return rows
+        first = np.asarray(found["window"]) == 0
+        begin = np.full(1, self.begin, np.int64)
+        return [np.append(begin, r) if f else r for r, f in zip(rows, first, strict=True)]
 
     def batch(self, indices: list[int], places: np.ndarray | None = None) -> Batch:
         """ids [B, T], filled up with `pad`, and lengths [B]; `places` as seeds of augmentation."""
@@ -86,7 +102,7 @@ class Windows:
 
 
 class PackedRows(Windows):
-    """The windows of a split one behind the other, cut into rows of the context's length.
+    """The windows of a split one behind the other, cut into rows of `context` + 1 tokens.
 
     The order is drawn once: windows of a piece overlap, and a row that said the same twice would
     teach to copy. Each row begins with the last token of the one before, so that no token goes
@@ -95,7 +111,7 @@ class PackedRows(Windows):
 
     def __init__(self, context: int, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.context = context
+        self.context = context + 1  # of a row the last token is only predicted
         self.order = np.random.default_rng(0).permutation(self._size)
         self.ends = np.cumsum(self._lengths()[self.order])
         self.total = int(self.ends[-1]) if self._size else 0
@@ -104,7 +120,7 @@ class PackedRows(Windows):
         return max((self.total - 1) // (self.context - 1), min(self._size, 1))
 
     def batch(self, indices: list[int], places: np.ndarray | None = None) -> Batch:
-        """ids [B, context] and lengths [B]."""
+        """ids [B, context + 1] and lengths [B]."""
         needed = [self._windows(index) for index in indices]
         unique = sorted({number for _, numbers in needed for number in numbers})
         texts = dict(zip(unique, self.rows(self.order[unique].tolist()), strict=True))
@@ -124,7 +140,11 @@ class PackedRows(Windows):
 
         chunks = self._dataset.data.column("input_ids").chunks
         parts = [pc.list_value_length(chunk).to_numpy(zero_copy_only=False) for chunk in chunks]
-        return np.concatenate([np.zeros(0, np.int64), *parts]).astype(np.int64)[: self._size]
+        lengths = np.concatenate([np.zeros(0, np.int64), *parts]).astype(np.int64)[: self._size]
+        if self.begin is not None:
+            windows = self._dataset.data.column("window").to_numpy()[: self._size]
+            lengths += windows == 0
+        return lengths
 
     def _windows(self, row: int) -> tuple[int, list[int]]:
         """Where a row begins in the first of its windows, and which windows these are."""
@@ -145,7 +165,8 @@ def open_data(
         UserError: augmentation is wanted of a tokenizer whose tokens have no pitch.
     """
     pad, augment = info.get("pad") or 0, settings.augment
-    options: dict[str, Any] = {"items": settings.train_items}
+    begin = pad if info.get("bos") is None else None
+    options: dict[str, Any] = {"items": settings.train_items, "begin": begin}
     if augment.share:
         from etude.tokenizers.registry import load
 
@@ -166,4 +187,4 @@ def open_data(
         if settings.sequences == "windowed"
         else PackedRows(info["window"], folder, pad, **options)
     )
-    return train, Windows(packed / "valid", pad)
+    return train, Windows(packed / "valid", pad, begin)
