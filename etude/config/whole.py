@@ -166,9 +166,7 @@ class Config(Section):
             return experiment.cut
         return self.audio_tokens(experiment.tokens).cut
 
-    def _experiment_resolves(
-        self, where: str, experiment: AudioLm | SymbolicLm | External
-    ) -> None:
+    def _experiment_resolves(self, where: str, experiment: AudioLm | SymbolicLm | External) -> None:
         _known(experiment.corpus, self.corpora, f"{where}.corpus", "corpora")
         _known(experiment.tokens, self.tokens, f"{where}.tokens", "tokens")
         tokens = self.tokens[experiment.tokens]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,45 @@ VERSION = 1  # raised when steps see other tokens
 Ids = NDArray[np.int64]
 
 
+# How the tokenizers' names say a pitch or a velocity: what stands before, the number, the rest.
+PITCHED = re.compile(r"(on_|off_|Pitch_|NoteOn_|NoteOff_)(\d+)((?:_\d+)?)")
+LOUD = re.compile(r"(Velocity_)(\d+)()")
+
+
 class Shifts:
     """Which id says the same a number of semitones higher, or so much louder.
 
     Args:
-        tokenizer: `etude.tokenizers.symbolic` tokenizer.
+        names: a readable name of each id.
         pitch, velocity: the farthest shifts.
+
+    Raises:
+        UserError: no name tells of a pitch (byte pairs).
     """
 
-    def __init__(self, tokenizer: Any, pitch: int, velocity: int) -> None:
-        self.pitch = {s: tokenizer.shifted(pitch=s) for s in range(-pitch, pitch + 1)}
-        self.velocity = {s: tokenizer.shifted(velocity=s) for s in range(-velocity, velocity + 1)}
+    def __init__(self, names: list[str], pitch: int, velocity: int) -> None:
+        ids = {name: number for number, name in enumerate(names)}
+        pitched = {i: m for i, name in enumerate(names) if (m := PITCHED.fullmatch(name))}
+        loud = {i: m for i, name in enumerate(names) if (m := LOUD.fullmatch(name))}
+        if not pitched:
+            raise UserError(
+                "this tokenizer's tokens cannot be moved in pitch",
+                why="augmentation reads each token's name, and none says a pitch alone (byte pairs "
+                "stand for several tokens)",
+                do="set `training: {augment: {share: 0}}`, or use transpositions of the token set",
+            )
+        same = np.arange(len(names))
+        self.pitch, self.velocity = {0: same}, {0: same}
+        for shift in range(-pitch, pitch + 1):
+            self.pitch[shift] = table = same.copy()
+            for number, m in pitched.items():
+                table[number] = ids.get(f"{m[1]}{int(m[2]) + shift}{m[3]}", -1)
+        levels = np.array(sorted(int(m[2]) for m in loud.values()) or [0])
+        for shift in range(-velocity, velocity + 1):
+            self.velocity[shift] = table = same.copy()
+            for number, m in loud.items():  # the nearest level that there is
+                level = levels[np.abs(levels - int(m[2]) - shift).argmin()]
+                table[number] = ids[f"{m[1]}{level}"]
 
     def change(self, ids: Ids, share: float, place: float) -> Ids:
         """A sequence with its pitch moved, its velocity moved, both or neither, by chance.
@@ -172,14 +201,8 @@ def open_data(
 
         if tokenizer is None:
             raise ValueError("augmentation needs the tokenizer's folder")
-        loaded = load(tokenizer)
-        if not hasattr(loaded, "shifted"):
-            raise UserError(
-                "this tokenizer's tokens cannot be moved in pitch",
-                why="augmentation asks it for `shifted(pitch=…, velocity=…)`, which it lacks",
-                do="set `training: {augment: {share: 0}}`, or use transpositions of the token set",
-            )
-        options |= {"shifts": Shifts(loaded, augment.pitch, augment.velocity)}
+        names = load(tokenizer).names()
+        options |= {"shifts": Shifts(names, augment.pitch, augment.velocity)}
         options |= {"share": augment.share}
     folder = packed / "train"
     train: Data = (

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from symbols import NETWORKS, SHAPE, VOCABULARY, WINDOW
 from pydantic import TypeAdapter
+from symbols import NETWORKS, SHAPE, VOCABULARY, WINDOW
 
 from etude.config.symbolic_lm import SymbolicNetwork
 from etude.errors import UserError
@@ -185,7 +185,9 @@ def test_tied_weights_are_stored_once(tmp_path):
     assert stage.tied == {"lm_head.weight": "transformer.wte.weight"}
     assert "lm_head.weight" not in stage.state_dict()
     stage.load_state_dict({n: torch.ones_like(w) for n, w in stage.state_dict().items()})
-    assert stage.network.lm_head.weight.data_ptr() == stage.network.transformer.wte.weight.data_ptr()
+    assert (
+        stage.network.lm_head.weight.data_ptr() == stage.network.transformer.wte.weight.data_ptr()
+    )
     assert float(stage.network.lm_head.weight[0, 0].detach()) == 1
 
 
