@@ -188,10 +188,10 @@ class Config(Section):
             acoustic = self.audio_tokenizer(tokens.acoustic)
             if isinstance(acoustic, OwnTokenizer):
                 return
-            if experiment.coarse_quantizers >= acoustic.quantizers:
+            if experiment.coarse_quantizers >= acoustic.quantizers:  # type: ignore[union-attr]
                 raise ValueError(
                     f"{where}.coarse_quantizers: {experiment.coarse_quantizers} leaves nothing "
-                    f"for the fine stage; the codec has {acoustic.quantizers} quantizers"
+                    f"for the fine stage; the codec has {acoustic.quantizers} quantizers"  # type: ignore[union-attr]
                 )
 
     def _hop_suits(self, where: str, experiment: AudioLm, tokens: TokenSet) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from etude.config import Filter
 from etude.corpus.ingest import taken
 from etude.errors import UserError
-from etude.midi.notes import NoteTable, parse_midi
+from etude.midi.notes import DRUMS, NoteTable, parse_midi
 from etude.storage import read_json, write_json
 from etude.tokenizers.fitted import CONFIG
 
@@ -63,6 +63,8 @@ class SymbolicTokenizer(ABC):
 
     version: ClassVar[int]  # raised when equal music would give other tokens
     settings_class: ClassVar[Any]
+    count_columns: tuple[str, ...] = ("notes", "tokens")  # what `encode_file` counts
+    exact_windows: bool = False  # keep untransposed windows of full length only, as a seed does
     vocabulary: int
     pad: int
     bos: int | None = None
@@ -112,7 +114,8 @@ class SymbolicTokenizer(ABC):
         """
         table = begun_before(taken(rules, parse_midi(data)), max_seconds)
         ids = {shift: self.encode(transposed(table, shift)) for shift in transpositions}
-        return Encoded(ids, {"notes": len(table)})
+        counts = {"notes": len(table), "tokens": len(next(iter(ids.values())))}
+        return Encoded(ids, counts, histograms(table))
 
     def describe(self) -> dict[str, Any]:
         """What the rest of the system reads, for config.json and for packed data."""
@@ -151,16 +154,22 @@ class SymbolicTokenizer(ABC):
 
 def transposed(table: NoteTable, semitones: int) -> NoteTable:
     """Pitched notes moved by semitones, drums as they are; notes that leave MIDI's range drop."""
-    from dataclasses import replace
-
-    from etude.midi.notes import DRUMS
-
     if not semitones:
         return table
     pitch = table.pitch + np.where(table.program == DRUMS, 0, semitones).astype(np.int16)
     moved = replace(table, pitch=pitch.astype(np.int16))
     moved = moved.at((pitch >= 0) & (pitch <= 127))
     return moved.at(moved.order())
+
+
+def histograms(table: NoteTable) -> dict[tuple[str, str], int]:
+    """Notes by pitch (drums left out) and by velocity."""
+    found: dict[tuple[str, str], int] = {}
+    columns = {"pitch": table.without_drums().pitch, "velocity": table.velocity}
+    for name, values in columns.items():
+        counts = np.bincount(values, minlength=1)
+        found |= {(name, str(i)): int(counts[i]) for i in np.flatnonzero(counts)}
+    return found
 
 
 def begun_before(table: NoteTable, seconds: float | None) -> NoteTable:

@@ -14,24 +14,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from etude.config import OnOff
-from etude.midi.cleaning import Notes, join_doubled, pair, table_notes
+from etude.config import Filter, OnOff
+from etude.midi.cleaning import join_doubled, pair, table_notes
+from etude.midi.messages import read_messages
 from etude.midi.notes import NoteTable
 from etude.midi.writing import plain_table
-from etude.tokenizers.symbolic.base import SymbolicTokenizer
+from etude.tokenizers.symbolic.base import Encoded, SymbolicTokenizer
+from etude.tokenizers.symbolic.midilm import COUNTS, clean_and_encode, encode_as_the_seed
+from etude.tokenizers.symbolic.words import (
+    DELTAS,
+    LOWEST,
+    OF_PITCH,
+    PAD,
+    PITCHES,
+    UNKNOWN,
+    encode_notes,
+    token_names,
+)
 
 VERSION = 1
-LOWEST, HIGHEST = 21, 108
-DELTAS = np.array(
-    [*range(9), 15, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 960, 1440, 1920], np.int64
-)
-PITCHES = HIGHEST - LOWEST + 1
-OF_PITCH = 2 * len(DELTAS)  # ids of one pitch
-UNKNOWN = PITCHES * OF_PITCH
-PAD = UNKNOWN + 1
-# The nearest delta of every number of ticks up to the largest; halfway goes to the smaller.
-_MIDDLES = (DELTAS[1:] + DELTAS[:-1]) // 2
-NEAREST = np.searchsorted(_MIDDLES, np.arange(DELTAS[-1] + 1))
 
 
 class OnOffTokenizer(SymbolicTokenizer):
@@ -42,10 +43,12 @@ class OnOffTokenizer(SymbolicTokenizer):
     vocabulary = PAD + 1
     pad = PAD
     unknown = UNKNOWN
+    count_columns = COUNTS
 
     def __init__(self, settings: OnOff) -> None:
         super().__init__(settings)
         self.ticks_per_quarter = settings.ticks_per_quarter
+        self.exact_windows = settings.compat is not None
 
     def encode(self, table: NoteTable) -> list[int]:
         """The ids of the pitched notes; those outside 21 ... 108 are left out, time kept."""
@@ -79,13 +82,25 @@ class OnOffTokenizer(SymbolicTokenizer):
 
     def names(self) -> list[str]:
         """`on_21_0`, `off_21_0`, `on_21_1`, … [UNK], [PAD]: the seed's order."""
-        words = [
-            f"{kind}_{pitch}_{delta}"
-            for pitch in range(LOWEST, HIGHEST + 1)
-            for delta in DELTAS.tolist()
-            for kind in ("on", "off")
-        ]
-        return [*words, "[UNK]", "[PAD]"]
+        return token_names()
+
+    def encode_file(
+        self,
+        data: bytes,
+        rules: Filter,
+        transpositions: Sequence[int] = (0,),
+        max_seconds: float | None = None,
+        files: bool = False,
+    ) -> Encoded:
+        """The ids of a file through MidiLM's steps, from its messages as they stand in it.
+
+        Drums are left out whatever the filter says (the seed's own way keeps them): these tokens
+        have no instruments. Programs do not matter.
+        """
+        messages = read_messages(data)
+        if self.settings.compat:
+            return encode_as_the_seed(self.settings, messages, transpositions, files)
+        return clean_and_encode(self.settings, messages, transpositions, max_seconds, files)
 
     def grammar(self) -> OnOffGrammar:
         """An off only for a sounding pitch, an on only for a silent one."""
@@ -125,24 +140,3 @@ class OnOffGrammar:
         both = torch.stack([~state, state], dim=2)  # on, off
         notes = both.unsqueeze(2).expand(-1, -1, len(DELTAS), -1).reshape(len(state), UNKNOWN)
         return torch.cat([notes, notes.new_zeros(len(state), 2)], dim=1)
-
-
-def encode_notes(notes: Notes, transpose: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The ids of notes, and the true delta of each id: int64 [2 * notes] each.
-
-    Of one moment the lower pitch comes first, and ends come before beginnings of their pitch.
-    """
-    pitch = notes.pitch + transpose
-    inside = (pitch >= LOWEST) & (pitch <= HIGHEST)
-    pitch = pitch[inside] - LOWEST
-    n = len(pitch)
-    # One number to sort by: tick, pitch, off before on.
-    key = np.empty(2 * n, np.int64)
-    key[:n] = notes.start[inside] * 256 + pitch * 2 + 1
-    key[n:] = notes.end[inside] * 256 + pitch * 2
-    key.sort()
-    tick = key >> 8
-    delta = np.diff(tick, prepend=0)
-    nearest = NEAREST[np.minimum(delta, DELTAS[-1])]
-    ids = (key >> 1 & 127) * OF_PITCH + nearest * 2 + 1 - (key & 1)
-    return ids, delta
