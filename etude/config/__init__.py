@@ -21,9 +21,11 @@ from etude.config.corpora import (
 )
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
+from etude.config.experiments import STAGES, Experiment, TrainedHere
 from etude.config.page import Page
 from etude.config.reading import DEFAULT, checked, load, parse, read
 from etude.config.sweeps import Sweep
+from etude.config.symbolic_lm import SymbolicGenerate, SymbolicLm, SymbolicSampling
 from etude.config.symbolic_tokens import (
     SYMBOLIC_KINDS,
     AnyTokenizer,
@@ -39,7 +41,6 @@ from etude.config.systems import (
     STAGE_DEFAULTS,
     AudioLm,
     AudioLmStages,
-    Experiment,
     External,
     Generate,
     Network,
@@ -70,6 +71,7 @@ __all__ = [
     "EMBEDDINGS",
     "FADTK",
     "SEMANTIC_KINDS",
+    "STAGES",
     "STAGE_DEFAULTS",
     "SYMBOLIC_KINDS",
     "WE_SHARP_FILTER",
@@ -110,9 +112,13 @@ __all__ = [
     "Structured",
     "Sweep",
     "SymbolicFit",
+    "SymbolicGenerate",
+    "SymbolicLm",
+    "SymbolicSampling",
     "SymbolicTokenSet",
     "TokenSet",
     "Tokenizer",
+    "TrainedHere",
     "Training",
     "Tsd",
     "Weights",

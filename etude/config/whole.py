@@ -10,15 +10,17 @@ from pydantic import Field, model_validator
 from etude.config.base import Section, nearest
 from etude.config.corpora import Corpus
 from etude.config.evaluation import Evaluation
+from etude.config.experiments import Experiment, TrainedHere
 from etude.config.page import Page
 from etude.config.sweeps import Sweep
+from etude.config.symbolic_lm import SymbolicLm
 from etude.config.symbolic_tokens import (
     SYMBOLIC_KINDS,
     AnyTokenizer,
     AnyTokenSet,
     SymbolicTokenSet,
 )
-from etude.config.systems import STAGE_DEFAULTS, AudioLm, Experiment, External
+from etude.config.systems import AudioLm, External
 from etude.config.tokens import (
     ACOUSTIC_KINDS,
     SEMANTIC_KINDS,
@@ -56,8 +58,8 @@ class Config(Section):
         found = {f"corpora.{n}.source": c.source for n, c in self.corpora.items()}
         found |= {f"tokenizers.{n}.kind": t.kind for n, t in self.tokenizers.items()}
         for name, experiment in self.experiments.items():
-            if isinstance(experiment, AudioLm):
-                for stage in STAGE_DEFAULTS:
+            if isinstance(experiment, TrainedHere):
+                for stage in experiment.STAGES:
                     for kind in experiment.own_networks(stage):
                         found[f"experiments.{name}.stages.{stage}.network.kind"] = kind
         found |= {f"evaluation.embeddings: {name}": name for name in self.evaluation.embeddings}
@@ -160,10 +162,24 @@ class Config(Section):
                 f"tokenizer {tokenizer_name!r} needs {tokenizer.shortest}"
             )
 
-    def _experiment_resolves(self, where: str, experiment: AudioLm | External) -> None:
+    def cut_of(self, experiment: AudioLm | SymbolicLm | External) -> str:
+        """The name of the cut that an experiment's clips are compared by."""
+        if isinstance(experiment, SymbolicLm):
+            return experiment.cut
+        return self.audio_tokens(experiment.tokens).cut
+
+    def _experiment_resolves(self, where: str, experiment: AudioLm | SymbolicLm | External) -> None:
         _known(experiment.corpus, self.corpora, f"{where}.corpus", "corpora")
         _known(experiment.tokens, self.tokens, f"{where}.tokens", "tokens")
         tokens = self.tokens[experiment.tokens]
+        if isinstance(experiment, SymbolicLm):
+            _known(experiment.cut, self.cuts, f"{where}.cut", "cuts")
+            if isinstance(tokens, TokenSet):
+                raise ValueError(  # noqa: TRY004 (as below)
+                    f"{where}.tokens: {experiment.tokens!r} is of audio; symbolic_lm needs a "
+                    "symbolic token set (one that names a `tokenizer`)"
+                )
+            return
         if isinstance(tokens, SymbolicTokenSet):
             raise ValueError(  # noqa: TRY004 (pydantic turns it into a row)
                 f"{where}.tokens: {experiment.tokens!r} is symbolic; {experiment.system} needs a "

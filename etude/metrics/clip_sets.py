@@ -27,7 +27,8 @@ def read_clips(folder: Path, rate: int) -> Iterator[tuple[dict[str, str], Array]
         wave = read_audio(folder / row["file"], rate, upsample=True)
         skip = round(float(row.get("prime_seconds") or 0) * rate)
         heard = row.get("heard_seconds")
-        yield row, wave[skip : skip + round(float(heard) * rate) if heard else None]
+        end = skip + round(float(heard) * rate) if heard else None
+        yield row, wave[skip:end]
 
 
 def count_clips(folder: Path) -> int:
