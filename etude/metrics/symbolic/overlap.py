@@ -6,14 +6,14 @@ are like the real ones, the two densities are one: the overlapped area is 1, KL(
 A scalar's distance is the absolute difference, a histogram's the Euclidean one.
 
 Conventions
-    Distances are put into 128 bins from 0 to the largest of all sets, and the kernel is laid over
-    the bins (equal to a kernel estimate up to a bin's width). Clips that lack a feature are left
+    Distances are put into 64 bins from 0 to the largest of all sets, and the kernel is laid over
+    the bins (a kernel estimate up to a bin's width). Clips that lack a feature are left
     out of it. At least 3 real clips and 2 made ones.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,12 @@ from numpy.typing import NDArray
 VERSION = 1  # raised when the figures change
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
-BINS = 128
+BINS = 64
 FLOOR = 1e-6  # of a density, per bin: KL stays finite
+LEAST = 3  # pairs of clips
+_APART = np.abs(np.arange(BINS)[:, None] - np.arange(BINS))
 
 
 def pair_distances(first: Array, second: Array) -> Array:
@@ -34,75 +37,75 @@ def pair_distances(first: Array, second: Array) -> Array:
     return np.sqrt(squares.clip(0))
 
 
-def density(histogram: Array, largest: float) -> Array:
-    """A kernel estimate over the bins [BINS] of weights in them; adds up to 1.
-
-    Scott's width (n to the power of -1/5 standard deviations), a bin at the least.
-    """
-    total = histogram.sum()
-    centres = (np.arange(BINS) + 0.5) * largest / BINS
-    mean = histogram @ centres / total
-    deviation = np.sqrt(histogram @ (centres - mean) ** 2 / total)
-    width = max(deviation * total**-0.2, largest / BINS)
-    reach = np.exp(-0.5 * ((centres[:, None] - centres) / width) ** 2)
-    smooth = reach @ histogram
-    return smooth / smooth.sum()
-
-
-@dataclass(frozen=True)
-class Feature:
-    """A feature's distances in bins.
-
-    Attributes: largest distance; bins of real x real and real x made pairs (int, -1: no value).
-    """
-
-    largest: float
-    intra: NDArray[np.int64]
-    inter: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, real: Array, made: Array, largest: float) -> Feature:
-        """From values of the real and the made clips."""
-        return cls(
-            largest,
-            _binned(pair_distances(real, real), largest),
-            _binned(pair_distances(real, made), largest),
-        )
-
-    def compare(self, real: NDArray[np.int64], made: NDArray[np.int64]) -> tuple[float, float]:
-        """Overlapped area and KL(intra || inter) for some of the clips, as indices.
-
-        A clip that a bootstrap draws twice makes no pair with itself.
-        """
-        intra = self.intra[np.ix_(real, real)][real[:, None] < real[None]]
-        inter = self.inter[np.ix_(real, made)].ravel()
-        p, q = (np.bincount(b[b >= 0], minlength=BINS).astype(np.float64) for b in (intra, inter))
-        if p.sum() < 3 or q.sum() < 3:
-            return float("nan"), float("nan")
-        if self.largest == 0:
-            return 1.0, 0.0
-        p, q = density(p, self.largest), density(q, self.largest)
-        smooth_p, smooth_q = ((d + FLOOR) / (1 + BINS * FLOOR) for d in (p, q))
-        divergence = (smooth_p * np.log(smooth_p / smooth_q)).sum()
-        return float(np.minimum(p, q).sum()), float(divergence)
-
-
-def _binned(distances: Array, largest: float) -> NDArray[np.int64]:
-    valid = np.isfinite(distances)
-    scale = BINS / largest if largest > 0 else 0.0
-    bins = (np.where(valid, distances, 0.0) * scale).astype(np.int64).clip(max=BINS - 1)
-    return np.where(valid, bins, -1)
-
-
-def largest_distance(*values: Array) -> float:
+def largest_distance(values: Sequence[Array]) -> float:
     """The largest distance between any two clips of some sets; 0 where there is none."""
     pooled = np.concatenate(values)
     found = pair_distances(pooled, pooled)
     return float(np.nanmax(found)) if np.isfinite(found).any() else 0.0
 
 
+def binned(first: Sequence[Array], second: Sequence[Array], largest: Sequence[float]) -> Index:
+    """The bin of each pair's distance, of each feature: int64 [features, n, m].
+
+    BINS where a clip lacks the feature. Bins of feature f are numbered from f x (BINS + 1) on.
+    """
+    found = []
+    for f, (a, b, most) in enumerate(zip(first, second, largest, strict=True)):
+        distances = pair_distances(a, b)
+        valid = np.isfinite(distances)
+        scale = BINS / most if most > 0 else 0.0
+        bins = (np.where(valid, distances, 0.0) * scale).astype(np.int64).clip(max=BINS - 1)
+        found.append(np.where(valid, bins, BINS) + f * (BINS + 1))
+    return np.stack(found)
+
+
+def densities(bins: Index) -> Array:
+    """A kernel estimate of each feature's distances, [features, BINS], each adding up to 1.
+
+    Scott's width (n to the power of -1/5 standard deviations), a bin at the least. NaN for a
+    feature that fewer than 3 pairs have.
+
+    Args:
+        bins: of `binned`, [features, pairs].
+    """
+    size = len(bins) * (BINS + 1)
+    histogram = np.bincount(bins.ravel(), minlength=size).reshape(-1, BINS + 1)[:, :BINS]
+    total = histogram.sum(1)
+    enough = total >= LEAST
+    place = np.arange(BINS)
+    mean = histogram @ place / np.maximum(total, 1)
+    square = histogram @ place**2 / np.maximum(total, 1)
+    deviation = np.sqrt((square - mean**2).clip(0))
+    width = np.maximum(deviation * np.maximum(total, 1) ** -0.2, 1.0)
+    kernel = np.exp(-0.5 * (place / width[:, None]) ** 2)
+    smooth = np.einsum("fab,fb->fa", kernel[:, _APART], histogram.astype(np.float64))
+    smooth[~enough] = np.nan
+    return smooth / smooth.sum(1, keepdims=True)
+
+
+def intra_densities(bins: Index, clips: Index) -> Array:
+    """Of the pairs of some real clips; a clip that a bootstrap draws twice is no pair of itself."""
+    pairs = np.triu_indices(len(clips), 1)
+    first, second = clips[pairs[0]], clips[pairs[1]]
+    other = first != second
+    return densities(bins[:, first[other], second[other]])
+
+
+def inter_densities(bins: Index, real: Index, made: Index) -> Array:
+    """Of all pairs of some real and some made clips."""
+    return densities(bins[:, real[:, None], made[None]].reshape(len(bins), -1))
+
+
+def compare(intra: Array, inter: Array) -> tuple[Array, Array]:
+    """Overlapped area and KL(intra || inter) of each feature: [features]."""
+    p, q = ((d + FLOOR) / (1 + BINS * FLOOR) for d in (intra, inter))
+    return np.minimum(intra, inter).sum(1), (p * np.log(p / q)).sum(1)
+
+
 def evaluate(real: Array, made: Array) -> dict[str, float]:
     """All metrics of this module for one feature: values [n] or histograms [n, bins]."""
-    feature = Feature.of(real, made, largest_distance(real, made))
-    area, divergence = feature.compare(np.arange(len(real)), np.arange(len(made)))
-    return {"overlapped_area": area, "intra_inter_kl": divergence}
+    largest = [largest_distance([real, made])]
+    i, j = np.arange(len(real)), np.arange(len(made))
+    intra = intra_densities(binned([real], [real], largest), i)
+    area, divergence = compare(intra, inter_densities(binned([real], [made], largest), i, j))
+    return {"overlapped_area": float(area[0]), "intra_inter_kl": float(divergence[0])}

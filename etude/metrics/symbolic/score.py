@@ -21,7 +21,7 @@ from etude.metrics.score import COLUMNS, config_hash
 from etude.metrics.symbolic import frechet, overlap
 from etude.metrics.symbolic.counts import NEUROMUSIC
 from etude.metrics.symbolic.drawing import write_figures
-from etude.metrics.symbolic.table import UNITS, Index, Measured, compare, measured, unit_of
+from etude.metrics.symbolic.table import UNITS, Chosen, Index, Measured, compare, measured, unit_of
 from etude.metrics.symbolic.word2vec import read_vectors
 from etude.storage import read_json, write_csv
 
@@ -29,6 +29,7 @@ VERSION = 1  # raised when the figures change
 
 REPLICATE_COLUMNS = ["embedding", "metric", "clips", "replicate", "value"]
 REFERENCE = "reference"
+WHOLE = -1  # in place of a replicate: all clips
 DRAWS = 40
 
 
@@ -53,53 +54,74 @@ class Comparison:
     """All sets against the reference."""
 
     def __init__(self, sets: dict[str, Measured], smoothing: str, compat: str) -> None:
-        self.sets, self.smoothing, self.compat = sets, smoothing, compat
-        self.real = sets[REFERENCE]
-        self.size = min((len(s) for s in sets.values() if len(s)), default=0)
+        self.sets, self.real = sets, sets[REFERENCE]
+        self.how = {"smoothing": smoothing, "compat": compat}
         filled = [s for s in sets.values() if len(s)]
-        whole = frechet.filled(self.real.frechet_rows, self.real.frechet_rows)
-        project = frechet.projection(whole) if len(self.real) > 1 else None
-        for some in filled if project else ():
-            some.projected = project(frechet.filled(some.frechet_rows, self.real.frechet_rows))  # type: ignore[misc]
-        self.largest = {
-            name: overlap.largest_distance(*(values(s, name) for s in filled))
-            for name in (*UNITS, *self.real.vectors)
-        }
+        self.size = min(map(len, filled), default=0)
+        self.harmony = min((len(s.reduced) for s in filled if len(s.reduced)), default=0)
+        if len(self.real) > 1:
+            whole = frechet.filled(self.real.frechet_rows, self.real.frechet_rows)
+            project = frechet.projection(whole)
+            for some in filled:
+                rows = frechet.filled(some.frechet_rows, self.real.frechet_rows)
+                some.projected = project(rows)
+        self.names = [*UNITS, *self.real.vectors]
+        of = {id(s): [values(s, name) for name in self.names] for s in filled}
+        each = zip(*of.values(), strict=True)
+        self.largest = [overlap.largest_distance(some) for some in each]
+        self.features = of
+        self.intra_bins = self._bins(self.real)
+        self.intra: dict[int, Any] = {}  # densities, by replicate: the same for all sets
+
+    def _bins(self, made: Measured) -> Index:
+        return overlap.binned(self.features[id(self.real)], self.features[id(made)], self.largest)
 
     def replicates(self, name: str, count: int) -> Iterator[dict[str, float]]:
         """The figures of a set in bootstrap replicates."""
-        made, of = self.sets[name], self._features(name)
+        made = self.sets[name]
+        bins = self._bins(made)
         for r in range(count):
-            i = draw_units(self.real.pieces, len(self.real), [r, 0])
-            j = draw_units(made.pieces, min(self.size, len(made)), [r, 1])
-            yield self._compare(made, of, i, j)
+            i = self._resampled(self.real, len(self.real), [r, 0])
+            yield self._compare(made, bins, r, i, self._resampled(made, self.size, [r, 1]))
+
+    def _resampled(self, some: Measured, size: int, seed: list[int]) -> Chosen:
+        reduced = some.reduced
+        size_h = len(reduced) if some is self.real else min(self.harmony, len(reduced))
+        pieces = [some.pieces[k] for k in reduced]
+        harmony = reduced[draw_units(pieces, size_h, seed)] if pieces else reduced
+        return Chosen(draw_units(some.pieces, min(size, len(some)), seed), harmony)
 
     def value(self, name: str) -> dict[str, float]:
         """The figures of a set: of all clips, or the mean over draws of a larger set's."""
-        made, of = self.sets[name], self._features(name)
-        everything = np.arange(len(self.real))
-        if len(made) <= self.size:
-            return self._compare(made, of, everything, np.arange(len(made)))
-        generator = np.random.default_rng(0)
-        draws = [
-            self._compare(
-                made, of, everything, np.sort(generator.choice(len(made), self.size, replace=False))
-            )
-            for _ in range(DRAWS)
-        ]
-        return {k: float(np.mean([d.get(k, np.nan) for d in draws])) for k in draws[0]}
-
-    def _features(self, name: str) -> dict[str, overlap.Feature]:
         made = self.sets[name]
-        return {
-            k: overlap.Feature.of(values(self.real, k), values(made, k), largest)
-            for k, largest in self.largest.items()
-        }
+        bins = self._bins(made)
+        everything = Chosen(np.arange(len(self.real)), self.real.reduced)
+        draws = 1 if len(made) <= self.size else DRAWS
+        generator = np.random.default_rng(0)
+        found = [
+            self._compare(made, bins, WHOLE, everything, self._drawn(made, generator))
+            for _ in range(draws)
+        ]
+        return {k: float(np.mean([d.get(k, np.nan) for d in found])) for k in found[0]}
+
+    def _drawn(self, made: Measured, generator: np.random.Generator) -> Chosen:
+        """Without replacement; all where there are no more."""
+        clips = generator.choice(len(made), min(self.size, len(made)), replace=False)
+        size = min(self.harmony, len(made.reduced))
+        harmony = generator.choice(made.reduced, size, replace=False) if size else made.reduced
+        return Chosen(np.sort(clips), np.sort(harmony))
 
     def _compare(
-        self, made: Measured, of: Mapping[str, overlap.Feature], i: Index, j: Index
+        self, made: Measured, bins: Index, replicate: int, i: Chosen, j: Chosen
     ) -> dict[str, float]:
-        return compare(self.real, made, of, self.smoothing, self.compat, i, j)
+        found = compare(self.real, made, i, j, **self.how)
+        if replicate not in self.intra:
+            self.intra[replicate] = overlap.intra_densities(self.intra_bins, i.clips)
+        inter = overlap.inter_densities(bins, i.clips, j.clips)
+        areas, divergences = overlap.compare(self.intra[replicate], inter)
+        for name, area, divergence in zip(self.names, areas, divergences, strict=True):
+            found |= {f"{name}_overlap": float(area), f"{name}_intra_inter_kl": float(divergence)}
+        return found
 
 
 def values(of: Measured, name: str) -> Any:
@@ -114,10 +136,12 @@ def rows_of_set(
     made = comparison.sets[name]
     found = comparison.value(name)
     drawn = list(comparison.replicates(name, count)) if len(set(made.pieces)) > 1 else []
-    n = min(comparison.size, len(made))
-    note = f"mean of {DRAWS} draws of {n} from {len(made)} clips" if len(made) > n else ""
     rows, replicates = [], []
     for metric, value in found.items():
+        harmonic = metric.startswith("harmony")
+        available = len(made.reduced) if harmonic else len(made)
+        n = min(comparison.harmony if harmonic else comparison.size, available)
+        note = f"mean of {DRAWS} draws of {n} from {available} clips" if available > n else ""
         some = np.array([d.get(metric, np.nan) for d in drawn])
         row = {"clips": name, "metric": metric, "unit": unit_of(metric), "n": n}
         if not math.isfinite(value):

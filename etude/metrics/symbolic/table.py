@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etude.metrics.symbolic import divergence, features, frechet, overlap, structure
+from etude.metrics.symbolic import divergence, features, frechet, structure
 from etude.metrics.symbolic.counts import NEUROMUSIC, seeds_distance
 from etude.metrics.symbolic.divergence import kl, shares
 from etude.metrics.symbolic.harmony import mean_vector, similarity
@@ -37,7 +37,8 @@ class Measured:
     """A clip set. Arrays have a row per clip; NaN (or a row of zeros) where it has no value.
 
     Attributes: pieces, counts (by SHARES: [n, bins]), distances (by SHARES: [n]), scalars [n,
-    features], vectors (MGEval's histograms: [n, bins]), unknown words, projected (vectors for the
+    features], vectors (MGEval's histograms: [n, bins]), reduced (indices of the clips whose harmony
+    was reduced), unknown words, projected (vectors for the
     Fréchet distance, set when the reference is known), dropped, note.
     """
 
@@ -46,6 +47,7 @@ class Measured:
     distances: dict[str, Array]
     scalars: Array
     vectors: dict[str, Array]
+    reduced: Index
     unknown: int
     dropped: Mapping[str, int]
     note: str
@@ -92,6 +94,7 @@ def measured(
             name: _rows([clip["vectors"][name] for clip in clips])
             for name in (clips[0]["vectors"] if clips else ())
         },
+        reduced=np.array([i for i, c in enumerate(clips) if c["words"] is not None], dtype=int),
         unknown=int(harmony[:, -1].sum()),
         dropped=rows["dropped"],
         note=rows["note"],
@@ -156,34 +159,55 @@ def seeds_kl(real: Array, made: Array) -> float:
     return float(kl(p, q))
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Clips that take part, as indices; harmony is reduced for some clips of a set only."""
+
+    clips: Index
+    harmony: Index
+
+    def of(self, name: str) -> Index:
+        """The clips of one of SHARES."""
+        return self.harmony if name == "harmony" else self.clips
+
+
 def compare(
-    real: Measured, made: Measured, of: Mapping[str, overlap.Feature], smoothing: str,
-    compat: str, i: Index, j: Index,
-) -> dict[str, float]:  # fmt: skip
-    """Every figure of the clips `j` of a set against the clips `i` of the reference."""
+    real: Measured, made: Measured, i: Chosen, j: Chosen, *, smoothing: str, compat: str
+) -> dict[str, float]:
+    """The figures of the clips `j` of a set against the clips `i` of the reference."""
     found: dict[str, float] = {}
     for name in SHARES:
-        counts = real.counts[name][i].sum(0), made.counts[name][j].sum(0)
-        if min(c.sum() for c in counts) > 0:
-            p, q = (shares(c, smoothing) for c in counts)
-            found |= {f"{name}_kl": float(kl(p, q)), f"{name}_js": float(divergence.js(p, q))}
-        pair = real.distances[name][i], made.distances[name][j]
-        if compat == NEUROMUSIC:
-            found[f"{name}_distance_kl"] = seeds_kl(*pair)
-        elif all(np.isfinite(values).any() for values in pair):
-            p, q = (shares(histogram(values, name), smoothing) for values in pair)
-            found[f"{name}_distance_kl"] = float(kl(p, q))
-            found[f"{name}_distance_js"] = float(divergence.js(p, q))
-        if np.isfinite(pair[1]).any():
-            found[f"{name}_distance"] = float(np.nanmean(pair[1]))
-    known = np.isfinite(made.scalars[j])
-    sums = np.where(known, made.scalars[j], 0).sum(0)
+        found |= _divergences(real, made, name, (i.of(name), j.of(name)), smoothing, compat)
+    known = np.isfinite(made.scalars[j.clips])
+    sums = np.where(known, made.scalars[j.clips], 0).sum(0)
     for k, (name, count) in enumerate(zip(UNITS, known.sum(0), strict=True)):
         found[name] = float(sums[k] / count) if count else float("nan")
-    for name, feature in of.items():
-        found[f"{name}_overlap"], found[f"{name}_intra_inter_kl"] = feature.compare(i, j)
     if real.projected is not None and made.projected is not None:
-        found["symbolic_frechet"] = frechet.distance(real.projected[i], made.projected[j])
+        pair = real.projected[i.clips], made.projected[j.clips]
+        found["symbolic_frechet"] = frechet.distance(*pair)
+    return found
+
+
+def _divergences(
+    real: Measured, made: Measured, name: str, chosen: tuple[Index, Index], smoothing: str,
+    compat: str,
+) -> dict[str, float]:  # fmt: skip
+    """Of the shares, and of the distances from a clip's beginning to what follows."""
+    i, j = chosen
+    found: dict[str, float] = {}
+    counts = real.counts[name][i].sum(0), made.counts[name][j].sum(0)
+    if min(c.sum() for c in counts) > 0:
+        p, q = (shares(c, smoothing) for c in counts)
+        found |= {f"{name}_kl": float(kl(p, q)), f"{name}_js": float(divergence.js(p, q))}
+    pair = real.distances[name][i], made.distances[name][j]
+    if compat == NEUROMUSIC:
+        found[f"{name}_distance_kl"] = seeds_kl(*pair)
+    elif all(np.isfinite(values).any() for values in pair):
+        p, q = (shares(histogram(values, name), smoothing) for values in pair)
+        found[f"{name}_distance_kl"] = float(kl(p, q))
+        found[f"{name}_distance_js"] = float(divergence.js(p, q))
+    if np.isfinite(pair[1]).any():
+        found[f"{name}_distance"] = float(np.nanmean(pair[1]))
     return found
 
 
