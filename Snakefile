@@ -24,6 +24,8 @@ include: "rules/common.smk"
 include: "rules/corpus.smk"
 # Audio -> segments -> tokens -> packed training data.
 include: "rules/tokens.smk"
+# MIDI -> symbolic tokens -> packed training data.
+include: "rules/symbolic.smk"
 # Packed tokens -> three transformers -> clips.
 include: "rules/audiolm.smk"
 # Clips, real and generated -> embeddings -> distances -> results/fad.txt.
@@ -50,4 +52,5 @@ rule all:
         "results/fad.txt",
         "results/report/index.html",
         kept_steps(),
+        symbolic_tables(),
     localrule: True

@@ -47,16 +47,21 @@ SECTIONS: list[tuple[str, list[type[BaseModel]]]] = [
     ),
     ("cuts: how audio is cut", [config.Cut]),
     (
-        "tokenizers: audio to tokens and back",
+        "tokenizers: audio or MIDI to tokens and back",
         [
             config.SemitoneBands,
             config.Mfcc,
             config.MagnitudeRvq,
+            config.OnOff,
+            config.Remi,
+            config.Tsd,
+            config.Structured,
             config.OwnTokenizer,
             config.Fit,
+            config.SymbolicFit,
         ],
     ),
-    ("tokens: token sets", [config.TokenSet]),
+    ("tokens: token sets", [config.TokenSet, config.SymbolicTokenSet]),
     (
         "experiments",
         [
@@ -74,7 +79,7 @@ SECTIONS: list[tuple[str, list[type[BaseModel]]]] = [
         ],
     ),
     ("sweep: a grid of experiments", [config.Sweep]),
-    ("evaluation", [config.Evaluation]),
+    ("evaluation", [config.Evaluation, config.SymbolicMetrics, config.Word2Vec]),
 ]
 
 

@@ -67,7 +67,11 @@ def version(*modules, own=()):
 def version_of_tokenizer(wildcards):
     """The VERSION of the module of a tokenizer's kind."""
     kind = CONFIG.tokenizers[wildcards.tokenizer].kind
-    return version(own=[kind]) if is_own(kind) else version(f"tokenizers/{kind}")
+    if is_own(kind):
+        return version(own=[kind])
+    if kind in etude.config.SYMBOLIC_KINDS:
+        return version(f"tokenizers/symbolic/{'onoff' if kind == 'onoff' else 'midi_tok'}")
+    return version(f"tokenizers/{kind}")
 
 
 def version_of_networks(*modules):
@@ -149,6 +153,52 @@ def per_shard(pattern):
 
 
 # -------------------------------------------------------------------------------------- tokens
+
+
+SYMBOLIC_TOKENIZERS = list(filter(CONFIG.is_symbolic, CONFIG.tokenizers))
+AUDIO_TOKENIZERS = [name for name in CONFIG.tokenizers if name not in SYMBOLIC_TOKENIZERS]
+SYMBOLIC_SETS = [n for n, s in CONFIG.tokens.items() if hasattr(s, "tokenizer")]
+AUDIO_SETS = [name for name in CONFIG.tokens if name not in SYMBOLIC_SETS]
+
+
+def is_given(tokenizer):
+    """Whether a tokenizer is taken over from elsewhere."""
+    return CONFIG.tokenizers[tokenizer].fit.folder is not None
+
+
+def learns(tokenizer):
+    """Whether a symbolic tokenizer is shown the training split: byte pairs, one of a user's own."""
+    settings = CONFIG.tokenizers[tokenizer]
+    return is_own(settings.kind) or getattr(settings, "bpe", None) is not None
+
+
+def where_it_learns(pattern):
+    """An input function: the pattern (for every shard) where the tokenizer learns; else nothing."""
+
+    def files(wildcards):
+        if not learns(wildcards.tokenizer):
+            return []
+        shards = shards_of(wildcards.corpus)
+        return collect(pattern, corpus=wildcards.corpus, shard=shards)
+
+    return files
+
+
+def symbolic_tokenizer(wildcards):
+    """The tokenizer of a symbolic token set."""
+    return fitted(CONFIG.tokens[wildcards.tokens].tokenizer, wildcards.corpus)
+
+
+def symbolic_tables():
+    """What was counted in the run's symbolic tokens, and MidiLM's files where they are wanted."""
+    pairs = {(e.corpus, e.tokens) for e in map(CONFIG.experiments.get, CONFIG.run)}
+    wanted = sorted(pair for pair in pairs if pair[1] in SYMBOLIC_SETS)
+    return [f"results/tokens/{corpus}/{tokens}/summary" for corpus, tokens in wanted] + [
+        f"results/events/{corpus}/{tokens}/{shard}"
+        for corpus, tokens in wanted
+        if CONFIG.tokens[tokens].write_events
+        for shard in shards_of(corpus)
+    ]
 
 
 def fitted(tokenizer, corpus):

@@ -37,7 +37,7 @@ rule fit_tokenizer:
     benchmark:
         "results/benchmarks/fit_tokenizer/{corpus}/{tokenizer}.tsv"
     wildcard_constraints:
-        tokenizer=either(name for name, t in CONFIG.tokenizers.items() if not t.fit.folder),
+        tokenizer=either(n for n in AUDIO_TOKENIZERS if not is_given(n)),
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -64,7 +64,7 @@ rule import_tokenizer:
     benchmark:
         "results/benchmarks/import_tokenizer/{corpus}/{tokenizer}.tsv"
     wildcard_constraints:
-        tokenizer=either(name for name, t in CONFIG.tokenizers.items() if t.fit.folder),
+        tokenizer=either(filter(is_given, CONFIG.tokenizers)),
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -92,6 +92,8 @@ rule tokenize_audio:
         "results/logs/tokenize_audio/{corpus}/{tokens}/{shard}.log",
     benchmark:
         "results/benchmarks/tokenize_audio/{corpus}/{tokens}/{shard}.tsv"
+    wildcard_constraints:
+        tokens=either(AUDIO_SETS),
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -119,6 +121,8 @@ rule pack_tokens:
         "results/logs/pack_tokens/{corpus}/{tokens}.log",
     benchmark:
         "results/benchmarks/pack_tokens/{corpus}/{tokens}.tsv"
+    wildcard_constraints:
+        tokens=either(AUDIO_SETS),
     conda:
         "../envs/torch.yaml"
     threads: 1

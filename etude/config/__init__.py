@@ -21,13 +21,26 @@ from etude.config.corpora import (
 )
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
+from etude.config.experiments import STAGES, Experiment, TrainedHere
 from etude.config.reading import DEFAULT, checked, load, parse, read
 from etude.config.sweeps import Sweep
+from etude.config.symbolic_lm import SymbolicGenerate, SymbolicLm, SymbolicSampling
+from etude.config.symbolic_metrics import SymbolicMetrics, Word2Vec
+from etude.config.symbolic_tokens import (
+    SYMBOLIC_KINDS,
+    AnyTokenizer,
+    AnyTokenSet,
+    OnOff,
+    Remi,
+    Structured,
+    SymbolicFit,
+    SymbolicTokenSet,
+    Tsd,
+)
 from etude.config.systems import (
     STAGE_DEFAULTS,
     AudioLm,
     AudioLmStages,
-    Experiment,
     External,
     Generate,
     Network,
@@ -58,8 +71,12 @@ __all__ = [
     "EMBEDDINGS",
     "FADTK",
     "SEMANTIC_KINDS",
+    "STAGES",
     "STAGE_DEFAULTS",
+    "SYMBOLIC_KINDS",
     "WE_SHARP_FILTER",
+    "AnyTokenSet",
+    "AnyTokenizer",
     "ArchiveCorpus",
     "AudioLm",
     "AudioLmStages",
@@ -78,9 +95,11 @@ __all__ = [
     "Mfcc",
     "Music21Corpus",
     "Network",
+    "OnOff",
     "OwnCorpus",
     "OwnNetwork",
     "OwnTokenizer",
+    "Remi",
     "Render",
     "Sampling",
     "Section",
@@ -89,11 +108,21 @@ __all__ = [
     "SemitoneBands",
     "Split",
     "Stage",
+    "Structured",
     "Sweep",
+    "SymbolicFit",
+    "SymbolicGenerate",
+    "SymbolicLm",
+    "SymbolicMetrics",
+    "SymbolicSampling",
+    "SymbolicTokenSet",
     "TokenSet",
     "Tokenizer",
+    "TrainedHere",
     "Training",
+    "Tsd",
     "Weights",
+    "Word2Vec",
     "checked",
     "load",
     "merge",

@@ -11,9 +11,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from etude.config.base import OWN, SectionType, merge, nearest
 from etude.config.corpora import Corpus, Filter, OwnCorpus
+from etude.config.experiments import Experiment
 from etude.config.sweeps import expand
-from etude.config.systems import Experiment, Network, OwnNetwork
-from etude.config.tokens import OwnTokenizer, Tokenizer
+from etude.config.symbolic_lm import SymbolicNetwork
+from etude.config.symbolic_tokens import AnyTokenizer, SymbolicTokenSet
+from etude.config.systems import Network, OwnNetwork
+from etude.config.tokens import OwnTokenizer, TokenSet
 from etude.config.whole import Config
 from etude.errors import UserError
 from etude.own import check
@@ -198,7 +201,9 @@ def _written(location: tuple[Any, ...]) -> list[str]:
 def _members() -> dict[str, type[BaseModel]]:
     """The members of all unions by the word that chooses them."""
     members: dict[str, type[BaseModel]] = {"Filter": Filter, "Network": Network}
-    for union, tag in ((Corpus, "source"), (Tokenizer, "kind"), (Experiment, "system")):
+    members |= {"TokenSet": TokenSet, "SymbolicTokenSet": SymbolicTokenSet}
+    unions = [(Corpus, "source"), (AnyTokenizer, "kind"), (Experiment, "system")]
+    for union, tag in (*unions, (SymbolicNetwork, "kind")):
         # The member of a user's own is the last, and has no word.
         members |= dict(zip(_tags(union, tag), _classes(union), strict=False))
     return members

@@ -67,9 +67,13 @@ class Training(Section):
     batch_size: int = Field(16, ge=1, description="sequences in a batch")
     accumulate: int = Field(1, ge=1, description="batches added up for one step")
     learning_rate: float = Field(2e-3, gt=0, description="peak learning rate (AdamW)")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="after the warm-up")
-    warmup_steps: int = Field(30, ge=0, description="steps of linear warm-up")
-    final_ratio: float = Field(0.02, ge=0, le=1, description="last learning rate / peak (cosine)")
+    schedule: Literal["cosine", "constant", "linear", "one_cycle"] = Field(
+        "cosine", description="after the warm-up; one_cycle: a cosine up from peak / 25 and down"
+    )
+    warmup_steps: int = Field(30, ge=0, description="steps of warm-up, linear but for one_cycle")
+    final_ratio: float = Field(
+        0.02, ge=0, le=1, description="last learning rate / peak (all but constant)"
+    )
     weight_decay: float = Field(0.01, ge=0, description="not on norms, biases and embeddings")
     betas: tuple[MomentDecay, MomentDecay] = Field((0.9, 0.99), description="AdamW's moment decays")
     clip_norm: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
@@ -144,7 +148,8 @@ class Weights(Section):
         return path.name
 
 
-def _path_alone(value: Any) -> Any:
+def path_alone(value: Any) -> Any:
+    """Weights of which only the path is named."""
     return {"path": value} if isinstance(value, str | Path) else value
 
 
@@ -153,7 +158,7 @@ class Stage(Section):
 
     network: AnyNetwork = Network()
     training: Training = Training()
-    weights: Annotated[Weights | None, BeforeValidator(_path_alone)] = Field(
+    weights: Annotated[Weights | None, BeforeValidator(path_alone)] = Field(
         None,
         exclude_if=lambda weights: weights is None,  # a key that is not used retrains nothing
         description="weights from elsewhere; a path alone stands for `{path: ...}`",
@@ -239,6 +244,7 @@ class AudioLm(Section):
     """AudioLM: semantic -> coarse -> fine transformers over discrete audio tokens."""
 
     trained: ClassVar[bool] = True
+    STAGES: ClassVar[tuple[str, ...]] = tuple(STAGE_DEFAULTS)
     system: Literal["audiolm"]
     corpus: str = Field(description="a name from `corpora`")
     tokens: str = Field("embedded", description="a name from `tokens`")
@@ -300,6 +306,3 @@ class External(Section):
     def untrained_params(self) -> str:
         """What decides the clips that these are compared with."""
         return self.params("system", "corpus", "tokens", "seconds", "clips")
-
-
-Experiment = Annotated[AudioLm | External, Field(discriminator="system")]

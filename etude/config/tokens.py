@@ -130,7 +130,7 @@ class MagnitudeRvq(Section):
 
 
 class OwnTokenizer(Section):
-    """A tokenizer class of your own, semantic or acoustic (which has `decode`)."""
+    """A tokenizer class of your own: semantic, acoustic (which has `decode`), or symbolic."""
 
     kind: ModuleClass = Field(description="`module:Class`; see CONTRIBUTING.md")
     fit: Fit = Fit()

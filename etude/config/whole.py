@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from pydantic import Field, model_validator
 
 from etude.config.base import Section, nearest
 from etude.config.corpora import Corpus
 from etude.config.evaluation import Evaluation
+from etude.config.experiments import Experiment
 from etude.config.sweeps import Sweep
-from etude.config.systems import STAGE_DEFAULTS, AudioLm, Experiment, External
+from etude.config.symbolic_lm import SymbolicLm
+from etude.config.symbolic_tokens import (
+    SYMBOLIC_KINDS,
+    AnyTokenizer,
+    AnyTokenSet,
+    SymbolicTokenSet,
+)
+from etude.config.systems import AudioLm, External
 from etude.config.tokens import (
     ACOUSTIC_KINDS,
     SEMANTIC_KINDS,
@@ -20,6 +28,7 @@ from etude.config.tokens import (
     Tokenizer,
     TokenSet,
 )
+from etude.errors import UserError
 from etude.own import is_own
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -33,8 +42,8 @@ class Config(Section):
     )
     corpora: dict[str, Corpus] = Field({}, description="named corpora")
     cuts: dict[str, Cut] = Field({}, description="named cuts")
-    tokenizers: dict[str, Tokenizer] = Field({}, description="named tokenizers")
-    tokens: dict[str, TokenSet] = Field({}, description="named token sets")
+    tokenizers: dict[str, AnyTokenizer] = Field({}, description="named tokenizers")
+    tokens: dict[str, AnyTokenSet] = Field({}, description="named token sets")
     experiments: dict[str, Experiment] = Field({}, description="named experiments")
     sweep: dict[str, Sweep] = Field(
         {}, description="named grids of experiments; `run` takes a sweep's name for all of its own"
@@ -47,8 +56,8 @@ class Config(Section):
         found = {f"corpora.{n}.source": c.source for n, c in self.corpora.items()}
         found |= {f"tokenizers.{n}.kind": t.kind for n, t in self.tokenizers.items()}
         for name, experiment in self.experiments.items():
-            if isinstance(experiment, AudioLm):
-                for stage in STAGE_DEFAULTS:
+            if experiment.trained:
+                for stage in experiment.STAGES:
                     for kind in experiment.own_networks(stage):
                         found[f"experiments.{name}.stages.{stage}.network.kind"] = kind
         found |= {f"evaluation.embeddings: {name}": name for name in self.evaluation.embeddings}
@@ -68,8 +77,10 @@ class Config(Section):
             _known(name, (*self.experiments, *self.sweep), "run", "experiments")
         for name, tokenizer in self.tokenizers.items():
             where = f"tokenizers.{name}.fit"
-            _known(tokenizer.fit.cut, self.cuts, f"{where}.cut", "cuts")
-            self._cut_suits(f"{where}.cut", tokenizer.fit.cut, name)
+            if not self.is_symbolic(name):
+                cut = self.audio_tokenizer(name).fit.cut
+                _known(cut, self.cuts, f"{where}.cut", "cuts")
+                self._cut_suits(f"{where}.cut", cut, name)
             if tokenizer.fit.corpus is not None:
                 _known(tokenizer.fit.corpus, self.corpora, f"{where}.corpus", "corpora")
         for name, tokens in self.tokens.items():
@@ -78,7 +89,36 @@ class Config(Section):
             self._experiment_resolves(f"experiments.{name}", experiment)
         return self
 
-    def _token_set_resolves(self, where: str, tokens: TokenSet) -> None:
+    def is_symbolic(self, tokenizer: str) -> bool:
+        """Whether a tokenizer reads MIDI; one of the user's own, where a symbolic set names it."""
+        kind = self.tokenizers[tokenizer].kind
+        sets = (s for s in self.tokens.values() if isinstance(s, SymbolicTokenSet))
+        named = any(s.tokenizer == tokenizer for s in sets)
+        return kind in SYMBOLIC_KINDS or (is_own(kind) and named)
+
+    def audio_tokens(self, name: str) -> TokenSet:
+        """A token set of audio by its name.
+
+        Raises:
+            UserError: it is symbolic.
+        """
+        tokens = self.tokens[name]
+        if isinstance(tokens, SymbolicTokenSet):
+            raise UserError(
+                f"the token set {name!r} is symbolic",
+                where=f"tokens.{name}",
+                do="name one of audio here: with a cut, a semantic and an acoustic tokenizer",
+            )
+        return tokens
+
+    def audio_tokenizer(self, name: str) -> Tokenizer:
+        """A tokenizer of audio by its name; token sets of audio name no other."""
+        return cast("Tokenizer", self.tokenizers[name])
+
+    def _token_set_resolves(self, where: str, tokens: TokenSet | SymbolicTokenSet) -> None:
+        if isinstance(tokens, SymbolicTokenSet):
+            self._symbolic_set_resolves(where, tokens)
+            return
         _known(tokens.cut, self.cuts, f"{where}.cut", "cuts")
         for role, kinds in (("semantic", SEMANTIC_KINDS), ("acoustic", ACOUSTIC_KINDS)):
             choice = getattr(tokens, role)
@@ -90,9 +130,21 @@ class Config(Section):
                 )
             self._cut_suits(f"{where}.cut", tokens.cut, choice)
 
+    def _symbolic_set_resolves(self, where: str, tokens: SymbolicTokenSet) -> None:
+        choice = tokens.tokenizer
+        _known(choice, self.tokenizers, f"{where}.tokenizer", "tokenizers")
+        kind = self.tokenizers[choice].kind
+        if not is_own(kind) and kind not in SYMBOLIC_KINDS:
+            raise ValueError(
+                f"{where}.tokenizer: {choice!r} is a {kind}, which reads audio; allowed kinds: "
+                f"{', '.join(SYMBOLIC_KINDS)} (audio: name a cut, a semantic and an acoustic one)"
+            )
+        if tokens.write_events and kind != "onoff":
+            raise ValueError(f"{where}.write_events: only `onoff` has events; {choice!r} is {kind}")
+
     def _cut_suits(self, where: str, cut_name: str, tokenizer_name: str) -> None:
         """A tokenizer must find its rate and at least one frame in a segment."""
-        cut, tokenizer = self.cuts[cut_name], self.tokenizers[tokenizer_name]
+        cut, tokenizer = self.cuts[cut_name], self.audio_tokenizer(tokenizer_name)
         if isinstance(tokenizer, OwnTokenizer):  # it is asked when it is imported, in its jobs
             return
         about = f"{where}: {cut_name!r} has"
@@ -108,12 +160,32 @@ class Config(Section):
                 f"tokenizer {tokenizer_name!r} needs {tokenizer.shortest}"
             )
 
-    def _experiment_resolves(self, where: str, experiment: AudioLm | External) -> None:
+    def cut_of(self, experiment: AudioLm | SymbolicLm | External) -> str:
+        """The name of the cut that an experiment's clips are compared by."""
+        if isinstance(experiment, SymbolicLm):
+            return experiment.cut
+        return self.audio_tokens(experiment.tokens).cut
+
+    def _experiment_resolves(self, where: str, experiment: AudioLm | SymbolicLm | External) -> None:
         _known(experiment.corpus, self.corpora, f"{where}.corpus", "corpora")
         _known(experiment.tokens, self.tokens, f"{where}.tokens", "tokens")
+        tokens = self.tokens[experiment.tokens]
+        if isinstance(experiment, SymbolicLm):
+            _known(experiment.cut, self.cuts, f"{where}.cut", "cuts")
+            if isinstance(tokens, TokenSet):
+                raise ValueError(
+                    f"{where}.tokens: {experiment.tokens!r} is of audio; symbolic_lm needs a "
+                    "symbolic token set (one that names a `tokenizer`)"
+                )
+            return
+        if isinstance(tokens, SymbolicTokenSet):
+            raise ValueError(  # noqa: TRY004 (pydantic turns it into a row)
+                f"{where}.tokens: {experiment.tokens!r} is symbolic; {experiment.system} needs a "
+                "token set of audio (a cut, a semantic and an acoustic tokenizer)"
+            )
         if isinstance(experiment, AudioLm):
-            self._hop_suits(f"{where}.generate.hop", experiment)
-            acoustic = self.tokenizers[self.tokens[experiment.tokens].acoustic]
+            self._hop_suits(f"{where}.generate.hop", experiment, tokens)
+            acoustic = self.audio_tokenizer(tokens.acoustic)
             if isinstance(acoustic, OwnTokenizer):
                 return
             if experiment.coarse_quantizers >= acoustic.quantizers:  # type: ignore[union-attr]
@@ -122,12 +194,9 @@ class Config(Section):
                     f"for the fine stage; the codec has {acoustic.quantizers} quantizers"  # type: ignore[union-attr]
                 )
 
-    def _hop_suits(self, where: str, experiment: AudioLm) -> None:
+    def _hop_suits(self, where: str, experiment: AudioLm, tokens: TokenSet) -> None:
         """A window that moves on by more than its length would leave a gap."""
-        hop, seconds = (
-            experiment.generate.hop,
-            self.cuts[self.tokens[experiment.tokens].cut].seconds,
-        )
+        hop, seconds = experiment.generate.hop, self.cuts[tokens.cut].seconds
         if hop is not None and hop > seconds:
             raise ValueError(
                 f"{where}: {hop:g} s is more than a window, which is {seconds:g} s long"

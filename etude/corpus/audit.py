@@ -146,7 +146,7 @@ def _expect(
     cores: int,
 ) -> list[str]:
     experiment = AudioLm(system="audiolm", corpus="mine")
-    cut = settings.cuts[settings.tokens[experiment.tokens].cut]
+    cut = settings.cuts[settings.audio_tokens(experiment.tokens).cut]
     training = training_seconds(experiment, settings) / 60
     midi_s, audio_s = (_seconds(r for r in kept if r["kind"] == k) for k in ("midi", "audio"))
     segments = sum(_segments(float(row["seconds"]), cut) for row in kept)

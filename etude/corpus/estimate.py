@@ -70,9 +70,11 @@ def jobs(shards: int) -> int:
 
 def training_seconds(experiment: AudioLm, settings: Config) -> float:
     """Seconds of training on two cores: the steps are given, so the corpus does not matter."""
-    tokens = settings.tokens[experiment.tokens]
+    tokens = settings.audio_tokens(experiment.tokens)
     seconds = settings.cuts[tokens.cut].seconds
-    semantic, acoustic = (settings.tokenizers[name] for name in (tokens.semantic, tokens.acoustic))
+    semantic, acoustic = (
+        settings.audio_tokenizer(name) for name in (tokens.semantic, tokens.acoustic)
+    )
     said, frames = (seconds * _frame_rate(t) for t in (semantic, acoustic))
     lengths = {
         "semantic": said,

@@ -95,8 +95,8 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
 
 def _config(settings: Config, name: str, experiment: AudioLm, seed: int) -> str:
     """All of the configuration that decided this experiment, as YAML that Étude reads again."""
-    tokens = settings.tokens[experiment.tokens]
-    fits = [settings.tokenizers[t].fit for t in (tokens.semantic, tokens.acoustic)]
+    tokens = settings.audio_tokens(experiment.tokens)
+    fits = [settings.audio_tokenizer(t).fit for t in (tokens.semantic, tokens.acoustic)]
     corpora = {experiment.corpus, *(fit.corpus for fit in fits if fit.corpus)}
     chosen = {
         "run": {name},

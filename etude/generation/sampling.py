@@ -44,6 +44,9 @@ def draw(logits: Tensor, uniform: Tensor, settings: Sampling) -> Tensor:
     probabilities = logits.softmax(-1)
     if settings.top_p is not None:
         probabilities = _nucleus(probabilities, settings.top_p)
+    if (least := getattr(settings, "min_p", None)) is not None:  # of symbolic models only
+        low = probabilities < least * probabilities.amax(-1, keepdim=True)
+        probabilities = probabilities.masked_fill(low, 0.0)
     cumulative = probabilities.cumsum(-1)
     target = uniform[:, None] * cumulative[:, -1:]
     # `right` so that a draw of exactly 0 cannot choose an id of probability 0.

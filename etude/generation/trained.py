@@ -78,7 +78,7 @@ def in_results(settings: Config, name: str, seed: int | None) -> Trained:
     """
     experiment = find_experiment(settings, name)
     seed = experiment.seeds.train[0] if seed is None else seed
-    tokens = settings.tokens[experiment.tokens]
+    tokens = settings.audio_tokens(experiment.tokens)
     semantic, acoustic = (
         Path("results/tokenizers", settings.tokenizers[t].fit.corpus or experiment.corpus, t)
         for t in (tokens.semantic, tokens.acoustic)

@@ -18,7 +18,7 @@ from etude.audio.files import AudioError, writing
 from etude.audio.levels import INT16_SCALE, dbfs
 from etude.audio.recordings import Summary, copy_to_wav
 from etude.config import CorpusBase, Filter, Render
-from etude.corpus.scan import list_files, piece_id
+from etude.corpus.places import piece_paths
 from etude.midi.events import DRUM_CHANNEL, read_events
 from etude.midi.notes import MidiError
 from etude.midi.synth import SoundFont
@@ -59,7 +59,7 @@ def render_shard(
         UserError: the SoundFont or libfluidsynth is missing, and there is MIDI to render.
     """
     rows = [row for row in read_csv(ingest) if row["status"] == "kept"]
-    paths = _paths(root, rows)
+    paths = piece_paths(root, rows)
     jobs = [(row["piece"], row["kind"], paths[row["piece"]]) for row in rows]
     has_midi = any(row["kind"] == "midi" for row in rows)
     if has_midi:
@@ -166,14 +166,6 @@ def describe(settings: Render | None) -> dict[str, Any]:
         "soundfont_sha256": hash_file(path),
         "settings": settings.model_dump(mode="json", exclude={"soundfont"}),
     }
-
-
-def _paths(root: Path, rows: list[Row]) -> dict[str, Path]:
-    """Where the pieces lie. The table has no bytes that are not UTF-8: such files are looked up."""
-    paths = {row["piece"]: root / row["path"] for row in rows}
-    if any(piece_id(row["path"]) != row["piece"] for row in rows):
-        paths |= {piece_id(relative): root / relative for relative in list_files(root)}
-    return paths
 
 
 def _write_piece(settings: Render, rules: Filter, folder: Path, job: tuple[str, str, Path]) -> Row:

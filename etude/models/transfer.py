@@ -11,11 +11,13 @@ from typing import Any
 from etude.config import Weights
 from etude.errors import UserError
 from etude.models.audiolm import AudioLmStage
+from etude.models.symbolic.stage import SymbolicLmStage
 from etude.models.weights import load_weights, read_weights
 from etude.storage import hash_file, read_json
 
 log = logging.getLogger(__name__)
 
+AnyStage = AudioLmStage | SymbolicLmStage
 UNIMPORTANT = ("network.dropout",)  # it decides neither a shape nor what is generated
 
 
@@ -41,7 +43,7 @@ class Difference:
 
 
 def transfer(
-    model: AudioLmStage, file: Path, settings: Weights, tokenizers: Mapping[str, str]
+    model: AnyStage, file: Path, settings: Weights, tokenizers: Mapping[str, str]
 ) -> Origin:
     """Load weights from elsewhere into a stage, in place.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from etude.audio.cuts import kept_segments, why_nothing
-from etude.config import Cut
+from etude.config import AnyTokenizer, Cut
 from etude.config import Tokenizer as Settings
 from etude.errors import UserError
 from etude.storage import atomic_directory, read_csv, read_json
@@ -68,7 +68,7 @@ def fit_tokenizer(
     log.info("fitted on %d segments", len(chosen))
 
 
-def import_tokenizer(settings: Settings, files: list[Path], folder: Path) -> None:
+def import_tokenizer(settings: AnyTokenizer, files: list[Path], folder: Path) -> None:
     """Take a tokenizer over as it was fitted elsewhere.
 
     Args:

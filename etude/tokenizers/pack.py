@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,16 +64,27 @@ def pack_tokens(
         tempfile.TemporaryDirectory(prefix=".pack-", dir=folder.parent) as scratch,
         atomic_directory(folder) as temporary,
     ):
-        everything = _read(tokens, Path(scratch))
+        everything = read_lines(
+            tokens,
+            Path(scratch),
+            _features,
+            "no segment of the corpus was kept",
+            "look at the reasons in the cut's index.csv",
+        )
         _check_tokens(everything, shape)
         packed = {
             split: _flattened(everything.select(rows), shape, Path(scratch, f"{split}.arrow"))
             for split, rows in _rows_of_splits(everything, splits).items()
         }
-        counts = _check_splits(packed, splits)
+        counts = check_splits(
+            packed,
+            splits,
+            "no segment of a training piece was kept",
+            "look at the reasons in the cut's index.csv and at the split in pieces.csv",
+        )
         data_hash = _hash(packed)
         for split, dataset in packed.items():
-            _save(dataset, temporary / split, data_hash)
+            save_split(dataset, temporary / split, data_hash)
         info = {**shape, "data_hash": data_hash, "splits": counts, "cut": cut.model_dump()}
         # Weights that come from elsewhere are asked whether they learned with these.
         info["tokenizers"] = {"semantic": hash_folder(semantic), "acoustic": hash_folder(acoustic)}
@@ -95,32 +107,42 @@ def token_shape(
     }
 
 
-def _read(tokens: list[Path], scratch: Path) -> Dataset:
-    """All lines of all shards, on disk in `scratch`."""
-    files = [str(path) for path in tokens if path.stat().st_size]
-    if not files:
-        raise UserError(
-            "there are no tokens",
-            where=str(tokens[0].parent) if tokens else "",
-            why="no segment of the corpus was kept",
-            do="look at the reasons in the cut's index.csv",
-        )
-    # Nothing is looked up: neither on a server nor in a cache outside this folder.
-    os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    import datasets
-    from datasets import List, Value
+def _features() -> Any:
+    from datasets import Features, List, Value
 
-    datasets.disable_progress_bars()
-    features = datasets.Features(
+    return Features(
         segment=Value("string"),
         piece=Value("string"),
         last=Value("bool"),
         semantic=List(Value("int32")),
         acoustic=List(List(Value("int32"))),
     )
+
+
+def read_lines(
+    tokens: list[Path], scratch: Path, features: Callable[[], Any], why: str, do: str
+) -> Dataset:
+    """All lines of all shards, on disk in `scratch`.
+
+    Args:
+        features: gives datasets' features; called once nothing can be looked up online.
+        why, do: what is said where there are no lines.
+
+    Raises:
+        UserError: there are none.
+    """
+    files = [str(path) for path in tokens if path.stat().st_size]
+    if not files:
+        where = str(tokens[0].parent) if tokens else ""
+        raise UserError("there are no tokens", where=where, why=why, do=do)
+    # Nothing is looked up: neither on a server nor in a cache outside this folder.
+    os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    datasets.disable_progress_bars()
     return datasets.load_dataset(
-        "json", data_files=files, split="train", features=features, cache_dir=str(scratch)
+        "json", data_files=files, split="train", features=features(), cache_dir=str(scratch)
     )
 
 
@@ -157,6 +179,20 @@ def _rows_of_splits(everything: Dataset, splits: dict[str, str]) -> dict[str, np
             why="two shards hold the same piece",
             do="delete the folder of tokens and run the workflow again",
         )
+    return split_rows(everything, order, splits)
+
+
+def split_rows(
+    everything: Dataset, order: np.ndarray, splits: dict[str, str]
+) -> dict[str, np.ndarray]:
+    """For each split the rows whose piece belongs to it.
+
+    Args:
+        order: all rows, in the order that they shall have.
+
+    Raises:
+        UserError: a piece is not in pieces.csv.
+    """
     encoded = everything.data.column("piece").dictionary_encode().combine_chunks()
     names = encoded.dictionary.to_pylist()
     unknown = [name for name in names if name not in splits]
@@ -209,8 +245,17 @@ def _flattened(dataset: Dataset, shape: dict[str, Any], file: Path) -> Dataset:
     )
 
 
-def _check_splits(packed: dict[str, Dataset], splits: dict[str, str]) -> dict[str, dict[str, int]]:
-    """The gate on what was really packed: every piece on its own side, training not empty."""
+def check_splits(
+    packed: dict[str, Dataset], splits: dict[str, str], why: str, do: str
+) -> dict[str, dict[str, int]]:
+    """The gate on what was really packed: every piece on its own side, training not empty.
+
+    Args:
+        why, do: what is said where there is nothing to train on.
+
+    Returns:
+        items and pieces of each split.
+    """
     counts = {}
     for split, dataset in packed.items():
         pieces = pc.unique(dataset.data.column("piece")).to_pylist()
@@ -224,11 +269,7 @@ def _check_splits(packed: dict[str, Dataset], splits: dict[str, str]) -> dict[st
             )
         counts[split] = {"items": len(dataset), "pieces": len(pieces)}
     if not counts["train"]["items"]:
-        raise UserError(
-            "there is nothing to train on",
-            why="no segment of a training piece was kept",
-            do="look at the reasons in the cut's index.csv and at the split in pieces.csv",
-        )
+        raise UserError("there is nothing to train on", why=why, do=do)
     return counts
 
 
@@ -246,7 +287,7 @@ def _hash(packed: dict[str, Dataset]) -> str:
     return digest.hexdigest()
 
 
-def _save(dataset: Dataset, folder: Path, data_hash: str) -> None:
+def save_split(dataset: Dataset, folder: Path, data_hash: str) -> None:
     """Save without what changes from run to run: source paths, sizes and fingerprints."""
     from datasets import Dataset, DatasetInfo
 

@@ -24,6 +24,10 @@ MEMBERS = {
     "semitone_bands": "etude.tokenizers.semitone_bands:SemitoneBandsTokenizer",
     "mfcc": "etude.tokenizers.mfcc:MfccTokenizer",
     "magnitude_rvq": "etude.tokenizers.magnitude_rvq:MagnitudeRvqTokenizer",
+    "onoff": "etude.tokenizers.symbolic.onoff:OnOffTokenizer",
+    "remi": "etude.tokenizers.symbolic.midi_tok:MidiTokTokenizer",
+    "tsd": "etude.tokenizers.symbolic.midi_tok:MidiTokTokenizer",
+    "structured": "etude.tokenizers.symbolic.midi_tok:MidiTokTokenizer",
 }
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from etude.config import AudioLm
+from etude.config import TrainedHere
 from etude.models.transfer import Origin
 from etude.training.loop import Trained
+from etude.training.systems import system_of
 
 LIMITS = "knows this corpus only; ask for the rights in it before you publish clips"
 LIMITS_GIVEN = "ask for the rights in all music it learned from before you publish clips"
 
 
 def trained_card(
-    experiment: AudioLm,
+    experiment: TrainedHere,
     stage: str,
     seed: int,
     info: dict[str, Any],
@@ -29,16 +30,17 @@ def trained_card(
         origin: the weights that training began with.
     """
     settings = getattr(experiment.stages, stage)
+    items = system_of(experiment).items
     train, valid = info["splits"]["train"], info["splits"]["valid"]
     last = [row for row in trained.history if row["valid_loss"] is not None]
     rows = {
-        "system": f"AudioLM, {stage} stage",
+        "system": f"{system_of(experiment).title}, {stage} stage",
         "parameters": f"{size:,}",
         "corpus": experiment.corpus,
         "token set": experiment.tokens,
         **({"fine-tuned from": _file(origin)} if origin else {}),
-        "trained on": f"{train['items']} segments of {train['pieces']} pieces",
-        "validated on": f"{valid['items']} segments of {valid['pieces']} pieces",
+        "trained on": f"{train['items']} {items} of {train['pieces']} pieces",
+        "validated on": f"{valid['items']} {items} of {valid['pieces']} pieces",
         "steps": settings.training.steps,
         "batch size": settings.training.batch_size * settings.training.accumulate,
         "training seed": seed,
@@ -49,10 +51,10 @@ def trained_card(
     return _page(stage, rows, origin)
 
 
-def imported_card(experiment: AudioLm, stage: str, size: int, origin: Origin) -> str:
+def imported_card(experiment: TrainedHere, stage: str, size: int, origin: Origin) -> str:
     """The card of a stage whose weights were taken as they are."""
     rows = {
-        "system": f"AudioLM, {stage} stage",
+        "system": f"{system_of(experiment).title}, {stage} stage",
         "parameters": f"{size:,}",
         "token set": experiment.tokens,
         "imported from": _file(origin),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,15 @@ from torch import Tensor
 VERSION = 1  # raised when steps see other items
 
 Batch = dict[str, Tensor]
+
+
+class Data(Protocol):
+    """Items that can be asked for by number."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: list[int], places: np.ndarray | None = None) -> Batch:
+        """Tensors of these items; `places` has a random number in [0, 1) for each."""
 
 
 class PackedData:
@@ -64,7 +74,7 @@ def step_indices(items: int, batch_size: int, step: int, seed: int) -> list[int]
 
 
 def training_batch(
-    data: PackedData, batch_size: int, step: int, seed: int, part: int = 0, parts: int = 1
+    data: Data, batch_size: int, step: int, seed: int, part: int = 0, parts: int = 1
 ) -> Batch:
     """The batch of a step, with the random places that models may use to choose windows.
 
@@ -76,7 +86,7 @@ def training_batch(
 
 
 def validation_batches(
-    data: PackedData, batch_size: int, limit: int, part: int = 0, parts: int = 1
+    data: Data, batch_size: int, limit: int, part: int = 0, parts: int = 1
 ) -> Iterator[Batch]:
     """The whole split, or `limit` items spread evenly over it; the same ones every time.
 

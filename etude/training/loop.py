@@ -22,7 +22,7 @@ from etude.config import Training
 from etude.errors import UserError
 from etude.models.weights import on_cpu
 from etude.storage import atomic
-from etude.training.data import PackedData, training_batch, validation_batches
+from etude.training.data import Data, training_batch, validation_batches
 from etude.training.devices import open_devices, processes
 from etude.training.optimiser import build_optimiser, learning_rate
 from etude.training.state import State
@@ -79,8 +79,8 @@ class Hooks:
 
 def fit(
     model: nn.Module,
-    train: PackedData,
-    valid: PackedData | None,
+    train: Data,
+    valid: Data | None,
     settings: Training,
     seed: int,
     state: State,
@@ -96,7 +96,7 @@ def fit(
     if len(train) == 0:
         raise UserError(
             "there is nothing to train on",
-            why="the training split has no segments",
+            why="the training split is empty",
             do="look at pieces.csv and the cuts' index.csv for the reasons of rejection",
         )
     if settings.batch_size < processes():
@@ -115,8 +115,8 @@ class _Run:
     def __init__(
         self,
         model: nn.Module,
-        train: PackedData,
-        valid: PackedData | None,
+        train: Data,
+        valid: Data | None,
         settings: Training,
         seed: int,
         state: State,

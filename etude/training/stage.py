@@ -1,4 +1,4 @@
-"""Train one stage of AudioLM: from packed tokens to a folder with weights, history and card."""
+"""Train one stage of a system: from packed tokens to a folder with weights, history and card."""
 
 from __future__ import annotations
 
@@ -15,25 +15,17 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from etude.config import AudioLm
+from etude.config import TrainedHere
 from etude.errors import UserError
-from etude.models.audiolm import (
-    COMMON_KEYS,
-    STAGES,
-    VERSION,
-    AudioLmStage,
-    audiolm_shape,
-    build_stage,
-)
-from etude.models.transfer import Origin, transfer
+from etude.models.transfer import AnyStage, Origin, transfer
 from etude.own import digest
 from etude.storage import atomic, hash_file, read_json, write_csv, write_text
 from etude.training import loop
 from etude.training.card import imported_card, trained_card
 from etude.training.curve import draw_curve
-from etude.training.data import PackedData
 from etude.training.loop import HISTORY, Hooks, Progress, Trained, fit
 from etude.training.state import State, fingerprint
+from etude.training.systems import system_of
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +45,7 @@ def choose_device() -> str:
 
 
 def stage_fingerprint(
-    experiment: AudioLm,
+    experiment: TrainedHere,
     stage: str,
     packed: dict[str, Any],
     seed: int,
@@ -69,16 +61,16 @@ def stage_fingerprint(
     settings["own"] = list(map(digest, experiment.own_networks(stage)))
     if not settings["own"]:
         settings.pop("own")
-    shape = audiolm_shape(experiment, packed)
-    own = {key: shape[key] for key in (*COMMON_KEYS, *STAGES[stage].shape_keys)}
-    versions = [VERSION, loop.VERSION]
+    system = system_of(experiment)
+    own = system.shape(experiment, stage, packed)
+    versions = [system.version, loop.VERSION]
     described = {"stage": stage, "settings": settings, "shape": own, "versions": versions}
     upstream = [hash_file(weights)] if weights else []
     return fingerprint(described, seed, packed["data_hash"], upstream)
 
 
 def train_stage(
-    experiment: AudioLm,
+    experiment: TrainedHere,
     stage: str,
     seed: int,
     packed: Path,
@@ -86,8 +78,9 @@ def train_stage(
     state_root: Path,
     tensorboard: Path | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    audition: Callable[[AudioLmStage], Heard] | None = None,
+    audition: Callable[[Any], Heard] | None = None,
     weights: Path | None = None,
+    tokenizer: Path | None = None,
 ) -> Trained:
     """Train, or restore, one stage and write its folder.
 
@@ -98,6 +91,7 @@ def train_stage(
         tensorboard: folder of curves (and of what is heard), none where it is None.
         audition: listens to the stage at each validation (etude.metrics.audition).
         weights: the file that the stage's `weights` names; training begins with it.
+        tokenizer: its folder, where training changes what the tokens say (augmentation).
 
     Raises:
         UserError: when those weights do not fit, and as `fit`.
@@ -112,15 +106,12 @@ def train_stage(
     name = "/".join(folder.parts[-3:])
     state.describe({"for": name, "stage": stage, "seed": seed, "data_hash": info["data_hash"]})
     state.refer(name)
-    train = PackedData(packed / "train", info["quantizers"], settings.train_items)
-    valid = PackedData(packed / "valid", info["quantizers"])
+    train, valid = system_of(experiment).data(experiment, stage, packed, info, tokenizer)
     log.info("%s: %.2f M parameters, %d sequences", stage, _parameters(model) / 1e6, len(train))
     with _Terminal(stage, settings.steps, tensorboard) as terminal:
         hooks = Hooks(terminal.progress, should_stop, terminal.on_row)
         if audition is not None:
-            hooks.on_validate = lambda step, validated: terminal.hear(
-                step, audition(cast(AudioLmStage, validated))
-            )
+            hooks.on_validate = lambda step, validated: terminal.hear(step, audition(validated))
         trained = fit(model, train, valid, settings, seed, state, hooks, choose_device())
     model.save(folder, info.get("tokenizers", {}))
     _write_training(trained, folder, f"{stage}, seed {seed}")
@@ -130,7 +121,7 @@ def train_stage(
 
 
 def import_stage(
-    experiment: AudioLm, stage: str, seed: int, packed: Path, weights: Path, folder: Path
+    experiment: TrainedHere, stage: str, seed: int, packed: Path, weights: Path, folder: Path
 ) -> None:
     """Write a stage's folder from weights that were trained elsewhere.
 
@@ -153,18 +144,15 @@ def import_stage(
 
 
 def begin_stage(
-    experiment: AudioLm, stage: str, info: dict[str, Any], seed: int, weights: Path | None
-) -> tuple[AudioLmStage, Origin | None]:
+    experiment: TrainedHere, stage: str, info: dict[str, Any], seed: int, weights: Path | None
+) -> tuple[AnyStage, Origin | None]:
     """A stage as training begins: freshly initialised, or with weights from elsewhere.
 
     Raises:
         UserError: when those do not fit.
         ValueError: when config gives weights and the caller has not brought their file.
     """
-    model = build_stage(experiment, stage, info, seed)
-    training = getattr(experiment.stages, stage).training
-    model.label_smoothing = training.label_smoothing
-    model.forgetful_mask = training.forgetful_mask
+    model = cast(AnyStage, system_of(experiment).build(experiment, stage, info, seed))
     settings = getattr(experiment.stages, stage).weights
     if (settings is None) != (weights is None):
         raise ValueError("`weights` is the file that the stage's settings name, and None if none")
@@ -173,12 +161,12 @@ def begin_stage(
     return model, transfer(model, weights, settings, info.get("tokenizers", {}))
 
 
-def _parameters(model: AudioLmStage) -> int:
+def _parameters(model: AnyStage) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
 def copy_kept_step(
-    experiment: AudioLm,
+    experiment: TrainedHere,
     stage: str,
     seed: int,
     step: int,

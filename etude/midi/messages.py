@@ -1,0 +1,71 @@
+"""The note messages of a MIDI file as they stand in it, by mido.
+
+symusic pairs and repairs notes while it parses, so it cannot show what cleaning is for.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import mido
+import numpy as np
+
+from etude.midi.notes import MidiError, strip_wrapper
+
+DRUM_CHANNEL = 9
+
+
+@dataclass(frozen=True)
+class Messages:
+    """Note messages track by track, each track in the order of the file.
+
+    Attributes: tick (int64 [n], from the start of the track), since (int64 [n], the delta of the
+    message itself, as the file has it), track, channel, pitch, velocity (int64 [n]), on (bool
+    [n]: `note_on`, whatever its velocity), ticks_per_quarter, tempos (int64 [m, 2]).
+    """
+
+    tick: np.ndarray
+    since: np.ndarray
+    track: np.ndarray
+    channel: np.ndarray
+    pitch: np.ndarray
+    velocity: np.ndarray
+    on: np.ndarray
+    ticks_per_quarter: int
+    tempos: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.tick)
+
+
+def read_messages(data: bytes) -> Messages:
+    """The note messages of a Standard MIDI File.
+
+    Raises:
+        MidiError: mido cannot read it.
+    """
+    try:
+        file = mido.MidiFile(file=io.BytesIO(strip_wrapper(data)), clip=True)
+    except (OSError, ValueError, EOFError, KeyError, IndexError) as error:
+        said = " ".join(str(error).split())[:120] or type(error).__name__
+        raise MidiError(f"corrupt_midi: {said}") from None
+    rows: list[tuple[int, int, int, int, int, int, bool]] = []
+    tempos: list[tuple[int, int]] = []
+    for index, track in enumerate(file.tracks):
+        at = 0
+        for message in track:
+            at += message.time
+            kind = message.type
+            if kind in ("note_on", "note_off"):
+                rows.append((at, message.time, index, message.channel, message.note,
+                             message.velocity, kind == "note_on"))  # fmt: skip
+            elif kind == "set_tempo":
+                tempos.append((at, message.tempo))
+    table = np.array(rows, np.int64).reshape(-1, 7)
+    tick, since, number, channel, pitch, velocity, on = table.T
+    changes = np.array(sorted(tempos), np.int64).reshape(-1, 2)
+    resolution = file.ticks_per_beat
+    return Messages(
+        tick, since, number, channel, pitch, velocity, on.astype(bool), resolution, changes
+    )

@@ -1,0 +1,1 @@
+"""Symbolic tokenizers: MIDI to the tokens of language models, and back."""

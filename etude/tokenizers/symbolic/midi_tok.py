@@ -1,0 +1,222 @@
+"""REMI, TSD and Structured by the MidiTok package, with Neuromusic's settings as defaults.
+
+Sizes under these settings, specials included: REMI 348, TSD 379, Structured 366. Neuromusic's
+MidiTok 3.0.0 gives the same; from 3.0.4 on that holds with `drum_pitches: false` only, since 62
+tokens for the pitches of drums became the default. Time signatures are not read: a note table has
+none, and bars are of four quarters.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from etude.config import Remi, Structured, Tsd
+from etude.midi.notes import NoteTable
+from etude.midi.writing import plain_table, to_score
+from etude.tokenizers.symbolic.base import SymbolicTokenizer
+
+VERSION = 1
+FILE = "tokenizer.json"  # MidiTok's own
+CLASSES = {"remi": Remi, "tsd": Tsd, "structured": Structured}
+SPECIALS = ("PAD", "BOS", "EOS", "MASK")
+WHOLE = ("Duration", "Bar", "Rest")  # types after which a piece may end
+
+log = logging.getLogger(__name__)
+
+
+class MidiTokTokenizer(SymbolicTokenizer):
+    """A tokenizer of MidiTok's in this house's interface."""
+
+    version = VERSION
+    pad, bos, eos = 0, 1, 2
+
+    def __init__(self, settings: Remi | Tsd | Structured, path: Path | None = None) -> None:
+        super().__init__(settings)
+        import miditok
+
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # pools fork
+        kind = getattr(miditok, {"remi": "REMI", "tsd": "TSD"}.get(settings.kind, "Structured"))
+        self.tok: Any = kind(params=path) if path else kind(_config(settings))
+        self.vocabulary = len(self.tok)
+        self.ticks_per_quarter = int(self.tok.time_division)
+
+    def encode(self, table: NoteTable) -> list[int]:
+        """The ids of the notes in the range of pitches, as MidiTok gives them."""
+        if not len(table):
+            return []
+        sequence = self.tok.encode(to_score(table))
+        ids: list[int] = sequence.ids
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> NoteTable:
+        """The notes that MidiTok finds; ids that mean nothing are passed over."""
+        from miditok import TokSequence
+
+        kept = [int(i) for i in ids if 0 <= i < self.vocabulary and i >= len(SPECIALS)]
+        tokens = TokSequence(ids=kept, are_ids_encoded=self.tok.is_trained)
+        score = self.tok.decode(tokens)
+        parts, programs = [], []
+        for track in score.tracks:
+            notes = track.notes.numpy()
+            parts.append([notes[name] for name in ("time", "duration", "pitch", "velocity")])
+            programs.append(np.full(len(parts[-1][0]), 128 if track.is_drum else track.program))
+        columns = [np.concatenate(c) for c in zip(*parts, strict=True)] or [np.zeros(0)] * 4
+        table = plain_table(
+            columns[0],
+            np.maximum(columns[1], 1),
+            columns[2],
+            velocity=columns[3],
+            program=np.concatenate(programs) if programs else 0,
+            quarters_a_minute=self.settings.tempo,
+            ticks_per_quarter=score.ticks_per_quarter,
+        )
+        return _with_tempos(table, score) if self.settings.tempos else table
+
+    def names(self) -> list[str]:
+        """MidiTok's tokens; of learnt ids the tokens they stand for, joined by a space."""
+        return [" ".join(tokens) for tokens in self._tokens()]
+
+    def grammar(self) -> TypeGrammar:
+        """MidiTok's graph of token types; a piece ends where a note is whole."""
+        return TypeGrammar(self.tok.tokens_types_graph, self._tokens(), self.eos)
+
+    def invalid_share(self, ids: Sequence[int], prompt: Sequence[int] = ()) -> float:
+        """Ids whose type may not follow the type before."""
+        if not len(ids):
+            return 0.0
+        grammar = self.grammar()
+        before = np.array([self.bos, *prompt, *ids[:-1]])[-len(ids) :]
+        states = grammar.last[torch.from_numpy(before)]
+        good = grammar.table[states, torch.as_tensor(np.asarray(ids))]
+        return float((~good).float().mean())
+
+    def learn(self, tables: Iterable[NoteTable]) -> None:
+        """Learn byte pairs from music, up to the vocabulary that the settings name."""
+        texts = []
+        for table in tables:
+            sequence = self.tok.encode(to_score(table), encode_ids=False)
+            bars = [bar.ids for bar in sequence.split_per_bars() if len(bar)]
+            texts.append(self.tok._ids_to_bytes(bars, as_one_str=True))  # noqa: SLF001
+        self.tok.train(vocab_size=self.settings.bpe, model="BPE", iterator=texts)
+        self.vocabulary = len(self.tok)
+        if self.vocabulary < self.settings.bpe:
+            log.warning(
+                "the training split has no more byte pairs than for %d tokens, %d were asked for",
+                self.vocabulary,
+                self.settings.bpe,
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write config.json and MidiTok's tokenizer.json."""
+        super().save(folder)
+        self.tok.save(folder / FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote, byte pairs included."""
+        cls.settings_class = _AnySettings
+        plain = super().load(folder)
+        return cls(plain.settings, folder / FILE) if plain.settings.bpe else plain
+
+    def _tokens(self) -> list[list[str]]:
+        """The base tokens of each id."""
+        if not self.tok.is_trained:
+            return [[name] for name, _ in sorted(self.tok.vocab.items(), key=lambda kv: kv[1])]
+        found: list[list[str]] = [[] for _ in range(self.vocabulary)]
+        learnt = self.tok.vocab_model
+        for text, number in learnt.items():
+            found[number] = list(self.tok._vocab_learned_bytes_to_tokens[text])  # noqa: SLF001
+        return found
+
+
+class _AnySettings:
+    """The settings of whichever of the three."""
+
+    @staticmethod
+    def model_validate(values: dict[str, Any]) -> Any:
+        return CLASSES[values["kind"]].model_validate(values)
+
+
+class TypeGrammar:
+    """The state is the type of the last token: int64 [batch]."""
+
+    def __init__(self, graph: dict[str, set[str]], tokens: list[list[str]], eos: int) -> None:
+        types = sorted({name.split("_")[0] for names in tokens for name in names})
+        number = {name: i for i, name in enumerate(types)}
+        first = torch.tensor([number[names[0].split("_")[0]] if names else -1 for names in tokens])
+        last = torch.tensor([number[names[-1].split("_")[0]] if names else -1 for names in tokens])
+        may = torch.zeros(len(types), len(types), dtype=torch.bool)
+        for name, followers in graph.items():
+            for follower in followers:
+                if name in number and follower.split("_")[0] in number:
+                    may[number[name], number[follower.split("_")[0]]] = True
+        for special in SPECIALS:
+            may[:, number[special]] = False
+        may[[number[name] for name in WHOLE if name in number], number["EOS"]] = True
+        self._begin(may, number)
+        self.last = last.clamp(min=0)
+        self.table = may[:, first.clamp(min=0)] & (first >= 0)
+        # After the end, and after what cannot be followed, only the end is left.
+        self.table[~self.table.any(dim=1), eos] = True
+        self._start = number["BOS"]
+
+    @staticmethod
+    def _begin(may: Tensor, number: dict[str, int]) -> None:
+        """A piece begins with a bar where there are bars, else with what no type must precede."""
+        row = may[number["BOS"]]
+        if "Bar" in number:
+            row[:] = False
+            row[number["Bar"]] = True
+        for name in ("Velocity", "Duration", *["Pitch", "PitchDrum"] * ("Program" in number)):
+            if name in number:
+                row[number[name]] = False
+        for name in ("PAD", "MASK"):
+            may[number[name]] = row
+
+    def start(self, batch: int, device: Any = "cpu") -> Tensor:
+        """As after BOS."""
+        return torch.full((batch,), self._start, dtype=torch.int64, device=device)
+
+    def advance(self, state: Tensor, ids: Tensor) -> Tensor:
+        """The type of the last token of each id."""
+        return self.last.to(state.device)[ids]
+
+    def allowed(self, state: Tensor) -> Tensor:
+        """[batch, vocabulary]."""
+        return self.table.to(state.device)[state]
+
+
+def _config(settings: Any) -> Any:
+    from miditok import TokenizerConfig
+
+    resolution = {
+        tuple(map(int, beats.split("_"))): n for beats, n in settings.beat_resolution.items()
+    }
+    return TokenizerConfig(
+        pitch_range=(settings.lowest_pitch, settings.highest_pitch),
+        beat_res=resolution,
+        num_velocities=settings.velocities,
+        special_tokens=list(SPECIALS),
+        use_chords=settings.chords,
+        use_programs=settings.programs,
+        use_rests=settings.rests,
+        use_tempos=settings.tempos,
+        use_time_signatures=False,
+        use_pitchdrum_tokens=settings.drum_pitches,
+        remove_duplicated_notes=settings.drop_doubled,
+    )
+
+
+def _with_tempos(table: NoteTable, score: Any) -> NoteTable:
+    from dataclasses import replace
+
+    tempos = score.tempos.numpy()
+    return replace(table, tempos=np.stack([tempos["time"], tempos["mspq"]], 1).astype(np.int64))

@@ -1,0 +1,19 @@
+"""Clip sets with .mid -> what is measured of each clip's notes."""
+
+import json
+from pathlib import Path
+
+from adapter import job
+
+with job(snakemake):
+    from etude.metrics.symbolic.measure import measure_folder
+
+    settings = json.loads(snakemake.params.settings)
+    measure_folder(
+        Path(snakemake.input.clips),
+        Path(snakemake.output.clips),
+        compat=settings["compat"],
+        most=settings["clips"],
+        harmony_clips=settings["harmony_clips"],
+        threads=snakemake.threads,
+    )

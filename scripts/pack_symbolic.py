@@ -1,0 +1,17 @@
+"""Symbolic tokens and split -> what training reads; the gate against leakage stands here too."""
+
+from pathlib import Path
+
+from adapter import job
+
+with job(snakemake):
+    from etude.config import SymbolicTokenSet, parse
+    from etude.tokenizers.symbolic.pack import pack_symbolic
+
+    pack_symbolic(
+        parse(SymbolicTokenSet, snakemake.params.tokens),
+        [Path(p) for p in snakemake.input.tokens],
+        Path(snakemake.input.pieces),
+        Path(snakemake.input.tokenizer),
+        Path(snakemake.output.folder),
+    )
