@@ -24,10 +24,12 @@ include: "rules/common.smk"
 include: "rules/corpus.smk"
 # Audio -> segments -> tokens -> packed training data.
 include: "rules/tokens.smk"
-# MIDI -> symbolic tokens -> packed training data.
-include: "rules/symbolic.smk"
-# Packed tokens -> three transformers -> clips.
+# Packed tokens -> trained stages, of whichever system.
+include: "rules/training.smk"
+# Three transformers over audio tokens -> clips.
 include: "rules/audiolm.smk"
+# MIDI -> symbolic tokens -> packed training data; one language model of them -> clips.
+include: "rules/symbolic.smk"
 # Clips, real and generated -> embeddings -> distances -> results/fad.txt.
 include: "rules/evaluation.smk"
 # Everything -> one page.

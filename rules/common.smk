@@ -44,7 +44,7 @@ wildcard_constraints:
     tokenizer=either(CONFIG.tokenizers),
     tokens=either(CONFIG.tokens),
     experiment=either(CONFIG.experiments),
-    stage=either(etude.config.STAGE_DEFAULTS),
+    stage=either(etude.config.STAGES),
     seed=r"\d+",
     draw=r"\d+",
     step=r"\d+",
@@ -83,6 +83,51 @@ def version_of_networks(*modules):
         experiment, stage = experiment_of(wildcards), wildcards.get("stage")
         own = experiment.own_networks(*[stage] * bool(stage)) if experiment.trained else ()
         return version(*modules, own=own)
+
+    return versions
+
+
+# The modules that a system's networks, trainings and baselines hang on.
+SYSTEM_MODULES = {
+    "audiolm": {
+        "models": ("models/audiolm",),
+        "training": (
+            "models/audiolm",
+            "models/codebook_transformer",
+            "training/loop",
+            "training/data",
+        ),
+        "baselines": ("generation/baselines", "generation/audiolm", "models/audiolm"),
+    },
+    "symbolic_lm": {
+        "models": ("models/symbolic/stage",),
+        "training": (
+            "models/symbolic/stage",
+            "training/loop",
+            "training/data",
+            "training/symbolic_data",
+        ),
+        "baselines": (
+            "generation/baselines",
+            "generation/symbolic_baselines",
+            "generation/symbolic",
+            "generation/symbolic_sampling",
+            "models/symbolic/stage",
+            "models/ngram",
+            "midi/render",
+            "midi/writing",
+        ),
+    },
+    "external": {"baselines": ("generation/baselines", "generation/audiolm", "models/audiolm")},
+}
+
+
+def version_of_system(what):
+    """A params function: the VERSION of what an experiment's system hangs on."""
+
+    def versions(wildcards):
+        modules = SYSTEM_MODULES[experiment_of(wildcards).system][what]
+        return version_of_networks(*modules)(wildcards)
 
     return versions
 
@@ -241,19 +286,29 @@ def experiment_of(wildcards):
 
 
 def for_experiment(pattern):
-    """An input function: the pattern with the experiment's corpus, tokens, cut and tokenizers."""
+    """An input function: the pattern with the experiment's corpus, tokens, cut and tokenizers.
+
+    Nothing where it names a tokenizer of a role that the experiment's token set has not.
+    """
 
     def files(wildcards):
         experiment = experiment_of(wildcards)
         tokens, corpus = CONFIG.tokens[experiment.tokens], experiment.corpus
+        roles = {
+            role: fitted(getattr(tokens, role), corpus)
+            for role in ("semantic", "acoustic", "tokenizer")
+            if hasattr(tokens, role)
+        }
+        absent = {"semantic", "acoustic", "tokenizer"} - roles.keys()
+        if any(f"{{{role}}}" in pattern for role in absent):
+            return []
         return collect(
             pattern,
             corpus=corpus,
             tokens=experiment.tokens,
-            cut=tokens.cut,
+            cut=CONFIG.cut_of(experiment),
             shard=shards_of(corpus),
-            semantic=fitted(tokens.semantic, corpus),
-            acoustic=fitted(tokens.acoustic, corpus),
+            **roles,
             allow_missing=True,
         )
 
@@ -271,7 +326,14 @@ def trained_here(pattern):
 
 def cut_of_experiment(wildcards):
     """The cut of an experiment's token set."""
-    return CONFIG.cuts[CONFIG.tokens[experiment_of(wildcards).tokens].cut]
+    return CONFIG.cuts[CONFIG.cut_of(experiment_of(wildcards))]
+
+
+def rendering_of(experiment):
+    """How a symbolic experiment's clips are played: as its corpus; nothing for audio."""
+    if experiment.system != "symbolic_lm":
+        return ""
+    return CONFIG.corpora[experiment.corpus].params("filter", "render")
 
 
 def stage_of(wildcards):
@@ -354,9 +416,7 @@ def corpora_run():
 
 def cut_folders_run():
     """The cut folders of the run, each once."""
-    pairs = {
-        (e.corpus, CONFIG.tokens[e.tokens].cut) for e in map(CONFIG.experiments.get, CONFIG.run)
-    }
+    pairs = {(e.corpus, CONFIG.cut_of(e)) for e in map(CONFIG.experiments.get, CONFIG.run)}
     return [
         f"results/cuts/{corpus}/{cut}/{shard}"
         for corpus, cut in sorted(pairs)
@@ -367,7 +427,8 @@ def cut_folders_run():
 def check_given(experiment):
     """See that what an experiment takes over from elsewhere is there."""
     tokens = CONFIG.tokens[experiment.tokens]
-    for tokenizer in (tokens.semantic, tokens.acoustic):
+    roles = (getattr(tokens, role, None) for role in ("semantic", "acoustic", "tokenizer"))
+    for tokenizer in filter(None, roles):
         given_tokenizer.check_fitted(CONFIG.tokenizers[tokenizer].fit)
     if not experiment.trained:
         return

@@ -37,6 +37,7 @@ rule make_baselines:
         packed=trained_here("results/packed/{corpus}/{tokens}"),
         semantic=trained_here("{semantic}"),
         acoustic=trained_here("{acoustic}"),
+        tokenizer=trained_here("{tokenizer}"),
     output:
         folder=directory("results/clips/{experiment}/baselines"),
     log:
@@ -51,9 +52,11 @@ rule make_baselines:
         runtime=120,
         gpu=1,
     params:
-        version=version_of_networks("generation/baselines", "generation/audiolm", "models/audiolm"),
+        version=version_of_system("baselines"),
         experiment=lambda w: experiment_of(w).untrained_params(),
         cut=lambda w: cut_of_experiment(w).params(),
+        # Symbolic clips are rendered as their corpus is.
+        corpus=lambda w: rendering_of(experiment_of(w)),
         seed=CONFIG.evaluation.seed,
     message:
         "Making the clips that {wildcards.experiment} is compared with"

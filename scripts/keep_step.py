@@ -5,12 +5,12 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import AudioLm, parse
+    from etude.config import Experiment, parse
     from etude.training.stage import copy_kept_step
 
     names = snakemake.wildcards
     copy_kept_step(
-        parse(AudioLm, snakemake.params.experiment),
+        parse(Experiment, snakemake.params.experiment),
         names.stage,
         int(names.seed),
         int(names.step),

@@ -1,11 +1,11 @@
-"""Held-out music, its reconstruction, shuffled tokens, untrained networks, noise."""
+"""Held-out music, its reconstruction, shuffled tokens, untrained networks, noise, and more."""
 
 from pathlib import Path
 
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Cut, Experiment, parse
+    from etude.config import CorpusBase, Cut, Experiment, parse
     from etude.generation.baselines import make_baselines
 
     def one(paths):
@@ -21,6 +21,8 @@ with job(snakemake):
         packed=one(snakemake.input.packed),
         semantic=one(snakemake.input.semantic),
         acoustic=one(snakemake.input.acoustic),
+        tokenizer=one(snakemake.input.tokenizer),
+        corpus=parse(CorpusBase, snakemake.params.corpus) if snakemake.params.corpus else None,
         seed=snakemake.params.seed,
         folder=Path(snakemake.output.folder),
     )

@@ -6,12 +6,12 @@ from pathlib import Path
 from adapter import TEMPORARY_FAILURE, StopRequest, job
 
 with job(snakemake):
-    from etude.config import AudioLm, parse
+    from etude.config import Experiment, parse
     from etude.training.loop import Interrupted
     from etude.training.stage import train_stage
 
     names = snakemake.wildcards
-    experiment = parse(AudioLm, snakemake.params.experiment)
+    experiment = parse(Experiment, snakemake.params.experiment)
     stop = StopRequest(snakemake.resources.runtime)
     audition = None
     if snakemake.input.acoustic:  # config asks for it
@@ -30,6 +30,7 @@ with job(snakemake):
             should_stop=stop,
             audition=audition,
             weights=Path(snakemake.input.weights[0]) if snakemake.input.weights else None,
+            tokenizer=Path(snakemake.input.tokenizer[0]) if snakemake.input.tokenizer else None,
         )
     except Interrupted:
         sys.exit(TEMPORARY_FAILURE)

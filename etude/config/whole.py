@@ -173,7 +173,7 @@ class Config(Section):
         if isinstance(experiment, SymbolicLm):
             _known(experiment.cut, self.cuts, f"{where}.cut", "cuts")
             if isinstance(tokens, TokenSet):
-                raise ValueError(
+                raise ValueError(  # noqa: TRY004 (as below)
                     f"{where}.tokens: {experiment.tokens!r} is of audio; symbolic_lm needs a "
                     "symbolic token set (one that names a `tokenizer`)"
                 )

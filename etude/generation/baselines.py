@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from etude.audio.cuts import why_nothing
 from etude.audio.files import read_audio, write_wav
 from etude.audio.levels import rms
-from etude.config import AudioLm, Cut, External, Generate
+from etude.config import AudioLm, CorpusBase, Cut, External, Generate, SymbolicLm
 from etude.generation.clips import Instrument, generate_clips, instrument
 from etude.models.audiolm import STAGES, build_stage
 from etude.storage import atomic_directory, read_csv, read_json, write_csv, write_text
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 Wave = NDArray[np.float32]
 
 SETS = ("reference", "real", "reconstruction", "shuffled", "untrained", "noise")
+AUDIO_ONLY = ("reference", "real", "noise")  # made of audio alone, whatever the system
 COLUMNS = ["clip", "file", "piece", "start_s", "seconds"]
 REFERENCE_CLIPS = 1000  # enough for a stable covariance; a larger reference changes nothing
 FLOOR_DRAWS = 10  # real clips per generated one: one draw of few clips is no floor, see score.py
@@ -219,7 +220,7 @@ def write_set(made: ClipSet, folder: Path, rate: int) -> int:
 
 
 def make_baselines(
-    experiment: AudioLm | External,
+    experiment: AudioLm | SymbolicLm | External,
     cut: Cut,
     *,
     pieces: Path,
@@ -228,15 +229,17 @@ def make_baselines(
     packed: Path | None,
     semantic: Path | None,
     acoustic: Path | None,
+    tokenizer: Path | None = None,
+    corpus: CorpusBase | None = None,
     seed: int,
     folder: Path,
 ) -> None:
-    """All sets of an experiment, each in a folder of its name."""
-    settings = (
-        experiment.generate
-        if isinstance(experiment, AudioLm)
-        else Generate(seconds=experiment.seconds)
-    )
+    """All sets of an experiment, each in a folder of its name.
+
+    Args:
+        tokenizer, corpus: of symbolic experiments, which render what they decode.
+    """
+    settings = _lengths(experiment)
     spans = find_spans(pieces, wav, cuts, cut, settings.seconds)
     reasons = _reasons(pieces, wav, cuts, [name for name in spans if not spans[name]])
     untrained = None
@@ -244,10 +247,37 @@ def make_baselines(
         untrained = untrained_instrument(experiment, packed, semantic, acoustic)
     baselines = Baselines(spans, reasons, cut, settings, seed, untrained)
     with atomic_directory(folder) as temporary:
-        for name in SETS:
-            rate = cut.rate if name in ("reference", "real", "noise") else baselines.rate
+        symbolic = isinstance(experiment, SymbolicLm)
+        for name in AUDIO_ONLY if symbolic else SETS:
+            rate = cut.rate if name in AUDIO_ONLY else baselines.rate
             count = write_set(baselines.make(name), temporary / name, rate)
             log.info("%s: %d clips", name, count)
+        if isinstance(experiment, SymbolicLm) and packed and tokenizer and corpus:
+            _add_symbolic(experiment, packed, tokenizer, corpus, seed, temporary)
+
+
+def _lengths(experiment: AudioLm | SymbolicLm | External) -> Generate:
+    """How many clips of what length an experiment has."""
+    if isinstance(experiment, AudioLm):
+        return experiment.generate
+    if isinstance(experiment, SymbolicLm):
+        return Generate(clips=experiment.generate.clips, seconds=experiment.generate.seconds)
+    return Generate(seconds=experiment.seconds)
+
+
+def _add_symbolic(
+    experiment: SymbolicLm,
+    packed: Path,
+    tokenizer: Path,
+    corpus: CorpusBase,
+    seed: int,
+    folder: Path,
+) -> None:
+    from etude.generation import symbolic_baselines as symbolic
+
+    made = symbolic.SymbolicBaselines(experiment, packed, tokenizer, corpus, seed)
+    for name in symbolic.SYMBOLIC_SETS:
+        log.info("%s: %d clips", name, symbolic.write_symbolic_set(made, name, folder / name))
 
 
 def _reasons(pieces: Path, wav: list[Path], cuts: list[Path], splits: list[str]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The one door through which real and generated clips meet a metric.
 
 A clip set is a folder with clips.csv. What a metric hears of a clip: mono, the cut's rate, no
-prime (a real recording must not count as generated), no fade, the level as it is.
+prime (a real recording must not count as generated), no fade, the level as it is; where the table
+has `heard_seconds`, only so many seconds behind the prime.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ def read_clips(folder: Path, rate: int) -> Iterator[tuple[dict[str, str], Array]
     for row in read_csv(folder / "clips.csv"):
         wave = read_audio(folder / row["file"], rate, upsample=True)
         skip = round(float(row.get("prime_seconds") or 0) * rate)
-        yield row, wave[skip:]
+        heard = row.get("heard_seconds")
+        end = skip + round(float(heard) * rate) if heard else None
+        yield row, wave[skip:end]
 
 
 def count_clips(folder: Path) -> int:

@@ -1,0 +1,96 @@
+# Packed tokens, of whichever system -> its trained stages.
+
+
+rule import_weights:
+    input:
+        weights=weights_of,
+        packed=for_experiment("results/packed/{corpus}/{tokens}"),
+    output:
+        weights="results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
+        config="results/models/{experiment}/{stage}/seed-{seed}/config.json",
+        card="results/models/{experiment}/{stage}/seed-{seed}/card.md",
+    log:
+        "results/logs/import_weights/{experiment}/{stage}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/import_weights/{experiment}/{stage}/seed-{seed}.tsv"
+    wildcard_constraints:
+        experiment=with_stage(imported=True),
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        version=version_of_system("models"),
+        experiment=lambda w: experiment_of(w).stage_params(w.stage),
+    message:
+        "Importing weights for {wildcards.experiment}: {wildcards.stage}"
+    script:
+        "../scripts/import_weights.py"
+
+
+rule train_stage:
+    input:
+        packed=for_experiment("results/packed/{corpus}/{tokens}"),
+        acoustic=codec_to_listen_with,
+        tokenizer=trained_here("{tokenizer}"),
+        weights=weights_of,
+    output:
+        weights="results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
+        config="results/models/{experiment}/{stage}/seed-{seed}/config.json",
+        history="results/models/{experiment}/{stage}/seed-{seed}/history.csv",
+        timings="results/models/{experiment}/{stage}/seed-{seed}/timings.csv",
+        card="results/models/{experiment}/{stage}/seed-{seed}/card.md",
+        curve=report(
+            "results/models/{experiment}/{stage}/seed-{seed}/curve.svg",
+            caption="../docs/captions/curve.rst",
+            category="Training",
+            labels={"experiment": "{experiment}", "stage": "{stage}", "seed": "{seed}"},
+        ),
+    log:
+        "results/logs/train_stage/{experiment}/{stage}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/train_stage/{experiment}/{stage}/seed-{seed}.tsv"
+    wildcard_constraints:
+        experiment=with_stage(imported=False),
+    retries: 1
+    conda:
+        "../envs/torch.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=1440,
+        gpu=1,
+    params:
+        version=version_of_system("training"),
+        experiment=lambda w: experiment_of(w).stage_params(w.stage),
+    message:
+        "Training {wildcards.experiment}: {wildcards.stage}, seed {wildcards.seed}"
+    script:
+        "../scripts/train_stage.py"
+
+
+rule keep_step:
+    input:
+        trained="results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
+        packed=for_experiment("results/packed/{corpus}/{tokens}"),
+        weights=weights_of,
+    output:
+        weights="results/models/{experiment}/{stage}/seed-{seed}/step-{step}.safetensors",
+    log:
+        "results/logs/keep_step/{experiment}/{stage}/seed-{seed}/step-{step}.log",
+    benchmark:
+        "results/benchmarks/keep_step/{experiment}/{stage}/seed-{seed}/step-{step}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        experiment=lambda w: experiment_of(w).stage_params(w.stage),
+    message:
+        "Keeping step {wildcards.step} of {wildcards.experiment}: {wildcards.stage}"
+    script:
+        "../scripts/keep_step.py"
