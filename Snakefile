@@ -32,6 +32,8 @@ include: "rules/audiolm.smk"
 include: "rules/symbolic.smk"
 # Clips, real and generated -> embeddings -> distances -> results/fad.txt.
 include: "rules/evaluation.smk"
+# The notes of clips -> distances from held-out music, perplexity.
+include: "rules/symbolic_metrics.smk"
 # Everything -> one page.
 include: "rules/report.smk"
 
@@ -55,4 +57,5 @@ rule all:
         "results/report/index.html",
         kept_steps(),
         symbolic_tables(),
+        symbolic_scores(),
     localrule: True

@@ -19,9 +19,7 @@ rule train_word2vec:
         mem_mb=2000,
         runtime=120,
     params:
-        version=version(
-            "metrics/symbolic/word2vec", "metrics/symbolic/harmony", "midi/notes"
-        ),
+        version=version("metrics/symbolic/word2vec", "metrics/symbolic/harmony", "midi/notes"),
         settings=CONFIG.evaluation.symbolic.word2vec.params(),
         # A user's own folder is no input; with `input`, Snakemake does not compare it.
         root=lambda w, input: input.get("source") or str(corpus_of(w).path),
@@ -34,6 +32,9 @@ rule train_word2vec:
 rule measure_symbolic:
     input:
         clips="results/clips/{experiment}/{clips}",
+        # Real clips are stretches of pieces, and their notes stand in the pieces' files.
+        source=lambda w: source_folder(experiment_of(w)),
+        ingest=for_experiment("results/corpora/{corpus}/ingest/{shard}.csv"),
     output:
         clips="results/metrics/{experiment}/{clips}/symbolic_clips.json",
     log:
@@ -58,6 +59,9 @@ rule measure_symbolic:
             "metrics/symbolic/structure",
         ),
         settings=CONFIG.evaluation.symbolic.measuring(),
+        prompted=lambda w: prompted(experiment_of(w)),
+        root=lambda w, input: input.get("source")
+        or str(CONFIG.corpora[experiment_of(w).corpus].path),
     message:
         "Measuring the notes of {wildcards.experiment} ({wildcards.clips})"
     script:
@@ -124,9 +128,7 @@ rule score_perplexity:
         runtime=60,
         gpu=1,
     params:
-        version=version(
-            "metrics/symbolic/perplexity", "models/ngram", "models/symbolic/stage"
-        ),
+        version=version("metrics/symbolic/perplexity", "models/ngram", "models/symbolic/stage"),
         experiment=lambda w: experiment_of(w).params(),
         settings=CONFIG.evaluation.symbolic.params("perplexity_windows", "replicates"),
     message:

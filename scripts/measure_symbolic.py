@@ -6,8 +6,11 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
+    from etude.corpus.places import piece_paths
     from etude.metrics.symbolic.measure import measure_folder
+    from etude.storage import read_csv
 
+    rows = [row for table in snakemake.input.ingest for row in read_csv(table)]
     settings = json.loads(snakemake.params.settings)
     measure_folder(
         Path(snakemake.input.clips),
@@ -16,4 +19,6 @@ with job(snakemake):
         most=settings["clips"],
         harmony_clips=settings["harmony_clips"],
         threads=snakemake.threads,
+        pieces=piece_paths(Path(snakemake.params.root), rows),
+        prompted=snakemake.params.prompted,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,14 @@ def measure_clip(
     clip: SymbolicClip, *, compat: str = "", with_harmony: bool = True
 ) -> dict[str, Any]:
     """All that is measured of one clip, ready for JSON; what it cannot have is null."""
-    start = float(clip.music.without_drums().onset_s[0]) if clip.prompted else 0.0
     scalars = features(clip.music, clip.seconds)
-    scalars |= structureness(clip.music, start, clip.seconds)
+    scalars |= structureness(clip.music, clip.start_s, clip.seconds)
     parts = {"music": clip.music, "head": clip.head, "tail": clip.tail}
     if compat == NEUROMUSIC:
         parts["whole"] = clip.whole
     return {
         "clip": clip.clip,
         "piece": clip.piece,
-        "prompted": clip.prompted,
         "features": {k: _finite(v) for k, v in scalars.items()},
         "vectors": {k: _rounded(v) for k, v in vectors(clip.music).items()},
         "pitch_classes": {k: pitch_classes(v, compat).tolist() for k, v in parts.items()},
@@ -58,18 +57,28 @@ def _rounded(values: Any) -> list[float]:
 
 
 def measure_folder(
-    folder: Path, output: Path, *, compat: str, most: int, harmony_clips: int, threads: int
+    folder: Path,
+    output: Path,
+    *,
+    compat: str,
+    most: int,
+    harmony_clips: int,
+    threads: int,
+    pieces: Mapping[str, Path] | None = None,
+    prompted: bool = False,
 ) -> None:
     """Measure the generated clips, or every baseline, of a folder.
 
     Args:
         most: clips of a set that are measured at the most, the first ones.
         harmony_clips: of those, how many have their harmony reduced (the slow part).
+        pieces: the corpus's files, for clips that are stretches of them.
+        prompted: whether the experiment goes on from prompts.
     """
     found: dict[str, Any] = {}
     for name, path in clip_sets(folder).items():
-        read = read_symbolic(path)
-        jobs = [(clip, i < harmony_clips) for i, clip in enumerate(read.clips[:most])]
+        read = read_symbolic(path, pieces=pieces, prompted=prompted, most=most)
+        jobs = [(clip, i < harmony_clips) for i, clip in enumerate(read.clips)]
         work = functools.partial(_measure, compat)
         rows = list(
             map_in_order(work, jobs, threads, title=f"notes of {name}", unit="clip", chunk=8)
