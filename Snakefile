@@ -32,6 +32,8 @@ include: "rules/audiolm.smk"
 include: "rules/symbolic.smk"
 # Clips, real and generated -> embeddings -> distances.
 include: "rules/evaluation.smk"
+# The notes of clips -> distances from held-out music, perplexity.
+include: "rules/symbolic_metrics.smk"
 # Distances of all experiments -> results/leaderboard.csv, results/fad.txt.
 include: "rules/results.smk"
 # Everything -> one page.
@@ -58,4 +60,5 @@ rule all:
         "results/report/index.html",
         kept_steps(),
         symbolic_tables(),
+        symbolic_scores(),
     localrule: True

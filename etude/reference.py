@@ -79,7 +79,7 @@ SECTIONS: list[tuple[str, list[type[BaseModel]]]] = [
         ],
     ),
     ("sweep: a grid of experiments", [config.Sweep]),
-    ("evaluation", [config.Evaluation]),
+    ("evaluation", [config.Evaluation, config.SymbolicMetrics, config.Word2Vec]),
     ("report: the page to listen and read", [config.Page]),
 ]
 

@@ -235,6 +235,26 @@ def symbolic_tokenizer(wildcards):
     return fitted(CONFIG.tokens[wildcards.tokens].tokenizer, wildcards.corpus)
 
 
+SYMBOLIC_EXPERIMENTS = [n for n, e in CONFIG.experiments.items() if e.system == "symbolic_lm"]
+
+
+def prompted(experiment):
+    """Whether an experiment's clips go on from something."""
+    return experiment.generate.prompt != "none" or experiment.generate.prime is not None
+
+
+def symbolic_scores():
+    """Figures of the notes of the run's symbolic experiments, and their perplexities."""
+    run = [name for name in CONFIG.run if name in SYMBOLIC_EXPERIMENTS]
+    return [
+        f"results/metrics/{name}/{clips}/symbolic.csv" for name in run for clips in draws(name)
+    ] + [
+        f"results/metrics/{name}/seed-{seed}/perplexity.csv"
+        for name in run
+        for seed in CONFIG.experiments[name].seeds.train
+    ]
+
+
 def symbolic_tables():
     """What was counted in the run's symbolic tokens, and MidiLM's files where they are wanted."""
     pairs = {(e.corpus, e.tokens) for e in map(CONFIG.experiments.get, CONFIG.run)}

@@ -26,6 +26,7 @@ from etude.config.page import Page
 from etude.config.reading import DEFAULT, checked, load, parse, read
 from etude.config.sweeps import Sweep
 from etude.config.symbolic_lm import SymbolicGenerate, SymbolicLm, SymbolicSampling
+from etude.config.symbolic_metrics import SymbolicMetrics, Word2Vec
 from etude.config.symbolic_tokens import (
     SYMBOLIC_KINDS,
     AnyTokenizer,
@@ -114,6 +115,7 @@ __all__ = [
     "SymbolicFit",
     "SymbolicGenerate",
     "SymbolicLm",
+    "SymbolicMetrics",
     "SymbolicSampling",
     "SymbolicTokenSet",
     "TokenSet",
@@ -122,6 +124,7 @@ __all__ = [
     "Training",
     "Tsd",
     "Weights",
+    "Word2Vec",
     "checked",
     "load",
     "merge",

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from etude.config.base import Distinct, ModuleClass, Section, nearest
 from etude.config.embeddings import EMBEDDINGS, FADTK
+from etude.config.symbolic_metrics import SymbolicMetrics
 from etude.own import is_own, label
 
 
@@ -44,6 +45,8 @@ class Evaluation(Section):
         description="at most this share of clips may be nearer to the training music than 99 % of "
         "held-out real clips are; where memorisation is n/a the gate leaves it out",
     )
+
+    symbolic: SymbolicMetrics = SymbolicMetrics()
 
     @field_validator("embeddings")
     @classmethod

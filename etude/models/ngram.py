@@ -122,8 +122,8 @@ class NGram:
         off = discounts(counts)[counts.clip(max=3)]
         contexts = len(levels[k - 2]) if k > 1 else 1
         context = keys // self.width
-        total = np.bincount(context, weights=counts, minlength=contexts)
-        rest = np.bincount(context, weights=off, minlength=contexts)
+        total = np.bincount(context, weights=counts, minlength=contexts).astype(np.float64)
+        rest = np.bincount(context, weights=off, minlength=contexts).astype(np.float64)
         return Order(keys, counts - off, total, rest)
 
     def probabilities(self, sequence: Sequence[int]) -> Floats:

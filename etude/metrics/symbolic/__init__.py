@@ -1,0 +1,1 @@
+"""Metrics of clips that have notes (.mid): shares, harmony, features, structure, distances."""

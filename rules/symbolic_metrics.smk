@@ -1,0 +1,137 @@
+# Clips with notes -> shares, harmony, features -> results/metrics/{experiment}/{clips}/symbolic.csv.
+
+
+rule train_word2vec:
+    input:
+        source=source_folder,
+        ingest=per_shard("results/corpora/{corpus}/ingest/{shard}.csv"),
+        pieces="results/corpora/{corpus}/pieces.csv",
+    output:
+        vectors="results/corpora/{corpus}/harmony.w2v.txt",
+    log:
+        "results/logs/train_word2vec/{corpus}.log",
+    benchmark:
+        "results/benchmarks/train_word2vec/{corpus}.tsv"
+    conda:
+        "../envs/harmony.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        version=version("metrics/symbolic/word2vec", "metrics/symbolic/harmony", "midi/notes"),
+        settings=CONFIG.evaluation.symbolic.word2vec.params(),
+        # A user's own folder is no input; with `input`, Snakemake does not compare it.
+        root=lambda w, input: input.get("source") or str(corpus_of(w).path),
+    message:
+        "Learning the harmony of {wildcards.corpus}'s training split"
+    script:
+        "../scripts/train_word2vec.py"
+
+
+rule measure_symbolic:
+    input:
+        clips="results/clips/{experiment}/{clips}",
+        # Real clips are stretches of pieces, and their notes stand in the pieces' files.
+        source=lambda w: source_folder(experiment_of(w)),
+        ingest=for_experiment("results/corpora/{corpus}/ingest/{shard}.csv"),
+    output:
+        clips="results/metrics/{experiment}/{clips}/symbolic_clips.json",
+    log:
+        "results/logs/measure_symbolic/{experiment}/{clips}.log",
+    benchmark:
+        "results/benchmarks/measure_symbolic/{experiment}/{clips}.tsv"
+    wildcard_constraints:
+        experiment=either(SYMBOLIC_EXPERIMENTS),
+    conda:
+        "../envs/harmony.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        version=version(
+            "metrics/symbolic/measure",
+            "metrics/symbolic/clips",
+            "metrics/symbolic/counts",
+            "metrics/symbolic/features",
+            "metrics/symbolic/harmony",
+            "metrics/symbolic/structure",
+        ),
+        settings=CONFIG.evaluation.symbolic.measuring(),
+        prompted=lambda w: prompted(experiment_of(w)),
+        root=lambda w, input: input.get("source")
+        or str(CONFIG.corpora[experiment_of(w).corpus].path),
+    message:
+        "Measuring the notes of {wildcards.experiment} ({wildcards.clips})"
+    script:
+        "../scripts/measure_symbolic.py"
+
+
+rule score_symbolic:
+    input:
+        generated="results/metrics/{experiment}/{clips}/symbolic_clips.json",
+        baselines="results/metrics/{experiment}/baselines/symbolic_clips.json",
+        vectors=for_experiment("results/corpora/{corpus}/harmony.w2v.txt"),
+        packed=for_experiment("results/packed/{corpus}/{tokens}"),
+    output:
+        table="results/metrics/{experiment}/{clips}/symbolic.csv",
+        replicates="results/metrics/{experiment}/{clips}/symbolic_replicates.csv",
+        figures=directory("results/metrics/{experiment}/{clips}/symbolic"),
+    log:
+        "results/logs/score_symbolic/{experiment}/{clips}.log",
+    benchmark:
+        "results/benchmarks/score_symbolic/{experiment}/{clips}.tsv"
+    wildcard_constraints:
+        experiment=either(SYMBOLIC_EXPERIMENTS),
+    conda:
+        "../envs/harmony.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        version=version(
+            "metrics/symbolic/score",
+            "metrics/symbolic/table",
+            "metrics/symbolic/divergence",
+            "metrics/symbolic/overlap",
+            "metrics/symbolic/frechet",
+            "metrics/frechet",
+        ),
+        experiment=lambda w: experiment_of(w).params(),
+        settings=CONFIG.evaluation.symbolic.scoring(),
+    message:
+        "Comparing the notes of {wildcards.experiment} ({wildcards.clips}) with held-out music"
+    script:
+        "../scripts/score_symbolic.py"
+
+
+rule score_perplexity:
+    input:
+        weights="results/models/{experiment}/lm/seed-{seed}/model.safetensors",
+        packed=for_experiment("results/packed/{corpus}/{tokens}"),
+    output:
+        table="results/metrics/{experiment}/seed-{seed}/perplexity.csv",
+        replicates="results/metrics/{experiment}/seed-{seed}/perplexity_replicates.csv",
+    log:
+        "results/logs/score_perplexity/{experiment}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/score_perplexity/{experiment}/seed-{seed}.tsv"
+    wildcard_constraints:
+        experiment=either(SYMBOLIC_EXPERIMENTS),
+    conda:
+        "../envs/torch.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=1,
+    params:
+        version=version("metrics/symbolic/perplexity", "models/ngram", "models/symbolic/stage"),
+        experiment=lambda w: experiment_of(w).params(),
+        settings=CONFIG.evaluation.symbolic.params("perplexity_windows", "replicates"),
+    message:
+        "Perplexity of {wildcards.experiment}, seed {wildcards.seed}, on held-out music"
+    script:
+        "../scripts/score_perplexity.py"
