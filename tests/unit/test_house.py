@@ -61,6 +61,16 @@ def test_every_env_that_a_rule_names_exists():
             assert (rules.parent / name).is_file(), f"{rules.name}: {name}"
 
 
+def test_no_rule_lacks_an_env_and_no_env_a_rule():
+    named = set()
+    for rules in (ROOT / "rules").glob("*.smk"):
+        for text in re.split(r"^rule ", rules.read_text(), flags=re.MULTILINE)[1:]:
+            found = re.search(r'^    conda:\s*"([^"]+)"', text, re.MULTILINE)
+            assert found, f"{rules.name}: {text.split(':')[0]} has no conda environment"
+            named.add((rules.parent / found[1]).resolve())
+    assert named == set(ENVS)
+
+
 def test_version_is_one():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())

@@ -203,6 +203,7 @@ def commands(monkeypatch):
 
     monkeypatch.setattr(runs.os, "execv", execv)
     monkeypatch.setattr(runs.subprocess, "run", run)
+    monkeypatch.setattr(runs.slurm, "cancel_jobs", lambda folder: [])
     return seen
 
 
