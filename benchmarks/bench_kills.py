@@ -129,7 +129,8 @@ def test_ten_kills_end_in_the_same_bytes(tmp_path):
     lines = [
         (
             f"16 pieces, 60 steps a stage. {count} kills (kill -9) at random moments; "
-            f"{len(whole)} files at the end, {len(different)} of them differ from those of a run that was never killed. "
+            f"{len(whole)} files at the end, {len(different)} of them differ from those of a run "
+            "that was never killed. "
             f"{seconds:.0f} s in all, {lost:.0f} s more than the {plain:.0f} s without "
             f"kills: {lost / count:.0f} s a kill."
         ),
