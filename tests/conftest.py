@@ -5,11 +5,18 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from workspace import Workspace
 
 import etude  # noqa: F401  sets what torch's libraries read when they load
 
 # Runs of the workflow that several tests look at: each is made once, so its tests stay together.
-SHARED = {"finished": "finished", "opened": "finished", "exported": "finished"}
+SHARED = {"finished": "finished", "opened": "finished", "exported": "finished", "local": "slurm"}
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    """A folder in which the workflow runs."""
+    return Workspace(tmp_path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

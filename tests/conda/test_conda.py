@@ -39,6 +39,10 @@ def run(workspace, *targets):
     return workspace.run(*targets, "--sdm", "conda", *prefix, configs=workspace.configs)
 
 
+def nothing_to_do(done) -> bool:
+    return "Nothing to be done" in done.stdout + done.stderr
+
+
 def ran(workspace) -> dict[str, str]:
     """Rule -> the environment that its script ran in, by the name of its file."""
     files = {}  # prefix -> text of the environment's file, which Snakemake has copied beside it
@@ -66,7 +70,7 @@ def test_pieces_are_read_in_the_environment_of_their_rules(conda):
     target = "results/corpora/mine/pieces.csv"
     run(conda, target)
     assert ran(conda) == {"ingest_corpus": "corpus", "decide_split": "corpus"}
-    assert "Nothing to be done" in run(conda, target).stdout
+    assert nothing_to_do(run(conda, target))
 
 
 def test_what_an_environment_lacks_is_not_lent(tmp_path):
@@ -114,7 +118,7 @@ def test_everything_runs_with_each_rule_alone(conda):
     assert set(where.values()) == {path.stem for path in (ROOT / "envs").glob("*.yaml")}
     began = time.monotonic()
     assert jobs(run(conda, "-n")) == set()
-    assert "Nothing to be done" in run(conda).stdout
+    assert nothing_to_do(run(conda))
     again = time.monotonic() - began
     lines = [
         (
