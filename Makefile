@@ -2,9 +2,9 @@
 #
 #   make demo CORES=4 ARGS="--configfile my.yaml"    more arguments for Snakemake
 
-PYTHON ?= python3
-CORES  ?= all
-ARGS   ?=
+PYTHON  ?= python3
+CORES   ?= all
+ARGS    ?=
 TESTERS ?= 2
 
 SHELL     := bash
@@ -28,7 +28,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help: ## this list
 	@echo "Étude: from a folder of MIDI or audio to trained music generators and a table of results"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'Options: CORES=4  ARGS="arguments for snakemake"  PYTHON=python3.12'
+	@echo 'Options: CORES=4  ARGS="arguments for snakemake"  PYTHON=python3.12  TESTERS=2'
 
 # ---------------------------------------------------------------------------------------- to use
 

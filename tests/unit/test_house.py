@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-import etude
+import etude.slurm
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements" / "lock.txt").read_text().splitlines()
@@ -81,6 +81,31 @@ def test_profile_leaves_sites_alone():
     profile = yaml.safe_load((ROOT / "profiles" / "default" / "config.yaml").read_text())
     assert profile.keys() == {"rerun-triggers", "rerun-incomplete", "show-failed-logs"}
     assert "software-env" not in profile["rerun-triggers"]
+
+
+def test_slurm_profile_is_whole():
+    """What each key is for stands above it; what breaks a cluster's run is not in it."""
+    path = ROOT / "profiles" / "slurm" / "config.yaml"
+    profile = yaml.safe_load(path.read_text())
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"[a-z-]+:", line) and not re.match(r"[a-z-]+:|#", lines[number - 1]):
+            raise AssertionError(f"no reason stands above {line!r}")
+    assert profile["slurm-status-command"] == "squeue", "defect A"
+    patience = profile["slurm-status-attempts"] / profile["max-status-checks-per-second"]
+    assert patience >= 60, "defect B"
+    assert not {"slurm-array-jobs", "resources", "default-resources"} & profile.keys()
+    assert profile["slurm-jobname-prefix"] == etude.slurm.PREFIX, "resume looks for it"
+    rules = "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk"))
+    assert all(f"rule {name}:" in rules for name in profile["groups"])
+
+
+def test_partitions_are_as_the_plugin_reads_them():
+    from snakemake_executor_plugin_slurm.partitions import read_partition_file
+
+    for folder in ("profiles/slurm", "tests/slurm/profile"):
+        names = [p.name for p in read_partition_file(ROOT / folder / "partitions.yaml")]
+        assert names == ["cpu", "gpu"]
 
 
 # ---------------------------------------------------------------------------- sizes and imports
