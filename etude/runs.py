@@ -39,8 +39,10 @@ WORKERS_GRACE_S = 2.0  # a worker without its job has nothing to save
 # ------------------------------------------------------------------------------- the records
 
 
-def record_main(folder: Path = RECORDS) -> None:
+def record_main(folder: Path = RECORDS, remote: bool = False) -> None:
     """Note that this process is the Snakemake of the folder; call it in `onstart`.
+
+    `remote` says that its jobs go to a cluster.
 
     Marks the environment, so that everything the run starts can be told apart, and clears the
     records of jobs that are gone. In the sub-processes that Snakemake starts for single jobs it
@@ -60,6 +62,7 @@ def record_main(folder: Path = RECORDS) -> None:
             **_self(),
             "run": run,
             "state": "running",
+            "remote": remote,
             "args": arguments if is_snakemake else None,
             "python": sys.executable,
             "launched_in": _launched_in(arguments),
@@ -160,7 +163,7 @@ def resume(args: Sequence[str] = (), folder: Path = RECORDS) -> NoReturn:
     """
     note = _read(folder / "main.json") or {}
     refuse_if_running(folder)
-    lines = slurm.cancel_jobs(folder.resolve().parent.parent)
+    lines = slurm.cancel_jobs(folder.resolve().parent.parent) if note.get("remote") else []
     refuse_if_alive(folder)
     for line in [*lines, *end_orphans(folder, run=note.get("run"))]:
         print(line)

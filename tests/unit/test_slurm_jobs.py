@@ -82,11 +82,31 @@ def test_a_job_of_another_machine_counts_as_gone_when_slurm_says_so(
     assert path.exists() == refused
 
 
+def test_a_run_of_this_machine_does_not_ask_slurm(site, tmp_path, monkeypatch):
+    """A SLURM that does not answer, as on a laptop with its clients, keeps no local run back."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / ".snakemake/etude"
+    folder.mkdir(parents=True)
+    note = {"pid": 1 << 30, "birth": "x", "host": runs._host(), "state": "running"}
+    for remote in (False, True):
+        (folder / "main.json").write_text(json.dumps(note | {"remote": remote}))
+        monkeypatch.setattr(runs, "end_orphans", lambda *_, **__: pytest.fail("reached"))
+        with pytest.raises(UserError if remote else pytest.fail.Exception):
+            runs.resume(folder=folder)
+
+
 def test_a_head_on_another_machine_is_refused_before_anything_is_cancelled(site, tmp_path):
     folder = tmp_path / ".snakemake/etude"
     folder.mkdir(parents=True)
     site.write_text(f"7|{tmp_path}|etude_1\n")
-    note = {"pid": 1, "birth": "x", "host": "login2", "state": "running", "args": []}
+    note = {
+        "pid": 1,
+        "birth": "x",
+        "host": "login2",
+        "state": "running",
+        "args": [],
+        "remote": True,
+    }
     (folder / "main.json").write_text(json.dumps(note))
     with pytest.raises(UserError, match="login2"):
         runs.resume(folder=folder)
