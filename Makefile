@@ -2,9 +2,10 @@
 #
 #   make demo CORES=4 ARGS="--configfile my.yaml"    more arguments for Snakemake
 
-PYTHON ?= python3
-CORES  ?= all
-ARGS   ?=
+PYTHON  ?= python3
+CORES   ?= all
+ARGS    ?=
+TESTERS ?= 2
 
 SHELL     := bash
 VENV      := .venv
@@ -13,6 +14,9 @@ SNAKEMAKE := $(VENV)/bin/snakemake
 LOCK      := requirements/lock.txt
 FAD       := results/fad.txt
 PAGE      := results/report/index.html
+# Tests run on two processes of one thread each; those that share a run stay together
+# (tests/conftest.py has the groups and their order).
+PYTEST    := $(PY) -m pytest --numprocesses=$(TESTERS) --dist=loadgroup --no-loadscope-reorder
 
 # The first python on the way is ours, for Snakemake's script: rules and all they start.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -24,7 +28,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help: ## this list
 	@echo "Étude: from a folder of MIDI or audio to trained music generators and a table of results"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'Options: CORES=4  ARGS="arguments for snakemake"  PYTHON=python3.12'
+	@echo 'Options: CORES=4  ARGS="arguments for snakemake"  PYTHON=python3.12  TESTERS=2'
 
 # ---------------------------------------------------------------------------------------- to use
 
@@ -56,10 +60,10 @@ endif
 # ------------------------------------------------------------------------------------ to develop
 
 quick: setup ## the inner loop: unit tests, under two minutes
-	$(PY) -m pytest tests/unit -m "not slow and not workflow and not proof"
+	$(PYTEST) tests/unit -m "not slow and not workflow and not proof"
 
 test: lint ## all checks and all tests but the long proofs
-	$(PY) -m pytest -m "not proof"
+	$(PYTEST) -m "not proof"
 
 lint: setup ## ruff, mypy, and Snakemake's own checks
 	$(VENV)/bin/ruff check .

@@ -41,7 +41,7 @@ include: "rules/report.smk"
 
 
 onstart:
-    etude.runs.record_main()
+    etude.runs.record_main(remote=not workflow.local_exec)
 
 
 onsuccess:

@@ -37,6 +37,12 @@ SETTINGS = config.read(config.DEFAULT)
 CUT = SETTINGS.cuts["two_seconds"]
 
 
+def needs(*programs: str) -> None:
+    """Skip where what is compared with is not installed."""
+    if missing := [name for name in programs if not shutil.which(name)]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
 def seconds(work: Callable[[], object]) -> float:
     """Wall time of one run."""
     start = time.perf_counter()
@@ -141,6 +147,7 @@ def no_synthesis() -> Iterator[None]:
 
 
 def test_from_midi_to_tokens(tmp_path):
+    needs("fluidsynth", "ffmpeg")
     midis = music.make_chorales(tmp_path / "music", FILES, seed=11)
     corpus = FolderCorpus(source="folder", path=tmp_path / "music", shards=1)
     tokenizers = fitted(corpus, tmp_path / "fit")
@@ -236,6 +243,7 @@ def cpu_seconds(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def test_rendering_beside_the_command(tmp_path):
+    needs("fluidsynth")
     midis = music.make_chorales(tmp_path / "music", 24, seed=12)
     corpus = FolderCorpus(source="folder", path=tmp_path / "music", shards=1)
     rate = Render().rate

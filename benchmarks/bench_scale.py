@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from random import Random
 
 import music
+import numpy as np
 import pytest
 from bench_corpus import fitted
 from record import machine, record, table
@@ -19,6 +21,10 @@ from workspace import ROOT, Workspace, own_folder
 from etude import config
 from etude.config import FolderCorpus
 from etude.corpus.estimate import advise_shards, jobs
+from etude.corpus.rows import INGEST_COLUMNS
+from etude.corpus.scan import piece_id
+from etude.midi.notes import NoteTable, tune_ngrams
+from etude.storage import write_csv
 
 pytestmark = pytest.mark.proof
 PIECES, SHARDS = 100_000, 100
@@ -77,37 +83,48 @@ def test_a_hundred_thousand_pieces_are_planned(tmp_path):
 
 
 STAGE = """
-import json, resource, sys, time
+import json, resource, sys
 from pathlib import Path
 from etude import config
 from etude.config import FolderCorpus
 stage, root, work, shards, bands, magnitude = sys.argv[1:]
+tokenizers = Path(bands), Path(magnitude)
 root, work, cut = Path(root), Path(work), config.read(config.DEFAULT).cuts["two_seconds"]
 corpus = FolderCorpus(source="folder", path=root, shards=int(shards))
 from etude.corpus.ingest import ingest_shard
 from etude.midi.render import render_shard
 from etude.audio.cuts import cut_shard
 from etude.tokenizers.tokenize import tokenize_shard
-start = time.perf_counter()
+def used():
+    both = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    # Not ru_maxrss for this process: it counts what the one that started it held before.
+    status = Path("/proc/self/status").read_text()
+    own = int(status.partition("VmHWM:")[2].split()[0])
+    return sum(u.ru_utime + u.ru_stime for u in both), max(own, both[1].ru_maxrss) / 1024
+start = used()[0]
 if stage == "ingest":
     ingest_shard(corpus, root, 0, work / "ingest.csv", 1)
 elif stage == "render":
     render_shard(corpus, work / "ingest.csv", root, work / "wav", 1)
 elif stage == "cut":
     cut_shard(cut, work / "wav", work / "cuts", 1)
+elif stage == "tokenize":
+    tokenize_shard(cut, work / "wav", work / "cuts", *tokenizers, work / "tokens.jsonl")
+elif stage == "split":
+    from etude.corpus.split import decide_split
+    decide_split(corpus, [work / "ingest.csv"], work / "pieces.csv")
 else:
-    tokenize_shard(
-        cut, work / "wav", work / "cuts", Path(bands), Path(magnitude), work / "tokens.jsonl"
-    )
-seconds = time.perf_counter() - start
-print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+    from etude.tokenizers.pack import pack_tokens
+    pack_tokens([work / "tokens.jsonl"], work / "pieces.csv", *tokenizers, cut, work / "packed")
+seconds, memory = used()
+print(json.dumps([seconds - start, memory]))
 """
 
 
 def measured(
     stage: str, root: Path, work: Path, shards: int = 1, tokenizers: tuple[Path, ...] = ()
 ) -> tuple[float, float]:
-    """Seconds and the largest memory (MB) of one stage over one shard, in a process of its own."""
+    """Processor seconds and largest memory (MB) of a stage over a shard, in its own process."""
     given = [str(p) for p in tokenizers] or ["", ""]
     command = [sys.executable, "-c", STAGE, stage, str(root), str(work), str(shards), *given]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -121,7 +138,49 @@ def size(path: Path) -> int:
     return sum(p.stat().st_size for p in files if p.is_file())
 
 
-WRITES = {"ingest": "ingest.csv", "render": "wav", "cut": "cuts", "tokenize": "tokens.jsonl"}
+WRITES = {
+    "ingest": "ingest.csv", "render": "wav", "cut": "cuts", "tokenize": "tokens.jsonl",
+    "split": "pieces.csv", "pack": "packed",
+}  # fmt: skip
+BY_SHARD = ("ingest", "render", "cut", "tokenize")
+
+
+# One job holds all rows for the split, and its cost need not be a straight line: three sizes.
+ROWS = (2_500, 10_000, 40_000)
+
+
+def made_rows(path: Path, count: int) -> None:
+    """An ingest table of pieces with tunes: 60 steps of a random walk, as melodies have them."""
+    steps, chances = [-4, -2, -1, 0, 1, 2, 3, 5], [0.05, 0.25, 0.15, 0.1, 0.15, 0.2, 0.05, 0.05]
+    random = np.random.default_rng(0)
+    ones = np.ones(61, dtype=np.int16)
+
+    def row(number: int) -> dict[str, str]:
+        pitch = (60 + np.cumsum(random.choice(steps, 61, p=chances)) % 48).astype(np.int16)
+        onset = 480 * np.arange(61)
+        tempos = np.zeros((0, 2), dtype=np.int64)
+        table = NoteTable(onset, 0 * onset + 480, pitch, 80 * ones, 0 * ones, tempos, 480)
+        name = f"{number:07d}.mid"
+        tune = tune_ngrams(table).astype(">u4").tobytes().hex(" ", 4)
+        return dict.fromkeys(INGEST_COLUMNS, "") | {
+            "piece": piece_id(name), "path": name, "kind": "midi", "status": "kept", "tune": tune,
+            "sha256": f"{number:064x}", "notes_hash": f"{number:064x}", "seconds": "32.000",
+            "notes": "61", "programs": "0",
+        }  # fmt: skip
+
+    write_csv(path, INGEST_COLUMNS, map(row, range(count)))
+
+
+def split_figures(folder: Path) -> tuple[list[tuple[int, float, float]], float]:
+    """Pieces, seconds, MB of decide_split; the exponent with which its time grows."""
+    figures = []
+    for count in ROWS:
+        work = folder / f"rows-{count}"
+        work.mkdir(parents=True)
+        made_rows(work / "ingest.csv", count)
+        figures.append((count, *measured("split", folder, work)))
+    (n0, s0, _), (n1, s1, _) = figures[-2:]
+    return figures, math.log(s1 / s0) / math.log(n1 / n0)
 
 
 def test_a_million_pieces_on_paper(tmp_path):
@@ -136,18 +195,26 @@ def test_a_million_pieces_on_paper(tmp_path):
             seconds, memory = measured(stage, root, work, 1, tokenizers)
             figures[stage][count] = seconds, memory, size(work / output)
     rows, hours, gigabytes = [], 0.0, 0.0
+    figures.pop("split")  # it has a table of its own
     for stage, of in figures.items():
         (s0, m0, b0), (s1, m1, b1) = of[SMALL], of[LARGE]
         slope, each = (s1 - s0) / (LARGE - SMALL), (b1 - b0) / (LARGE - SMALL)
-        hours, gigabytes = hours + slope * 1e6 / 3600, gigabytes + each * 1e6 / 1e9
+        if stage in BY_SHARD:
+            hours += slope * 1e6 / 3600
+        gigabytes += each * 1e6 / 1e9
         figures_of = f"{1000 * slope:.1f}", f"{slope * 1e6 / 3600:.1f}", f"{each / 1000:.0f}"
         rows.append([stage, *figures_of, f"{each * 1e6 / 1e9:.0f}", f"{m0:.0f}", f"{m1:.0f}"])
         assert m1 < 1.3 * m0 + 50, f"{stage}: memory grows with the pieces"
-    rows.append(["together", "", f"{hours:.1f}", "", f"{gigabytes:.0f}", "", ""])
-    write_page(rows, hours, gigabytes)
+    rows.append(["all that is done by shard", "", f"{hours:.1f}", "", f"{gigabytes:.0f}", "", ""])
+    write_page(rows, hours, gigabytes, split_figures(tmp_path / "split"))
 
 
-def write_page(rows: list[list[object]], hours: float, gigabytes: float) -> None:
+def write_page(
+    rows: list[list[object]],
+    hours: float,
+    gigabytes: float,
+    split: tuple[list[tuple[int, float, float]], float],
+) -> None:
     """docs/scaling.md, from the figures of this run."""
     seconds = 1e6 * mean_seconds()
     shards = advise_shards(seconds, 0, 1_000_000)
@@ -157,26 +224,53 @@ def write_page(rows: list[list[object]], hours: float, gigabytes: float) -> None
     ]  # fmt: skip
     settings = config.read(config.DEFAULT)
     longest = max(stage.training.steps for _, stage in settings.experiments["audiolm"].stages)
+    measured_rows, power = split
+    count, last_s, last_mb = measured_rows[-1]
+    split_hours = last_s * (1e6 / count) ** power / 3600
+    split_gb = last_mb / 1000 * 1e6 / count
+    asked_mb, asked_minutes = 1000 * math.ceil(1.3 * split_gb), math.ceil(60 + 120 * split_hours)
+    split_table = table(
+        ["pieces", "seconds", "MB"],
+        [[f"{n:,}", f"{s:.1f}", f"{m:.0f}"] for n, s, m in measured_rows],
+    )
     text = f"""# A million pieces, on paper
 
-Written by `pytest benchmarks/bench_scale.py -m proof`, {machine()}. Slopes between {SMALL} and
-{LARGE} four-part pieces of {mean_seconds():.0f} s, one process; a million is the slope a million
-times. Denser music renders up to three times slower; recordings are copied, not rendered.
+Written by `pytest benchmarks/bench_scale.py -m proof -k million`,
+{machine()}.
+Processor seconds of one process, slopes between {SMALL} and {LARGE} four-part pieces of
+{mean_seconds():.0f} s; a million is the slope a million times. Denser music renders up to three
+times slower; recordings are copied, not rendered.
 
 {chr(10).join(table(columns, rows))}
 
-- **Jobs.** `etude audit` would advise {shards} shards: {jobs(shards)} jobs, under the house's
-  2,000. Names of shards are known before anything runs, so nothing waits for a checkpoint.
+- **Jobs.** `etude audit` would advise {shards} shards, which makes {jobs(shards)} jobs: under the
+  house's 2,000. Names of shards are known before anything runs, so nothing waits for a checkpoint.
+- **Shards.** `shards:` of a corpus; ingest and `etude audit` say a better number for what is there.
+  Jobs of some minutes are good ones: a job costs about 5 s of start, and what is added or changed
+  runs its own shard again. {1_000_000 // shards:,} files lie in a shard here.
+- **Planning.** A dry run over 100,000 files and 417 jobs takes 4 s (docs/benchmarks.md): it lists
+  the folder, names and times only. Listing grows with the files, so ten times the files are some
+  ten times the listing, half a minute; the rest hangs on the jobs.
 - **Time.** {hours:.0f} core hours from files to tokens: {hours / 16:.0f} hours on one machine of
-  16 cores, {hours / 256:.1f} on a cluster's 256. Everything up to the tokens falls apart by shard.
+  16 cores, {hours / 256:.1f} on a cluster's 256 ([cluster.md](cluster.md)). All of it is by shard.
 - **Disk.** {gigabytes / 1000:.1f} TB. Most of it are WAVs of pieces and of segments;
   `write_audio: false` in the cut leaves the segments out (tokenizers read the pieces' WAVs).
-- **Memory.** Flat in the number of pieces (last columns), by streams and pools; what is held of a
-  whole corpus is its list of names: some 100 bytes a piece.
-- **One job for all.** `decide_split` reads every ingest row, and finds tune groups through an
-  inverted index of n-grams; `pack_tokens` streams. Both grow with the corpus and have one machine.
+- **Memory.** Flat in the number of pieces where it is by shard (last columns), by streams and
+  pools; what is held of a whole corpus is its list of names: some 100 bytes a piece.
 - **Training** does not grow with the corpus: it has steps ({longest} at the most by default). What
   a million pieces deserve is a larger network for longer, on GPUs; no GPU has been measured yet.
+
+## What one job does for the whole corpus
+
+`decide_split` holds every row and every tune; made tunes of 61 notes, all different:
+
+{chr(10).join(split_table)}
+
+From the last two, time grows with the power {power:.2f} of the pieces. For a million that is
+{split_hours:.1f} hours and {split_gb:.0f} GB of memory on one core; in a profile:
+`set-resources: {{decide_split: {{mem_mb: {asked_mb}, runtime: {asked_minutes}}}}}`. More tunes in
+common cost more. `pack_tokens` streams (its row above): its hours are one job's, so it needs
+`runtime` too.
 """
     PAGE.write_text(text, encoding="utf-8")
     print(text)

@@ -11,16 +11,20 @@ from workspace import Workspace
 
 @dataclass
 class Demo:
-    """A finished run of the default configuration, and how long it took."""
+    """A finished run of the default configuration, how long it took, and when it could be heard."""
 
     workspace: Workspace
     seconds: float
+    first_sound: float  # seconds from the start to the generated clips
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory) -> Demo:
     """The whole demo, never interrupted."""
     workspace = Workspace(tmp_path_factory.mktemp("demo"))
-    start = time.perf_counter()
+    start, began = time.perf_counter(), time.time()
     workspace.run()
-    return Demo(workspace, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    clips = workspace.folder / "results/clips/audiolm/seed-0/draw-0"
+    heard = max(path.stat().st_mtime for path in clips.glob("*.wav"))
+    return Demo(workspace, seconds, heard - began)

@@ -5,7 +5,8 @@ go on without it. `record_main` and `record` note who runs here, by pid and time
 a pid that was given to another process since is never mistaken for ours. The main process also
 puts a mark into its environment, which everything it starts inherits: pool workers that outlived
 their job are found by it. `resume` reads the notes, ends what was left behind, unlocks, and
-repeats the command. Read at parse time, so: standard library only.
+repeats the command; jobs in a SLURM cluster are cancelled first (`etude.slurm`). Read at parse
+time, so: standard library only.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
+from etude import slurm
 from etude.errors import UserError
+from etude.processes import Process, ancestors, birth, is_alive, marked, parents_of_all
 
 RECORDS = Path(".snakemake/etude")
 MARK = "ETUDE_RUN"
@@ -31,115 +34,15 @@ DEFAULT_ARGS = ("--cores", "all")
 GRACE_S = 10.0  # training saves its state on SIGTERM; ten seconds are enough for that
 SETTLE_S = 0.5  # the shell around a job ends by itself, just after it
 WORKERS_GRACE_S = 2.0  # a worker without its job has nothing to save
-_PROC = Path("/proc")
-
-
-class Process(NamedTuple):
-    """A process that cannot be confused with a later one of the same pid."""
-
-    pid: int
-    birth: str
-
-
-# ----------------------------------------------------------------------------- who is alive
-
-
-def birth(pid: int) -> str | None:
-    """When process `pid` began, in words that no later process shares; None if it runs no more.
-
-    A zombie counts as gone: it does nothing, and in a container nobody may ever collect it.
-    """
-    if not _PROC.is_dir():
-        return _birth_by_ps(pid)
-    try:
-        stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
-    return None if fields[0] in "ZXx" else f"{_boot()}/{fields[19]}"
-
-
-def _boot() -> str:
-    """This start of the machine: the kernel counts births from it."""
-    try:
-        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _birth_by_ps(pid: int) -> str | None:
-    rows = _ps("-p", str(pid), "-o", "stat=", "-o", "lstart=")
-    state, _, started = rows[0].partition(" ") if rows else ("Z", "", "")
-    return None if state.startswith("Z") else started.strip()
-
-
-def _ps(*options: str) -> list[str]:
-    """The rows that `ps` prints, for systems without /proc (macOS)."""
-    env = {**os.environ, "LC_ALL": "C"}
-    found = subprocess.run(["ps", *options], capture_output=True, text=True, env=env, check=False)
-    return [row.strip() for row in found.stdout.splitlines() if row.strip()]
-
-
-def _alive(process: Process) -> bool:
-    return birth(process.pid) == process.birth
-
-
-def _parents() -> dict[int, int]:
-    """The parent of every process that can be seen."""
-    if not _PROC.is_dir():
-        return {int(pid): int(ppid) for pid, ppid in map(str.split, _ps("-A", "-o", "pid=,ppid="))}
-    parents = {}
-    for folder in _PROC.glob("[0-9]*"):
-        try:
-            stat = (folder / "stat").read_text(errors="replace")
-        except OSError:  # it ended while we looked
-            continue
-        parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
-    return parents
-
-
-def _ancestors(pid: int, parents: dict[int, int]) -> set[int]:
-    found: set[int] = set()
-    while pid not in found and pid in parents:
-        found.add(pid)
-        pid = parents[pid]
-    return found
-
-
-def _marked(run: str) -> set[int]:
-    """Pids of the processes that carry the mark of this run in their environment."""
-    if not _PROC.is_dir():
-        return _marked_by_psutil(run)
-    mark, found = f"{MARK}={run}".encode(), set()
-    for folder in _PROC.glob("[0-9]*"):
-        try:
-            if mark in (folder / "environ").read_bytes().split(b"\0"):
-                found.add(int(folder.name))
-        except OSError:  # another user's, or it ended
-            continue
-    return found
-
-
-def _marked_by_psutil(run: str) -> set[int]:
-    try:
-        import psutil
-    except ImportError:  # a bare Snakemake: the recorded jobs and their children must do
-        return set()
-    found = set()
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == run:
-                found.add(process.pid)
-        except (psutil.Error, OSError):
-            continue
-    return found
 
 
 # ------------------------------------------------------------------------------- the records
 
 
-def record_main(folder: Path = RECORDS) -> None:
+def record_main(folder: Path = RECORDS, remote: bool = False) -> None:
     """Note that this process is the Snakemake of the folder; call it in `onstart`.
+
+    `remote` says that its jobs go to a cluster.
 
     Marks the environment, so that everything the run starts can be told apart, and clears the
     records of jobs that are gone. In the sub-processes that Snakemake starts for single jobs it
@@ -150,7 +53,7 @@ def record_main(folder: Path = RECORDS) -> None:
         return
     os.environ[MARK] = run = uuid.uuid4().hex
     for path, note in _records(folder, "job"):
-        if note["host"] == _host() and not _alive(_process(note)):
+        if note["host"] == _host() and not is_alive(_process(note)):
             path.unlink(missing_ok=True)
     is_snakemake = any(part.startswith("snakemake") for part in Path(sys.argv[0]).parts[-2:])
     _write(
@@ -159,6 +62,7 @@ def record_main(folder: Path = RECORDS) -> None:
             **_self(),
             "run": run,
             "state": "running",
+            "remote": remote,
             "args": arguments if is_snakemake else None,
             "python": sys.executable,
             "launched_in": _launched_in(arguments),
@@ -184,7 +88,7 @@ def record(rule: str, folder: Path = RECORDS) -> Iterator[None]:
     """
     path = folder.resolve() / f"job-{_host()}-{os.getpid()}.json"
     try:
-        _write(path, {**_self(), "rule": rule})
+        _write(path, {**_self(), "rule": rule, "slurm": slurm.job_id()})
     except OSError as error:
         print(f"etude: this job is not on record for `make resume`: {error}", file=sys.stderr)
     try:
@@ -258,8 +162,10 @@ def resume(args: Sequence[str] = (), folder: Path = RECORDS) -> NoReturn:
             Snakemake cannot unlock.
     """
     note = _read(folder / "main.json") or {}
+    refuse_if_running(folder)
+    lines = slurm.cancel_jobs(folder.resolve().parent.parent) if note.get("remote") else []
     refuse_if_alive(folder)
-    for line in end_orphans(folder, run=note.get("run")):
+    for line in [*lines, *end_orphans(folder, run=note.get("run"))]:
         print(line)
     command = list(args or note.get("args") or DEFAULT_ARGS)
     python = note.get("python", "")
@@ -283,7 +189,7 @@ def resume(args: Sequence[str] = (), folder: Path = RECORDS) -> NoReturn:
 def alive(folder: Path = RECORDS) -> int | None:
     """The pid of the run that is alive in this folder and on this machine, or None."""
     main = _read(folder / "main.json")
-    ours = main and main["host"] == _host() and _alive(_process(main))
+    ours = main and main["host"] == _host() and is_alive(_process(main))
     return int(main["pid"]) if main and ours else None
 
 
@@ -304,13 +210,12 @@ def last_command(folder: Path = RECORDS) -> tuple[list[str], Path] | None:
     return list(main["args"]), Path(main.get("launched_in") or ".")
 
 
-def refuse_if_alive(folder: Path = RECORDS, then: str = "resume") -> None:
-    """See that no run, and on another machine no job, is alive in this folder.
+def refuse_if_running(folder: Path = RECORDS, then: str = "resume") -> None:
+    """See that no run is alive in this folder.
 
     Raises:
-        UserError: one is, or it cannot be told from here.
+        UserError: one is, or it was on another machine and may be alive there.
     """
-    main = _read(folder / "main.json") or {}
     if pid := alive(folder):
         raise UserError(
             f"a run is still alive here (pid {pid})",
@@ -318,24 +223,45 @@ def refuse_if_alive(folder: Path = RECORDS, then: str = "resume") -> None:
             why="two runs in one folder would write the same files",
             do=f"wait for it, or stop it (Ctrl-C, or kill -INT {pid}), then {then}",
         )
-    away = [path for path, note in _records(folder, "job") if note["host"] != _host()]
+    main = _read(folder / "main.json") or {}
     if main and main["host"] != _host() and main.get("state") == "running":
-        away.append(folder / "main.json")
+        _refuse_from_here([folder / "main.json"], folder, then)
+
+
+def refuse_if_alive(folder: Path = RECORDS, then: str = "resume") -> None:
+    """See that no run, and on another machine no job, is alive in this folder.
+
+    Raises:
+        UserError: one is, or it cannot be told from here.
+    """
+    refuse_if_running(folder, then)
+    away = []
+    for path, note in _records(folder, "job"):
+        if note["host"] == _host():
+            continue
+        if slurm.is_gone(note.get("slurm", "")):  # its node died, or it was killed
+            path.unlink(missing_ok=True)
+        else:
+            away.append(path)
     if away:
-        hosts = sorted({(_read(path) or {}).get("host", "?") for path in away})
-        raise UserError(
-            f"the run was on {', '.join(hosts)}; whether it is alive cannot be seen from here",
-            where=str(folder.resolve()),
-            why="a process can be checked and ended on its own machine only",
-            do=f"{then} there; or, when nothing of it runs any more (on a cluster see "
-            "`squeue --me`), delete " + ", ".join(path.name for path in away),
-        )
+        _refuse_from_here(away, folder, then)
+
+
+def _refuse_from_here(away: list[Path], folder: Path, then: str) -> NoReturn:
+    hosts = sorted({(_read(path) or {}).get("host", "?") for path in away})
+    raise UserError(
+        f"the run was on {', '.join(hosts)}; whether it is alive cannot be seen from here",
+        where=str(folder.resolve()),
+        why="a process can be checked and ended on its own machine only",
+        do=f"{then} there; or, when nothing of it runs any more (on a cluster see "
+        "`squeue --me`), delete " + ", ".join(path.name for path in away),
+    )
 
 
 def jobs_alive(folder: Path = RECORDS) -> dict[Process, str]:
     """The jobs that are alive on this machine, and their rules."""
     notes = [note for _, note in _records(folder, "job") if note["host"] == _host()]
-    return {process: note.get("rule", "?") for note in notes if _alive(process := _process(note))}
+    return {process: note.get("rule", "?") for note in notes if is_alive(process := _process(note))}
 
 
 def end_orphans(
@@ -365,23 +291,23 @@ def end_orphans(
     if workers:
         lines.append(f"ended {len(workers)} processes that those jobs or earlier ones had started")
     for path, note in _records(folder, "job"):
-        if note["host"] == _host() and not _alive(_process(note)):
+        if note["host"] == _host() and not is_alive(_process(note)):
             path.unlink(missing_ok=True)
     return lines
 
 
 def _family(jobs: Iterable[Process], run: str | None) -> set[Process]:
     """The jobs, all that carries the run's mark, and all that descends from either; never us."""
-    parents = _parents()
-    roots = {job.pid for job in jobs if _alive(job)} | (_marked(run) if run else set())
-    pids = {pid for pid in parents if _ancestors(pid, parents) & roots}
-    pids -= _ancestors(os.getpid(), parents)
+    parents = parents_of_all()
+    roots = {job.pid for job in jobs if is_alive(job)} | (marked(MARK, run) if run else set())
+    pids = {pid for pid in parents if ancestors(pid, parents) & roots}
+    pids -= ancestors(os.getpid(), parents)
     return {Process(pid, began) for pid in pids if (began := birth(pid))}
 
 
 def _signal(processes: Iterable[Process], number: signal.Signals) -> None:
     for process in processes:
-        if _alive(process):  # looked at again just before: pids are given anew
+        if is_alive(process):  # looked at again just before: pids are given anew
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(process.pid, number)
 
@@ -389,8 +315,8 @@ def _signal(processes: Iterable[Process], number: signal.Signals) -> None:
 def _wait(processes: Iterable[Process], seconds: float) -> list[Process]:
     """Those that are still alive when the time is over; returns early when none is."""
     end = time.monotonic() + seconds
-    left = [process for process in processes if _alive(process)]
+    left = [process for process in processes if is_alive(process)]
     while left and time.monotonic() < end:
         time.sleep(0.05)
-        left = [process for process in left if _alive(process)]
+        left = [process for process in left if is_alive(process)]
     return left

@@ -33,6 +33,10 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 
+# What --retries or a profile says, for trainings: each try goes on from the saved state.
+RETRIES = getattr(workflow.execution_settings, "retries", 0) or 1  # no settings in a dry run
+
+
 def either(names):
     """A wildcard constraint: one of these names."""
     return "|".join(sorted(map(re.escape, names), key=len, reverse=True)) or "none"

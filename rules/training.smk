@@ -54,7 +54,7 @@ rule train_stage:
         "results/benchmarks/train_stage/{experiment}/{stage}/seed-{seed}.tsv"
     wildcard_constraints:
         experiment=with_stage(imported=False),
-    retries: 1
+    retries: RETRIES
     conda:
         "../envs/torch.yaml"
     threads: 8

@@ -16,6 +16,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = ROOT / "config" / "presets" / "smoke.yaml"
+# Beside another tester (pytest-xdist) one core each, as everything that is compared by bytes.
+CORES = "1" if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1 else "2"
 
 
 @dataclass
@@ -33,7 +35,7 @@ class Workspace:
         """Run snakemake here; with `check`, a failure shows what it said."""
         command = [
             sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"),
-            "--directory", str(self.folder), "--cores", "2", *map(str, arguments),
+            "--directory", str(self.folder), "--cores", CORES, *map(str, arguments),
         ]  # fmt: skip
         if configs:
             command += ["--configfile", *map(str, configs)]
@@ -42,7 +44,7 @@ class Workspace:
     def by_hand(self, *arguments: str | Path, configs: list[Path], check: bool = True):
         """Run the scripts of some outputs in one process, without the workflow."""
         script = [sys.executable, str(ROOT / "scripts" / "by_hand.py"), *map(str, arguments)]
-        command = [*script, "--cores", "2", "--configfile", *map(str, configs)]
+        command = [*script, "--cores", CORES, "--configfile", *map(str, configs)]
         return self._call(command, check)
 
     def etude(self, *arguments: str | Path, check: bool = True):
@@ -50,7 +52,7 @@ class Workspace:
         return self._call([sys.executable, "-m", "etude", *map(str, arguments)], check)
 
     def _call(self, command: list[str], check: bool):
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": CORES}
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )

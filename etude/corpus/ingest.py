@@ -21,11 +21,11 @@ from etude.corpus.rows import INGEST_COLUMNS, OURS, Row, describe, reason_class
 from etude.corpus.scan import corpus_files, music_kind, piece_id, printable, shard_of
 from etude.midi.notes import (
     DRUMS,
-    MAX_BYTES,
     MidiError,
     NoteTable,
     notes_hash,
     parse_midi,
+    read_bytes,
     tune_ngrams,
 )
 from etude.pool import map_in_order
@@ -109,8 +109,7 @@ def _refuse(_: Filter, path: Path, row: Row) -> None:
 
 
 def _read_midi(rules: Filter, path: Path, row: Row) -> None:
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
+    data = read_bytes(path)
     row["sha256"] = hashlib.sha256(data).hexdigest()
     whole = parse_midi(data)
     row["programs"] = " ".join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ VERSION = 1  # raised when tables, hashes or n-grams change
 DRUMS = 128  # the program of drum notes in a table
 MAX_BYTES = 16 * 2**20  # no piece of music; it would only take memory
 HELD = 16  # onsets that a held note is looked for over
+COLUMNS = {"time": np.int64, "duration": np.int64, "pitch": np.int16, "velocity": np.int16}
 NGRAM = 8  # intervals in an n-gram: one byte each, so that an n-gram is one 64-bit word
 
 
@@ -54,7 +56,7 @@ class NoteTable:
         """Ends in seconds, float64 [n]."""
         return seconds_at(self.onset + self.duration, self.tempos, self.ticks_per_quarter)
 
-    @property
+    @cached_property
     def seconds(self) -> float:
         """The end of the last note; 0.0 without notes."""
         last = (self.onset + self.duration).max(initial=0, keepdims=True)
@@ -62,7 +64,8 @@ class NoteTable:
 
     def without_drums(self) -> NoteTable:
         """The pitched notes."""
-        return self.at(self.program != DRUMS)
+        pitched = self.program != DRUMS
+        return self if pitched.all() else self.at(pitched)
 
     def played_with(self, program: int) -> NoteTable:
         """The same notes with one program, drums apart."""
@@ -100,11 +103,17 @@ def read_midi(path: Path | str) -> NoteTable:
         MidiError: `unreadable`, `too_large`, and those of `parse_midi`.
     """
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_bytes(path)
     except OSError as error:
         raise MidiError(f"unreadable: {error.strerror}") from None
     return parse_midi(data)
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """The bytes of a file; of one that is too large, as many as show it."""
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (Path costs as much as the reading)
+        small = os.fstat(file.fileno()).st_size <= MAX_BYTES
+        return file.read(-1 if small else MAX_BYTES + 1)
 
 
 def parse_midi(data: bytes) -> NoteTable:
@@ -122,14 +131,17 @@ def parse_midi(data: bytes) -> NoteTable:
         raise MidiError(f"corrupt_midi: {_first_sentence(error)}") from None
     parts, programs = [], []
     for track in score.tracks:
-        notes = track.notes.numpy()
-        parts.append([notes[name] for name in ("time", "duration", "pitch", "velocity")])
-        programs.append(np.full(len(parts[-1][0]), DRUMS if track.is_drum else track.program))
+        parts.append(track.notes.numpy())
+        programs.append(DRUMS if track.is_drum else track.program)
+    counts = [len(notes["time"]) for notes in parts]
+    columns = [
+        np.concatenate([notes[name] for notes in parts] or [[]]).astype(kind)
+        for name, kind in COLUMNS.items()
+    ]
     tempos = score.tempos.numpy()
     return _table(
-        [np.concatenate(c).astype(np.int64) for c in zip(*parts, strict=True)],
-        np.concatenate(programs) if programs else np.zeros(0),
-        np.stack([tempos["time"], tempos["mspq"]], axis=1).astype(np.int64),
+        [*columns, np.repeat(np.array(programs, np.int16), counts)],
+        np.array([tempos["time"], tempos["mspq"]], dtype=np.int64).T,
         score.ticks_per_quarter,
     )
 
@@ -155,15 +167,13 @@ def strip_wrapper(data: bytes) -> bytes:
     return data[start:]
 
 
-def _table(
-    columns: list[np.ndarray], program: np.ndarray, tempos: np.ndarray, ticks_per_quarter: int
-) -> NoteTable:
-    onset, duration, pitch, velocity = columns or [np.zeros(0, np.int64)] * 4
+def _table(columns: list[np.ndarray], tempos: np.ndarray, ticks_per_quarter: int) -> NoteTable:
+    onset, duration, pitch, velocity, program = columns
     if (onset.size and onset.min() < 0) or (tempos.size and tempos[:, 0].min() < 0):
         raise MidiError("corrupt_midi: times beyond 32 bits")
-    small = [column.astype(np.int16) for column in (pitch, velocity, program)]
-    table = NoteTable(onset, duration, small[0], small[1], small[2], tempos, ticks_per_quarter)
-    table = table.at(duration > 0)
+    table = NoteTable(onset, duration, pitch, velocity, program, tempos, ticks_per_quarter)
+    if not (lasting := duration > 0).all():
+        table = table.at(lasting)
     return table.at(table.order())
 
 
@@ -212,8 +222,9 @@ def tune_ngrams(table: NoteTable) -> np.ndarray:
     intervals = np.diff(top_voice(table)).astype(np.int8)
     if len(intervals) < NGRAM:
         return np.zeros(0, dtype=np.uint32)
-    windows = np.lib.stride_tricks.sliding_window_view(intervals, NGRAM)
-    hashes = np.sort(_mix(np.ascontiguousarray(windows).view("<u8").ravel()))
+    # Words that begin at every byte: the windows of eight intervals, without a copy of each.
+    words = np.ndarray(len(intervals) - NGRAM + 1, "<u8", intervals.tobytes(), strides=(1,))
+    hashes = np.sort(_mix(words))
     return hashes[np.append(True, hashes[1:] != hashes[:-1])]
 
 

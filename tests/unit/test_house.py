@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-import etude
+import etude.slurm
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements" / "lock.txt").read_text().splitlines()
@@ -61,6 +61,16 @@ def test_every_env_that_a_rule_names_exists():
             assert (rules.parent / name).is_file(), f"{rules.name}: {name}"
 
 
+def test_no_rule_lacks_an_env_and_no_env_a_rule():
+    named = set()
+    for rules in (ROOT / "rules").glob("*.smk"):
+        for text in re.split(r"^rule ", rules.read_text(), flags=re.MULTILINE)[1:]:
+            found = re.search(r'^    conda:\s*"([^"]+)"', text, re.MULTILINE)
+            assert found, f"{rules.name}: {text.split(':')[0]} has no conda environment"
+            named.add((rules.parent / found[1]).resolve())
+    assert named == set(ENVS)
+
+
 def test_version_is_one():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
@@ -72,6 +82,31 @@ def test_profile_leaves_sites_alone():
     known = {"rerun-triggers", "rerun-incomplete", "show-failed-logs", "keep-going"}
     assert profile.keys() == known
     assert "software-env" not in profile["rerun-triggers"]
+
+
+def test_slurm_profile_is_whole():
+    """What each key is for stands above it; what breaks a cluster's run is not in it."""
+    path = ROOT / "profiles" / "slurm" / "config.yaml"
+    profile = yaml.safe_load(path.read_text())
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"[a-z-]+:", line) and not re.match(r"[a-z-]+:|#", lines[number - 1]):
+            raise AssertionError(f"no reason stands above {line!r}")
+    assert profile["slurm-status-command"] == "squeue", "defect A"
+    patience = profile["slurm-status-attempts"] / profile["max-status-checks-per-second"]
+    assert patience >= 60, "defect B"
+    assert not {"slurm-array-jobs", "resources", "default-resources"} & profile.keys()
+    assert profile["slurm-jobname-prefix"] == etude.slurm.PREFIX, "resume looks for it"
+    rules = "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk"))
+    assert all(f"rule {name}:" in rules for name in profile["groups"])
+
+
+def test_partitions_are_as_the_plugin_reads_them():
+    from snakemake_executor_plugin_slurm.partitions import read_partition_file
+
+    for folder in ("profiles/slurm", "tests/slurm/profile"):
+        names = [p.name for p in read_partition_file(ROOT / folder / "partitions.yaml")]
+        assert names == ["cpu", "gpu"]
 
 
 # ---------------------------------------------------------------------------- sizes and imports

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from etude import runs
+from etude import processes, runs
 from etude.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -203,6 +203,7 @@ def commands(monkeypatch):
 
     monkeypatch.setattr(runs.os, "execv", execv)
     monkeypatch.setattr(runs.subprocess, "run", run)
+    monkeypatch.setattr(runs.slurm, "cancel_jobs", lambda folder: [])
     return seen
 
 
@@ -244,10 +245,10 @@ def test_jobs_of_a_run_do_not_pass_for_the_run(tmp_path, monkeypatch):
 
 def test_births_without_proc(monkeypatch, start):
     process = start("import time; print('ready', flush=True); time.sleep(60)")
-    monkeypatch.setattr(runs, "_PROC", Path("no-such-folder"))
+    monkeypatch.setattr(processes, "_PROC", Path("no-such-folder"))
     assert runs.birth(process.pid)
     assert runs.birth(process.pid) == runs.birth(process.pid)
-    assert runs._parents()[process.pid] == os.getpid()
+    assert processes.parents_of_all()[process.pid] == os.getpid()
     process.kill()
     time.sleep(0.2)
     assert runs.birth(process.pid) is None, "a zombie counts as gone"

@@ -7,11 +7,6 @@ import pytest
 from workspace import SMOKE, Workspace, own_folder
 
 
-@pytest.fixture
-def workspace(tmp_path) -> Workspace:
-    return Workspace(tmp_path)
-
-
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Workspace:
     """A small corpus of four-part pieces, taken through everything with few steps."""
