@@ -52,10 +52,13 @@ SECTIONS: list[tuple[str, list[type[BaseModel]]]] = [
             config.SemitoneBands,
             config.Mfcc,
             config.MagnitudeRvq,
+            config.Hubert,
+            config.Encodec,
             config.OwnTokenizer,
             config.Fit,
         ],
     ),
+    ("pretrained: weights that others trained", [config.Pretrained]),
     ("tokens: token sets", [config.TokenSet]),
     (
         "experiments",

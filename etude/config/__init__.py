@@ -21,6 +21,7 @@ from etude.config.corpora import (
 )
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
+from etude.config.pretrained import PRETRAINED_KINDS, Encodec, Hubert, Pretrained
 from etude.config.reading import DEFAULT, checked, load, parse, read
 from etude.config.sweeps import Sweep
 from etude.config.systems import (
@@ -42,7 +43,6 @@ from etude.config.tokens import (
     ACOUSTIC_KINDS,
     SEMANTIC_KINDS,
     Cut,
-    Fit,
     MagnitudeRvq,
     Mfcc,
     OwnTokenizer,
@@ -50,6 +50,7 @@ from etude.config.tokens import (
     Tokenizer,
     TokenSet,
 )
+from etude.config.tokens_fit import Fit
 from etude.config.whole import Config
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "DEFAULT",
     "EMBEDDINGS",
     "FADTK",
+    "PRETRAINED_KINDS",
     "SEMANTIC_KINDS",
     "STAGE_DEFAULTS",
     "WE_SHARP_FILTER",
@@ -67,6 +69,7 @@ __all__ = [
     "Corpus",
     "CorpusBase",
     "Cut",
+    "Encodec",
     "Evaluation",
     "Experiment",
     "External",
@@ -74,6 +77,7 @@ __all__ = [
     "Fit",
     "FolderCorpus",
     "Generate",
+    "Hubert",
     "MagnitudeRvq",
     "Mfcc",
     "Music21Corpus",
@@ -81,6 +85,7 @@ __all__ = [
     "OwnCorpus",
     "OwnNetwork",
     "OwnTokenizer",
+    "Pretrained",
     "Render",
     "Sampling",
     "Section",

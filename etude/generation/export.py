@@ -51,7 +51,9 @@ def export(settings: Config, name: str, seed: int | None, folder: Path) -> None:
             _copy(source, temporary / "models" / stage, OF_A_STAGE)
         for role in ("semantic", "acoustic"):
             source = getattr(trained, role)
-            names = [file.name for file in visible_files(source)]
+            inner = source / "model"  # the network of a pretrained tokenizer
+            files = [*visible_files(source), *(visible_files(inner) if inner.is_dir() else [])]
+            names = [file.relative_to(source).as_posix() for file in files]
             _copy(source, temporary / "tokenizers" / role, names)
         write_text(temporary / "config.yaml", _config(settings, name, experiment, trained.seed))
         corpus = f"{experiment.corpus} ({settings.corpora[experiment.corpus].source})"
@@ -90,24 +92,28 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
                 where=str(source),
                 do="run the workflow again, which makes it: snakemake --cores all",
             )
+        (target / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(source / name, target / name)
 
 
 def _config(settings: Config, name: str, experiment: AudioLm, seed: int) -> str:
     """All of the configuration that decided this experiment, as YAML that Étude reads again."""
     tokens = settings.tokens[experiment.tokens]
-    fits = [settings.tokenizers[t].fit for t in (tokens.semantic, tokens.acoustic)]
+    parts = [settings.tokenizers[t] for t in (tokens.semantic, tokens.acoustic)]
+    fits = [part.fit for part in parts]
+    weights = [getattr(part, key, None) for part in parts for key in ("model", "centres")]
     corpora = {experiment.corpus, *(fit.corpus for fit in fits if fit.corpus)}
     chosen = {
         "run": {name},
         "corpora": corpora,
         "cuts": {tokens.cut, *(fit.cut for fit in fits)},
         "tokenizers": {tokens.semantic, tokens.acoustic},
+        "pretrained": {name for name in weights if name},
         "tokens": {experiment.tokens},
         "experiments": {name},
     }
     values: dict[str, Any] = {"run": [name]}
-    for section in ("corpora", "cuts", "tokenizers", "tokens", "experiments"):
+    for section in ("corpora", "cuts", "tokenizers", "pretrained", "tokens", "experiments"):
         entries = getattr(settings, section)
         values[section] = {key: entries[key].model_dump() for key in sorted(chosen[section])}
     values["experiments"][name]["seeds"]["train"] = [seed]

@@ -24,6 +24,8 @@ MEMBERS = {
     "semitone_bands": "etude.tokenizers.semitone_bands:SemitoneBandsTokenizer",
     "mfcc": "etude.tokenizers.mfcc:MfccTokenizer",
     "magnitude_rvq": "etude.tokenizers.magnitude_rvq:MagnitudeRvqTokenizer",
+    "hubert": "etude.tokenizers.hubert:HubertTokenizer",
+    "encodec": "etude.tokenizers.encodec:EncodecTokenizer",
 }
 
 
