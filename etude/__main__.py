@@ -63,7 +63,16 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--baseline", type=Path, required=True, help="folder of real music")
     evaluate.add_argument("--eval", type=Path, required=True, help="folder of clips")
     evaluate.add_argument("--model", default="logmel", help="embedding (logmel)")
+    evaluate.add_argument("--use-inf", action="store_true", help="FAD-infinity as well")
+    evaluate.add_argument("--workers", type=_count, default=8, help="files embedded at once (8)")
+    evaluate.add_argument(
+        "--batch-size", type=_count, default=8, help="stretches of a file embedded at once (8)"
+    )
     evaluate.add_argument("--output", type=Path, help="folder for hash_comparison_detailed.csv")
+    evaluate.add_argument(
+        "--cache", type=Path, help="folder that keeps embeddings ($XDG_CACHE_HOME/etude/embeddings)"
+    )
+    evaluate.add_argument("--no-cache", action="store_true", help="make all embeddings anew")
     evaluate.set_defaults(run=_evaluate)
 
     config = commands.add_parser("config", help="check the configuration, write config/README.md")
@@ -84,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
         "args", nargs="*", help="arguments for snakemake, as they are (those of the killed run)"
     )
     return parser
+
+
+def _count(word: str) -> int:
+    """A whole number from 1 up; argparse says what else is none."""
+    if (number := int(word)) < 1:
+        raise argparse.ArgumentTypeError(f"it is {number}, and must be 1 or more")
+    return number
 
 
 def _add_generate(generate: argparse.ArgumentParser) -> None:
@@ -146,9 +162,19 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from etude.metrics.folders import compare_folders
+    from etude.metrics.cache import default_folder
+    from etude.metrics.folders import Effort, compare_folders
 
-    print(compare_folders(options.baseline, options.eval, options.model, options.output), end="")
+    cache = None if options.no_cache else options.cache or default_folder()
+    text = compare_folders(
+        options.baseline,
+        options.eval,
+        options.model,
+        options.output,
+        use_inf=options.use_inf,
+        effort=Effort(options.workers, options.batch_size, cache),
+    )
+    print(text, end="")
 
 
 def _config(options: argparse.Namespace) -> None:

@@ -130,6 +130,8 @@ rule score_fad:
         packed=trained_here("results/packed/{corpus}/{tokens}"),
     output:
         table="results/metrics/{experiment}/{clips}/fad.csv",
+        replicates="results/metrics/{experiment}/{clips}/replicates.csv",
+        per_clip="results/metrics/{experiment}/{clips}/per_clip.csv",
     log:
         "results/logs/score_fad/{experiment}/{clips}.log",
     benchmark:
@@ -141,13 +143,16 @@ rule score_fad:
         mem_mb=2000,
         runtime=30,
     params:
-        version=version("metrics/score", "metrics/frechet"),
+        version=version(
+            *("metrics/score", "metrics/distances", "metrics/samples"),
+            *("metrics/frechet", "metrics/kad", "metrics/mad"),
+        ),
         experiment=lambda w: experiment_of(w).params(),
         embeddings=CONFIG.evaluation.embeddings,
         signals=CONFIG.evaluation.signals,
         options=CONFIG.evaluation.options,
     message:
-        "Fréchet distances of {wildcards.experiment} ({wildcards.clips})"
+        "Distances of {wildcards.experiment} ({wildcards.clips}): Fréchet, KAD, MAD"
     script:
         "../scripts/score_fad.py"
 

@@ -1,4 +1,4 @@
-"""Embeddings and signals -> tidy rows of distances."""
+"""Embeddings and signals -> tidy rows of distances, their replicates, each clip's own."""
 
 from pathlib import Path
 
@@ -21,5 +21,7 @@ with job(snakemake):
         signals=[Path(snakemake.input.signals), Path(snakemake.input.baseline_signals)],
         baseline_clips=Path(snakemake.input.notes),
         packed=Path(snakemake.input.packed[0]) if snakemake.input.packed else None,
-        output=Path(snakemake.output.table),
+        table=Path(snakemake.output.table),
+        replicates=Path(snakemake.output.replicates),
+        per_clip=Path(snakemake.output.per_clip),
     )

@@ -4,7 +4,10 @@ A new one that Étude computes itself is a module in etude/metrics and one line 
 """
 
 # Module and class of what runs here; the module is imported only when it is asked for.
-EMBEDDINGS = {"logmel": "etude.metrics.logmel:LogMel"}
+EMBEDDINGS = {
+    "logmel": "etude.metrics.logmel:LogMel",
+    "chroma_onset": "etude.metrics.chroma_onset:ChromaOnset",
+}
 
 # fadtk's embeddings run in fadtk's own environment, on the very folders that Étude writes.
 FADTK = (

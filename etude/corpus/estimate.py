@@ -37,7 +37,7 @@ JOBS_ONCE = {
     "train_stage": 3,
     "generate_clips": 1,
     "make_baselines": 1,
-    "embed_clips": 2,  # of the clips and of the baselines
+    "embed_clips": 4,  # of the clips and of the baselines, in two embeddings
     "measure_clips": 2,
     "score_fad": 1,
     "write_fad": 1,

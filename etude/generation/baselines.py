@@ -7,6 +7,9 @@ reconstruction  the first real clips through the codec: the best that a model of
 shuffled        those clips' tokens in random order: right sounds, no music
 untrained       the networks before training, sampled alike
 noise           white noise at the level of those clips
+copies          clips of the training split, as many as are generated: what a model would make that
+                does nothing but copy. Its distances are small, so small distances alone are no
+                proof of a good model; the memorisation test has to tell it from one
 
 A set that a small corpus cannot have gets a folder without clips and the reason in note.txt.
 """
@@ -32,12 +35,13 @@ from etude.generation.clips import Instrument, generate_clips, instrument
 from etude.models.audiolm import STAGES, build_stage
 from etude.storage import atomic_directory, read_csv, read_json, write_csv, write_text
 
-VERSION = 1  # raised when the clip sets change
+VERSION = 2  # raised when the clip sets change
 
 log = logging.getLogger(__name__)
 Wave = NDArray[np.float32]
 
-SETS = ("reference", "real", "reconstruction", "shuffled", "untrained", "noise")
+SETS = ("reference", "real", "reconstruction", "shuffled", "untrained", "noise", "copies")
+CUT_FROM_MUSIC = ("reference", "real", "noise", "copies")  # at the rate of the cut
 COLUMNS = ["clip", "file", "piece", "start_s", "seconds"]
 REFERENCE_CLIPS = 1000  # enough for a stable covariance; a larger reference changes nothing
 FLOOR_DRAWS = 10  # real clips per generated one: one draw of few clips is no floor, see score.py
@@ -188,6 +192,12 @@ class Baselines:
             for _, wave in self.real
         )
 
+    def _copies(self) -> ClipSet:
+        chosen = choose(self.spans["train"], self.settings.clips, self.seed)
+        if not chosen:
+            return ClipSet([], self._missing("train", "one"))
+        return ClipSet(read_spans(chosen, self.cut.rate, self.settings.seconds))
+
     def _heard(self, row: dict[str, Any], wave: Wave) -> torch.Tensor:
         """A real clip as the codec reads it, [1, samples]."""
         span = next(
@@ -245,7 +255,7 @@ def make_baselines(
     baselines = Baselines(spans, reasons, cut, settings, seed, untrained)
     with atomic_directory(folder) as temporary:
         for name in SETS:
-            rate = cut.rate if name in ("reference", "real", "noise") else baselines.rate
+            rate = cut.rate if name in CUT_FROM_MUSIC else baselines.rate
             count = write_set(baselines.make(name), temporary / name, rate)
             log.info("%s: %d clips", name, count)
 

@@ -1,7 +1,8 @@
 """The one door through which real and generated clips meet a metric.
 
 A clip set is a folder with clips.csv. What a metric hears of a clip: mono, the cut's rate, no
-prime (a real recording must not count as generated), no fade, the level as it is.
+prime (a real recording must not count as generated; `prime_seconds`), of what follows no more than
+`heard_seconds` where the table has them, no fade, the level as it is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from etude.audio.files import read_audio
 from etude.storage import read_csv
 
-VERSION = 1  # raised when metrics hear something else
+VERSION = 2  # raised when metrics hear something else
 
 Array = NDArray[np.float64]
 
@@ -25,7 +26,8 @@ def read_clips(folder: Path, rate: int) -> Iterator[tuple[dict[str, str], Array]
     for row in read_csv(folder / "clips.csv"):
         wave = read_audio(folder / row["file"], rate, upsample=True)
         skip = round(float(row.get("prime_seconds") or 0) * rate)
-        yield row, wave[skip:]
+        heard = row.get("heard_seconds")
+        yield row, wave[skip : skip + round(float(heard) * rate) if heard else None]
 
 
 def count_clips(folder: Path) -> int:

@@ -9,13 +9,12 @@ from tqdm import tqdm
 
 from etude.metrics.clip_sets import count_clips, read_clips
 from etude.metrics.registry import Options, open_embedding
+from etude.metrics.samples import Clips
 from etude.storage import atomic
 
 
-def embed_set(
-    folder: Path, embedding: str, rate: int, options: Options | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """All windows of a clip set: float64 [n, d], and the index of each window's clip [n].
+def embed_set(folder: Path, embedding: str, rate: int, options: Options | None = None) -> Clips:
+    """All windows of a clip set: float64 [n, d], with their clips and the clips' pieces.
 
     Raises:
         UserError: when a clip cannot be read, or an embedding of the user's own does not fit.
@@ -23,18 +22,22 @@ def embed_set(
     model = open_embedding(embedding, rate, options)
     rows: list[np.ndarray] = []
     clips: list[int] = []
+    units: list[str] = []
+    names: list[str] = []
     bar = tqdm(
         total=count_clips(folder), desc=f"{embedding}: {folder.name}", unit="clip", mininterval=1.0
     )
-    for index, (_, wave) in enumerate(read_clips(folder, model.sample_rate)):
+    for index, (row, wave) in enumerate(read_clips(folder, model.sample_rate)):
         bar.update()
+        units.append(row.get("piece") or "")
+        names.append(row["clip"])
         if len(wave):
             windows = model.embed(wave[None])[0]
             rows.append(windows)
             clips += [index] * len(windows)
     bar.close()
     table = np.concatenate(rows) if rows else np.zeros((0, model.dim))
-    return table.astype(np.float64), np.array(clips, dtype=np.int64)
+    return Clips(table.astype(np.float64), np.array(clips, dtype=np.int64), units, names)
 
 
 def embed_sets(
@@ -44,9 +47,13 @@ def embed_sets(
     output: Path,
     options: Options | None = None,
 ) -> None:
-    """Write {set: embeddings, set/clips: clip indices} of several clip sets."""
+    """Write {set: embeddings, set/clips, set/units, set/names} of several clip sets."""
     arrays: dict[str, np.ndarray] = {}
     for name, folder in folders.items():
-        arrays[name], arrays[f"{name}/clips"] = embed_set(folder, embedding, rate, options)
+        found = embed_set(folder, embedding, rate, options)
+        arrays |= {name: found.windows, f"{name}/clips": found.clips}
+        # Of an empty list NumPy would make floats.
+        arrays |= {f"{name}/units": np.array(found.units, dtype=np.str_)}
+        arrays |= {f"{name}/names": np.array(found.names, dtype=np.str_)}
     with atomic(output) as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)

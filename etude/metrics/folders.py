@@ -2,13 +2,14 @@
 
 Files may be of any length, so both folders are cut into stretches as long as the clips are, and
 every distance is of the same number of stretches to the same reference: every second file of the
-real music. The other files say how far real music is from itself.
+real music. The other files say how far real music is from itself. Intervals are over files.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,18 @@ from etude.audio.recordings import Summary, summarise
 from etude.corpus.scan import AUDIO_SUFFIXES, list_files, music_kind, printable
 from etude.errors import UserError
 from etude.metrics import signals
-from etude.metrics.frechet import Projection
+from etude.metrics.cache import Cache, version_of
+from etude.metrics.distances import METRICS, Yardstick, measure_sets
 from etude.metrics.registry import embedding as find_embedding
 from etude.metrics.registry import open_embedding, why_not
-from etude.metrics.score import Clips, distance_at
+from etude.metrics.samples import Clips, Estimate
 from etude.storage import write_csv
 
 log = logging.getLogger(__name__)
 COMMON_RATE = 24000
 SHORTEST_S, LONGEST_S = 1.0, 30.0  # of a stretch
 STRETCHES = 4000  # of a folder, evenly spread over its files: memory and time have a bound
+HEADS = {"frechet_distance": "FD", "fad_infinity": "FAD-inf", "kad": "KAD", "mad": "MAD"}
 MATCHES = ["probe_filename", "probe_hash", "is_match", "matched_dataset_files"]
 
 
@@ -61,14 +64,38 @@ class Heard:
         """The stretches of every second file: from the first (0) or the second (1) on."""
         stretches = np.flatnonzero(self.files % 2 == number)
         chosen = np.isin(self.clips.clips, stretches)
-        return Clips(self.clips.windows[chosen], self.clips.clips[chosen])
+        return Clips(self.clips.windows[chosen], self.clips.clips[chosen], self.clips.units)
 
 
-def compare_folders(baseline: Path, clips: Path, embedding: str, output: Path | None) -> str:
+@dataclass(frozen=True)
+class Effort:
+    """How embeddings are made; no figure hangs on it.
+
+    Args:
+        workers: files read and embedded at once.
+        batch_size: stretches of a file in memory at once.
+        cache: where embeddings are kept (none: nowhere).
+    """
+
+    workers: int = 1
+    batch_size: int = 8
+    cache: Path | None = None
+
+
+def compare_folders(
+    baseline: Path,
+    clips: Path,
+    embedding: str,
+    output: Path | None,
+    *,
+    use_inf: bool = False,
+    effort: Effort | None = None,
+) -> str:
     """The distance table and the exact copies of two folders, as text.
 
     Args:
         output: a folder that gets hash_comparison_detailed.csv.
+        use_inf: FAD-infinity as well.
 
     Raises:
         UserError: an embedding that cannot run, a folder without readable audio.
@@ -81,9 +108,12 @@ def compare_folders(baseline: Path, clips: Path, embedding: str, output: Path | 
         write_csv(output / "hash_comparison_detailed.csv", MATCHES, matches)
     lengths = [summary.seconds for summary in made.files.values()]
     seconds = float(np.clip(np.median(lengths), SHORTEST_S, LONGEST_S))
-    real_heard, made_heard = (listen(folder, embedding, seconds) for folder in (real, made))
+    real_heard, made_heard = (listen(f, embedding, seconds, effort) for f in (real, made))
+    metrics = [metric for metric in METRICS if use_inf or metric != "fad_infinity"]
+    rows = distances(real_heard, made_heard, embedding, seconds, metrics)
     lines = [
-        *_table(real, made, real_heard, made_heard, embedding, seconds),
+        *_table(real, made, embedding, seconds, rows, metrics),
+        *_heard_in_part((real, real_heard), (made, made_heard)),
         "",
         f"et_grid: clips {made_heard.harmony:.3f}, baseline {real_heard.harmony:.3f} (chance 0.5)",
         *_copies(matches),
@@ -128,27 +158,83 @@ def look_through(folder: Path) -> Folder:
     return found
 
 
-def listen(folder: Folder, embedding: str, seconds: float) -> Heard:
-    """Embed the stretches of a folder, one in memory at a time."""
-    model = open_embedding(embedding, COMMON_RATE)
-    windows, files, harmony = [], [], []
-    per_file = max(1, STRETCHES // len(folder.files))
-    total = sum(max(1, int(s.seconds / seconds)) for s in folder.files.values())
-    for number, (name, summary) in enumerate(
-        tqdm(folder.files.items(), desc=f"{embedding}: {folder.path.name}", mininterval=1.0)
-    ):
-        for wave in _stretches(folder.path / name, summary.seconds, seconds, per_file):
-            windows.append(model.embed(wave[None])[0].astype(np.float64))
-            files.append(number)
-            harmony.append(signals.tempered_share(wave.astype(np.float64), COMMON_RATE))
-    clips = np.repeat(np.arange(len(windows)), [len(rows) for rows in windows])
-    heard = [value for value in harmony if np.isfinite(value)]
-    return Heard(
-        Clips(np.concatenate(windows), clips),
-        np.array(files),
-        float(np.mean(heard)) if heard else float("nan"),
-        len(windows) / total,
+def listen(folder: Folder, embedding: str, seconds: float, effort: Effort | None = None) -> Heard:
+    """Embed the stretches of a folder, a few in memory at a time, or find them in the cache."""
+    effort = effort or Effort()
+    ear = _Ear(embedding, seconds, max(1, STRETCHES // len(folder.files)), effort)
+    files = [(folder.path / name, summary.seconds) for name, summary in folder.files.items()]
+    bar = tqdm(total=len(files), desc=f"{embedding}: {folder.path.name}", mininterval=1.0)
+    parts = []
+    with ThreadPoolExecutor(effort.workers) as pool:
+        for part in pool.map(ear.hear, files):  # in the order of files, whoever is ready first
+            parts.append(part)
+            bar.update()
+    bar.close()
+    if ear.cache.found:
+        log.info(
+            "%s: %d of %d files were embedded before", folder.path, ear.cache.found, len(files)
+        )
+    sizes = np.concatenate([part["sizes"] for part in parts])
+    numbers = np.repeat(np.arange(len(parts)), [len(part["sizes"]) for part in parts])
+    clips = Clips(
+        np.concatenate([part["windows"] for part in parts]),
+        np.repeat(np.arange(len(sizes)), sizes),
+        [f"file {number}" for number in numbers],
     )
+    harmony = np.concatenate([part["harmony"] for part in parts])
+    known = harmony[np.isfinite(harmony)]
+    total = sum(max(1, int(length / seconds)) for _, length in files)
+    mean = float(known.mean()) if len(known) else float("nan")
+    return Heard(clips, numbers, mean, len(sizes) / total)
+
+
+class _Ear:
+    """Hears one file: embeddings and harmony of its stretches."""
+
+    def __init__(self, embedding: str, seconds: float, per_file: int, effort: Effort) -> None:
+        self.model = open_embedding(embedding, COMMON_RATE)
+        self.seconds, self.per_file, self.batch_size = seconds, per_file, effort.batch_size
+        self.cache = Cache(effort.cache)
+        self.about = {
+            "embedding": embedding,
+            "version": f"{version_of(embedding)} {signals.VERSION}",
+            "rate": self.model.sample_rate,
+            "seconds": seconds,
+            "per_file": per_file,
+        }
+
+    def hear(self, file: tuple[Path, float]) -> dict[str, np.ndarray]:
+        """Windows [n, d], how many of them each stretch has, and the stretches' harmony."""
+        path, length_s = file
+        key = self.cache.key(path, **self.about) if self.cache.folder else ""
+        if (kept := self.cache.get(key)) is not None:
+            return kept
+        windows, sizes, harmony = [], [], []
+        waves = _stretches(path, length_s, self.seconds, self.per_file)
+        for batch in _batches(waves, self.batch_size):
+            rows = self.model.embed(batch).astype(np.float64)
+            windows.append(rows.reshape(-1, rows.shape[-1]))
+            sizes += [rows.shape[1]] * len(rows)
+            harmony += [signals.tempered_share(w.astype(np.float64), COMMON_RATE) for w in batch]
+        found = {
+            "windows": np.concatenate(windows),
+            "sizes": np.array(sizes),
+            "harmony": np.array(harmony),
+        }
+        self.cache.put(key, found)
+        return found
+
+
+def _batches(waves: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Stretches of one length together, at most so many: [batch, samples]."""
+    held: list[np.ndarray] = []
+    for wave in waves:
+        if held and (len(held) == size or len(wave) != len(held[0])):
+            yield np.stack(held)
+            held = []
+        held.append(wave)
+    if held:
+        yield np.stack(held)
 
 
 def _stretches(path: Path, length_s: float, seconds: float, most: int) -> Iterator[np.ndarray]:
@@ -178,33 +264,32 @@ def find_copies(real: dict[str, str], made: dict[str, str]) -> list[dict[str, st
     ]
 
 
-def distances(real: Heard, made: Heard, embedding: str, seconds: float) -> Iterator[dict[str, Any]]:
-    """Rows of clips, held-out real music and noise: the distance to one reference at one n.
+def distances(
+    real: Heard, made: Heard, embedding: str, seconds: float, metrics: list[str]
+) -> Iterator[dict[str, Any]]:
+    """Rows of clips, held-out real music and noise: all distances to one reference at one n.
 
-    A row has `clips`, `n` and `value` or, in `note`, why there is none.
+    A row has `clips`, `n` and for each metric an Estimate or the reason why there is none.
     """
+    n = min(x for x in (made.clips.count, real.part(1).count) if x)
+    sets = {
+        "clips": made.clips,
+        "real vs real": real.part(1),
+        "noise": _noise(n, embedding, seconds),
+    }
+    notes = {"real vs real": "a single real file has no other to compare it with"}
     model = find_embedding(embedding)
-    reference, others = real.part(0).windows, real.part(1)
-    n = min(count for count in (made.clips.count, others.count) if count)
-    sets = {"clips": made.clips, "real vs real": others, "noise": _noise(n, embedding, seconds)}
-    enough = len(reference) > model.components
-    project = Projection(reference, model.components, model.deviation_floor) if enough else None
-    for name, clips in sets.items():
-        row: dict[str, Any] = {"clips": name, "n": n}
-        if project is None:
-            few = f"the reference has {len(reference)} windows of audio"
-            yield row | {"note": f"{few}, more than {model.components} are needed"}
-        elif not clips.count:
-            yield row | {"n": 0, "note": "a single real file has no other to compare it with"}
-        elif _fewest(clips, n) < 2:
-            yield row | {"note": "a single window of audio has no covariance; give more clips"}
-        else:
-            yield row | distance_at(project, reference, clips, n)
-
-
-def _fewest(clips: Clips, n: int) -> int:
-    """Windows that a draw of n clips has at the least."""
-    return int(np.sort(np.unique(clips.clips, return_counts=True)[1])[:n].sum())
+    try:
+        yardstick = Yardstick(real.part(0), model.components, model.deviation_floor)
+    except UserError as error:
+        for name, clips in sets.items():
+            why = error.what if clips.count else notes[name]
+            yield {"clips": name, "n": min(n, clips.count)} | dict.fromkeys(metrics, why)
+        return
+    rows: dict[str, dict[str, Any]] = {}
+    for name, metric, count, found in measure_sets(yardstick, sets, notes, metrics):
+        rows.setdefault(name, {"clips": name, "n": count})[metric] = found
+    yield from rows.values()
 
 
 def _noise(n: int, embedding: str, seconds: float) -> Clips:
@@ -217,22 +302,47 @@ def _noise(n: int, embedding: str, seconds: float) -> Clips:
 
 
 def _table(
-    real: Folder, made: Folder, real_heard: Heard, made_heard: Heard, embedding: str, seconds: float
+    real: Folder,
+    made: Folder,
+    embedding: str,
+    seconds: float,
+    rows: Iterator[dict[str, Any]],
+    metrics: list[str],
 ) -> Iterator[str]:
-    yield f"Fréchet distance ({embedding}) to every second of the {len(real.files)} files of"
-    yield f"{real.path}, all rows at the same n of stretches of {seconds:.3g} s; lower is nearer"
+    yield f"Distances ({embedding}) to every second of the {len(real.files)} files of {real.path},"
+    yield f"all rows at the same n of stretches of {seconds:.3g} s; lower is nearer. FD: Fréchet"
+    yield "distance, KAD: 100 x MMD², MAD: -ln MAUVE; [95 % interval]"
     yield ""
-    yield f"  {'':<13} {'FD':>9} {'n':>5}"
+    yield f"  {'':<13} {'n':>5}" + "".join(f"  {HEADS[metric]:<24}" for metric in metrics).rstrip()
     about = {
         "clips": f"{made.path}",
         "real vs real": "the other files of the baseline",
         "noise": "white noise",
     }
-    for row in distances(real_heard, made_heard, embedding, seconds):
-        figure = f"{float(row['value']):.2f}" if "value" in row else "n/a"
-        note = f": {row['note']}" if row.get("note") else ""
-        yield f"  {row['clips']:<13} {figure:>9} {row['n']:>5}   {about[row['clips']]}{note}"
-    for folder, heard in ((real, real_heard), (made, made_heard)):
+    said: dict[str, None] = {}  # in order, each once
+    for row in rows:
+        cells = "".join(f"  {_cell(row[metric]):<24}" for metric in metrics)
+        yield f"  {row['clips']:<13} {row['n']:>5}{cells}  {about[row['clips']]}"
+        for metric in metrics:
+            found = row[metric]
+            note = found.note if isinstance(found, Estimate) else found
+            if note:
+                said[f"  {row['clips']}, {HEADS[metric]}: {note}"] = None
+    yield from said
+
+
+def _cell(found: Estimate | str) -> str:
+    if isinstance(found, str):
+        return "n/a"
+    figure = f"{found.value:.3g}" if abs(found.value) < 100 else f"{found.value:.0f}"
+    if found.interval is None:
+        return figure
+    low, high = found.interval
+    return f"{figure} [{low:.3g}, {high:.3g}]"
+
+
+def _heard_in_part(*folders: tuple[Folder, Heard]) -> Iterator[str]:
+    for folder, heard in folders:
         if heard.share < 1:
             yield f"  of {folder.path} {heard.share:.1%} was heard, spread over all files"
 

@@ -1,15 +1,23 @@
 """Fréchet distance between two sets of embeddings (FAD: Kilgour et al., arXiv 1812.08466).
 
 Conventions
-    Embeddings are float [n, d], one row per window of audio. The distance is not divided by
-    anything: it has the unit of a squared embedding, and only values of the same embedding and
-    the same n may be compared, since small samples are biased upwards.
+    Embeddings are float [n, d], one row per window of audio; `groups` [n] says which clip (or
+    piece) a row belongs to. A distance is not divided by anything: it has the unit of a squared
+    embedding, and only values of the same embedding and the same n may be compared, since small
+    samples are biased upwards, nearly as 1/n.
 
 Metrics
     * `frechet_distance`: |m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S1 S2)^1/2)
+    * `fad_infinity`: the distance that a line in 1/n through distances of subsets has at n = ∞
+      (Chong and Forsyth, CVPR 2020; for FAD: Gui et al., arXiv 2311.01616). Subsets are of whole
+      groups and without replacement: windows of one clip are alike, and rows drawn twice make a
+      covariance too small. It may be negative.
+    * `per_clip`: the distance of each clip's own windows, to find outliers (Gui et al.).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +25,14 @@ from scipy import linalg
 
 from etude.errors import UserError
 
-VERSION = 1  # raised when the figures change
+VERSION = 2  # raised when the figures change
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+POINTS = 25  # of the line in 1/n
+SMALLEST_SHARE = 0.25  # of the groups, in the smallest subset
+FEWEST_GROUPS = 8  # a line through fewer says nothing
 
 
 def validate(reference: Array, estimate: Array) -> None:
@@ -66,6 +79,127 @@ def frechet_distance(mean1: Array, cov1: Array, mean2: Array, cov2: Array) -> fl
     return float(shift @ shift + np.trace(cov1) + np.trace(cov2) - 2 * cross)
 
 
+class Reference:
+    """A reference set, made ready once for any number of distances to it.
+
+    Its covariance is kept as a factor F [k, d] with F'F = S, k = min(n, d): the triangle of a QR
+    decomposition, or the centred rows themselves where they are fewer than dimensions. With
+    B'B = S2 alike, tr((S1 S2)^1/2) is the sum of the singular values of B F': no square root of a
+    d x d matrix, and for few rows no d x d matrix at all.
+    """
+
+    def __init__(self, rows: Array) -> None:
+        self.mean = rows.mean(0)
+        centred = (rows - self.mean) / np.sqrt(max(len(rows) - 1, 1))
+        few = len(rows) <= rows.shape[1]
+        self.factor: Array = centred if few else linalg.qr(centred, mode="r")[0][: rows.shape[1]]
+        self.trace = float(np.sum(centred**2))
+
+    def distance(self, rows: Array) -> float:
+        """Distance of the Gaussian of some rows [n, d]; of one row: of a point."""
+        return self.prepare(rows)(np.arange(len(rows)))
+
+    def prepare(self, rows: Array) -> Distances:
+        """For the distances of many subsets of the same rows."""
+        return Distances(self, rows)
+
+
+class Distances:
+    """Distances of subsets of rows to one reference: `distances(index)`."""
+
+    def __init__(self, reference: Reference, rows: Array) -> None:
+        self.trace = reference.trace
+        self.rows = rows - reference.mean
+        self.squares = np.einsum("ij,ij->i", self.rows, self.rows)
+        self.turned = self.rows @ reference.factor.T
+
+    def __call__(self, index: Index) -> float:
+        """The distance of the rows of an index."""
+        turned, freedom = self.turned[index], max(len(index) - 1, 1)
+        mean = self.rows[index].mean(0)
+        trace = max(float(self.squares[index].sum()) - len(index) * float(mean @ mean), 0.0)
+        cross = _nuclear(turned - turned.mean(0)) / np.sqrt(freedom)
+        return float(mean @ mean) + self.trace + trace / freedom - 2 * cross
+
+
+def _nuclear(table: Array) -> float:
+    """The sum of the singular values of a table [n, k].
+
+    Of many rows by the eigenvalues of its k x k products, which is several times faster; of few,
+    where one of them is 0 by centring, the square root of a rounded 0 would cost eight digits.
+    """
+    if len(table) > table.shape[1]:
+        return float(np.sqrt(linalg.eigvalsh(table.T @ table).clip(0)).sum())
+    return float(linalg.svdvals(table).sum())
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line through distances over 1/n: its value at n = ∞ and how well it fits."""
+
+    value: float
+    slope: float
+    r2: float
+    smallest: int
+    largest: int
+    points: int
+
+    def __str__(self) -> str:
+        return (
+            f"a line in 1/n through {self.points} subsets of {self.smallest} to {self.largest}, "
+            f"slope {self.slope:.4g}, R² {self.r2:.3f}"
+        )
+
+
+def fad_infinity(distances: Distances, groups: Index, points: int = POINTS, seed: int = 0) -> Line:
+    """The distance at n = ∞ of the rows that `distances` was made for.
+
+    Args:
+        groups: the clip or piece of each row; subsets are of whole ones, without replacement.
+
+    Raises:
+        UserError: fewer than 8 groups.
+    """
+    return extrapolate(distances, np.arange(len(groups)), groups, points, seed)
+
+
+def extrapolate(
+    distances: Distances, index: Index, groups: Index, points: int = POINTS, seed: int = 0
+) -> Line:
+    """As `fad_infinity`, of the rows of an index alone; groups [len(index)]."""
+    names, numbers = np.unique(groups, return_inverse=True)
+    total = len(names)
+    if total < FEWEST_GROUPS:
+        raise UserError(
+            "too few clips for FAD-infinity",
+            why=f"{total}, at least {FEWEST_GROUPS} are needed",
+            do="generate more clips",
+        )
+    smallest = max(FEWEST_GROUPS // 2, round(SMALLEST_SHARE * total))
+    counts = np.linspace(smallest, total, points).astype(int)
+    generator = np.random.default_rng(seed)
+    values = []
+    for count in counts:
+        rank = generator.permutation(total)
+        values.append(distances(index[rank[numbers] < count]))
+    return _fit(counts, np.array(values))
+
+
+def _fit(counts: Index, values: Array) -> Line:
+    inverse = 1.0 / counts
+    slope, value = np.polyfit(inverse, values, 1)
+    spread = float(((values - values.mean()) ** 2).sum())
+    missed = float(((values - value - slope * inverse) ** 2).sum())
+    r2 = 1 - missed / spread if spread > 0 else 1.0
+    ends = int(counts.min()), int(counts.max())
+    return Line(float(value), float(slope), r2, *ends, points=len(counts))
+
+
+def per_clip(distances: Distances, groups: Index) -> dict[int, float]:
+    """The distance of each group's own rows; of a single window, that of a point."""
+    return {int(g): distances(np.flatnonzero(groups == g)) for g in np.unique(groups)}
+
+
 class Projection:
     """Standardise and reduce embeddings, fitted on the reference.
 
@@ -85,7 +219,18 @@ class Projection:
         return ((rows - self.mean) / self.scale) @ self.vectors
 
 
-def evaluate(reference: Array, estimate: Array) -> dict[str, float]:
-    """All metrics of this module."""
+def evaluate(
+    reference: Array, estimate: Array, groups: Index | None = None, seed: int = 0
+) -> dict[str, float]:
+    """All metrics of this module that are one figure; FAD-infinity where there are enough rows.
+
+    Args:
+        groups: the clip of each row of the estimate (none: each row is one).
+    """
     validate(reference, estimate)
-    return {"frechet_distance": frechet_distance(*statistics(reference), *statistics(estimate))}
+    distances = Reference(reference).prepare(estimate)
+    figures = {"frechet_distance": distances(np.arange(len(estimate)))}
+    groups = np.arange(len(estimate)) if groups is None else groups
+    if len(np.unique(groups)) >= FEWEST_GROUPS:
+        figures["fad_infinity"] = fad_infinity(distances, groups, seed=seed).value
+    return figures

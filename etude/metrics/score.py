@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,21 @@ import numpy as np
 from etude.errors import UserError
 from etude.metrics import signals
 from etude.metrics.clip_sets import read_clips
-from etude.metrics.frechet import Projection, evaluate
+from etude.metrics.distances import METRICS, UNITS, Yardstick, measure_sets, tidy
 from etude.metrics.registry import embedding as find_embedding
 from etude.metrics.registry import why_not
+from etude.metrics.samples import Estimate, read_sets, replicate_rows
 from etude.own import label
 from etude.storage import read_csv, read_json, write_csv
 
-VERSION = 1  # raised when the figures change
+VERSION = 2  # raised when the figures change
 
 COLUMNS = [
     "experiment", "system", "clips", "metric", "embedding", "reference", "split", "value",
     "ci_low", "ci_high", "n", "unit", "train_seed", "draw", "config_hash", "data_hash", "note",
 ]  # fmt: skip
-DRAWS = 40
+REPLICATE_COLUMNS = ["embedding", "metric", "clips", "replicate", "value"]
+PER_CLIP_COLUMNS = ["clip", "embedding", "fad"]
 SIGNAL_COLUMNS = ["clips", "clip", "et_grid", "flatness_db", "level_db"]
 
 
@@ -74,102 +77,65 @@ def summarise_signals(
         yield common | {"value": silent, "n": len(of_set)}
 
 
+@dataclass
+class Scores:
+    """What one embedding says of all clip sets: tidy rows, replicates, each clip's own distance."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    replicates: list[dict[str, Any]] = field(default_factory=list)
+    per_clip: list[dict[str, Any]] = field(default_factory=list)
+
+
 def score_embedding(
-    embedding: str, generated: Path | None, baselines: Path | None, notes: dict[str, str]
-) -> Iterator[dict[str, Any]]:
-    """The Fréchet distance of every clip set to the reference, all at the same number of clips.
+    embedding: str,
+    generated: Path | None,
+    baselines: Path | None,
+    notes: dict[str, str],
+    silent: Mapping[str, int] | None = None,
+) -> Scores:
+    """All distances of every clip set to the reference, all at the same number of clips.
 
     Args:
         generated, baselines: .npz of `embed_sets`; None where the embedding cannot run here.
         notes: why a set has no clips, by set.
+        silent: how many clips of a set are silent, where any are.
     """
-    common = {"metric": "frechet_distance", "embedding": label(embedding), "unit": "distance"}
+    scores, name = Scores(), label(embedding)
     if generated is None or baselines is None:
-        yield common | {"clips": "generated", "note": f"not run: {why_not(embedding)}"}
-        return
+        note = f"not run: {why_not(embedding)}"
+        scores.rows = [
+            {"clips": "generated", "metric": metric, "embedding": name, "note": note}
+            | {"unit": UNITS[metric]}
+            for metric in METRICS
+        ]
+        return scores
     sets = read_sets([generated, baselines])
-    reference = sets.pop("reference").windows
-    model = find_embedding(embedding)
-    enough = len(reference) > model.components
-    project = Projection(reference, model.components, model.deviation_floor) if enough else None
-    n = min((s.count for s in sets.values() if s.count), default=0)
-    for name, clips in sets.items():
-        row = common | {"clips": name, "n": min(n, clips.count)}
-        reason = _impossible(
-            clips.windows, reference, notes.get(name, ""), notes.get("reference", "")
-        )
-        if project is None or reason:
-            why = reason or f"the reference has only {len(reference)} windows"
-            yield row | {"note": f"n/a: {why}"}
-            continue
-        try:
-            yield row | distance_at(project, reference, clips, n)
-        except UserError as error:
-            yield row | {"note": f"n/a: {error.what}"}
-
-
-@dataclass
-class Clips:
-    """The embeddings of a clip set: windows [n, d] and the clip of each window [n]."""
-
-    windows: np.ndarray
-    clips: np.ndarray
-
-    @property
-    def count(self) -> int:
-        """How many clips have windows."""
-        return len(np.unique(self.clips))
-
-    def draw(self, n: int, generator: np.random.Generator) -> np.ndarray:
-        """The windows of n clips, drawn without replacement."""
-        chosen = generator.choice(np.unique(self.clips), n, replace=False)
-        return self.windows[np.isin(self.clips, chosen)]
-
-
-def read_sets(paths: list[Path]) -> dict[str, Clips]:
-    """The clip sets of some .npz of `embed_sets`."""
-    sets = {}
-    for path in paths:
-        with np.load(path) as arrays:
-            for name in (n for n in arrays.files if "/" not in n):
-                sets[name] = Clips(arrays[name], arrays[f"{name}/clips"])
-    return sets
-
-
-def distance_at(project: Projection, reference: np.ndarray, clips: Clips, n: int) -> dict[str, Any]:
-    """The distance of n clips; of a larger set, the mean over draws of n and their 95 % range.
-
-    Distances of few clips are biased upwards and vary much from draw to draw, so only sets of
-    one size may be compared, and one draw of real music is no floor.
-    """
-    if clips.count == n:
-        values = [evaluate(project(reference), project(clips.windows))["frechet_distance"]]
-        return {"value": f"{values[0]:.6f}"}
-    generator = np.random.default_rng(0)
-    values = [
-        evaluate(project(reference), project(clips.draw(n, generator)))["frechet_distance"]
-        for _ in range(DRAWS)
-    ]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return {
-        "value": f"{np.mean(values):.6f}",
-        "ci_low": f"{low:.6f}",
-        "ci_high": f"{high:.6f}",
-        "note": f"mean of {DRAWS} draws of {n} from {clips.count} clips",
-    }
-
-
-def _impossible(rows: np.ndarray, reference: np.ndarray, note: str, reference_note: str) -> str:
-    """Why a distance cannot be had, or nothing."""
-    if not len(reference):
-        return reference_note or "there is no held-out music"
-    if not len(rows):
-        return note or "no clips"
-    if len(rows) < 2:
-        return "a single window of audio has no covariance; make more or longer clips"
-    if not np.isfinite(rows).all():
-        return "the embeddings are not finite"
-    return ""
+    reference, model = sets.pop("reference"), find_embedding(embedding)
+    try:
+        yardstick = Yardstick(reference, model.components, model.deviation_floor)
+    except UserError as error:
+        why = notes.get("reference") or error.what if not reference.count else error.what
+        scores.rows = [
+            {"clips": clips, "metric": metric, "embedding": name, "note": f"n/a: {why}"}
+            | {"n": 0, "unit": UNITS[metric]}
+            for clips in sets
+            for metric in METRICS
+        ]
+        return scores
+    for clips, metric, n, found in measure_sets(yardstick, sets, notes):
+        about = {"clips": clips, "metric": metric, "embedding": name}
+        row: dict[str, Any] = about | {"n": n, "unit": UNITS[metric]} | tidy(found)
+        if quiet := (silent or {}).get(clips):
+            row["note"] = "; ".join(x for x in (row["note"], f"{quiet} clips are silent") if x)
+        scores.rows.append(row)
+        if isinstance(found, Estimate):
+            scores.replicates += replicate_rows(found, about)
+    with suppress(UserError):  # it is said in the rows
+        scores.per_clip = [
+            {"clip": clip, "embedding": name, "fad": f"{distance:.6f}"}
+            for clip, distance in yardstick.outliers(sets["generated"])
+        ]
+    return scores
 
 
 def write_signals(
@@ -201,7 +167,9 @@ def write_scores(
     signals: list[Path],
     baseline_clips: Path,
     packed: Path | None,
-    output: Path,
+    table: Path,
+    replicates: Path,
+    per_clip: Path,
 ) -> None:
     """All figures of one experiment, training seed and draw, as tidy rows.
 
@@ -209,6 +177,7 @@ def write_scores(
         names: the wildcards: experiment and clips (seed-S/draw-D).
         own: units of the user's own metrics on clips.
         generated, baselines: one .npz for each embedding that runs, named by it.
+        table, replicates, per_clip: the CSVs to write.
     """
     made, others = ({path.stem: path for path in paths} for paths in (generated, baselines))
     notes = {p.parent.name: p.read_text().strip() for p in baseline_clips.glob("*/note.txt")}
@@ -224,8 +193,13 @@ def write_scores(
         "config_hash": config_hash(experiment),
         "data_hash": data_hash,
     }
-    rows = list(summarise_signals([row for path in signals for row in read_csv(path)], own))
-    for embedding in embeddings:
-        name = label(embedding)
-        rows += score_embedding(embedding, made.get(name), others.get(name), notes)
-    write_csv(output, COLUMNS, (common | row for row in rows))
+    heard = list(summarise_signals([row for path in signals for row in read_csv(path)], own))
+    silent = {row["clips"]: row["value"] for row in heard if row["metric"] == "silent"}
+    scores = [
+        score_embedding(e, made.get(label(e)), others.get(label(e)), notes, silent)
+        for e in embeddings
+    ]
+    rows = heard + [row for score in scores for row in score.rows]
+    write_csv(table, COLUMNS, (common | row for row in rows))
+    write_csv(replicates, REPLICATE_COLUMNS, (row for s in scores for row in s.replicates))
+    write_csv(per_clip, PER_CLIP_COLUMNS, (row for s in scores for row in s.per_clip))

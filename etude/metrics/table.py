@@ -9,7 +9,7 @@ from pathlib import Path
 from etude.config import Evaluation
 from etude.storage import read_csv, write_text
 
-VERSION = 2  # raised when the text changes
+VERSION = 3  # raised when the text changes
 
 Row = dict[str, str]
 
@@ -21,6 +21,7 @@ MEANING = {
     "shuffled": "their tokens in random order",
     "untrained": "the networks before training",
     "noise": "white noise of the same level",
+    "copies": "clips of the training music: what a copier would make",
 }
 
 
@@ -56,11 +57,13 @@ class Table:
         return next(found, "n/a")
 
     def draws(self, clips: str, embedding: str) -> str:
-        """The range of draws, where a figure is a mean over them."""
+        """The 95 % interval of a Fréchet distance, where it has one."""
         for row in self.rows:
             if (row["clips"], row["embedding"]) == (clips, embedding) and row.get("ci_low"):
+                if row["metric"] != "frechet_distance":
+                    continue
                 low, high = float(row["ci_low"]), float(row["ci_high"])
-                return f" (draws: {low:.1f} to {high:.1f})"
+                return f" (95 %: {low:.1f} to {high:.1f})"
         return ""
 
     @property
@@ -171,7 +174,8 @@ def _own_metrics(table: Table) -> list[str]:
     """Means of the user's own metrics on clips, one line each."""
     known = {"frechet_distance", "silent", *SIGNALS}
     lines = []
-    for metric in dict.fromkeys(r["metric"] for r in table.rows if r["metric"] not in known):
+    plain = (r["metric"] for r in table.rows if not r["embedding"])
+    for metric in dict.fromkeys(name for name in plain if name not in known):
         unit = next(r["unit"] for r in table.rows if r["metric"] == metric)
         values = ((name, table.value(name, metric)) for name in table.sets)
         said = [f"{name} {value:.4g}" for name, value in values if value is not None]

@@ -48,7 +48,7 @@ def test_the_text(folder):
     assert "not music: 1 (1 .txt)" in text
     assert "recordings are compared by their samples only" in text
     assert re.search(r"\d+ segments of 2 s", text)
-    assert "25 jobs with shards: 2" in text
+    assert "27 jobs with shards: 2" in text
     assert re.search(r"[1-9][\d.]* minutes of training on two cores", text)
     assert re.search(r"[\d.]+ minutes from files to tokens on 2 cores", text)
     assert before == sorted(p.name for p in folder.rglob("*"))
@@ -115,7 +115,7 @@ def test_jobs_are_those_of_the_rules():
     asked_for_by_name = {"fetch_source", "import_clips", "keep_step"}
     asked_for_by_name |= {"import_tokenizer", "import_weights"}
     assert {*JOBS_PER_SHARD, *JOBS_ONCE} == rules - asked_for_by_name
-    assert jobs(2) == 25
+    assert jobs(2) == 27
 
 
 def test_training_takes_what_steps_and_tokens_take():
