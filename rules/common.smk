@@ -100,7 +100,9 @@ def version_of_embedding(wildcards):
     name = embedding_of(wildcards)
     if is_own(name):
         return version("metrics/clip_sets", own=[name])
-    package, *rooms = registry.EMBEDDINGS[name].split(":")[0].split(".")
+    if name in etude.config.FADTK and name not in CONFIG.pretrained:
+        return version("metrics/fadtk_models", "metrics/clip_sets")
+    package, *rooms = registry.EMBEDDINGS.get(name, registry.PRETRAINED).split(":")[0].split(".")
     return version(Path(*rooms).as_posix(), "metrics/clip_sets")
 
 
@@ -310,7 +312,12 @@ def of_all_runs(pattern):
 
 def runnable_embeddings():
     """Configured embeddings that this environment can compute."""
-    return [label(name) for name in CONFIG.evaluation.embeddings if not registry.why_not(name)]
+    settings = CONFIG.evaluation
+    return [
+        label(name)
+        for name in settings.embeddings
+        if not registry.why_not(name, CONFIG.pretrained, fadtk=settings.fadtk)
+    ]
 
 
 def histories():

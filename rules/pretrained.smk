@@ -63,3 +63,66 @@ rule verify_models:
         "Proving that {wildcards.tokenizer} works on {wildcards.corpus}"
     script:
         "../scripts/verify_models.py"
+
+
+rule embed_clips_pretrained:
+    input:
+        clips="results/clips/{experiment}/{clips}",
+        weights="results/pretrained/{embedding}",
+    output:
+        table="results/embeddings/{experiment}/{clips}/{embedding}.npz",
+    log:
+        "results/logs/embed_clips_pretrained/{experiment}/{clips}/{embedding}.log",
+    benchmark:
+        "results/benchmarks/embed_clips_pretrained/{experiment}/{clips}/{embedding}.tsv"
+    wildcard_constraints:
+        embedding=either(n for n in CONFIG.evaluation.embeddings if n in CONFIG.pretrained),
+    conda:
+        "../envs/torch.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=120,
+        gpu=1,
+    params:
+        version=version_of_embedding,
+        embedding=embedding_of,
+        options=CONFIG.evaluation.options,
+        rate=lambda w: cut_of_experiment(w).rate,
+    message:
+        "Embedding {wildcards.experiment} ({wildcards.clips}) with {wildcards.embedding}"
+    script:
+        "../scripts/embed_clips.py"
+
+
+rule embed_clips_fadtk:
+    input:
+        clips="results/clips/{experiment}/{clips}",
+    output:
+        table="results/embeddings/{experiment}/{clips}/{embedding}.npz",
+    log:
+        "results/logs/embed_clips_fadtk/{experiment}/{clips}/{embedding}.log",
+    benchmark:
+        "results/benchmarks/embed_clips_fadtk/{experiment}/{clips}/{embedding}.tsv"
+    wildcard_constraints:
+        embedding=either(
+            n
+            for n in CONFIG.evaluation.embeddings
+            if n in etude.config.FADTK and n not in CONFIG.pretrained
+        ),
+    conda:
+        "../envs/fadtk.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=120,
+        gpu=1,
+    params:
+        version=version_of_embedding,
+        embedding=embedding_of,
+        options=CONFIG.evaluation.options,
+        rate=lambda w: cut_of_experiment(w).rate,
+    message:
+        "Embedding {wildcards.experiment} ({wildcards.clips}) with {wildcards.embedding}"
+    script:
+        "../scripts/embed_clips.py"

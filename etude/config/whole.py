@@ -75,6 +75,8 @@ class Config(Section):
             if tokenizer.fit.corpus is not None:
                 _known(tokenizer.fit.corpus, self.corpora, f"{where}.corpus", "corpora")
             self._weights_resolve(f"tokenizers.{name}", tokenizer)
+        claps = [name for name, weights in self.pretrained.items() if weights.kind == "clap"]
+        self.evaluation.check_embeddings(claps)
         for name, tokens in self.tokens.items():
             self._token_set_resolves(f"tokens.{name}", tokens)
         for name, experiment in self.experiments.items():
