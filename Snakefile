@@ -22,6 +22,8 @@ configfile: os.path.join(workflow.current_basedir, "config", "config.yaml")
 include: "rules/common.smk"
 # A folder, an archive or music21 -> one table of pieces; their split; their audio.
 include: "rules/corpus.smk"
+# Weights that others trained, and the proof that they work.
+include: "rules/pretrained.smk"
 # Audio -> segments -> tokens -> packed training data.
 include: "rules/tokens.smk"
 # Packed tokens -> trained stages, of whichever system.

@@ -53,6 +53,7 @@ wildcard_constraints:
     seed=r"\d+",
     draw=r"\d+",
     step=r"\d+",
+    pretrained=either(CONFIG.pretrained),
     clips=r"baselines|seed-\d+/draw-\d+",
     embedding=either(map(label, CONFIG.evaluation.embeddings)),
 
@@ -153,7 +154,9 @@ def version_of_embedding(wildcards):
     name = embedding_of(wildcards)
     if is_own(name):
         return version("metrics/clip_sets", own=[name])
-    package, *rooms = registry.EMBEDDINGS[name].split(":")[0].split(".")
+    if name in etude.config.FADTK and name not in CONFIG.pretrained:
+        return version("metrics/fadtk_models", "metrics/clip_sets")
+    package, *rooms = registry.EMBEDDINGS.get(name, registry.PRETRAINED).split(":")[0].split(".")
     return version(Path(*rooms).as_posix(), "metrics/clip_sets")
 
 
@@ -284,6 +287,33 @@ def tokenizer_of(role):
         return fitted(getattr(CONFIG.tokens[wildcards.tokens], role), wildcards.corpus)
 
     return folder
+
+
+def pretrained_of(key):
+    """An input function: the weights that a tokenizer names under a key; nothing for most."""
+
+    def folder(wildcards):
+        name = getattr(CONFIG.tokenizers[wildcards.tokenizer], key, None)
+        return [f"results/pretrained/{name}"] if name in CONFIG.pretrained else []
+
+    return folder
+
+
+def given_weights_of(wildcards):
+    """The user's own file or folder of pretrained weights; nothing where they are fetched."""
+    path = CONFIG.pretrained[wildcards.pretrained].path
+    return [str(path)] if path else []
+
+
+def verified_tokenizers(wildcards):
+    """The proof that pretrained tokenizers of a token set work; nothing for embedded ones."""
+    tokens = CONFIG.tokens[wildcards.tokens]
+    names = [tokens.semantic, tokens.acoustic]
+    pretrained = [
+        name for name in names if CONFIG.tokenizers[name].kind in etude.config.PRETRAINED_KINDS
+    ]
+    corpora = [CONFIG.tokenizers[name].fit.corpus or wildcards.corpus for name in pretrained]
+    return [f"results/verified/{c}/{n}.csv" for c, n in zip(corpora, pretrained)]
 
 
 def cut_of_tokens(wildcards):
@@ -436,7 +466,12 @@ def of_all_runs(pattern):
 
 def runnable_embeddings():
     """Configured embeddings that this environment can compute."""
-    return [label(name) for name in CONFIG.evaluation.embeddings if not registry.why_not(name)]
+    settings = CONFIG.evaluation
+    return [
+        label(name)
+        for name in settings.embeddings
+        if not registry.why_not(name, CONFIG.pretrained, fadtk=settings.fadtk)
+    ]
 
 
 def histories():

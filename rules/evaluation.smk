@@ -73,6 +73,10 @@ rule embed_clips:
         "results/logs/embed_clips/{experiment}/{clips}/{embedding}.log",
     benchmark:
         "results/benchmarks/embed_clips/{experiment}/{clips}/{embedding}.tsv"
+    wildcard_constraints:
+        embedding=either(
+            label(n) for n in CONFIG.evaluation.embeddings if n in registry.EMBEDDINGS or is_own(n)
+        ),
     conda:
         "../envs/report.yaml"
     threads: 2

@@ -30,6 +30,8 @@ rule fit_tokenizer:
         pieces="results/corpora/{corpus}/pieces.csv",
         wav=fit_shards("results/corpora/{corpus}/wav/{shard}"),
         cuts=fit_shards("results/cuts/{corpus}/{cut}/{shard}"),
+        weights=pretrained_of("model"),
+        centres=pretrained_of("centres"),
     output:
         folder=directory("results/tokenizers/{corpus}/{tokenizer}"),
     log:
@@ -86,6 +88,7 @@ rule tokenize_audio:
         cuts=lambda w: f"results/cuts/{w.corpus}/{cut_of_tokens(w)}/{w.shard}",
         semantic=tokenizer_of("semantic"),
         acoustic=tokenizer_of("acoustic"),
+        verified=verified_tokenizers,
     output:
         tokens="results/tokens/{corpus}/{tokens}/{shard}.jsonl",
     log:

@@ -15,4 +15,6 @@ with job(snakemake):
         [Path(p) for p in snakemake.input.cuts],
         Path(snakemake.input.pieces),
         Path(snakemake.output.folder),
+        weights=Path(snakemake.input.weights[0]) if snakemake.input.weights else None,
+        centres=Path(snakemake.input.centres[0]) if snakemake.input.centres else None,
     )

@@ -23,6 +23,7 @@ from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
 from etude.config.experiments import STAGES, Experiment, TrainedHere
 from etude.config.page import Page
+from etude.config.pretrained import PRETRAINED_KINDS, Encodec, Hubert, Pretrained
 from etude.config.reading import DEFAULT, checked, load, parse, read
 from etude.config.sweeps import Sweep
 from etude.config.symbolic_lm import SymbolicGenerate, SymbolicLm, SymbolicSampling
@@ -56,7 +57,6 @@ from etude.config.tokens import (
     ACOUSTIC_KINDS,
     SEMANTIC_KINDS,
     Cut,
-    Fit,
     MagnitudeRvq,
     Mfcc,
     OwnTokenizer,
@@ -64,6 +64,7 @@ from etude.config.tokens import (
     Tokenizer,
     TokenSet,
 )
+from etude.config.tokens_fit import Fit
 from etude.config.whole import Config
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "DEFAULT",
     "EMBEDDINGS",
     "FADTK",
+    "PRETRAINED_KINDS",
     "SEMANTIC_KINDS",
     "STAGES",
     "STAGE_DEFAULTS",
@@ -85,6 +87,7 @@ __all__ = [
     "Corpus",
     "CorpusBase",
     "Cut",
+    "Encodec",
     "Evaluation",
     "Experiment",
     "External",
@@ -92,6 +95,7 @@ __all__ = [
     "Fit",
     "FolderCorpus",
     "Generate",
+    "Hubert",
     "MagnitudeRvq",
     "Mfcc",
     "Music21Corpus",
@@ -101,6 +105,7 @@ __all__ = [
     "OwnNetwork",
     "OwnTokenizer",
     "Page",
+    "Pretrained",
     "Remi",
     "Render",
     "Sampling",

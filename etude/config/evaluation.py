@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from etude.config.base import Distinct, ModuleClass, Section, nearest
 from etude.config.embeddings import EMBEDDINGS, FADTK
@@ -19,14 +20,19 @@ class Evaluation(Section):
         ["logmel"],
         min_length=1,
         description=f"embeddings of the Fréchet distances, at least one that runs here "
-        f"({', '.join(EMBEDDINGS)}, or your own `module:Class`); others are named with fadtk's "
-        f"command: {', '.join(FADTK)}",
+        f"({', '.join(EMBEDDINGS)}, or your own `module:Class`); a name of `pretrained` of kind "
+        f"clap; or, with `fadtk: true`: {', '.join(FADTK)}",
     )
     signals: Annotated[list[ModuleClass], Distinct] = Field(
         [], description="metrics of your own on single clips, `module:Class` each"
     )
     options: dict[str, dict[str, Any]] = Field(
         {}, description="options of your own embeddings and signals, by their `module:Class`"
+    )
+    fadtk: bool = Field(
+        False,
+        description="run fadtk's embeddings in its own environment (needs --sdm conda, or fadtk "
+        "in the environment at hand); it fetches its weights itself",
     )
     seed: int = Field(0, ge=0, description="choice of real segments, noise and shuffles")
     gate_ratio: float = Field(
@@ -48,22 +54,28 @@ class Evaluation(Section):
 
     symbolic: SymbolicMetrics = SymbolicMetrics()
 
-    @field_validator("embeddings")
-    @classmethod
-    def _embeddings_are_known(cls, names: list[str]) -> list[str]:
-        known = (*EMBEDDINGS, *FADTK)
+    def check_embeddings(self, pretrained: Iterable[str]) -> None:
+        """See that every embedding is known, and that one can run.
+
+        Args:
+            pretrained: names of pretrained weights that are embeddings.
+
+        Raises:
+            ValueError: naming the one that is not, or what to add.
+        """
+        names, known = self.embeddings, (*EMBEDDINGS, *FADTK, *pretrained)
         for name in names:
             if name not in known and not is_own(name):
                 raise ValueError(
-                    f"there is no embedding {name!r}{nearest(name, known)}; "
+                    f"evaluation.embeddings: there is no embedding {name!r}{nearest(name, known)}; "
                     f"there are: {', '.join(known)}"
                 )
         if not any(name in EMBEDDINGS or is_own(name) for name in names):
             raise ValueError(
-                f"none of {', '.join(names)} can run here, so nothing would be measured; "
+                f"evaluation.embeddings: none of {', '.join(names)} can run here, "
+                "so nothing would be measured; "
                 f"add one of: {', '.join(EMBEDDINGS)}"
             )
-        return names
 
     @model_validator(mode="after")
     def _own_parts_are_told_apart(self) -> Evaluation:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Tag, field_serializer, model_validator
+from pydantic import Field, Tag, model_validator
 
-from etude.config.base import OPTIONS, OWN, ModuleClass, Options, Section, UserPath, chosen_by
+from etude.config.base import OPTIONS, OWN, ModuleClass, Options, Section, chosen_by
+from etude.config.pretrained import Encodec, Hubert
+from etude.config.tokens_fit import Fit
 
 
 class Cut(Section):
@@ -44,26 +45,6 @@ class Cut(Section):
                 "it must not be more than `seconds`"
             )
         return self
-
-
-class Fit(Section):
-    """What a tokenizer is fitted on: the training split of a corpus, cut in a named way."""
-
-    corpus: str | None = Field(None, description="none: the corpus that is being tokenized")
-    cut: str = Field("two_seconds", description="a name from `cuts`")
-    segments: int = Field(800, ge=1, description="training segments used at the most")
-    seed: int = Field(0, ge=0, description="choice of segments and k-means start")
-    folder: UserPath | None = Field(
-        None,
-        exclude_if=lambda folder: folder is None,  # a key that is not used fits nothing anew
-        description="a tokenizer that was fitted elsewhere (results/tokenizers/, `etude export`): "
-        "it is taken as it is, nothing is fitted",
-    )
-
-    @field_serializer("folder", when_used="json")
-    def _name_only(self, folder: Path | None) -> str | None:
-        """Its files are a rule's input; params and results do not say where they lay."""
-        return folder.name if folder else None
 
 
 class SemitoneBands(Section):
@@ -141,11 +122,13 @@ Tokenizer = Annotated[
     Annotated[SemitoneBands, Tag("semitone_bands")]
     | Annotated[Mfcc, Tag("mfcc")]
     | Annotated[MagnitudeRvq, Tag("magnitude_rvq")]
+    | Annotated[Hubert, Tag("hubert")]
+    | Annotated[Encodec, Tag("encodec")]
     | Annotated[OwnTokenizer, Tag(OWN)],
     chosen_by("kind"),
 ]
-SEMANTIC_KINDS = ("semitone_bands", "mfcc")
-ACOUSTIC_KINDS = ("magnitude_rvq",)
+SEMANTIC_KINDS = ("semitone_bands", "mfcc", "hubert")
+ACOUSTIC_KINDS = ("magnitude_rvq", "encodec")
 
 
 class TokenSet(Section):

@@ -12,6 +12,7 @@ from etude.config.corpora import Corpus
 from etude.config.evaluation import Evaluation
 from etude.config.experiments import Experiment, TrainedHere
 from etude.config.page import Page
+from etude.config.pretrained import Encodec, Hubert, Pretrained
 from etude.config.sweeps import Sweep
 from etude.config.symbolic_lm import SymbolicLm
 from etude.config.symbolic_tokens import (
@@ -44,6 +45,7 @@ class Config(Section):
     corpora: dict[str, Corpus] = Field({}, description="named corpora")
     cuts: dict[str, Cut] = Field({}, description="named cuts")
     tokenizers: dict[str, AnyTokenizer] = Field({}, description="named tokenizers")
+    pretrained: dict[str, Pretrained] = Field({}, description="named weights that others trained")
     tokens: dict[str, AnyTokenSet] = Field({}, description="named token sets")
     experiments: dict[str, Experiment] = Field({}, description="named experiments")
     sweep: dict[str, Sweep] = Field(
@@ -68,7 +70,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:
-        for section in ("corpora", "cuts", "tokenizers", "tokens", "experiments"):
+        for section in ("corpora", "cuts", "tokenizers", "pretrained", "tokens", "experiments"):
             for name in getattr(self, section):
                 if not NAME.fullmatch(name):
                     raise ValueError(
@@ -85,11 +87,26 @@ class Config(Section):
                 self._cut_suits(f"{where}.cut", cut, name)
             if tokenizer.fit.corpus is not None:
                 _known(tokenizer.fit.corpus, self.corpora, f"{where}.corpus", "corpora")
+            self._weights_resolve(f"tokenizers.{name}", tokenizer)
+        claps = [name for name, weights in self.pretrained.items() if weights.kind == "clap"]
+        self.evaluation.check_embeddings(claps)
         for name, tokens in self.tokens.items():
             self._token_set_resolves(f"tokens.{name}", tokens)
         for name, experiment in self.experiments.items():
             self._experiment_resolves(f"experiments.{name}", experiment)
         return self
+
+    def _weights_resolve(self, where: str, tokenizer: AnyTokenizer) -> None:
+        """What a pretrained tokenizer names is there, and of the kind that it needs."""
+        if not isinstance(tokenizer, Hubert | Encodec):
+            return
+        named = {"model": (tokenizer.model, tokenizer.kind)}
+        if isinstance(tokenizer, Hubert) and tokenizer.centres is not None:
+            named["centres"] = (tokenizer.centres, "kmeans")
+        for key, (name, kind) in named.items():
+            _known(name, self.pretrained, f"{where}.{key}", "pretrained")
+            if (found := self.pretrained[name].kind) != kind:
+                raise ValueError(f"{where}.{key}: {name!r} is a {found}, needed is a {kind}")
 
     def is_symbolic(self, tokenizer: str) -> bool:
         """Whether a tokenizer reads MIDI; one of the user's own, where a symbolic set names it."""

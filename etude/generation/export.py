@@ -52,7 +52,9 @@ def export(settings: Config, name: str, seed: int | None, folder: Path) -> None:
         for stage, source in trained.models.items():
             _copy(source, temporary / "models" / stage, OF_A_STAGE)
         for role, source in trained.tokenizers.items():
-            names = [file.name for file in visible_files(source)]
+            inner = source / "model"  # the network of a pretrained tokenizer
+            files = [*visible_files(source), *(visible_files(inner) if inner.is_dir() else [])]
+            names = [file.relative_to(source).as_posix() for file in files]
             _copy(source, temporary / "tokenizers" / role, names)
         write_text(temporary / "config.yaml", _config(settings, name, experiment, trained.seed))
         corpus = f"{experiment.corpus} ({settings.corpora[experiment.corpus].source})"
@@ -94,13 +96,16 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
                 where=str(source),
                 do="run the workflow again, which makes it: snakemake --cores all",
             )
+        (target / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(source / name, target / name)
 
 
 def _config(settings: Config, name: str, experiment: TrainedHere, seed: int) -> str:
     """All of the configuration that decided this experiment, as YAML that Étude reads again."""
     tokenizers = set(roles(settings, experiment).values())
-    fits = [settings.tokenizers[t].fit for t in tokenizers]
+    parts = [settings.tokenizers[t] for t in tokenizers]
+    fits = [part.fit for part in parts]
+    weights = [getattr(part, key, None) for part in parts for key in ("model", "centres")]
     corpora = {experiment.corpus, *(fit.corpus for fit in fits if fit.corpus)}
     cuts = {settings.cut_of(experiment), *(f.cut for f in fits if isinstance(f, Fit))}
     chosen: dict[str, set[str]] = {
@@ -108,11 +113,12 @@ def _config(settings: Config, name: str, experiment: TrainedHere, seed: int) -> 
         "corpora": corpora,
         "cuts": cuts,
         "tokenizers": tokenizers,
+        "pretrained": {name for name in weights if name},
         "tokens": {experiment.tokens},
         "experiments": {name},
     }
     values: dict[str, Any] = {"run": [name]}
-    for section in ("corpora", "cuts", "tokenizers", "tokens", "experiments"):
+    for section in ("corpora", "cuts", "tokenizers", "pretrained", "tokens", "experiments"):
         entries = getattr(settings, section)
         values[section] = {key: entries[key].model_dump() for key in sorted(chosen[section])}
     values["experiments"][name]["seeds"]["train"] = [seed]

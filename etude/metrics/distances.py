@@ -32,21 +32,23 @@ class Yardstick:
 
     Args:
         reference: the held-out music.
-        components, floor: of the projection; a model says them for its embedding.
+        components, floor: of the projection; a model says them for its embedding (no components:
+            rows are compared as they are).
 
     Raises:
         UserError: the reference is empty, not finite or too small.
     """
 
-    def __init__(self, reference: Clips, components: int, floor: float) -> None:
+    def __init__(self, reference: Clips, components: int | None, floor: float) -> None:
         rows = reference.windows
         if not len(rows):
             raise UserError("there is no held-out music")
         if why := not_finite(reference):
             raise UserError(f"of the reference, {why}")
-        if len(rows) <= components:
+        if len(rows) <= (components or 1):
             raise UserError(
-                f"the reference has {len(rows)} windows of audio, more than {components} are needed"
+                f"the reference has {len(rows)} windows of audio, "
+                f"more than {components or 1} are needed"
             )
         self.dimensions = rows.shape[1]
         self.project = frechet.Projection(rows, components, floor)

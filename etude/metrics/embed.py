@@ -13,13 +13,19 @@ from etude.metrics.samples import Clips
 from etude.storage import atomic
 
 
-def embed_set(folder: Path, embedding: str, rate: int, options: Options | None = None) -> Clips:
+def embed_set(
+    folder: Path,
+    embedding: str,
+    rate: int,
+    options: Options | None = None,
+    weights: Path | None = None,
+) -> Clips:
     """All windows of a clip set: float64 [n, d], with their clips and the clips' pieces.
 
     Raises:
         UserError: when a clip cannot be read, or an embedding of the user's own does not fit.
     """
-    model = open_embedding(embedding, rate, options)
+    model = open_embedding(embedding, rate, options, weights)
     rows: list[np.ndarray] = []
     clips: list[int] = []
     units: list[str] = []
@@ -46,11 +52,12 @@ def embed_sets(
     rate: int,
     output: Path,
     options: Options | None = None,
+    weights: Path | None = None,
 ) -> None:
     """Write {set: embeddings, set/clips, set/units, set/names} of several clip sets."""
     arrays: dict[str, np.ndarray] = {}
     for name, folder in folders.items():
-        found = embed_set(folder, embedding, rate, options)
+        found = embed_set(folder, embedding, rate, options, weights)
         arrays |= {name: found.windows, f"{name}/clips": found.clips}
         # Of an empty list NumPy would make floats.
         arrays |= {f"{name}/units": np.array(found.units, dtype=np.str_)}

@@ -204,10 +204,14 @@ class Projection:
     """Standardise and reduce embeddings, fitted on the reference.
 
     Bands that hardly vary in the reference would otherwise decide the distance alone, hence the
-    floor of the standard deviation; few clips cannot fill many dimensions, hence the PCA.
+    floor of the standard deviation; few clips cannot fill many dimensions, hence the PCA. Without
+    `components` nothing is done: embeddings of pretrained networks are compared as they are.
     """
 
-    def __init__(self, reference: Array, components: int, floor: float) -> None:
+    def __init__(self, reference: Array, components: int | None, floor: float) -> None:
+        self.plain = components is None
+        if self.plain:
+            return
         self.mean = reference.mean(0)
         self.scale = np.maximum(reference.std(0), floor)
         standard = (reference - self.mean) / self.scale
@@ -216,7 +220,7 @@ class Projection:
 
     def __call__(self, rows: Array) -> Array:
         """[n, d] -> [n, components]."""
-        return ((rows - self.mean) / self.scale) @ self.vectors
+        return rows if self.plain else ((rows - self.mean) / self.scale) @ self.vectors
 
 
 def evaluate(

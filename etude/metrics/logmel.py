@@ -35,7 +35,7 @@ class LogMel:
 
     def embed(self, wave: Array) -> Array:
         """wave [batch, samples] -> [batch, windows, 192]; at least one window, padded if short."""
-        levels = self._levels(np.atleast_2d(wave))
+        levels = self.levels(np.atleast_2d(wave))
         missing = self.window - levels.shape[1]
         if missing > 0:
             levels = np.pad(levels, ((0, 0), (0, missing), (0, 0)), constant_values=FLOOR_DB)
@@ -44,7 +44,7 @@ class LogMel:
         slope = np.abs(np.diff(windows, axis=2)).mean(2)
         return np.concatenate([windows.mean(2), windows.std(2), slope], axis=-1)
 
-    def _levels(self, wave: Array) -> Array:
+    def levels(self, wave: Array) -> Array:
         """Log-mel levels in dB: [batch, frames, bands]."""
         padded = np.pad(wave, ((0, 0), (0, max(N_FFT - wave.shape[1], 0))))
         frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT, axis=1)[:, ::HOP]

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from etude import own
 from etude.config.embeddings import EMBEDDINGS, FADTK
 
 EMBEDDING_NEEDS = ("embed", "dim", "components", "deviation_floor")
+PRETRAINED = "etude.metrics.clap:Clap"
 Options = Mapping[str, Mapping[str, Any]]  # of the user's own classes, by `module:Class`
 
 
@@ -24,16 +26,26 @@ def embedding(name: str) -> Any:
     """
     if own.is_own(name):
         return own.load(name, EMBEDDING_NEEDS)
-    module, attribute = EMBEDDINGS[name].split(":")
+    # A name of `pretrained`, or one of fadtk's: the configuration has been checked.
+    module, attribute = EMBEDDINGS.get(name, PRETRAINED).split(":")
     return getattr(importlib.import_module(module), attribute)
 
 
-def open_embedding(name: str, rate: int, options: Options | None = None) -> Any:
+def open_embedding(
+    name: str, rate: int, options: Options | None = None, weights: Path | None = None
+) -> Any:
     """An embedding that hears clips of so many samples per second, or at its own `sample_rate`.
+
+    Args:
+        weights: of a pretrained one, a folder of results/pretrained/; fadtk fetches its own.
 
     Raises:
         UserError: as `embedding`, or options that do not fit it.
     """
+    if weights is not None:
+        return embedding(name)(weights)
+    if name in FADTK:
+        return importlib.import_module("etude.metrics.fadtk_models").FadtkEmbedding(name)
     if not own.is_own(name):
         return embedding(name)(rate)
     given = (options or {}).get(name, {})
@@ -52,13 +64,20 @@ def open_signals(names: Iterable[str], options: Options) -> dict[str, Any]:
     return {own.label(n): own.create(n, options.get(n, {}), needs) for n in names}
 
 
-def why_not(name: str) -> str:
-    """Why an embedding cannot run here, and the command to get it; empty when it can."""
-    if name in EMBEDDINGS or own.is_own(name):
+def why_not(name: str, pretrained: Iterable[str] = (), *, fadtk: bool = False) -> str:
+    """Why an embedding cannot run here, and how to get it; empty when it can.
+
+    Args:
+        pretrained: names of `pretrained` in the configuration.
+        fadtk: whether fadtk's embeddings run in an environment of their own.
+    """
+    if name in EMBEDDINGS or own.is_own(name) or name in pretrained:
         return ""
     if name in FADTK:
+        if fadtk:
+            return ""
         return (
-            "needs pretrained weights, which Étude does not fetch. In an environment of its own: "
-            f"pip install fadtk && fadtk {name} <folder of reference WAVs> <folder of clips>"
+            "needs pretrained weights. By fadtk: set `evaluation.fadtk: true` and run with "
+            f"--sdm conda. By transformers: name weights `{name}` in `pretrained` (kind clap)"
         )
     return f"no embedding has this name; there are: {', '.join([*EMBEDDINGS, *FADTK])}"

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from etude.audio.cuts import kept_segments, why_nothing
-from etude.config import AnyTokenizer, Cut
+from etude.config import AnyTokenizer, Cut, Encodec
 from etude.config import Tokenizer as Settings
 from etude.errors import UserError
 from etude.storage import atomic_directory, read_csv, read_json
@@ -26,7 +26,14 @@ log = logging.getLogger(__name__)
 
 
 def fit_tokenizer(
-    settings: Settings, cut: Cut, wav: list[Path], cuts: list[Path], pieces: Path, folder: Path
+    settings: Settings,
+    cut: Cut,
+    wav: list[Path],
+    cuts: list[Path],
+    pieces: Path,
+    folder: Path,
+    weights: Path | None = None,
+    centres: Path | None = None,
 ) -> None:
     """Fit on a seeded choice of `fit.segments` kept segments of training pieces, and save.
 
@@ -36,12 +43,22 @@ def fit_tokenizer(
         wav, cuts: folders of piece WAVs and of their cuts, shard by shard.
         pieces: pieces.csv, which holds the split.
         folder: of the fitted tokenizer.
+        weights, centres: of a pretrained network and of a k-means that is given, in
+            results/pretrained/.
 
     Raises:
         UserError: if no training piece has a kept segment, or rates do not go together.
     """
     tokenizer = create(settings)
+    if weights is not None:
+        tokenizer.attach(weights)
     check_cut(cut, tokenizer, f"tokenizer of kind {settings.kind}")
+    if isinstance(settings, Encodec) or centres is not None:  # nothing is left to learn
+        if centres is not None:
+            tokenizer.give_centres(centres)
+        with atomic_directory(folder) as temporary:
+            save(tokenizer, settings, temporary)
+        return
     chosen = choose_segments(wav, cuts, pieces, settings.fit.segments, settings.fit.seed)
     if not chosen:
         training = training_pieces(pieces)
@@ -102,7 +119,9 @@ def import_tokenizer(settings: AnyTokenizer, files: list[Path], folder: Path) ->
         )
     with atomic_directory(folder) as temporary:
         for file in files:
-            shutil.copyfile(file, temporary / file.name)
+            target = temporary / file.relative_to(source)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, target)
     log.info("taken over as it was fitted: %s", ours["kind"])
 
 

@@ -14,7 +14,9 @@ def fitted_files(fit: Fit) -> list[str]:
     """The files of a given tokenizer as a rule's input; nothing where it is fitted here."""
     if fit.folder is None or not fit.folder.is_dir():
         return []
-    return [str(file) for file in visible_files(fit.folder)]
+    network = fit.folder / "model"  # of a pretrained tokenizer
+    inner = visible_files(network) if network.is_dir() else []
+    return [str(file) for file in [*visible_files(fit.folder), *inner]]
 
 
 def check_fitted(fit: Fit) -> None:

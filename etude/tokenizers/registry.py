@@ -28,6 +28,8 @@ MEMBERS = {
     "remi": "etude.tokenizers.symbolic.midi_tok:MidiTokTokenizer",
     "tsd": "etude.tokenizers.symbolic.midi_tok:MidiTokTokenizer",
     "structured": "etude.tokenizers.symbolic.midi_tok:MidiTokTokenizer",
+    "hubert": "etude.tokenizers.hubert:HubertTokenizer",
+    "encodec": "etude.tokenizers.encodec:EncodecTokenizer",
 }
 
 

@@ -1,0 +1,115 @@
+"""Pretrained networks: where their weights come from, and the tokenizers that are made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_serializer, model_validator
+
+from etude.config.base import Section, UserPath
+from etude.config.tokens_fit import Fit
+
+PRETRAINED_KINDS = ("hubert", "encodec")  # of tokenizers
+
+
+class Pretrained(Section):
+    """Weights that somebody else trained; fetched once, then used from results/pretrained/."""
+
+    kind: Literal["hubert", "encodec", "clap", "kmeans"] = Field(
+        description="what they are: HuBERT, EnCodec, CLAP (transformers' classes), or the centres "
+        "of a k-means"
+    )
+    hub: str | None = Field(
+        None, description="a name on the Hugging Face hub, as in facebook/hubert-base-ls960"
+    )
+    revision: str | None = Field(None, description="commit, tag or branch on the hub")
+    path: UserPath | None = Field(
+        None,
+        description="a local folder in the hub's form (config.json, model.safetensors), or a file: "
+        "fairseq's .pt (HuBERT), joblib's .bin or .npy (k-means)",
+    )
+    url: str | None = Field(None, description="https address of such a file; needs `sha256`")
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="hash that the file (or model file) must have"
+    )
+    trust: bool = Field(
+        False, description="read a pickle (.pt, .bin) whose sha256 is not given here"
+    )
+    verify: Literal["strict", "report"] = Field(
+        "strict",
+        description="`strict`: nothing runs on weights that fail verify_models; `report`: they are "
+        "used all the same, and every report says so (for weights that are small or random on "
+        "purpose)",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Pretrained:
+        places = [name for name in ("hub", "path", "url") if getattr(self, name) is not None]
+        if len(places) != 1:
+            found = f"it has {' and '.join(places)}" if places else "it has none"
+            raise ValueError(f"needs exactly one of hub, path and url; {found}")
+        if self.url and not self.sha256:
+            raise ValueError("`url` needs `sha256`: who answers at an address can change")
+        return self
+
+    @field_serializer("path", when_used="json")
+    def _name_only(self, path: Path | None) -> str | None:
+        """The file is a rule's input; params and results do not say where it lay."""
+        return path.name if path else None
+
+
+class Hubert(Section):
+    """Semantic: k-means over one layer of a HuBERT, as AudioLM takes them from w2v-BERT."""
+
+    kind: Literal["hubert"]
+    model: str = Field("hubert", description="a name from `pretrained`, of kind hubert")
+    layer: int = Field(9, ge=0, description="hidden state that is clustered; 0 is the input's")
+    clusters: int = Field(500, ge=2, description="size of the vocabulary")
+    centres: str | None = Field(
+        None,
+        description="a name from `pretrained`, of kind kmeans, instead of fitting; it must have "
+        "`clusters` centres",
+    )
+    normalize: bool = Field(
+        False,
+        description="bring each segment to mean 0 and deviation 1 first (fairseq's HuBERT base "
+        "and the seed do not)",
+    )
+    iterations: int = Field(10, ge=1, description="k-means iterations")
+    batch_seconds: float = Field(32.0, gt=0, description="audio that the network hears at once")
+    fit: Fit = Fit()
+    sample_rate: int = Field(16000, ge=4000, description="the network's own rate")
+
+    @property
+    def shortest(self) -> int:
+        """Samples that one frame needs (the receptive field of HuBERT's convolutions)."""
+        return 400
+
+    @property
+    def hop(self) -> int:
+        """Samples between frames."""
+        return 320
+
+
+class Encodec(Section):
+    """Acoustic: EnCodec's residual codes, and its decoder (Défossez et al., arXiv 2210.13438)."""
+
+    kind: Literal["encodec"]
+    model: str = Field("encodec", description="a name from `pretrained`, of kind encodec")
+    quantizers: int = Field(
+        8, ge=1, le=128, description="codebooks in use; 8 are 6 kbps of the 24 kHz model"
+    )
+    batch_seconds: float = Field(32.0, gt=0, description="audio that the network hears at once")
+    fit: Fit = Fit()
+    sample_rate: int = Field(24000, ge=4000, description="the network's own rate")
+
+    @property
+    def shortest(self) -> int:
+        """Samples that one frame needs (the stride of EnCodec's convolutions)."""
+        return self.hop
+
+    @property
+    def hop(self) -> int:
+        """Samples between frames."""
+        return 320

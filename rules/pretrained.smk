@@ -1,0 +1,128 @@
+# Weights that others trained -> one form on this machine, and the proof that they work.
+
+
+rule fetch_weights:
+    input:
+        given=given_weights_of,
+    output:
+        folder=directory("results/pretrained/{pretrained}"),
+    log:
+        "results/logs/fetch_weights/{pretrained}.log",
+    benchmark:
+        "results/benchmarks/fetch_weights/{pretrained}.tsv"
+    localrule: True
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        version=version("pretrained/fetch"),
+        pretrained=lambda w: CONFIG.pretrained[w.pretrained].params(),
+    message:
+        "Fetching the pretrained weights {wildcards.pretrained}"
+    script:
+        "../scripts/fetch_weights.py"
+
+
+rule verify_models:
+    input:
+        pieces="results/corpora/{corpus}/pieces.csv",
+        wav=fit_shards("results/corpora/{corpus}/wav/{shard}"),
+        cuts=fit_shards("results/cuts/{corpus}/{cut}/{shard}"),
+        tokenizer="results/tokenizers/{corpus}/{tokenizer}",
+    output:
+        table=report(
+            "results/verified/{corpus}/{tokenizer}.csv",
+            caption="../docs/captions/verified.rst",
+            category="Pretrained parts",
+        ),
+    log:
+        "results/logs/verify_models/{corpus}/{tokenizer}.log",
+    benchmark:
+        "results/benchmarks/verify_models/{corpus}/{tokenizer}.tsv"
+    wildcard_constraints:
+        tokenizer=either(
+            name
+            for name, t in CONFIG.tokenizers.items()
+            if t.kind in etude.config.PRETRAINED_KINDS
+        ),
+    conda:
+        "../envs/torch.yaml"
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        gpu=1,
+    params:
+        version=version("metrics/verify"),
+        cut=lambda w: CONFIG.cuts[CONFIG.tokenizers[w.tokenizer].fit.cut].params(),
+        strict=lambda w: CONFIG.pretrained[CONFIG.tokenizers[w.tokenizer].model].verify == "strict",
+    message:
+        "Proving that {wildcards.tokenizer} works on {wildcards.corpus}"
+    script:
+        "../scripts/verify_models.py"
+
+
+rule embed_clips_pretrained:
+    input:
+        clips="results/clips/{experiment}/{clips}",
+        weights="results/pretrained/{embedding}",
+    output:
+        table="results/embeddings/{experiment}/{clips}/{embedding}.npz",
+    log:
+        "results/logs/embed_clips_pretrained/{experiment}/{clips}/{embedding}.log",
+    benchmark:
+        "results/benchmarks/embed_clips_pretrained/{experiment}/{clips}/{embedding}.tsv"
+    wildcard_constraints:
+        embedding=either(n for n in CONFIG.evaluation.embeddings if n in CONFIG.pretrained),
+    conda:
+        "../envs/torch.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=120,
+        gpu=1,
+    params:
+        version=version_of_embedding,
+        embedding=embedding_of,
+        options=CONFIG.evaluation.options,
+        rate=lambda w: cut_of_experiment(w).rate,
+    message:
+        "Embedding {wildcards.experiment} ({wildcards.clips}) with {wildcards.embedding}"
+    script:
+        "../scripts/embed_clips.py"
+
+
+rule embed_clips_fadtk:
+    input:
+        clips="results/clips/{experiment}/{clips}",
+    output:
+        table="results/embeddings/{experiment}/{clips}/{embedding}.npz",
+    log:
+        "results/logs/embed_clips_fadtk/{experiment}/{clips}/{embedding}.log",
+    benchmark:
+        "results/benchmarks/embed_clips_fadtk/{experiment}/{clips}/{embedding}.tsv"
+    wildcard_constraints:
+        embedding=either(
+            n
+            for n in CONFIG.evaluation.embeddings
+            if n in etude.config.FADTK and n not in CONFIG.pretrained
+        ),
+    conda:
+        "../envs/fadtk.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=120,
+        gpu=1,
+    params:
+        version=version_of_embedding,
+        embedding=embedding_of,
+        options=CONFIG.evaluation.options,
+        rate=lambda w: cut_of_experiment(w).rate,
+    message:
+        "Embedding {wildcards.experiment} ({wildcards.clips}) with {wildcards.embedding}"
+    script:
+        "../scripts/embed_clips.py"

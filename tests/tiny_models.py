@@ -1,0 +1,55 @@
+"""Tiny, randomly initialised networks of the pretrained parts' own classes, in the hub's form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+
+def make_hubert(folder: Path, layers: int = 2):
+    from transformers import HubertConfig, HubertModel
+
+    torch.manual_seed(0)
+    config = HubertConfig(
+        hidden_size=64, num_hidden_layers=layers, num_attention_heads=1, intermediate_size=32,
+        conv_dim=[8] * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4,
+    )  # fmt: skip
+    model = HubertModel(config).eval()
+    model.save_pretrained(str(folder))
+    return model
+
+
+def make_encodec(folder: Path):
+    from transformers import EncodecConfig, EncodecModel
+
+    torch.manual_seed(0)
+    config = EncodecConfig(num_filters=4, hidden_size=16, codebook_dim=16, codebook_size=64)
+    model = EncodecModel(config).eval()
+    model.save_pretrained(str(folder))
+    return model
+
+
+FAIRSEQ = (  # transformers' part of a name -> fairseq's
+    ("feature_projection.layer_norm.", "layer_norm."),
+    ("feature_projection.projection.", "post_extract_proj."),
+    ("encoder.pos_conv_embed.conv.parametrizations.weight.original0", "encoder.pos_conv.0.weight_g"),
+    ("encoder.pos_conv_embed.conv.parametrizations.weight.original1", "encoder.pos_conv.0.weight_v"),
+    ("encoder.pos_conv_embed.conv.bias", "encoder.pos_conv.0.bias"),
+    (".attention.", ".self_attn."),
+    (".feed_forward.intermediate_dense.", ".fc1."),
+    (".feed_forward.output_dense.", ".fc2."),
+    ("masked_spec_embed", "mask_emb"),
+)  # fmt: skip
+
+
+def fairseq_name(name: str) -> str:
+    """The name that fairseq gives a weight of transformers' HuBERT."""
+    if name.startswith("encoder.layers.") and ".layer_norm." in name and "final" not in name:
+        return name.replace(".layer_norm.", ".self_attn_layer_norm.")
+    if name.startswith("feature_extractor."):
+        return name.replace(".conv.", ".0.").replace(".layer_norm.", ".2.")
+    for theirs, fairseq in FAIRSEQ:
+        if theirs in name:
+            return name.replace(theirs, fairseq)
+    return name

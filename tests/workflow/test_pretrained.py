@@ -1,0 +1,71 @@
+"""Tiny networks of HuBERT's and EnCodec's classes take the embedded tokenizers' place, end to end."""
+
+from __future__ import annotations
+
+import csv
+
+import music
+import pytest
+import tiny_models
+from workspace import SMOKE, jobs, own_folder
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory):
+    """A folder with music, the models and a configuration that names both."""
+    from workspace import Workspace
+
+    workspace = Workspace(tmp_path_factory.mktemp("pretrained"))
+    music.make_chorales(workspace.folder / "music", 6, seed=3)
+    tiny_models.make_hubert(workspace.folder / "models/hubert")
+    tiny_models.make_encodec(workspace.folder / "models/encodec")
+    config = own_folder(workspace.folder / "music")
+    config |= {
+        "pretrained": {
+            kind: {
+                "kind": kind,
+                "path": str(workspace.folder / "models" / kind),
+                "verify": "report",
+            }
+            for kind in ("hubert", "encodec")
+        },
+        "tokenizers": {
+            "semantic": {"kind": "hubert", "layer": 1, "clusters": 16, "fit": {"segments": 8}},
+            "acoustic": {"kind": "encodec", "quantizers": 4},
+        },
+        "tokens": {"seed": {"cut": "two_seconds", "semantic": "semantic", "acoustic": "acoustic"}},
+        "defaults": {"audiolm": {"tokens": "seed"}},
+    }
+    config["experiments"]["mine"]["generate"] = {"clips": 2}
+    steps = {"training": {"steps": 3, "batch_size": 2}}
+    config["experiments"]["mine"]["stages"] = dict.fromkeys(("semantic", "coarse", "fine"), steps)
+    workspace.config("heard", config)
+    return workspace, config
+
+
+def test_they_take_the_embedded_ones_place(heard):
+    workspace, _ = heard
+    configs = [SMOKE, workspace.folder / "heard.yaml"]
+    workspace.run("results/fad.txt", configs=configs)
+    for name in ("semantic", "acoustic"):
+        with (workspace.folder / f"results/verified/mine/{name}.csv").open() as file:
+            checks = {row["check"]: row["passed"] for row in csv.DictReader(file)}
+        assert checks["missing_tensors"] == checks["parameters"] == "true"
+    assert checks["round_trip"] == "false"  # the networks are random, and it says so
+    again = workspace.run("-n", "results/fad.txt", configs=configs)
+    assert not jobs(again)
+    said = workspace.etude("generate", "--experiment", "mine", "--configfile", *configs)
+    assert (workspace.folder / "track1.wav").is_file(), said.stderr
+
+
+def test_nothing_runs_on_weights_that_do_not_work(heard):
+    workspace, config = heard
+    config["pretrained"]["encodec"]["verify"] = "strict"
+    strict = workspace.config("strict", config)
+    tokens = "results/tokens/mine/seed/0000.jsonl"
+    done = workspace.run(tokens, configs=[SMOKE, strict], check=False)
+    assert done.returncode
+    assert "do not work: round_trip" in done.stderr + done.stdout
+    assert "Traceback" not in workspace.text("results/logs/verify_models/mine/acoustic.log")
