@@ -96,11 +96,11 @@ class Config(Section):
             self._experiment_resolves(f"experiments.{name}", experiment)
         return self
 
-    def _weights_resolve(self, where: str, tokenizer: AnyTokenizer) -> None:
+    def _weights_resolve(self, where: str, tokenizer: Any) -> None:
         """What a pretrained tokenizer names is there, and of the kind that it needs."""
         if not isinstance(tokenizer, Hubert | Encodec):
             return
-        named = {"model": (tokenizer.model, tokenizer.kind)}
+        named: dict[str, tuple[str, str]] = {"model": (tokenizer.model, tokenizer.kind)}
         if isinstance(tokenizer, Hubert) and tokenizer.centres is not None:
             named["centres"] = (tokenizer.centres, "kmeans")
         for key, (name, kind) in named.items():
