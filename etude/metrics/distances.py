@@ -24,6 +24,7 @@ UNITS = {
     "kad": "100 MMD²",
     "mad": "nats",
 }
+NOT_NEGATIVE = ("frechet_distance", "mad")
 CLUSTER_SEED = 0
 
 
@@ -84,7 +85,10 @@ class Yardstick:
             UserError: there are too few.
         """
         measure: Callable[[Clips, int], Estimate] = getattr(self, f"_{metric}")
-        return measure(self._projected(clips), n)
+        found = measure(self._projected(clips), n)
+        if metric in NOT_NEGATIVE:
+            found.lowest = 0.0
+        return found
 
     def outliers(self, clips: Clips) -> list[tuple[str, float]]:
         """Each clip's own Fréchet distance, the farthest first; of no clips nothing.
@@ -136,7 +140,7 @@ class Yardstick:
 
     def _mad(self, clips: Clips, n: int) -> Estimate:
         few = fewest_rows(clips, n)
-        _at_least(mad.FEWEST_ROWS, few, "windows of audio", "its histogram needs two clusters")
+        _at_least(mad.FEWEST_ROWS, few, "windows of audio", "five clusters of a histogram")
         count = mad.clusters(min(len(self.rows), few))
         labels = mad.cluster(np.concatenate([self.rows, clips.windows]), count, CLUSTER_SEED)
         reference, own = np.split(labels, [len(self.rows)])

@@ -37,19 +37,19 @@ WEIGHTS = np.linspace(1e-6, 1 - 1e-6, 25)
 SMOOTHING = 0.5
 ROWS_PER_CLUSTER = 10
 ITERATIONS, TRIALS = 50, 5
-FEWEST_ROWS = 2 * ROWS_PER_CLUSTER
+FEWEST_ROWS = 5 * ROWS_PER_CLUSTER  # two clusters part an odd clip from the rest, and no more
 
 
 def clusters(rows: int) -> int:
     """How many clusters a histogram of so many rows has.
 
     Raises:
-        UserError: fewer than 20 rows.
+        UserError: fewer than 50 rows.
     """
     if rows < FEWEST_ROWS:
         raise UserError(
             "too few windows of audio for MAD",
-            why=f"{rows}, at least {FEWEST_ROWS} are needed for two clusters of a histogram",
+            why=f"{rows}, at least {FEWEST_ROWS} are needed for a histogram of five clusters",
             do="give more or longer clips",
         )
     return round(rows / ROWS_PER_CLUSTER)

@@ -99,14 +99,18 @@ class Estimate:
     value: float
     replicates: Array
     note: str = ""
+    lowest: float = float("-inf")  # that such a figure can be
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 %, by the replicates' standard deviation: 40 are too few for their outer quantiles."""
-        if len(self.replicates) < 2:
+        """95 %, by the replicates' standard deviation: 40 are too few for their outer quantiles.
+
+        There is none where they do not vary (all clips in one cluster): that is no certainty.
+        """
+        if len(self.replicates) < 2 or np.ptp(self.replicates) < 1e-12:
             return None
         half = NORMAL_95 * float(self.replicates.std(ddof=1))
-        return self.value - half, self.value + half
+        return max(self.lowest, self.value - half), self.value + half
 
     def cells(self) -> dict[str, str]:
         """The cells of a tidy row."""
