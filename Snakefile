@@ -28,6 +28,8 @@ include: "rules/tokens.smk"
 include: "rules/audiolm.smk"
 # Clips, real and generated -> embeddings -> distances.
 include: "rules/evaluation.smk"
+# What the results are made of; after a failure, the table of what is complete.
+include: "rules/complete.smk"
 # Distances of all experiments -> results/leaderboard.csv, results/fad.txt.
 include: "rules/results.smk"
 # Everything -> one page.
