@@ -36,6 +36,8 @@ include: "rules/symbolic.smk"
 include: "rules/evaluation.smk"
 # The notes of clips -> distances from held-out music, perplexity.
 include: "rules/symbolic_metrics.smk"
+# What the results are made of; after a failure, the table of what is complete.
+include: "rules/complete.smk"
 # Distances of all experiments -> results/leaderboard.csv, results/fad.txt.
 include: "rules/results.smk"
 # Everything -> one page.
