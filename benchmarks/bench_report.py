@@ -31,7 +31,7 @@ def test_page_of_a_thousand_clips(tmp_path):
     megabytes = sum(path.stat().st_size for path in media) / 1e6
     rows = [
         ["build, 2 processes", f"{built:.1f} s", f"{MOST_TO_BUILD:.0f} s"],
-        ["open, until everything that is shown has loaded", f"{opening:.2f} s", f"{MOST_TO_OPEN:.0f} s"],
+        ["open, until what is shown has loaded", f"{opening:.2f} s", f"{MOST_TO_OPEN:.0f} s"],
         ["index.html", f"{page.stat().st_size / 1e6:.1f} MB", ""],
         [f"media, {len(media):,} files", f"{megabytes:.0f} MB", ""],
     ]  # fmt: skip
