@@ -89,11 +89,11 @@ def test_figures_without_embedding_have_a_column_for_each_set(results):
 
 
 def test_copies_by_rung_with_all_seeds_first(tmp_path):
-    common = {"metric": "share_flagged", "embedding": "fp", "clips": "generated", "n": "500"}
+    common = {"metric": "memorised_fp", "embedding": "", "clips": "generated", "n": "500"}
     for seed in (0, 1):
-        recall = {"metric": "recall exact", "embedding": "fp", "value": "0.99"}
+        recall = {"metric": "recall_fp_noise_30db", "clips": "planted", "value": "0.99"}
         row = common | {"train_seed": seed, "draw": "0", "value": "0.02"}
-        short = {"metric": "share_flagged", "embedding": "nn", "clips": "generated",
+        short = {"metric": "memorised_embedding", "embedding": "logmel", "clips": "generated",
                  "train_seed": seed, "draw": "0", "note": "n/a: the null has 12 clips"}  # fmt: skip
         columns = [*row, "note"]
         write_csv(tmp_path / f"{seed}.csv", columns, [row, recall, short])
@@ -104,7 +104,9 @@ def test_copies_by_rung_with_all_seeds_first(tmp_path):
     rung, _, cells = found.flagged[0]
     assert (rung, cells[0].value, cells[1].value) == ("fp", 0.018, 0.02)
     assert found.flagged[1][2][1].note == "the null has 12 clips"
-    assert found.recalls == ["exact"]
+    assert found.recalls == ["noise 30db"]
+    assert found.flagged[1][0] == "embedding logmel"
+    assert found.recall[0][0] == "fp"
     assert read_copies("a", []) is None
 
 
