@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(export)
     export.set_defaults(run=_export)
 
-    _add_evaluate(commands)
+    _add_evaluate(commands.add_parser("evaluate", help="distances and copies of two folders"))
 
     _add_results(commands)
 
@@ -91,6 +91,26 @@ def _count(word: str) -> int:
     return number
 
 
+def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.add_argument("--baseline", type=Path, required=True, help="folder of real music")
+    evaluate.add_argument("--eval", type=Path, required=True, help="folder of clips")
+    evaluate.add_argument("--model", default="logmel", help="embedding (logmel)")
+    evaluate.add_argument("--use-inf", action="store_true", help="FAD-infinity as well")
+    cores = min(8, os.cpu_count() or 1)
+    evaluate.add_argument(
+        "--workers", type=_count, default=cores, help="files embedded at once (one a core, up to 8)"
+    )
+    evaluate.add_argument(
+        "--batch-size", type=_count, default=8, help="stretches of a file embedded at once (8)"
+    )
+    evaluate.add_argument("--output", type=Path, help="folder for hash_comparison_detailed.csv")
+    evaluate.add_argument(
+        "--cache", type=Path, help="folder that keeps embeddings ($XDG_CACHE_HOME/etude/embeddings)"
+    )
+    evaluate.add_argument("--no-cache", action="store_true", help="make all embeddings anew")
+    evaluate.set_defaults(run=_evaluate)
+
+
 def _add_generate(generate: argparse.ArgumentParser) -> None:
     what = generate.add_mutually_exclusive_group(required=True)
     what.add_argument("--experiment", help="name in the configuration")
@@ -119,24 +139,6 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     generate.add_argument("--progress", type=Path, help="a JSON file that says how far it is")
     _add_config(generate)
     generate.set_defaults(run=_generate)
-
-
-def _add_evaluate(commands: Any) -> None:
-    evaluate = commands.add_parser("evaluate", help="distance and copies of two folders of audio")
-    evaluate.add_argument("--baseline", type=Path, required=True, help="folder of real music")
-    evaluate.add_argument("--eval", type=Path, required=True, help="folder of clips")
-    evaluate.add_argument("--model", default="logmel", help="embedding (logmel)")
-    evaluate.add_argument("--use-inf", action="store_true", help="FAD-infinity as well")
-    evaluate.add_argument("--workers", type=_count, default=8, help="files embedded at once (8)")
-    evaluate.add_argument(
-        "--batch-size", type=_count, default=8, help="stretches of a file embedded at once (8)"
-    )
-    evaluate.add_argument("--output", type=Path, help="folder for hash_comparison_detailed.csv")
-    evaluate.add_argument(
-        "--cache", type=Path, help="folder that keeps embeddings ($XDG_CACHE_HOME/etude/embeddings)"
-    )
-    evaluate.add_argument("--no-cache", action="store_true", help="make all embeddings anew")
-    evaluate.set_defaults(run=_evaluate)
 
 
 def _add_results(commands: Any) -> None:

@@ -8,8 +8,10 @@ real music. The other files say how far real music is from itself. Intervals are
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +29,13 @@ from etude.metrics.distances import METRICS, Yardstick, measure_sets
 from etude.metrics.registry import embedding as find_embedding
 from etude.metrics.registry import open_embedding, why_not
 from etude.metrics.samples import Clips, Estimate
+from etude.own import is_own
 from etude.storage import write_csv
 
 log = logging.getLogger(__name__)
 COMMON_RATE = 24000
 SHORTEST_S, LONGEST_S = 1.0, 30.0  # of a stretch
+BATCH_S = 30.0  # of audio embedded at once, at the most: frames overlap and fill memory
 STRETCHES = 4000  # of a folder, evenly spread over its files: memory and time have a bound
 HEADS = {"frechet_distance": "FD", "fad_infinity": "FAD-inf", "kad": "KAD", "mad": "MAD"}
 MATCHES = ["probe_filename", "probe_hash", "is_match", "matched_dataset_files"]
@@ -73,7 +77,7 @@ class Effort:
 
     Args:
         workers: files read and embedded at once.
-        batch_size: stretches of a file in memory at once.
+        batch_size: stretches of a file embedded at once, at the most (no more than 30 s).
         cache: where embeddings are kept (none: nowhere).
     """
 
@@ -193,7 +197,10 @@ class _Ear:
 
     def __init__(self, embedding: str, seconds: float, per_file: int, effort: Effort) -> None:
         self.model = open_embedding(embedding, COMMON_RATE)
-        self.seconds, self.per_file, self.batch_size = seconds, per_file, effort.batch_size
+        self.seconds, self.per_file = seconds, per_file
+        self.batch_size = max(1, min(effort.batch_size, int(BATCH_S / seconds)))
+        # Whether a user's own network may be used by several threads nobody knows.
+        self.turn = threading.Lock() if is_own(embedding) else nullcontext()
         self.cache = Cache(effort.cache)
         self.about = {
             "embedding": embedding,
@@ -212,7 +219,8 @@ class _Ear:
         windows, sizes, harmony = [], [], []
         waves = _stretches(path, length_s, self.seconds, self.per_file)
         for batch in _batches(waves, self.batch_size):
-            rows = self.model.embed(batch).astype(np.float64)
+            with self.turn:
+                rows = np.asarray(self.model.embed(batch), dtype=np.float64)
             windows.append(rows.reshape(-1, rows.shape[-1]))
             sizes += [rows.shape[1]] * len(rows)
             harmony += [signals.tempered_share(w.astype(np.float64), COMMON_RATE) for w in batch]

@@ -9,6 +9,7 @@ The same run gives the same bytes: no dates.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,7 @@ def draw(rows: list[Row], path: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph
     with mpl.rc_context({"svg.hashsalt": "etude", "pdf.fonttype": 42, "font.size": 8}):
         canvas = Figure(figsize=(5.5, 0.6 + 0.22 * len(rows)), layout="constrained")
         axes = canvas.subplots()

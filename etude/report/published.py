@@ -7,6 +7,7 @@ configuration) and hashes.json; README.md holds what they render to, between two
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from etude.config import Config
 from etude.errors import UserError
@@ -56,9 +57,18 @@ def publish(results: Path, settings: Config, docs: Path = DOCS) -> None:
         )
     for name in FILES:
         write_text(docs / name, (results / name).read_text(encoding="utf-8"))
-    write_json(docs / "config.json", settings.model_dump(mode="json"))
+    write_json(docs / "config.json", _names_only(settings.model_dump(mode="json")))
     names = [*FILES, "config.json"]
     write_json(docs / HASHES, {name: hash_file(docs / name) for name in names})
+
+
+def _names_only(value: Any) -> Any:
+    """Without the places on the machine of the run: of an absolute path the name is left."""
+    if isinstance(value, dict):
+        return {key: _names_only(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_names_only(one) for one in value]
+    return Path(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
 def check(docs: Path = DOCS) -> list[str]:

@@ -170,6 +170,8 @@ def test_a_split_of_which_nothing_is_heard_says_why(tmp_path):
         seed=0,
         folder=tmp_path / "made",
     )
+    copies = list(read_csv(tmp_path / "made/copies/clips.csv"))
+    assert [(row["piece"], row["start_s"]) for row in copies] == [("a", "0.0")]
     notes = {
         name: (tmp_path / f"made/{name}/note.txt").read_text() for name in ("reference", "real")
     }

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from etude.metrics import folders
-from etude.metrics.folders import compare_folders, listen, look_through
+from etude.__main__ import main
+from etude.metrics import folders, logmel
+from etude.metrics.folders import Effort, compare_folders, listen, look_through
+from etude.metrics.logmel import LogMel
 
 RATE = 24000
 
@@ -30,8 +32,8 @@ def fill(folder, count, seconds, first=0):
 
 
 def rows(text):
-    found = re.findall(r"^  (clips|real vs real|noise) +(\S+) +(\d+)", text, re.MULTILINE)
-    return {name: (figure, int(n)) for name, figure, n in found}
+    found = re.findall(r"^  (clips|real vs real|noise) +(\d+) +(\S+)", text, re.MULTILINE)
+    return {name: (figure, int(n)) for name, n, figure in found}
 
 
 def test_all_rows_are_of_the_same_n(tmp_path):
@@ -60,9 +62,7 @@ def test_too_little_music_has_its_reason(tmp_path):
 
 def test_a_single_short_clip_has_no_covariance(tmp_path):
     real, made = fill(tmp_path / "real", 4, 20), fill(tmp_path / "made", 1, 1, first=50)
-    assert "a single window of audio has no covariance" in compare_folders(
-        real, made, "logmel", None
-    )
+    assert "a single one has no covariance" in compare_folders(real, made, "logmel", None)
 
 
 @pytest.mark.parametrize(
@@ -115,3 +115,90 @@ def test_odd_files_are_lines_and_no_errors(tmp_path):
     assert "not read: empty.wav: no_samples" in text
     assert "exact copies (same samples): 0 of 4" in text
     assert "nan" not in text
+
+
+# ------------------------------------------------------------------------ kept embeddings
+
+
+@pytest.fixture
+def embedded(monkeypatch):
+    """How many stretches were embedded so far."""
+    heard = []
+    embed = LogMel.embed
+    monkeypatch.setattr(
+        LogMel, "embed", lambda self, wave: heard.append(len(wave)) or embed(self, wave)
+    )
+    return heard
+
+
+def test_embeddings_are_kept_until_audio_or_model_changes(tmp_path, embedded, monkeypatch):
+    real = fill(tmp_path / "real", 3, 6)
+    effort = Effort(cache=tmp_path / "cache")
+
+    def hear(seconds=2.0):
+        embedded.clear()
+        heard = listen(look_through(real), "logmel", seconds, effort)
+        return heard, sum(embedded)
+
+    first, count = hear()
+    assert count == 9
+    again, count = hear()
+    assert count == 0
+    assert np.array_equal(again.clips.windows, first.clips.windows)
+    assert again.harmony == first.harmony
+    (real / "000.wav").rename(real / "other.wav")
+    assert hear()[1] == 0, "content counts, not the name"
+    soundfile.write(real / "001.wav", music(6, 99), RATE)
+    changed, count = hear()
+    assert count == 3
+    assert not np.array_equal(changed.clips.windows, first.clips.windows)
+    assert hear(3.0)[1] == 6, "other stretches"
+    monkeypatch.setattr(logmel, "VERSION", logmel.VERSION + 1)
+    assert hear()[1] == 9, "another model"
+    assert {path.name for path in real.iterdir()} == {"other.wav", "001.wav", "002.wav"}
+
+
+def test_a_damaged_or_unwritable_cache_only_costs_time(tmp_path, embedded, caplog):
+    real = fill(tmp_path / "real", 2, 4)
+    listen(look_through(real), "logmel", 2.0, Effort(cache=tmp_path / "cache"))
+    for path in (tmp_path / "cache").rglob("*.npz"):
+        path.write_bytes(b"PK nothing")
+    embedded.clear()
+    listen(look_through(real), "logmel", 2.0, Effort(cache=tmp_path / "cache"))
+    assert sum(embedded) == 4
+    (tmp_path / "file").write_text("no folder")
+    listen(look_through(real), "logmel", 2.0, Effort(cache=tmp_path / "file" / "cache"))
+    assert "embeddings are not kept" in caplog.text
+
+
+def test_workers_and_batches_change_no_figure(tmp_path):
+    real, made = fill(tmp_path / "real", 6, 7), fill(tmp_path / "made", 8, 2, first=50)
+    soundfile.write(made / "copy.wav", music(2, 50), RATE)  # equal files at once, one name
+    soundfile.write(made / "again.wav", music(2, 50), RATE)
+    texts = {
+        compare_folders(real, made, "chroma_onset", None, use_inf=True, effort=effort)
+        for effort in (
+            Effort(),
+            Effort(workers=4, batch_size=3, cache=tmp_path / "cache"),
+            Effort(workers=4, batch_size=3, cache=tmp_path / "cache"),
+        )
+    }
+    assert len(texts) == 1
+    text = texts.pop()
+    assert re.search(r"^ +n  FD +FAD-inf +KAD +MAD$", text, re.MULTILINE)
+    assert "clips, KAD: bandwidth " in text
+    assert "R² " in text
+
+
+def test_the_command_has_the_seeds_flags(tmp_path, capsys, monkeypatch):
+    real, made = fill(tmp_path / "real", 4, 8), fill(tmp_path / "made", 8, 2, first=50)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    command = ["evaluate", "--baseline", str(real), "--eval", str(made), "--model", "logmel"]
+    assert main([*command, "--workers", "2", "--batch-size", "4", "--use-inf"]) == 0
+    said = capsys.readouterr().out
+    assert "FAD-inf" in said
+    assert len(list((tmp_path / "xdg/etude/embeddings").rglob("*.npz"))) == 12
+    assert main([*command, "--no-cache"]) == 0
+    assert "FAD-inf" not in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*command, "--workers", "0"])

@@ -14,7 +14,7 @@ from etude.report.paper import figure, write_paper
 from etude.storage import read_csv, write_csv
 
 SETTINGS = {
-    "corpora": {"c": {"source": "music21"}},
+    "corpora": {"c": {"source": "folder", "path": "/home/somebody/music"}},
     "experiments": {n: {"system": "audiolm", "corpus": "c"} for n in "ab"},
     "run": ["a", "b"],
 }
@@ -143,6 +143,7 @@ def test_publishing_takes_figures_configuration_and_hashes(results, settings, tm
     docs = tmp_path / "docs"
     published.publish(results, settings, docs)
     assert published.check(docs) == []
+    assert "somebody" not in (docs / "config.json").read_text()
     table = published.render(docs)
     row = next(r for r in read_csv(docs / "leaderboard.csv")
                if (r["experiment"], r["clips"]) == ("a", "generated")

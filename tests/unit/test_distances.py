@@ -1,0 +1,464 @@
+"""FAD-infinity, KAD, MAD: golden values, known cases, properties; sets, intervals, refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import linalg
+
+from etude.config import External
+from etude.errors import UserError
+from etude.metrics import frechet, kad, mad, samples
+from etude.metrics.chroma_onset import ChromaOnset
+from etude.metrics.distances import METRICS, Yardstick, measure_sets
+from etude.metrics.samples import Clips, Estimate
+from etude.metrics.score import COLUMNS, score_embedding, write_scores
+from etude.storage import read_csv, write_csv
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+GOLDEN = json.loads((FIXTURES / "distances.json").read_text())
+RATE = 24000
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(FIXTURES / "distances.npz") as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def rows(seed, n, d, shift=0.0):
+    """Rows of one correlated Gaussian, whatever the seed."""
+    mix = np.random.default_rng(d).standard_normal((d, d))
+    return np.random.default_rng([seed, n]).standard_normal((n, d)) @ mix + shift
+
+
+def every(table):
+    return np.ones((len(table), 1))
+
+
+# --------------------------------------------------------------------- others' own arithmetic
+
+
+@pytest.mark.parametrize("name", ["close", "far"])
+def test_frechet_equals_fadtk(name, golden):
+    ours = frechet.evaluate(golden["reference"], golden[name])["frechet_distance"]
+    assert ours == pytest.approx(GOLDEN["frechet"][name], rel=1e-10)
+
+
+def test_the_line_equals_fadtk():
+    theirs = GOLDEN["line"]
+    counts, values = (np.array(x) for x in zip(*theirs["points"], strict=True))
+    line = frechet._fit(counts, values)
+    assert line.value == pytest.approx(theirs["value"], rel=1e-10)
+    assert line.slope == pytest.approx(theirs["slope"], rel=1e-10)
+    assert line.r2 == pytest.approx(theirs["r2"], abs=1e-10)
+
+
+@pytest.mark.parametrize("name", ["close", "far", "few"])
+def test_kad_equals_kadtk(name, golden):
+    ours = kad.evaluate(golden["reference"], golden[name], bandwidth=3.25)["kad"]
+    assert ours == pytest.approx(GOLDEN["kad"][name], abs=1e-11, rel=1e-11)
+    assert kad.median_distance(golden["reference"]) == pytest.approx(GOLDEN["bandwidth"], rel=1e-6)
+
+
+@pytest.mark.parametrize("figures", GOLDEN["mauve"])
+def test_mauve_equals_mauve_text(figures):
+    p, q = np.array(figures["p"]), np.array(figures["q"])
+    assert mad.mauve(p, q) == pytest.approx(figures["mauve"], abs=1e-12)
+    assert mad.frontier_integral(p, q) == pytest.approx(figures["frontier_integral"], abs=1e-12)
+
+
+# ----------------------------------------------------------------------------- closed forms
+
+
+def exactly(n, mean, deviations, seed=0):
+    """Rows whose sample mean and covariance are these to the last digit."""
+    white = np.random.default_rng(seed).standard_normal((n, len(mean)))
+    white -= white.mean(0)
+    q = np.linalg.qr(white)[0]
+    return q * np.sqrt(n - 1) * deviations + mean
+
+
+@pytest.mark.parametrize("n", [30, 400])
+def test_a_gaussian_of_known_distance(n):
+    generator = np.random.default_rng(1)
+    m1, m2, s1, s2 = (generator.uniform(0.2, 3, 20) for _ in range(4))
+    # Different rotations of the noise, equal axes: covariances commute.
+    ours = frechet.Reference(exactly(n, m1, s1)).distance(exactly(n, m2, s2, seed=5))
+    assert ours == pytest.approx(((m1 - m2) ** 2 + (s1 - s2) ** 2).sum(), rel=1e-8)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 999), st.integers(2, 30), st.integers(2, 30), st.integers(2, 12))
+def test_few_rows_need_no_square_root_of_a_matrix(seed, m, n, d):
+    a, b = rows(seed, m, d), rows(seed + 1, n, d, 0.3)
+    (m1, c1), (m2, c2) = frechet.statistics(a), frechet.statistics(b)
+    # The nuclear norm of the product of two factors: tr (S1 S2)^1/2 whatever the ranks.
+    values1, vectors1 = linalg.eigh(c1)
+    values2, vectors2 = linalg.eigh(c2)
+    root1, root2 = (np.sqrt(x.clip(0)) * v for x, v in ((values1, vectors1), (values2, vectors2)))
+    cross = linalg.svdvals(root1.T @ root2).sum()
+    expected = (m1 - m2) @ (m1 - m2) + np.trace(c1) + np.trace(c2) - 2 * cross
+    assert frechet.Reference(a).distance(b) == pytest.approx(expected, rel=1e-7, abs=1e-6)
+
+
+def test_one_row_is_a_point():
+    a = rows(0, 50, 4)
+    mean, covariance = frechet.statistics(a)
+    expected = ((a[3] - mean) ** 2).sum() + np.trace(covariance)
+    assert frechet.Reference(a).distance(a[3:4]) == pytest.approx(expected, rel=1e-10)
+
+
+def test_mmd_of_points_by_hand():
+    """k(0, 1) = e^-1/2 at h = 1; two pairs at distance 1, the pairs themselves at distance 0."""
+    x, y = np.zeros((2, 1)), np.ones((2, 1))
+    near = np.exp(-0.5)
+    assert kad.evaluate(x, y, bandwidth=1.0)["kad"] == pytest.approx(100 * 2 * (1 - near), rel=1e-7)
+    with pytest.raises(UserError, match="no width"):
+        kad.evaluate(x, y)
+
+
+def test_mmd_of_gaussians_of_known_distance():
+    """N(0, 1) and N(1, 1), h = 1: 2 / sqrt 3 (1 - exp(-1 / 6)), and 0 for equal ones."""
+    generator = np.random.default_rng(0)
+    a, b, c = generator.standard_normal((3, 2000, 1))
+    expected = 100 * 2 / np.sqrt(3) * (1 - np.exp(-1 / 6))
+    assert kad.evaluate(a, b + 1, bandwidth=1.0)["kad"] == pytest.approx(expected, rel=0.15)
+    assert kad.evaluate(a, c, bandwidth=1.0)["kad"] == pytest.approx(0, abs=0.3)
+
+
+def test_mmd_is_the_same_in_blocks_and_of_weights(monkeypatch):
+    a, b = rows(0, 40, 3), rows(1, 30, 3, 0.5)
+    whole = kad.Kernel(a).distances(b, every(b))
+    chosen = np.zeros((30, 1))
+    chosen[:12] = 1
+    part = kad.evaluate(a, b[:12])["kad"]
+    monkeypatch.setattr(kad, "BLOCK", 7)
+    assert kad.Kernel(a).distances(b, every(b)) == pytest.approx(whole, rel=1e-12)
+    assert kad.Kernel(a).distances(b, chosen)[0] == pytest.approx(part, rel=1e-10)
+
+
+def test_mad_of_known_histograms():
+    p = np.array([0.5, 0.5, 0.0, 0.0])
+    assert mad.mad(p, p) == pytest.approx(0, abs=1e-9)
+    assert mad.frontier_integral(p, p) == 0
+    assert mad.frontier_integral(p, p[::-1]) == pytest.approx(1)
+    assert mad.mauve(p, p[::-1]) < 0.01
+
+
+# --------------------------------------------------------------------------------- properties
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 999), st.integers(1, 6))
+def test_identity_symmetry_and_order(seed, d):
+    a, b = rows(seed, 60, d), rows(seed + 1, 60, d, 0.4)
+    width = kad.median_distance(a)
+    assert kad.evaluate(a, b, width)["kad"] == pytest.approx(
+        kad.evaluate(b, a, width)["kad"], abs=1e-9
+    )
+    assert kad.evaluate(a[::-1], b)["kad"] == pytest.approx(kad.evaluate(a, b)["kad"], abs=1e-9)
+    assert kad.evaluate(a, b[::-1])["kad"] == pytest.approx(kad.evaluate(a, b)["kad"], abs=1e-9)
+    # Unbiased, so a set against itself is below 0: the diagonal counts on one side only.
+    assert kad.evaluate(a, a)["kad"] < 1e-9
+    p, q = (generator / generator.sum() for generator in np.abs(rows(seed, 2, 8)) + 0.01)
+    assert mad.mad(p, q) == pytest.approx(mad.mad(q, p), abs=1e-9)
+    assert mad.mad(p[::-1], q[::-1]) == pytest.approx(mad.mad(p, q), abs=1e-9)
+    assert mad.mad(p, p) == pytest.approx(0, abs=1e-9)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 999))
+def test_more_damage_is_farther(seed):
+    """Noise, a shift and lost variety, each in three strengths."""
+    generator = np.random.default_rng(seed)
+    reference, music = rows(7, 200, 5), rows(8, 100, 5)
+    other = 4 * generator.standard_normal(music.shape)
+    shift = 4 * generator.standard_normal(5)
+    strengths = (0.0, 0.7, 1.4, 2.1)
+    for damage in (
+        [music + s * other for s in strengths],
+        [music + s * shift for s in strengths],
+        [music * (1 - 0.4 * s) for s in strengths],
+    ):
+        figures = [
+            frechet.evaluate(reference, x) | kad.evaluate(reference, x) | mad.evaluate(reference, x)
+            for x in damage
+        ]
+        for metric in ("frechet_distance", "fad_infinity", "kad"):
+            values = [found[metric] for found in figures]
+            assert values == sorted(values), metric
+        # Histograms of ten clusters saturate: only the ends are in order for certain.
+        assert figures[0]["mad"] < figures[3]["mad"]
+
+
+def test_fad_infinity_takes_most_of_the_bias_away():
+    d = 32
+    generator = np.random.default_rng(0)
+    reference = frechet.Reference(generator.standard_normal((20000, d)))
+    plain, infinite = [], []
+    for seed in range(5):
+        distances = reference.prepare(generator.standard_normal((400, d)))
+        plain.append(distances(np.arange(400)))
+        infinite.append(frechet.fad_infinity(distances, np.arange(400), seed=seed).value)
+    assert np.mean(plain) > 0.5
+    assert abs(np.mean(infinite)) < 0.15 * np.mean(plain)
+
+
+def test_the_line_says_what_it_was_drawn_through():
+    reference = frechet.Reference(rows(0, 200, 4))
+    groups = np.repeat(np.arange(40), 3)
+    distances = reference.prepare(rows(1, 120, 4))
+    line = frechet.fad_infinity(distances, groups)
+    assert (line.smallest, line.largest, line.points) == (10, 40, 25)
+    assert line == frechet.fad_infinity(distances, groups)
+    assert line != frechet.fad_infinity(distances, groups, seed=1)
+    assert str(line).startswith("a line in 1/n through 25 subsets of 10 to 40, slope ")
+    with pytest.raises(UserError, match="too few clips for FAD-infinity"):
+        frechet.fad_infinity(distances, groups // 6)
+
+
+def test_subsets_are_of_whole_clips():
+    seen = []
+    groups = np.repeat(np.arange(20), 4)
+    frechet.extrapolate(
+        lambda index: float(seen.append(index) or len(index)), np.arange(80), groups
+    )
+    for index in seen:
+        names, counts = np.unique(groups[index], return_counts=True)
+        assert set(counts) == {4}
+        assert len(set(index)) == len(index) == 4 * len(names)
+
+
+# -------------------------------------------------------------------------- sets and intervals
+
+
+def clip_set(seed, clips, d=6, shift=0.0, pieces=0, windows=3):
+    generator = np.random.default_rng(seed)
+    numbers = np.repeat(np.arange(clips), windows)
+    own = generator.standard_normal((clips, d))[numbers]
+    table = own + 0.5 * generator.standard_normal((clips * windows, d)) + shift
+    units = [f"piece {i % pieces}" for i in range(clips)] if pieces else []
+    return Clips(table, numbers, units, [f"clip-{i:04d}" for i in range(clips)])
+
+
+def test_pieces_are_drawn_whole_and_clips_up_to_n():
+    clips = clip_set(0, 24, pieces=6)
+    generator = np.random.default_rng(3)
+    chosen = np.unique(clips.clips[clips.draw_units(10, generator)])
+    units = [clips.units[i] for i in chosen]
+    assert len(chosen) == 10
+    assert sorted(units.count(u) for u in set(units)) == [2, 4, 4]
+    times = clips.resample_units(24, generator)
+    assert times.sum() == 24 * 3
+    assert {tuple(times[clips.clips == i]) for i in range(0, 24, 6)} == {tuple(times[:3])}
+
+
+def test_replicates_hang_on_their_number_alone():
+    one, other = (samples.seeded(r).permutation(50).tolist() for r in (3, 3))
+    assert one == other != samples.seeded(4).permutation(50).tolist()
+
+
+@pytest.mark.slow
+def test_intervals_are_as_wide_as_estimates_vary():
+    """Of 30 sets drawn anew the estimates spread as the intervals say, within their own noise."""
+    yardstick = Yardstick(clip_set(1, 400), 4, 0.1)
+    spread = {metric: [] for metric in METRICS}
+    said = {metric: [] for metric in METRICS}
+    for seed in range(30):
+        made = clip_set(100 + seed, 48, shift=0.5)
+        for metric in METRICS:
+            found = yardstick.measure(metric, made, 48)
+            spread[metric].append(found.value)
+            said[metric].append(found.replicates.std(ddof=1))
+    for metric in METRICS:
+        ratio = np.mean(said[metric]) / np.std(spread[metric], ddof=1)
+        assert 0.6 < ratio < 1.7, (metric, ratio)
+
+
+def test_a_larger_set_is_measured_at_the_same_n():
+    yardstick = Yardstick(clip_set(1, 100), 4, 0.1)
+    sets = {"generated": clip_set(2, 16, shift=0.3), "real": clip_set(3, 160, pieces=20)}
+    found = {
+        (name, metric): cell
+        for name, metric, n, cell in measure_sets(yardstick, sets, {})
+        if n == 16
+    }
+    assert len(found) == 8
+    assert all(isinstance(cell, Estimate) and len(cell.replicates) == 40 for cell in found.values())
+    assert "mean of 40 draws of 16 from 160 clips" in found["real", "kad"].note
+    assert found["generated", "kad"].note.startswith("bandwidth ")
+    assert "R² " in found["generated", "fad_infinity"].note
+    for cell in found.values():
+        low, high = cell.interval
+        assert low < cell.value < high
+
+
+def test_each_refusal_is_one_row_and_the_others_stand():
+    yardstick = Yardstick(clip_set(1, 100), 4, 0.1)
+    broken = clip_set(4, 10)
+    broken.windows[7, 2] = np.nan
+    sets = {
+        "good": clip_set(2, 10),
+        "broken": broken,
+        "other": clip_set(5, 10, d=5),
+        "silent": Clips(np.zeros((30, 6)), np.repeat(np.arange(10), 3)),
+        "none": Clips(np.zeros((0, 6)), np.zeros(0, dtype=np.int64)),
+    }
+    found = {(s, m): c for s, m, _, c in measure_sets(yardstick, sets, {"none": "no split"})}
+    assert all(isinstance(found[name, m], Estimate) for name in ("good", "silent") for m in METRICS)
+    assert found["broken", "kad"] == "the embeddings of 1 clips are not finite (clip-0002)"
+    assert (
+        found["other", "mad"] == "the embeddings have different dimensions (5, the reference's 6)"
+    )
+    assert found["none", "frechet_distance"] == "no split"
+    few = {m: c for _, m, _, c in measure_sets(yardstick, {"few": clip_set(2, 3)}, {})}
+    assert isinstance(few["frechet_distance"], Estimate)
+    assert few["frechet_distance"].interval is None
+    assert few["fad_infinity"].startswith("3 clips, at least 8 are needed")
+    assert few["mad"].startswith("9 windows of audio, at least 20 are needed")
+
+
+@pytest.mark.parametrize(
+    ("reference", "why"),
+    [
+        (Clips(np.zeros((0, 6)), np.zeros(0, dtype=np.int64)), "no held-out music"),
+        (clip_set(0, 1), "has 3 windows of audio, more than 4 are needed"),
+        (Clips(np.full((9, 6), np.nan), np.arange(9)), "9 clips are not finite"),
+    ],
+)
+def test_a_reference_that_is_none_is_said(reference, why):
+    with pytest.raises(UserError, match=why):
+        Yardstick(reference, 4, 0.1)
+
+
+# --------------------------------------------------------------------------------------- files
+
+
+def save(path, **sets):
+    arrays = {}
+    for name, clips in sets.items():
+        units = clips.units or [""] * len(clips.names)
+        arrays |= {name: clips.windows, f"{name}/clips": clips.clips}
+        arrays |= {f"{name}/units": np.array(units, dtype=np.str_)}
+        arrays |= {f"{name}/names": np.array(clips.names, dtype=np.str_)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+    return path
+
+
+def wide(seed, clips, **more):
+    return clip_set(seed, clips, d=82, **more)
+
+
+@pytest.fixture
+def scored(tmp_path):
+    outlier = wide(2, 12)
+    outlier.windows[outlier.clips == 5] += 9
+    made = save(tmp_path / "made/chroma_onset.npz", generated=outlier)
+    others = save(
+        tmp_path / "others/chroma_onset.npz",
+        reference=wide(1, 60),
+        real=wide(3, 36, pieces=6),
+        noise=wide(4, 12, shift=4.0),
+    )
+    columns = ["clips", "clip", "et_grid", "flatness_db", "level_db"]
+    heard = [
+        {"clips": "noise", "clip": f"c{i}", "level_db": -90 if i < 2 else -20} for i in range(12)
+    ]
+    write_csv(tmp_path / "signals.csv", columns, heard)
+    outputs = {n: tmp_path / f"{n}.csv" for n in ("table", "replicates", "per_clip")}
+    write_scores(
+        External(system="external", corpus="c", clips=tmp_path),
+        {"experiment": "e", "clips": "seed-0/draw-0"},
+        embeddings=["chroma_onset", "vggish"],
+        own={},
+        generated=[made],
+        baselines=[others],
+        signals=[tmp_path / "signals.csv"],
+        baseline_clips=tmp_path,
+        packed=None,
+        **outputs,
+    )
+    return {name: list(read_csv(path)) for name, path in outputs.items()}
+
+
+def test_the_three_tables(scored):
+    table = {(r["clips"], r["metric"], r["embedding"]): r for r in scored["table"]}
+    assert list(scored["table"][0]) == COLUMNS
+    for name in ("generated", "real", "noise"):
+        for metric in METRICS:
+            row = table[name, metric, "chroma_onset"]
+            assert row["n"] == "12"
+            if (name, metric) in {("generated", "fad_infinity"), ("noise", "fad_infinity")}:
+                assert row["note"].rpartition("; ")[2] in {
+                    "too few clips for an interval",
+                    "2 clips are silent",
+                }
+            else:  # where all of noise is in one cluster, MAD does not vary
+                assert float(row["ci_low"]) <= float(row["value"]) <= float(row["ci_high"])
+    assert table["noise", "kad", "chroma_onset"]["note"].endswith("2 clips are silent")
+    assert float(table["noise", "kad", "chroma_onset"]["value"]) > 10 * float(
+        table["real", "kad", "chroma_onset"]["value"]
+    )
+    for metric in METRICS:
+        row = table["generated", metric, "vggish"]
+        assert row["note"].startswith("not run: needs pretrained weights")
+        assert row["value"] == ""
+    replicates = {(r["clips"], r["metric"]) for r in scored["replicates"]}
+    assert ("real", "mad") in replicates
+    per_clip = scored["per_clip"]
+    assert len(per_clip) == 12
+    assert per_clip[0]["clip"] == "clip-0005"
+    assert [float(r["fad"]) for r in per_clip] == sorted(
+        (float(r["fad"]) for r in per_clip), reverse=True
+    )
+
+
+def test_an_empty_reference_leaves_the_other_rows(tmp_path):
+    empty = Clips(np.zeros((0, 82)), np.zeros(0, dtype=np.int64))
+    made = save(tmp_path / "made.npz", generated=wide(2, 12))
+    others = save(tmp_path / "others.npz", reference=empty, noise=wide(3, 12))
+    scores = score_embedding("chroma_onset", made, others, {"reference": "no test split"})
+    assert {row["note"] for row in scores.rows} == {"n/a: no test split"}
+    assert {(row["clips"], row["metric"]) for row in scores.rows} == {
+        (clips, metric) for clips in ("generated", "noise") for metric in METRICS
+    }
+
+
+# ----------------------------------------------------------------------------------- embedding
+
+
+def notes(midi, seconds=2.0, beat=0.25):
+    """Tones with an attack each beat."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    envelope = np.exp(-8 * (time % beat))
+    return envelope * sum(np.sin(2 * np.pi * 440 * 2 ** ((m - 69) / 12) * time) for m in midi) / 8
+
+
+def test_chroma_and_onsets_hear_pitch_and_beat():
+    model = ChromaOnset(RATE)
+    chord, other = (model.embed(notes(m)[None])[0, 1] for m in ((60, 64, 67), (61, 65, 68)))
+    chroma = chord[60:72]
+    assert set(np.argsort(chroma)[-3:]) == {0, 4, 7}
+    assert chroma.sum() == pytest.approx(100, abs=0.1)
+    assert set(np.argsort(other[60:72])[-3:]) == {1, 5, 8}
+    assert chord[:60].argmax() in {60 - 36, 64 - 36, 67 - 36}
+    slow, fast = (model.embed(notes((60,), beat=b)[None])[0, 1, 72:] for b in (0.96, 0.24))
+    assert fast[7] > slow[7]
+    assert model.embed(notes((60,))[None]).shape == (1, 3, model.dim)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 24000, 44100])
+def test_silence_and_short_waves_have_one_window(rate):
+    model = ChromaOnset(rate)
+    found = model.embed(np.zeros((2, 10)))
+    assert found.shape == (2, 1, model.dim)
+    assert np.isfinite(found).all()
+    assert (found[..., :60] == -60).all()
+    assert (model.filters.sum(1) > 0).all()
