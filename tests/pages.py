@@ -279,15 +279,15 @@ def _write_evidence(results, name, where, clips, position):
     rows = []
     common = {"experiment": name, "train_seed": seed, "draw": draw, "clips": "generated"}
     for rung, recall in RUNGS.items():
-        rows.append(common | {"metric": "share_flagged", "embedding": rung, "value": 2 / clips,
+        rows.append(common | {"metric": f"memorised_{rung}", "value": 2 / clips,
                               "ci_low": 0.002, "ci_high": 0.2, "n": clips, "unit": "share"})  # fmt: skip
         if where == "seed-0/draw-0":
             for k, attack in enumerate(ATTACKS):
                 value = max(recall - 0.03 * k, 0.1)
-                rows.append(common | {"metric": f"recall {attack}", "embedding": rung, "value": value,
+                rows.append(common | {"metric": f"recall_{rung}_{attack.replace(' ', '_')}", "value": value,
                                       "ci_low": value - 0.05, "ci_high": min(value + 0.03, 1),
                                       "n": 300, "unit": "share"})  # fmt: skip
-        rows.append(common | {"metric": "null_p99", "embedding": rung, "value": 0.412, "n": 300})
+        rows.append(common | {"metric": f"null_p99_{rung}", "value": 0.412, "n": 300})
     write_csv(folder / "memorisation.csv", COLUMNS, rows)
 
 

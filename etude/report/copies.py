@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from etude.metrics.table import COPIED
 from etude.report.figures import Row, number, rows_of
 
 
@@ -42,7 +43,7 @@ class Copies:
 
 
 ALL = "all seeds and draws"
-SHARE = "share_flagged"
+RECALL = "recall_"
 
 
 def read_copies(experiment: str, paths: list[Path], board: Iterable[Row] = ()) -> Copies | None:
@@ -52,23 +53,26 @@ def read_copies(experiment: str, paths: list[Path], board: Iterable[Row] = ()) -
         paths: its metrics/{experiment}/{clips}/memorisation.csv.
         board: rows of leaderboard.csv, which has shares over all seeds and draws.
     """
-    flagged: list[Found] = []
+    rows = [
+        row
+        for path in paths
+        for row in rows_of(path)
+        if row.get("experiment", experiment) == experiment
+    ]
+    if not rows:
+        return None
+    flagged = [_found(row) for row in rows if row.get("metric", "").startswith(COPIED)]
+    rungs = sorted({_rung(row) for row in rows} - {""}, key=len, reverse=True)
     recall: dict[str, dict[str, Found]] = {}
     others: list[tuple[str, Found]] = []
-    for path in paths:
-        for row in rows_of(path):
-            if row.get("experiment", experiment) != experiment:
-                continue
-            metric, found = row.get("metric", ""), _found(row)
-            if "recall" in metric:
-                attack = _attack(metric, row)
-                recall.setdefault(found.rung, {}).setdefault(attack, found)
-            elif metric == SHARE:
-                flagged.append(found)
-            else:
-                others.append((metric.replace("_", " "), found))
-    if not (flagged or recall or others):
-        return None
+    for row in rows:
+        metric, found = row.get("metric", ""), _found(row)
+        if metric.startswith(RECALL):
+            # The same for every seed: what was planted hangs on the training music alone.
+            rung, attack = _split(metric.removeprefix(RECALL), rungs)
+            recall.setdefault(rung, {}).setdefault(attack, found)
+        elif not metric.startswith(COPIED):
+            others.append((metric.replace("_", " "), found))
     attacks = list(dict.fromkeys(a for cells in recall.values() for a in cells))
     lines = [(rung, [cells.get(a) for a in attacks]) for rung, cells in recall.items()]
     wheres = list(dict.fromkeys(found.where for found in flagged))
@@ -78,8 +82,21 @@ def read_copies(experiment: str, paths: list[Path], board: Iterable[Row] = ()) -
     return Copies(experiment, wheres, _by_rung(flagged, wheres), attacks, lines, others)
 
 
+def _rung(row: Row) -> str:
+    metric = row.get("metric", "")
+    return metric.removeprefix(COPIED) if metric.startswith(COPIED) else ""
+
+
+def _split(name: str, rungs: list[str]) -> tuple[str, str]:
+    """`fingerprint_noise_30db` is the rung fingerprint and the damage `noise 30db`."""
+    rung = next(
+        (rung for rung in rungs if name.startswith(f"{rung}_")), name.split("_", maxsplit=1)[0]
+    )
+    return rung, name.removeprefix(rung).strip("_").replace("_", " ")
+
+
 def _is_share_of(experiment: str, row: Row) -> bool:
-    return row.get("experiment") == experiment and row.get("metric") == SHARE
+    return row.get("experiment") == experiment and bool(_rung(row))
 
 
 def _by_rung(flagged: list[Found], wheres: list[str]) -> list[tuple[str, str, list[Found | None]]]:
@@ -92,7 +109,7 @@ def _by_rung(flagged: list[Found], wheres: list[str]) -> list[tuple[str, str, li
 def _found(row: Row) -> Found:
     value = number(row.get("value"))
     return Found(
-        rung=row.get("rung") or row.get("embedding") or row.get("metric", "").split(":")[0],
+        rung=" ".join(filter(None, (_rung(row), row.get("embedding", "")))),
         set=row.get("clips", ""),
         where=f"seed {row.get('train_seed', '')}, draw {row.get('draw', '')}",
         value=value,
@@ -102,11 +119,3 @@ def _found(row: Row) -> Found:
         unit=row.get("unit", ""),
         note=(row.get("note") or ("n/a" if value is None else "")).removeprefix("n/a: "),
     )
-
-
-def _attack(metric: str, row: Row) -> str:
-    """The planted damage: a column of its own, or what follows `recall` in the metric's name."""
-    if row.get("attack"):
-        return row["attack"]
-    rest = metric.split("recall", 1)[1].strip("_:. ")
-    return rest.replace("_", " ") or row.get("clips", "")

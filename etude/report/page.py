@@ -16,6 +16,7 @@ import jinja2
 
 import etude
 from etude.config import Evaluation, Page
+from etude.metrics.summary import LADDER
 from etude.metrics.table import Table, read_tables
 from etude.report import spectrogram
 from etude.report.copies import Copies, read_copies
@@ -128,23 +129,23 @@ def _figures(runs: list[_Run], made: Made, settings: Evaluation) -> dict[str, An
     plain = board or [row for one in runs for table in one.tables for row in table.rows]
     symbolic = [row for path in in_order(made.symbolic) for row in rows_of(path)]
     # What the ladder of copies says has a section of its own.
-    ladder = {row.get("metric") for path in made.memorisation for row in rows_of(path)}
-    figures = [
-        row for row in [*plain, *([] if board else symbolic)] if row.get("metric") not in ladder
-    ]
+    board, figures = (
+        [row for row in rows if not row.get("metric", "").startswith(LADDER)]
+        for rows in (board, [*plain, *([] if board else symbolic)])
+    )
     trainings = [
         read_training(name, [p for p in made.histories if p.parents[2].name == name])
         for name in run
     ]
     return {
         "results": [describe(one.name, one.tables, settings) for one in runs],
-        "boards": read_boards((row for row in board if row.get("metric") not in ladder), run),
+        "boards": read_boards(board, run),
         "figures": read_figures(figures, run),
         "differences": read_differences(
             (row for path in made.differences for row in rows_of(path)), run
         ),
         "compared": any(path.is_file() for path in made.differences),
-        "copies": list(filter(None, (_copies(name, made, board) for name in run))),
+        "copies": list(filter(None, (_copies(name, made, plain) for name in run))),
         "trainings": list(filter(None, trainings)),
         "provenance": [row for one in runs for row in one.provenance],
         "hashes": next(({k: r.get(k, "") for k in ("code_hash", "env_hash")} for r in board), {}),

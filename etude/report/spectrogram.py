@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft, sparse
 
 from etude.storage import atomic
 
@@ -48,15 +49,18 @@ def log_spectrogram(wave: Array, rate: int) -> Array:
     padded = np.pad(wave.astype(np.float32), size // 2)
     frames = padded[np.minimum(starts + np.arange(size), len(padded) - 1)]
     # Twice the size: a finer grid of frequencies, for the low rows.
-    spectrum = np.fft.rfft(frames * window, 2 * size, axis=1)
+    spectrum = fft.rfft(frames * window, 2 * size, axis=1)
     square = (spectrum.real**2 + spectrum.imag**2) * (2 / window.sum()) ** 2
-    power = square @ _bands(size + 1, rate / (2 * size)).T
-    return 10 * np.log10(power.T[::-1] + 1e-12)
+    power = _bands(size + 1, rate / (2 * size)) @ square.T
+    return 10 * np.log10(power[::-1] + 1e-12)
 
 
 @cache
-def _bands(bins: int, spacing_hz: float) -> Array:
+def _bands(bins: int, spacing_hz: float) -> sparse.csr_array:
     """Triangles [HEIGHT, bins], geometrically spaced, each at least a bin wide.
+
+    Sparse, and so without the threads of BLAS, which would fight over the cores that the processes
+    of `media.py` have already.
 
     Their sums are 1, or more where a triangle is wider than a sine's main lobe, whose power is
     that of LOBE bins: a sine has its own level in every row.
@@ -68,7 +72,7 @@ def _bands(bins: int, spacing_hz: float) -> Array:
     triangles = np.maximum(1 - np.abs(hertz - centres[:, None]) / half_widths[:, None], 0)
     sums = triangles.sum(1, keepdims=True).clip(max=LOBE)
     bands = np.divide(triangles, sums, out=np.zeros_like(triangles), where=sums > 0)
-    return bands.astype(np.float32)
+    return sparse.csr_array(bands.astype(np.float32))
 
 
 def palette() -> NDArray[np.uint8]:
