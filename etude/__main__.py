@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_generate(commands.add_parser("generate", help="clips from a trained experiment"))
 
+    _add_continue(commands.add_parser("continue", help="go on from a MIDI file of yours"))
+
     export = commands.add_parser("export", help="one folder that generates anywhere")
     export.add_argument("--experiment", required=True, help="name in the configuration")
     export.add_argument("--output", type=Path, required=True, help="the folder, new or empty")
@@ -116,6 +118,30 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     generate.set_defaults(run=_generate)
 
 
+def _add_continue(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("midi", type=Path, help="what to go on from")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--experiment", help="name of a symbolic experiment in the configuration")
+    what.add_argument("--from", dest="exported", type=Path, help="a folder of `etude export`")
+    parser.add_argument("--bars", type=float, default=8.0, help="bars of four quarters to add (8)")
+    parser.add_argument("--seconds", type=float, help="seconds to add, in place of --bars")
+    parser.add_argument("--batch_size", type=int, default=1, help="number of continuations (1)")
+    parser.add_argument(
+        "--out", dest="output", default="continued", help="gives continued1.mid, continued1.wav …"
+    )
+    parser.add_argument("--prompt_tokens", type=int, help="hear only so many of its last tokens")
+    parser.add_argument("--seed", type=int, default=0, help="generation seed (0)")
+    parser.add_argument("--train_seed", type=int, help="which training (the first configured)")
+    parser.add_argument("--temperature", type=float, help="0 is greedy (as configured)")
+    parser.add_argument("--top_k", type=int, help="only the k likeliest tokens")
+    parser.add_argument("--top_p", type=float, help="only the likeliest up to this mass")
+    parser.add_argument("--min_p", type=float, help="only what is so likely beside the likeliest")
+    parser.add_argument("--free", action="store_true", help="without the tokenizer's grammar")
+    parser.add_argument("--progress", type=Path, help="a JSON file that says how far it is")
+    _add_config(parser)
+    parser.set_defaults(run=_continue)
+
+
 def _add_config(
     parser: argparse.ArgumentParser, what: str = "laid over config/config.yaml"
 ) -> None:
@@ -134,6 +160,12 @@ def _generate(options: argparse.Namespace) -> None:
     from etude.generation.command import generate
 
     generate(options)
+
+
+def _continue(options: argparse.Namespace) -> None:
+    from etude.generation.symbolic_command import continue_midi
+
+    continue_midi(options)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -178,7 +178,7 @@ def scanned(name):
     """A digest per shard of a user's own folder."""
     corpus = CONFIG.corpora[name]
     try:
-        return scan.digests(corpus.path, corpus.shards, corpus.limit)
+        return scan.digests(corpus.path, corpus.shards, corpus.limit, corpus.metadata)
     except UserError as error:
         raise WorkflowError(str(error))
 

@@ -43,7 +43,7 @@ rule ingest_corpus:
         runtime=60,
     params:
         version=version("corpus/ingest", "midi/notes", "audio/recordings"),
-        corpus=lambda w: corpus_of(w).params("shards", "limit", "filter"),
+        corpus=lambda w: corpus_of(w).params("shards", "limit", "filter", "metadata"),
         # With `input`, Snakemake does not compare it: a folder that has moved is no reason.
         root=lambda w, input: input.get("source") or str(corpus_of(w).path),
         digest=scan_digest,

@@ -93,6 +93,13 @@ class CorpusBase(Section):
     filter: Filter | Literal["we_sharp"] = Field(
         Filter(), description="what is taken; `we_sharp` is the seed's own filter"
     )
+    metadata: str = Field(
+        "metadata.csv",
+        pattern=r"^[^/\\]+\.csv$",
+        exclude_if=lambda name: name == "metadata.csv",  # a key that is not used reads nothing anew
+        description="the table about the pieces, in the top folder of the corpus; of MAESTRO "
+        "`maestro-v3.0.0.csv`, whose column `split` is the official one",
+    )
     duplicates: Literal["drop", "keep"] = Field(
         "drop", description="of pieces with the same notes or samples, keep one or all"
     )

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from etude.config.base import Section, nearest
 from etude.config.corpora import Corpus
 from etude.config.evaluation import Evaluation
-from etude.config.experiments import Experiment
+from etude.config.experiments import Experiment, TrainedHere
 from etude.config.sweeps import Sweep
 from etude.config.symbolic_lm import SymbolicLm
 from etude.config.symbolic_tokens import (
@@ -56,7 +56,7 @@ class Config(Section):
         found = {f"corpora.{n}.source": c.source for n, c in self.corpora.items()}
         found |= {f"tokenizers.{n}.kind": t.kind for n, t in self.tokenizers.items()}
         for name, experiment in self.experiments.items():
-            if experiment.trained:
+            if isinstance(experiment, TrainedHere):
                 for stage in experiment.STAGES:
                     for kind in experiment.own_networks(stage):
                         found[f"experiments.{name}.stages.{stage}.network.kind"] = kind

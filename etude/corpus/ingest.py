@@ -49,10 +49,10 @@ def ingest_shard(settings: CorpusBase, root: Path, shard: int, output: Path, thr
     Raises:
         UserError: the folder or its metadata.csv cannot be read.
     """
-    every = corpus_files(root, settings.limit)
+    every = corpus_files(root, settings.limit, settings.metadata)
     mine = (relative for relative in every if shard_of(relative, settings.shards) == shard)
     files = sorted(mine, key=printable)
-    metadata = read_metadata(root, every, OURS)
+    metadata = read_metadata(root, every, OURS, settings.metadata)
     if shard == 0:  # every shard sees the same
         for warning in metadata.warnings:
             log.warning("%s", warning)

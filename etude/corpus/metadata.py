@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from etude.corpus.scan import METADATA, music_kind, piece_id, printable
 from etude.errors import UserError
 
-KEYS = ("path", "file", "piece", "stem")  # the first of these columns names the piece
+# The first of these columns names the piece; the last is MAESTRO's.
+KEYS = ("path", "file", "piece", "stem", "midi_filename")
 
 log = logging.getLogger(__name__)
 
@@ -32,24 +33,33 @@ class Metadata:
         return self.rows.get(relative, {})
 
 
-def read_metadata(root: Path, files: Iterable[str], reserved: Iterable[str]) -> Metadata:
-    """Read `root`/metadata.csv and match its rows with files.
+def read_metadata(
+    root: Path, files: Iterable[str], reserved: Iterable[str], name: str = METADATA
+) -> Metadata:
+    """Read `root`/metadata.csv, or another table of the same form, and match its rows with files.
 
     A row names its piece by `path` (relative), `file` (name), `piece` or `stem`, with or without
     suffix and in this order of preference. Rows without a file, or with several that are not
     one piece, are warnings. A column whose name is taken is carried as `metadata_<name>`.
 
     Raises:
-        UserError: the file cannot be read, or has none of these columns.
+        UserError: the file cannot be read, has none of these columns, or is named and not there.
     """
-    path = root / METADATA
+    path = root / name
     if not path.is_file():
+        if name != METADATA:
+            raise UserError(
+                f"there is no {name} in the corpus",
+                where=str(root),
+                why="the corpus's `metadata` names it",
+                do="check the name; without `metadata`, metadata.csv is read where there is one",
+            )
         return Metadata()
     table, warnings = _read(path)
-    header = next((name for name in KEYS if name in table[0]), None) if table else None
+    header = next((key for key in KEYS if key in table[0]), None) if table else None
     if header is None:
         raise UserError(
-            "metadata.csv does not say which pieces it is about",
+            f"{path.name} does not say which pieces it is about",
             where=str(path),
             why=f"its columns are: {', '.join(table[0]) if table else 'none'}",
             do=f"add a column {' or '.join(KEYS)} with the path or name of each file",
@@ -63,13 +73,13 @@ def read_metadata(root: Path, files: Iterable[str], reserved: Iterable[str]) -> 
         record = dict(zip(table[0], line, strict=False))
         key = _normal(record.pop(header, ""))
         if key in rows:
-            warnings.append(f"metadata.csv names {key!r} more than once; the first row counts")
+            warnings.append(f"{path.name} names {key!r} more than once; the first row counts")
         elif key:
             rows[key] = {names[name]: value for name, value in record.items()}
     matched, unmatched = _match(rows, files)
     if unmatched:
         few = ", ".join(unmatched[:5]) + (" …" if len(unmatched) > 5 else "")
-        warnings.append(f"{len(unmatched)} rows of metadata.csv have no single file: {few}")
+        warnings.append(f"{len(unmatched)} rows of {path.name} have no single file: {few}")
     return Metadata(list(names.values()), matched, warnings)
 
 
@@ -81,10 +91,10 @@ def _read(path: Path) -> tuple[list[list[str]], list[str]]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", "replace")
-        warnings.append("metadata.csv is not UTF-8; read as Windows-1252")
+        warnings.append(f"{path.name} is not UTF-8; read as Windows-1252")
     except OSError as error:
         raise UserError(
-            "metadata.csv cannot be read",
+            f"{path.name} cannot be read",
             where=str(path),
             why=error.strerror or str(error),
             do="mend its permissions",
@@ -96,14 +106,14 @@ def _read(path: Path) -> tuple[list[list[str]], list[str]]:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except csv.Error as error:
         raise UserError(
-            "metadata.csv is no table", where=str(path), why=str(error), do="save it as CSV again"
+            f"{path.name} is no table", where=str(path), why=str(error), do="save it as CSV again"
         ) from None
     rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
     if rows:
         rows[0] = [_column(name, i, rows[0]) for i, name in enumerate(rows[0])]
         long = sum(len(row) > len(rows[0]) for row in rows)
         if long:
-            warnings.append(f"{long} rows of metadata.csv are longer than its header")
+            warnings.append(f"{long} rows of {path.name} are longer than its header")
     return rows, warnings
 
 

@@ -87,26 +87,28 @@ def choose(relatives: Iterable[str], limit: int | None) -> list[str]:
     return sorted(heapq.nsmallest(limit, relatives, key=path_hash))
 
 
-def corpus_files(root: Path | str, limit: int | None = None) -> list[str]:
+def corpus_files(root: Path | str, limit: int | None = None, metadata: str = METADATA) -> list[str]:
     """The input files of a corpus, sorted; with a limit the music files that it chooses."""
-    files = (relative for relative in list_files(root) if relative != METADATA)
+    files = (relative for relative in list_files(root) if relative != metadata)
     if limit is None:
         return list(files)
     return choose((relative for relative in files if music_kind(relative)), limit)
 
 
-def digests(root: Path | str, shards: int, limit: int | None = None) -> list[str]:
+def digests(
+    root: Path | str, shards: int, limit: int | None = None, metadata: str = METADATA
+) -> list[str]:
     """One digest per shard over the names, sizes and times of its files.
 
-    metadata.csv is in every digest, since its columns are carried into every shard.
+    The table about the pieces is in every digest, since its columns are carried into every shard.
 
     Raises:
         UserError: `root` is missing or cannot be read.
     """
     hashes = [hashlib.sha256() for _ in range(shards)]
-    chosen = None if limit is None else set(corpus_files(root, limit))
+    chosen = None if limit is None else set(corpus_files(root, limit, metadata))
     for relative, entry in _walk(Path(root)):
-        if relative == METADATA:
+        if relative == metadata:
             targets = hashes
         elif chosen is None or relative in chosen:
             targets = [hashes[shard_of(relative, shards)]]

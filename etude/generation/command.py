@@ -6,13 +6,20 @@ import argparse
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from etude import config
 from etude.audio.files import write_wav
-from etude.config import Generate, Sampling
+from etude.config import Generate, Sampling, SymbolicGenerate
 from etude.errors import UserError
 from etude.generation.audiolm import GenerationProgress
-from etude.generation.clips import ProgressBar, fade_out, generate_clips, read_prime
+from etude.generation.clips import (
+    Instrument,
+    ProgressBar,
+    fade_out,
+    generate_clips,
+    read_prime,
+)
 from etude.generation.trained import Trained, in_export, in_results
 from etude.storage import write_json
 
@@ -25,9 +32,13 @@ def generate(options: argparse.Namespace) -> list[Path]:
     Raises:
         UserError: an unknown experiment, one that is not trained yet, a value out of range.
     """
-    trained = _trained(options)
+    trained = open_trained(options)
+    if isinstance(trained.generate, SymbolicGenerate):
+        from etude.generation.symbolic_command import generate_music
+
+        return generate_music(trained, options)
     wanted = _wanted(trained.generate, options)
-    instrument = trained.load()
+    instrument = cast(Instrument, trained.load())
     window = instrument.generator.window_seconds
     if wanted.hop is not None and wanted.hop > window:
         raise UserError(
@@ -37,7 +48,7 @@ def generate(options: argparse.Namespace) -> list[Path]:
     prime = read_prime(options.prime_wave, instrument, wanted.hop) if options.prime_wave else None
     written = []
     with ProgressBar("generating") as bar:
-        tell = _tell(bar, options.progress)
+        tell = teller(bar, options.progress)
         clips = generate_clips(instrument, wanted, trained.seed, options.seed, prime, tell)
         for number, clip in enumerate(clips, start=1):
             if clip.row["ended"] == "true":
@@ -53,7 +64,7 @@ def generate(options: argparse.Namespace) -> list[Path]:
     return written
 
 
-def _trained(options: argparse.Namespace) -> Trained:
+def open_trained(options: argparse.Namespace) -> Trained:
     """The parts of what the command line names: an exported folder or an experiment."""
     if options.exported is None:
         settings = config.read(config.DEFAULT, *options.configfile)
@@ -79,7 +90,7 @@ def _wanted(base: Generate, options: argparse.Namespace) -> Generate:
     return config.checked(Generate, {**values, "sampling": config.checked(Sampling, sampling)})
 
 
-def _tell(bar: ProgressBar, path: Path | None) -> Callable[[GenerationProgress], None]:
+def teller(bar: ProgressBar, path: Path | None) -> Callable[[GenerationProgress], None]:
     """Progress to the terminal and, each whole percent, to a JSON file (atomically)."""
     last = -1
 

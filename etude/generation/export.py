@@ -11,6 +11,7 @@ All is copied as it is, so that `generate --from` gives the bytes of `generate -
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Iterable
@@ -21,10 +22,11 @@ from urllib.parse import urlsplit
 import yaml
 
 import etude
-from etude.config import AudioLm, Config
+from etude.config import Config, Fit, TrainedHere
 from etude.errors import UserError
 from etude.generation.clips import Instrument
-from etude.generation.trained import ABOUT, FORMAT, Trained, find_experiment, in_results
+from etude.generation.symbolic import SymbolicInstrument
+from etude.generation.trained import ABOUT, FORMAT, Trained, find_experiment, in_results, roles
 from etude.models.given import MODEL
 from etude.storage import atomic_directory, hash_file, visible_files, write_json, write_text
 
@@ -49,8 +51,7 @@ def export(settings: Config, name: str, seed: int | None, folder: Path) -> None:
     with atomic_directory(folder) as temporary:
         for stage, source in trained.models.items():
             _copy(source, temporary / "models" / stage, OF_A_STAGE)
-        for role in ("semantic", "acoustic"):
-            source = getattr(trained, role)
+        for role, source in trained.tokenizers.items():
             names = [file.name for file in visible_files(source)]
             _copy(source, temporary / "tokenizers" / role, names)
         write_text(temporary / "config.yaml", _config(settings, name, experiment, trained.seed))
@@ -58,7 +59,7 @@ def export(settings: Config, name: str, seed: int | None, folder: Path) -> None:
         write_text(temporary / "README.md", _card(name, corpus, trained, instrument))
         # Not of the README: whoever passes the folder on writes the licence into it.
         parts = [p for d in ("models", "tokenizers") for p in (temporary / d).rglob("*.*")]
-        about = {
+        about: dict[str, Any] = {
             "format": FORMAT,
             "etude": etude.__version__,
             "experiment": name,
@@ -67,6 +68,9 @@ def export(settings: Config, name: str, seed: int | None, folder: Path) -> None:
             "generate": trained.generate.model_dump(mode="json", exclude={"prime"}),
             "sha256": {p.relative_to(temporary).as_posix(): hash_file(p) for p in parts},
         }
+        if trained.corpus is not None:  # how the notes are played
+            about["corpus"] = json.loads(trained.corpus.params("filter", "render"))
+            about["corpus"]["render"].pop("soundfont", None)
         write_json(temporary / ABOUT, about)
     log.info("%s, training seed %d: %d files", name, trained.seed, len(parts) + 3)
 
@@ -93,16 +97,17 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
         shutil.copyfile(source / name, target / name)
 
 
-def _config(settings: Config, name: str, experiment: AudioLm, seed: int) -> str:
+def _config(settings: Config, name: str, experiment: TrainedHere, seed: int) -> str:
     """All of the configuration that decided this experiment, as YAML that Étude reads again."""
-    tokens = settings.audio_tokens(experiment.tokens)
-    fits = [settings.audio_tokenizer(t).fit for t in (tokens.semantic, tokens.acoustic)]
+    tokenizers = set(roles(settings, experiment).values())
+    fits = [settings.tokenizers[t].fit for t in tokenizers]
     corpora = {experiment.corpus, *(fit.corpus for fit in fits if fit.corpus)}
-    chosen = {
+    cuts = {settings.cut_of(experiment), *(f.cut for f in fits if isinstance(f, Fit))}
+    chosen: dict[str, set[str]] = {
         "run": {name},
         "corpora": corpora,
-        "cuts": {tokens.cut, *(fit.cut for fit in fits)},
-        "tokenizers": {tokens.semantic, tokens.acoustic},
+        "cuts": cuts,
+        "tokenizers": tokenizers,
         "tokens": {experiment.tokens},
         "experiments": {name},
     }
@@ -154,15 +159,44 @@ passes this folder on names that music and adds the licence under which it may b
 """
 
 
-def _card(name: str, corpus: str, trained: Trained, instrument: Instrument) -> str:
+SYMBOLIC = """---
+library_name: etude
+tags: [music, midi, music-generation]
+---
+
+# {name}
+
+A generator of music as notes: a language model over symbolic tokens, as Étude {version} trains it.
+
+    python -m etude generate --from FOLDER --duration 8 --batch_size 4 --output track
+    python -m etude continue my.mid --from FOLDER --bars 8 --out continued
+
+play it and go on from a MIDI file of yours (FOLDER: where this lies) in Étude's environment, from
+any directory. models/lm of a GPT-2 or a Llama is read by transformers' `from_pretrained` as well.
+
+| | |
+|---|---|
+{rows}
+
+## Rights
+
+No licence is given here: the rights in weights hang on the music that they learned from. Whoever
+passes this folder on names that music and adds the licence under which it may be used.
+"""
+
+
+def _card(
+    name: str, corpus: str, trained: Trained, instrument: Instrument | SymbolicInstrument
+) -> str:
     """The model card: what this is, how it plays, what it learned from, each stage's own card."""
-    rows = {
-        "corpus": corpus,
-        "sound": f"{instrument.rate} Hz, mono",
-        "window": f"{instrument.generator.window_seconds:g} s",
-        "training seed": trained.seed,
-    }
+    rows: dict[str, Any] = {"corpus": corpus, "sound": f"{instrument.rate} Hz, mono"}
+    if isinstance(instrument, SymbolicInstrument):
+        rows |= {"context": f"{instrument.stage.shape['context']} tokens"}
+    else:
+        rows |= {"window": f"{instrument.generator.window_seconds:g} s"}
+    rows |= {"training seed": trained.seed}
     lines = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    page = CARD.format(name=name, version=etude.__version__, rows=lines)
+    text = CARD if trained.corpus is None else SYMBOLIC
+    page = text.format(name=name, version=etude.__version__, rows=lines)
     cards = [(trained.models[s] / "card.md").read_text(encoding="utf-8") for s in trained.models]
     return "\n".join([page, *(f"#{card}" for card in cards)])

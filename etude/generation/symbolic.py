@@ -96,12 +96,13 @@ class SymbolicInstrument:
         """Draw up to `count` tokens behind each prompt."""
         starts = [self._start(prompt, settings.prompt_tokens) for prompt in prompts]
         grammar, bos, eos = self.tokenizer.grammar(), self.tokenizer.bos, self.tokenizer.eos
-        never = {self.tokenizer.pad, self.tokenizer.unknown, bos} - {None, eos}
+        special = (self.tokenizer.pad, self.tokenizer.unknown, bos)
+        never = {number for number in special if number is not None and number != eos}
         rules = Rules(
             grammar=grammar,
             constrain=settings.sampling.grammar,
             # Without the grammar all is drawn as the network says it, and what is wrong is counted.
-            never=sorted(never) if settings.sampling.grammar else (),  # type: ignore[type-var]
+            never=sorted(never) if settings.sampling.grammar else (),
         )
         streams = ClipStreams(seeds, self.stage.device)
         return sample(

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from etude.config import AudioLm, Config, Generate
+from etude.config import AudioLm, Config, CorpusBase, Generate, SymbolicGenerate, TrainedHere
 from etude.errors import UserError
 from etude.generation.clips import Instrument, load_instrument
+from etude.generation.symbolic import SymbolicInstrument, load_symbolic
 from etude.models.audiolm import STAGES
 from etude.storage import hash_file, read_json
 
@@ -20,13 +21,17 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class Trained:
-    """Where the stages and tokenizers lie, and how clips are made of them."""
+    """Where the stages and tokenizers lie, and how clips are made of them.
+
+    Attributes: models (by stage), tokenizers (by role), generate, seed (of training), corpus (how
+    a symbolic system's notes are played; None for audio).
+    """
 
     models: dict[str, Path]
-    semantic: Path
-    acoustic: Path
-    generate: Generate
+    tokenizers: dict[str, Path]
+    generate: Generate | SymbolicGenerate
     seed: int
+    corpus: CorpusBase | None = None
 
     def require(self) -> None:
         """Raises UserError where weights are missing.
@@ -44,25 +49,27 @@ class Trained:
                 f"{' '.join(missing)} --configfile with the files that this command had",
             )
 
-    def load(self) -> Instrument:
+    def load(self) -> Instrument | SymbolicInstrument:
         """The parts as one instrument.
 
         Raises:
             UserError: there are no weights yet, or they do not fit.
         """
         self.require()
-        return load_instrument(self.models, self.semantic, self.acoustic)
+        if self.corpus is not None:
+            return load_symbolic(self.models["lm"], self.tokenizers["tokenizer"], self.corpus)
+        return load_instrument(self.models, **self.tokenizers)
 
 
-def find_experiment(settings: Config, name: str) -> AudioLm:
+def find_experiment(settings: Config, name: str) -> TrainedHere:
     """The settings of an experiment that Étude trains.
 
     Raises:
         UserError: there is none of that name.
     """
     experiment = settings.experiments.get(name)
-    if not isinstance(experiment, AudioLm):
-        names = [n for n, e in settings.experiments.items() if isinstance(e, AudioLm)]
+    if not isinstance(experiment, TrainedHere):
+        names = [n for n, e in settings.experiments.items() if isinstance(e, TrainedHere)]
         raise UserError(
             f"there is no experiment {name!r} that can generate",
             do=f"choose one of: {', '.join(names)}; add --configfile for your own",
@@ -78,13 +85,22 @@ def in_results(settings: Config, name: str, seed: int | None) -> Trained:
     """
     experiment = find_experiment(settings, name)
     seed = experiment.seeds.train[0] if seed is None else seed
-    tokens = settings.audio_tokens(experiment.tokens)
-    semantic, acoustic = (
-        Path("results/tokenizers", settings.tokenizers[t].fit.corpus or experiment.corpus, t)
-        for t in (tokens.semantic, tokens.acoustic)
-    )
-    models = {stage: Path("results/models", name, stage, f"seed-{seed}") for stage in STAGES}
-    return Trained(models, semantic, acoustic, experiment.generate, seed)
+    tokenizers = {
+        role: Path("results/tokenizers", settings.tokenizers[t].fit.corpus or experiment.corpus, t)
+        for role, t in roles(settings, experiment).items()
+    }
+    names = experiment.STAGES
+    models = {stage: Path("results/models", name, stage, f"seed-{seed}") for stage in names}
+    is_audio = isinstance(experiment, AudioLm)
+    corpus = None if is_audio else settings.corpora[experiment.corpus]
+    return Trained(models, tokenizers, experiment.generate, seed, corpus)
+
+
+def roles(settings: Config, experiment: TrainedHere) -> dict[str, str]:
+    """Which tokenizers an experiment's token set names, by role."""
+    tokens = settings.tokens[experiment.tokens]
+    known = ("semantic", "acoustic", "tokenizer")
+    return {role: getattr(tokens, role) for role in known if hasattr(tokens, role)}
 
 
 def in_export(folder: Path) -> Trained:
@@ -104,7 +120,8 @@ def in_export(folder: Path) -> Trained:
                 why=f"its format is {form}, this program's is {FORMAT}",
                 do="export it again with this version",
             )
-        settings = Generate(**generate)
+        corpus = CorpusBase.model_validate(about["corpus"]) if "corpus" in about else None
+        settings = (Generate if corpus is None else SymbolicGenerate)(**generate)
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise UserError(
             "this is no exported experiment",
@@ -113,9 +130,11 @@ def in_export(folder: Path) -> Trained:
             do="make one: python -m etude export --experiment … --output …",
         ) from None
     _check_files(folder, hashes)
-    models = {stage: folder / "models" / stage for stage in STAGES}
-    tokenizers = folder / "tokenizers"
-    return Trained(models, tokenizers / "semantic", tokenizers / "acoustic", settings, int(seed))
+    stages = STAGES if corpus is None else ("lm",)
+    models = {stage: folder / "models" / stage for stage in stages}
+    roles_ = ("semantic", "acoustic") if corpus is None else ("tokenizer",)
+    tokenizers = {role: folder / "tokenizers" / role for role in roles_}
+    return Trained(models, tokenizers, settings, int(seed), corpus)
 
 
 def _check_files(folder: Path, hashes: dict[str, str]) -> None:

@@ -42,11 +42,13 @@ class Notes:
 class Lines:
     """Note messages in one order for all tracks (step 1), one line each in a text file.
 
-    Attributes: tick, voice (track, channel and pitch as one number), pitch, channel, velocity
-    (int64 [n]), on (bool [n]; a note-on of velocity 0 is a note-off).
+    Attributes: tick (at the common resolution), exact (the file's own), voice (track, channel and
+    pitch as one number), pitch, channel, velocity (int64 [n]), on (bool [n]; a note-on of velocity
+    0 is a note-off).
     """
 
     tick: np.ndarray
+    exact: np.ndarray
     voice: np.ndarray
     pitch: np.ndarray
     channel: np.ndarray
@@ -58,8 +60,8 @@ class Lines:
 
     def at(self, index: np.ndarray) -> Lines:
         """The lines of a mask or in an order."""
-        columns = (self.tick, self.voice, self.pitch, self.channel, self.velocity, self.on)
-        return Lines(*(column[index] for column in columns))
+        columns = (self.tick, self.exact, self.voice, self.pitch, self.channel, self.velocity)
+        return Lines(*(column[index] for column in columns), on=self.on[index])
 
 
 def sort_lines(messages: Messages, ticks_per_quarter: int) -> tuple[Lines, dict[str, int]]:
@@ -72,8 +74,10 @@ def sort_lines(messages: Messages, ticks_per_quarter: int) -> tuple[Lines, dict[
     on = messages.on & (messages.velocity > 0)
     voice = (messages.track * 16 + messages.channel) * 128 + messages.pitch
     tick = scaled(messages.tick, messages.ticks_per_quarter, ticks_per_quarter)
-    lines = Lines(tick, voice, messages.pitch, messages.channel, messages.velocity, on).at(keep)
-    order = np.argsort(lines.tick * 256 + lines.pitch * 2 + lines.on, kind="stable")
+    lines = Lines(
+        tick, messages.tick, voice, messages.pitch, messages.channel, messages.velocity, on
+    ).at(keep)
+    order = np.argsort(lines.exact * 256 + lines.pitch * 2 + lines.on, kind="stable")
     counts = {
         "lines": len(messages),
         "note_ons": int((on & keep).sum()),
@@ -99,12 +103,11 @@ def pair_lines(lines: Lines) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
     alone = _without(len(lines), begin, end)
     # A note of no length has its end sorted before its beginning.
     ends = alone[~lines.on[alone]]
-    key = lines.voice * FAR + lines.tick
+    key = lines.voice * FAR + lines.exact
     empty = np.flatnonzero(lines.on & np.isin(key, key[ends])) if ends.size else ends
     if empty.size:
         gone = np.concatenate([_first_each(key, empty), _first_each(key, ends)])
-        shared = np.intersect1d(key[gone[: len(gone)]], key[empty])
-        gone = gone[np.isin(key[gone], shared)]
+        gone = gone[np.isin(key[gone], key[empty])]
         alive = np.delete(alive, gone)
         begin, end = pair(lines.voice[alive], lines.on[alive])
         begin, end = alive[begin], alive[end]
@@ -162,9 +165,10 @@ def pair(voice: np.ndarray, on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def notes_of(lines: Lines, begin: np.ndarray, end: np.ndarray) -> Notes:
-    """The notes of pairs, in a table's order."""
-    tick = lines.tick
-    return Notes(tick[begin], tick[end], lines.pitch[begin], lines.velocity[begin])
+    """The notes of pairs; what rounds to no length is a tick long."""
+    start = lines.tick[begin]
+    stop = np.maximum(lines.tick[end], start + 1)
+    return Notes(start, stop, lines.pitch[begin], lines.velocity[begin])
 
 
 def join_doubled(notes: Notes) -> tuple[Notes, np.ndarray]:

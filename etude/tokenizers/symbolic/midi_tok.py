@@ -2,7 +2,10 @@
 
 Sizes under these settings, specials included: REMI 348, TSD 379, Structured 366. Neuromusic's
 MidiTok 3.0.0 gives the same; from 3.0.4 on that holds with `drum_pitches: false` only, since 62
-tokens for the pitches of drums became the default. Time signatures are not read: a note table has
+tokens for the pitches of drums became the default. What comes back: onsets and durations at 8
+positions a quarter (durations from 4 quarters on at 4, at most 12 quarters), 16 velocities, one
+note of equal onset, pitch and program; Structured has one time shift between two notes, which is
+as coarse and as short as a duration. Time signatures are not read: a note table has
 none, and bars are of four quarters.
 """
 
