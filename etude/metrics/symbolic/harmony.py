@@ -50,17 +50,19 @@ def spans(table: NoteTable) -> tuple[Array, Array, NDArray[np.int64]]:
     In the order of onset, then pitch.
     """
     pitched = table.without_drums()
+    if not len(pitched):
+        return np.zeros(0), np.zeros(0), np.zeros(0, np.int64)
     onset = quantise(pitched.onset / pitched.ticks_per_quarter)
     length = quantise(pitched.duration / pitched.ticks_per_quarter, smallest=0.25)
     order = np.lexsort((onset, pitched.pitch))
     onset, end, pitch = onset[order], (onset + length)[order], pitched.pitch[order].astype(np.int64)
     # Each pitch on a time line of its own, so that one running maximum serves all.
-    lane = pitch * (end.max(initial=0) + 1)
-    reach = np.maximum.accumulate(lane + end) if len(end) else end
-    begins = np.append(True, (lane + onset)[1:] > reach[:-1] + 1e-9)[: len(onset)]
+    lane = pitch * (end.max() + 1)
+    reach = np.maximum.accumulate(lane + end)
+    begins = np.append(True, (lane + onset)[1:] > reach[:-1] + 1e-9)
     first = np.flatnonzero(begins)
     last = np.append(first[1:], len(onset)) - 1
-    onset, end, pitch = onset[first], (reach - lane)[last] if len(last) else end, pitch[first]
+    onset, end, pitch = onset[first], (reach - lane)[last], pitch[first]
     order = np.lexsort((pitch, onset))
     return onset[order], end[order], pitch[order]
 

@@ -35,15 +35,19 @@ Array = NDArray[np.float64]
 
 ORDER = 5
 BATCH = 8
+LEAST_SHARED = 8
 REPLICATE_COLUMNS = ["embedding", "metric", "clips", "replicate", "value"]
 
 
 def overlap(before: Ids, after: Ids) -> int:
-    """How many tokens at the beginning of a window are the end of the one before."""
+    """How many tokens at the beginning of a window are the end of the one before.
+
+    Fewer than 8 are chance: windows that do not overlap.
+    """
     longest = min(len(before), len(after))
     for start in np.flatnonzero(before[len(before) - longest :] == after[0]) if longest else ():
         size = longest - int(start)
-        if np.array_equal(before[len(before) - size :], after[:size]):
+        if size >= LEAST_SHARED and np.array_equal(before[len(before) - size :], after[:size]):
             return size
     return 0
 
