@@ -16,7 +16,7 @@ FAD       := results/fad.txt
 PAGE      := results/report/index.html
 # Tests run on two processes of one thread each; those that share a run stay together
 # (tests/conftest.py has the groups and their order).
-PYTEST    := $(PY) -m pytest --numprocesses=$(TESTERS) --dist=loadgroup --no-loadscope-reorder
+PYTEST    := $(PY) -m pytest --numprocesses=$(TESTERS) --dist=loadscope --no-loadscope-reorder
 
 # The first python on the way is ours, for Snakemake's script: rules and all they start.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)

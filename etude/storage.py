@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -41,7 +42,8 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
     """Yield a temporary folder; it takes the place of `path` only if the block succeeds."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # of a job that was killed
+        shutil.rmtree(left, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         with _full_disk_by_name(path):

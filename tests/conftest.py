@@ -11,8 +11,16 @@ from workspace import Workspace
 
 import etude  # noqa: F401  sets what torch's libraries read when they load
 
-# Runs of the workflow that several tests look at: each is made once, so its tests stay together.
-SHARED = {"finished": "finished", "opened": "finished", "exported": "finished", "local": "slurm"}
+WORKFLOW = "tests/workflow/"
+# Files whose tests look at one run (the fixture `finished`): they stay on one tester.
+FINISHED = ("test_around.py", "test_by_hand.py", "test_main_job.py", "test_weights.py")
+# Tests of these names make a run of their own, of a minute: each may go anywhere.
+ALONE = (
+    "test_folders_unlike",
+    "test_a_corpus_too_small",
+    "test_the_simplest",
+    "test_tokenizers_of",
+)
 
 
 @pytest.fixture
@@ -21,31 +29,34 @@ def workspace(tmp_path) -> Workspace:
     return Workspace(tmp_path)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `--dist loadgroup`: tests that share a fixture go to one worker, the longest first.
+    """The longest first, so that testers end together: SLURM, shared runs, own runs, the rest."""
+    items.sort(key=lambda item: rank(group_of(item.nodeid)))
 
-    Tests of the workflow take minutes and stand alone, unless they share a run; unit tests go
-    by file, since their fixtures do.
+
+def group_of(nodeid: str) -> str:
+    """What a test stays together with: its shared run, or its file, or nothing."""
+    file, _, name = nodeid.partition("::")
+    if file.startswith(WORKFLOW) and name.startswith(ALONE):
+        return nodeid
+    return "finished" if file.removeprefix(WORKFLOW) in FINISHED else file
+
+
+def rank(group: str) -> int:
+    """The place of a group in the order; the order within a rank is pytest's."""
+    starts = ("tests/slurm/", "finished", WORKFLOW, "tests/conda/")
+    return next((i for i, start in enumerate(starts) if group.startswith(start)), len(starts))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Testers get whole groups. (`--dist loadgroup` of pytest-xdist 3.8 does nothing in pytest 9.2:
+    it writes the group into a field that pytest has renamed.)
     """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
-    items.sort(key=rank)
+    from xdist.scheduler import LoadScopeScheduling
 
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
 
-def group_of(item: pytest.Item) -> str:
-    """The name of the group that a test runs in."""
-    shared = {SHARED[name] for name in item.fixturenames if name in SHARED}
-    if shared:
-        return shared.pop()
-    alone = item.get_closest_marker("workflow") and "outside" not in item.fixturenames
-    return item.nodeid if alone else str(item.path)
-
-
-def rank(item: pytest.Item) -> int:
-    """Shared runs first, then other runs of the workflow, then unit tests (a stable order)."""
-    if not item.get_closest_marker("workflow"):
-        return 3
-    if "/" not in (group := group_of(item)):
-        return 0
-    return 1 if group == str(item.path) else 2
+    return Together(config, log)

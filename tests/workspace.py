@@ -72,6 +72,7 @@ class Workspace:
             str(path.relative_to(self.folder)): path.read_bytes()
             for path in files
             if path.suffix in kinds
+            and not path.name.startswith(".")  # a temporary file that a killed job has left
             and path.name != "timings.csv"
             and path.relative_to(self.folder).parts[1] not in left_out
         }

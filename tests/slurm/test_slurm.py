@@ -70,15 +70,17 @@ def test_an_unhurt_run_and_what_a_job_costs(local, through_slurm):
     run.finish()
     seconds = time.monotonic() - began
     same_bytes(run, local[0])
-    write_costs(local[1], seconds, len(queue("--states=all")))
+    write_costs(
+        local[1], seconds, len(list(run.workspace.folder.glob("results/logs/slurm/**/*.log")))
+    )
 
 
 @pytest.mark.proof
 def test_a_deadline_is_met_and_the_retry_goes_on(local, through_slurm):
     """90 % of the job's time are over before it is done: it saves, ends, and is sent again."""
-    run = through_slurm("--set-resources", "train_stage:runtime=1")
+    run = through_slurm("--set-resources", "train_stage:runtime=2")
     run.training("semantic")
-    pause(run.process("train_stage"), 55)
+    pause(run.process("train_stage"), 105)
     run.finish()
     assert tries(run, "semantic") == ["FAILED", "COMPLETED"]
     same_bytes(run, local[0])

@@ -132,3 +132,11 @@ def test_a_data_set_on_a_full_disk(tmp_path):
         with pytest.raises(OSError, match="No space left"):
             write()
         assert list(disk.iterdir()) == []
+
+
+def test_what_a_killed_job_left_goes_with_the_next_try(tmp_path):
+    for name in (".0000.77.part", ".0001.77.part"):
+        (tmp_path / name).mkdir()
+    with atomic_directory(tmp_path / "0000") as folder:
+        (folder / "a").write_text("a")
+    assert {path.name for path in tmp_path.iterdir()} == {"0000", ".0001.77.part"}
