@@ -28,6 +28,8 @@ include: "rules/tokens.smk"
 include: "rules/audiolm.smk"
 # Clips, real and generated -> embeddings -> distances -> results/fad.txt.
 include: "rules/evaluation.smk"
+# Clips, searched in the training music; planted copies say what would be found.
+include: "rules/memorisation.smk"
 # Everything -> one page.
 include: "rules/report.smk"
 
@@ -49,5 +51,6 @@ rule all:
     input:
         "results/fad.txt",
         "results/report/index.html",
+        of_all_runs("results/metrics/{experiment}/{clips}/memorisation.csv"),
         kept_steps(),
     localrule: True

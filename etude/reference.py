@@ -74,7 +74,7 @@ SECTIONS: list[tuple[str, list[type[BaseModel]]]] = [
         ],
     ),
     ("sweep: a grid of experiments", [config.Sweep]),
-    ("evaluation", [config.Evaluation]),
+    ("evaluation", [config.Evaluation, config.Memorisation]),
 ]
 
 

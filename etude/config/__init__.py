@@ -21,6 +21,7 @@ from etude.config.corpora import (
 )
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
+from etude.config.memorisation import Memorisation
 from etude.config.reading import DEFAULT, checked, load, parse, read
 from etude.config.sweeps import Sweep
 from etude.config.systems import (
@@ -75,6 +76,7 @@ __all__ = [
     "FolderCorpus",
     "Generate",
     "MagnitudeRvq",
+    "Memorisation",
     "Mfcc",
     "Music21Corpus",
     "Network",

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from etude.config.base import Distinct, ModuleClass, Section, nearest
 from etude.config.embeddings import EMBEDDINGS, FADTK
+from etude.config.memorisation import Memorisation
 from etude.own import is_own, label
 
 
@@ -36,6 +37,9 @@ class Evaluation(Section):
     )
     gate_harmony: float = Field(
         0.85, ge=0, description="et_grid must reach this share of the corpus's own"
+    )
+    memorisation: Memorisation = Field(
+        Memorisation(), description="whether clips repeat the training music"
     )
 
     @field_validator("embeddings")

@@ -16,6 +16,7 @@ nearest stand for alignments of the whole clip, which are compared frame by fram
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,7 @@ class Catalogue:
             scores, nearest = index.search(vectors, min(NEAREST, len(self.vectors)))
             begins = self.places[nearest] - starts[:, None]
             bounds = np.searchsorted(owners, np.arange(len(clips) + 1))
-            for clip, (a, b) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+            for clip, (a, b) in enumerate(itertools.pairwise(bounds)):
                 shifts = np.full((b - a) * scores.shape[1], thirds)
                 found[clip].append((scores[a:b].ravel(), begins[a:b].ravel(), shifts))
         return [_distinct(parts) for parts in found]
@@ -234,7 +235,7 @@ def _running(values: Array) -> Array:
     return (sums[..., WINDOW:] - sums[..., :-WINDOW]).astype(np.float32)
 
 
-def unit(rows: Array) -> Array:
+def unit(rows: NDArray[np.floating]) -> Array:
     """Rows of length 1; zeros stay."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.ascontiguousarray(rows / np.maximum(lengths, 1e-9), dtype=np.float32)

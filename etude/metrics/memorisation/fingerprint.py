@@ -32,7 +32,7 @@ SILENT = 1e-4  # a clip whose loudest frame is below this (-80 dBFS) is silent
 
 
 def filters(rate: int = RATE) -> sparse.csr_array:
-    """Triangles on the grid, as wide as a third of a semitone or two bins: [BINS, N_FFT / 2 + 1]."""
+    """Triangles on the grid, a third of a semitone or two bins wide: [BINS, N_FFT / 2 + 1]."""
     notes = LOWEST + np.arange(BINS) / THIRDS
     centres = 440 * 2 ** ((notes - 69) / 12)
     width = np.maximum(centres * (2 ** (1 / 36) - 1), 1.5 * rate / N_FFT)
