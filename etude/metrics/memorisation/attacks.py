@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ NOISE_DB = -30.0  # of the noise, beside the music's level
 SPEED = 1.02
 OTHER_PROGRAM = 19  # church organ: another voice, where there is no other SoundFont
 SPAN_SECONDS = 2.0
+RUN_UP_SECONDS = 4.0
 HOST_SECONDS = 8.0
 
 SIGNALS = ("exact", "gain", "offset", "noise_30db", "reencoded", "faster_2pc")
@@ -61,7 +61,6 @@ class Studio:
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.seed)
-        self._played = lru_cache(maxsize=8)(self._play)
 
     def attacks(self) -> list[str]:
         """The attacks that this corpus allows."""
@@ -72,7 +71,7 @@ class Studio:
         if attack in ("exact", "gain"):
             excerpt = Excerpt(excerpt.piece, excerpt.start_s // hop * hop, excerpt.seconds)
         if attack in RENDERED:
-            return self._part(self._played(attack, excerpt.piece), excerpt)
+            return self._play(attack, excerpt)
         longer = excerpt.seconds * (SPEED if attack == "faster_2pc" else 1)
         wave = self.music.read(Excerpt(excerpt.piece, excerpt.start_s, longer), self.rate)
         change: Callable[[Wave], Wave] = getattr(self, f"_{attack}", lambda same: same)
@@ -102,8 +101,10 @@ class Studio:
         fast: Wave = soxr.resample(wave, self.rate * SPEED, self.rate)
         return fast
 
-    def _play(self, attack: str, piece: str) -> Wave:
-        score: Any = symusic.Score.from_midi(self.midi[piece].read_bytes())
+    def _play(self, attack: str, excerpt: Excerpt) -> Wave:
+        """The excerpt's notes once more, those before it for as long as they may sound."""
+        score: Any = symusic.Score.from_midi(self.midi[excerpt.piece].read_bytes())
+        before = min(excerpt.start_s, RUN_UP_SECONDS)
         render, rules = self.render, self.rules
         if attack == "other_voice" and self.soundfont:
             render = render.model_copy(update={"soundfont": self.soundfont})
@@ -111,12 +112,11 @@ class Studio:
             rules = rules.model_copy(update={"map_programs_to": OTHER_PROGRAM})
         else:
             score = score.shift_pitch(1 if attack == "semitone_up" else -1)
-        wave = render_midi(score.dumps_midi(), render, rules)
+        begin = excerpt.start_s - before
+        part = score.to("second").clip(begin, excerpt.start_s + excerpt.seconds)
+        wave = render_midi(part.shift_time(-begin).to("tick").dumps_midi(), render, rules)
         resampled: Wave = soxr.resample(wave, render.rate, self.rate)
-        return resampled
-
-    def _part(self, wave: Wave, excerpt: Excerpt) -> Wave:
-        return self._fit(wave[round(excerpt.start_s * self.rate) :], excerpt.seconds)
+        return self._fit(resampled[round(before * self.rate) :], excerpt.seconds)
 
     def _fit(self, wave: Wave, seconds: float) -> Wave:
         length = round(seconds * self.rate)

@@ -1,9 +1,9 @@
 """The training music's fingerprints, searched for what a clip repeats.
 
 Conventions
-    features as in fingerprint.py; score = similarity + WEIGHT * log(1 + novelty), of the best
-    1.7 s. An equal stretch has similarity 1, whatever it is. A held chord is in every second piece,
-    so what begins in the stretch counts as evidence, too.
+    features as in fingerprint.py; score = similarity - PENALTY * exp(-novelty / ENOUGH), of the
+    best 1.7 s. An equal stretch has similarity 1, whatever it is; but a held chord is in every
+    second piece, so a stretch in which little begins counts for less.
 
 Metrics
     * `Catalogue.search`: for each clip its best match, at any offset of both, transposed by up to
@@ -48,7 +48,7 @@ SHIFTS = (-3, -1, 0, 1, 3)  # thirds of a semitone
 NEAREST = 8  # of one stretch at one shift
 ALIGNMENTS = 12  # of a clip that are compared frame by frame
 WINDOW = 34  # frames that are compared: 1.7 s
-WEIGHT = 0.05
+PENALTY, ENOUGH = 0.1, 120.0  # tried on chorales: see docs/decisions.md
 NOTHING = -1.0  # the score of silence, and against no training music
 
 
@@ -143,12 +143,12 @@ class Catalogue:
     def _best(self, clip: Array, begins: Integers, shifts: Integers) -> Match:
         """The best 1.7 s of the best of some alignments."""
         clip = np.pad(clip, ((0, max(0, WINDOW - len(clip))), (0, 0)))
-        evidence = WEIGHT * np.log1p(_running(novelty(clip)))
+        doubt = PENALTY * np.exp(-_running(novelty(clip)) / ENOUGH)
         best = Match()
         for thirds in np.unique(shifts):
             query = blurred(shifted(clip, -int(thirds))) - self.mean
             tried = np.unique(begins[shifts == thirds][:, None] + np.array([-1, 0, 1]))
-            scores = self._similarity(query, tried) + evidence
+            scores = self._similarity(query, tried) - doubt
             row, at = np.unravel_index(int(scores.argmax()), scores.shape)
             if scores[row, at] > best.score:
                 place = int(tried[row] + at)

@@ -87,6 +87,7 @@ def recall_rows(study: Iterable[Mapping[str, str]]) -> Iterator[Row]:
     for row in study:
         longer = row["clip_s"] != row["span_s"]
         attack = row["attack"] + f"_span_in_{float(row['clip_s']):g}s" * longer
+        attack += f"_{float(row['clip_s']):g}s" * (row["rung"] == "notes" and not longer)
         figures = {
             key: row[key] for key in ("embedding", "value", "ci_low", "ci_high", "n", "note")
         }

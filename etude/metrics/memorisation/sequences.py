@@ -2,14 +2,15 @@
 
 Conventions
     a sequence is int64 [n], ids of at least 0. Notes become sequences by `note_sequence`: each
-    note is its interval to the note before and the time since then in twelfths of a quarter, so
-    that transposition and tempo fall out.
+    note is its interval to the note before, the time since then and its length in twelfths of a
+    quarter, so that transposition and tempo fall out.
 
 Metrics
     * `SuffixIndex.search`: `run`, the longest stretch of a sequence that the training sequences
       have too, as a share of its length; `edit`, 1 - the least edit distance of the whole sequence
       to any stretch of theirs, divided by its length (looked for beside the longest common runs).
-      `score` is the mean of both: 1 for a copy.
+      `score` is the mean of both and WEIGHT * log(1 + bits that the sequence says): of two copies
+      the one that says more is the rarer chance.
 
 How: a suffix array over all training sequences (prefix doubling: Manber and Myers 1990, to runs of
 LONGEST ids), so that a search is a binary search. Two billion ids would fit its int64.
@@ -32,7 +33,8 @@ Ids = NDArray[np.int64]
 LONGEST = 256  # ids that are told apart; a longer common run counts as so long
 PLACES = 4  # alignments whose edit distance is computed
 PER_QUARTER = 12
-LONGEST_WAIT = 96  # twelfths of a quarter
+LONGEST_TIME = 96  # twelfths of a quarter
+WEIGHT = 0.05
 MARGIN = 0.15  # of a sequence's length, on either side of an alignment
 
 
@@ -45,22 +47,62 @@ class Common:
     sequence: int
     position: int
     run_length: int
+    bits: float
 
     @property
     def score(self) -> float:
-        """Between 0 and 1."""
-        return (self.run + self.edit) / 2
+        """Higher is nearer to the training sequences."""
+        return (self.run + self.edit) / 2 + WEIGHT * float(np.log1p(self.bits))
 
 
 def note_sequence(table: NoteTable) -> Ids:
-    """Pitched notes as (interval, wait) pairs: int64 [notes - 1]."""
+    """Pitched notes as (interval, wait, length): int64 [notes - 1]."""
     notes = table.without_drums()
     if len(notes) < 2:
         return np.zeros(0, np.int64)
     interval = np.diff(notes.pitch.astype(np.int64)) + 128
-    ticks = np.diff(notes.onset)
-    wait = np.round(ticks * PER_QUARTER / notes.ticks_per_quarter).astype(np.int64)
-    return interval * (LONGEST_WAIT + 1) + wait.clip(0, LONGEST_WAIT)
+    wait, length = (
+        np.round(ticks * PER_QUARTER / notes.ticks_per_quarter).astype(np.int64)
+        for ticks in (np.diff(notes.onset), notes.duration[1:])
+    )
+    base = LONGEST_TIME + 1
+    ids: Ids = (interval * base + wait.clip(0, LONGEST_TIME)) * base + length.clip(0, LONGEST_TIME)
+    return ids
+
+
+class Surprise:
+    """How much an id says behind the one before it: half a bigram model, half a unigram one."""
+
+    def __init__(self, text: Ids) -> None:
+        self.ids, self.counts = np.unique(text, return_counts=True)
+        self.size = max(1, len(text))
+        pairs = self._pairs(text) if len(text) else text
+        self.pairs, self.pair_counts = np.unique(pairs, return_counts=True)
+
+    def bits(self, ids: Ids) -> float:
+        """Of the whole sequence, its first id left out: -log2 of its probability."""
+        if len(ids) < 2 or not len(self.ids):
+            return 0.0
+        before = _count(ids[:-1], self.ids, self.counts)
+        alone = (_count(ids[1:], self.ids, self.counts) + 0.5) / (self.size + 1)
+        both = _count(self._pairs(ids), self.pairs, self.pair_counts)
+        probability = 0.5 * alone + 0.5 * both / np.maximum(before, 1)
+        return float(-np.log2(probability).sum())
+
+    def _pairs(self, ids: Ids) -> Ids:
+        places = np.searchsorted(self.ids, ids).astype(np.int64)
+        known = self.ids[places.clip(0, len(self.ids) - 1)] == ids
+        places = np.where(known, places, len(self.ids))
+        return places[:-1] * (len(self.ids) + 1) + places[1:]
+
+
+def _count(values: Ids, known: Ids, counts: Ids) -> Ids:
+    """How often each value was seen."""
+    if not len(known):
+        return np.zeros(len(values), np.int64)
+    places = np.searchsorted(known, values).clip(0, len(known) - 1)
+    found: Ids = np.where(known[places] == values, counts[places], 0)
+    return found
 
 
 class SuffixIndex:
@@ -72,19 +114,21 @@ class SuffixIndex:
         self.text = np.concatenate([*parts, np.zeros(LONGEST, np.int64)])
         self.bounds = np.cumsum([0, *map(len, parts)])
         self.order = _suffixes(self.text[: self.bounds[-1]])
+        self.model = Surprise(self.text[: self.bounds[-1]])
 
     def search(self, sequence: Ids) -> Common:
         """The longest common run and the least edit distance of one sequence."""
         ids = np.asarray(sequence, np.int64) + 1
         if not len(ids) or not len(self.order):
-            return Common(0.0, 0.0, -1, -1, 0)
+            return Common(0.0, 0.0, -1, -1, 0, 0.0)
         lengths, places = self._longest(ids)
         best = int(lengths.argmax())
         length = min(int(lengths[best]), len(ids))
         where = int(places[best])
         owner = int(np.searchsorted(self.bounds, where, side="right")) - 1
         edit = self._edit(ids, lengths, places)
-        return Common(length / len(ids), edit, owner, where - int(self.bounds[owner]), length)
+        at = where - int(self.bounds[owner])
+        return Common(length / len(ids), edit, owner, at, length, self.model.bits(ids))
 
     def _longest(self, ids: Ids) -> tuple[Ids, Ids]:
         """For each position the longest common run that begins there, and where it is."""
