@@ -34,6 +34,8 @@ include: "rules/audiolm.smk"
 include: "rules/symbolic.smk"
 # Clips, real and generated -> embeddings -> distances.
 include: "rules/evaluation.smk"
+# Clips, searched in the training music; planted copies say what would be found.
+include: "rules/memorisation.smk"
 # The notes of clips -> distances from held-out music, perplexity.
 include: "rules/symbolic_metrics.smk"
 # What the results are made of; after a failure, the table of what is complete.
@@ -62,6 +64,7 @@ rule all:
     input:
         "results/fad.txt",
         "results/report/index.html",
+        of_all_runs("results/metrics/{experiment}/{clips}/memorisation.csv"),
         kept_steps(),
         symbolic_tables(),
         symbolic_scores(),

@@ -98,7 +98,10 @@ SECTIONS: list[tuple[str, list[type[BaseModel]]]] = [
         ],
     ),
     ("sweep: a grid of experiments", [config.Sweep]),
-    ("evaluation", [config.Evaluation, config.SymbolicMetrics, config.Word2Vec]),
+    (
+        "evaluation",
+        [config.Evaluation, config.Memorisation, config.SymbolicMetrics, config.Word2Vec],
+    ),
     ("report: the page to listen and read", [config.Page]),
 ]
 

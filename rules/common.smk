@@ -474,6 +474,35 @@ def runnable_embeddings():
     ]
 
 
+def runnable_names():
+    """The same embeddings by their names in config, a user's own as `module:Class`."""
+    return [name for name in CONFIG.evaluation.embeddings if not registry.why_not(name)]
+
+
+def of_corpus_embeddings(wildcards):
+    """The embeddings of the segments of an experiment's corpus."""
+    pattern = "results/memorisation/{corpus}/{cut}/embeddings/{embedding}.npz"
+    found = [for_experiment(pattern)(wildcards)]
+    return [p.format(embedding=e) for e in runnable_embeddings() for paths in found for p in paths]
+
+
+def if_audio_tokens(files):
+    """An input function: these files for experiments with audio tokens of ours, else nothing."""
+
+    def wanted(wildcards):
+        return files(wildcards) if experiment_of(wildcards).system == "audiolm" else []
+
+    return wanted
+
+
+def extraction_of(wildcards):
+    """What a trained model said to beginnings of training items; baselines have no model."""
+    if experiment_of(wildcards).system != "audiolm" or wildcards.clips == "baselines":
+        return []
+    seed = wildcards.clips.partition("/")[0]
+    return [f"results/metrics/{wildcards.experiment}/{seed}/extraction.csv"]
+
+
 def histories():
     """The training histories of all experiments of the run; imported stages have none."""
     return [

@@ -22,6 +22,7 @@ from etude.config.corpora import (
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
 from etude.config.experiments import STAGES, Experiment, TrainedHere
+from etude.config.memorisation import Memorisation
 from etude.config.page import Page
 from etude.config.pretrained import PRETRAINED_KINDS, Encodec, Hubert, Pretrained
 from etude.config.reading import DEFAULT, checked, load, parse, read
@@ -97,6 +98,7 @@ __all__ = [
     "Generate",
     "Hubert",
     "MagnitudeRvq",
+    "Memorisation",
     "Mfcc",
     "Music21Corpus",
     "Network",

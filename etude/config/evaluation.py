@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from etude.config.base import Distinct, ModuleClass, Section, nearest
 from etude.config.embeddings import EMBEDDINGS, FADTK
+from etude.config.memorisation import Memorisation
 from etude.config.symbolic_metrics import SymbolicMetrics
 from etude.own import is_own, label
 
@@ -50,6 +51,9 @@ class Evaluation(Section):
         le=1,
         description="at most this share of clips may be nearer to the training music than 99 % of "
         "held-out real clips are; where memorisation is n/a the gate leaves it out",
+    )
+    memorisation: Memorisation = Field(
+        Memorisation(), description="whether clips repeat the training music"
     )
 
     symbolic: SymbolicMetrics = SymbolicMetrics()

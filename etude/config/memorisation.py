@@ -1,0 +1,30 @@
+"""The memorisation test: how much of it is run."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from etude.config.base import Section, UserPath
+
+
+class Memorisation(Section):
+    """Does a clip repeat the training music? A ladder of searches, with measured recall."""
+
+    null_clips: int = Field(
+        320, ge=1, description="held-out excerpts that say what a high score is; 300 are needed"
+    )
+    planted: int = Field(
+        20, ge=0, description="planted copies per attack, from which recall is measured; 0: none"
+    )
+    embedded: bool = Field(
+        False, description="also plant spans of 2 s in clips of 8 s (minutes more on two cores)"
+    )
+    prefixes: int = Field(
+        24, ge=0, description="training and held-out items whose beginnings a model is given"
+    )
+    soundfont: UserPath | None = Field(
+        None, description="another SoundFont to plant copies with; none: another program"
+    )
+    gate_share: float = Field(
+        0.05, ge=0, le=1, description="share of flagged clips above which the gate fails"
+    )

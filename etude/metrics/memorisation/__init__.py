@@ -1,0 +1,12 @@
+"""Does a clip repeat the training music? A ladder, each rung with measured recall.
+
+    exact        the same samples (PCM SHA-256)
+    fingerprint  the same music at any offset, gain, noise, encoding, a little faster or transposed
+    neighbours   nearest windows in the space of an embedding
+    sequences    longest common run and least edit distance of tokens or notes
+    extraction   what a model goes on with when it is given the beginning of a training item
+
+Each rung gives a score per clip, higher is nearer to the training music. What a high score is, is
+said by a null: held-out real music against the same training music (`null.py`). What a rung finds
+is said by planted copies (`attacks.py`, `recall.py`).
+"""

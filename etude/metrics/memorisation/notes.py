@@ -1,0 +1,126 @@
+"""The ladder's rung for music that is written down: clips and training music as notes.
+
+Conventions
+    notes are NoteTables; a clip's notes are searched among the training pieces' by intervals and
+    waits (sequences.py), so transposition, tempo and voice make no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from etude.metrics.memorisation.attacks import HOST_SECONDS, SPAN_SECONDS
+from etude.metrics.memorisation.material import HELD_OUT, Excerpt, Music
+from etude.metrics.memorisation.null import Null
+from etude.metrics.memorisation.sequences import Common, SuffixIndex, note_sequence
+from etude.midi.notes import MidiError, NoteTable, read_midi
+
+VERSION = 1  # raised when scores change
+
+SHIFTS = {"exact": 0, "semitone_up": 1, "semitone_down": -1}
+
+
+def part(table: NoteTable, start_s: float, seconds: float) -> NoteTable:
+    """The notes that begin within a stretch."""
+    return table.at((table.onset_s >= start_s) & (table.onset_s < start_s + seconds))
+
+
+def transposed(table: NoteTable, semitones: int) -> NoteTable:
+    """All notes moved."""
+    return replace(table, pitch=(table.pitch + semitones).astype(np.int16))
+
+
+def embedded(span: NoteTable, host: NoteTable, share: float) -> NoteTable:
+    """The span in place of as much of the host, which begins after a share of the host's notes."""
+    scale = span.ticks_per_quarter / host.ticks_per_quarter
+    onset = np.round(host.onset * scale).astype(np.int64)
+    at = int(onset[int(share * (len(onset) - 1))]) if len(onset) else 0
+    moved = span.onset - span.onset.min(initial=2**62) + at if len(span) else span.onset
+    until = int(moved.max(initial=at))
+    before, behind = onset < at, onset > until
+    columns: dict[str, Any] = {}
+    for name in ("duration", "pitch", "velocity", "program"):
+        theirs, own = getattr(host, name), getattr(span, name)
+        columns[name] = np.concatenate([theirs[before], own, theirs[behind]])
+    return replace(span, onset=np.concatenate([onset[before], moved, onset[behind]]), **columns)
+
+
+class Scores:
+    """The training pieces' notes, ready to be searched."""
+
+    def __init__(self, music: Music, midi: dict[str, Path]) -> None:
+        self.music, self.midi = music, midi
+        self.names = [piece for piece in music.names("train") if piece in midi]
+        self.tables = {piece: _read(midi[piece]) for piece in sorted(midi)}
+        self.index = SuffixIndex([note_sequence(self.tables[piece]) for piece in self.names])
+
+    def search(self, table: NoteTable) -> Common:
+        """What a clip has in common with the training pieces."""
+        return self.index.search(note_sequence(table))
+
+    def place(self, found: Common) -> tuple[str, float]:
+        """Piece and second where a common run begins."""
+        if found.sequence < 0:
+            return "", 0.0
+        piece = self.names[found.sequence]
+        times = self.tables[piece].without_drums().onset_s
+        return piece, float(times[min(found.position, len(times) - 1)])
+
+    def cut(self, excerpt: Excerpt) -> NoteTable:
+        """The notes of an excerpt."""
+        return part(self.tables[excerpt.piece], excerpt.start_s, excerpt.seconds)
+
+    def null(self, seconds: float, count: int, seed: int) -> Null:
+        """Held-out excerpts, scored."""
+        found = self._excerpts(HELD_OUT, seconds, count, seed)
+        scores = np.array([self.search(self.cut(e)).score for e in found])
+        return Null(scores, [e.piece for e in found])
+
+    def _excerpts(
+        self, splits: tuple[str, ...], seconds: float, count: int, seed: int
+    ) -> list[Excerpt]:
+        found = self.music.excerpts(splits, seconds, count, seed)
+        return [excerpt for excerpt in found if excerpt.piece in self.tables]
+
+    def planted(self, seconds: float, count: int, seed: int) -> Iterator[tuple[str, np.ndarray]]:
+        """(attack, scores) of planted copies as long as a clip."""
+        copied = self._excerpts(("train",), seconds, count, seed)
+        for attack, semitones in SHIFTS.items():
+            tables = (transposed(self.cut(e), semitones) for e in copied)
+            yield attack, np.array([self.search(table).score for table in tables])
+
+    def planted_spans(self, count: int, seed: int) -> Iterator[tuple[str, np.ndarray]]:
+        """(attack, scores) of spans of 2 s inside held-out clips of 8 s."""
+        random = np.random.default_rng(seed)
+        copied = self._excerpts(("train",), SPAN_SECONDS, count, seed + 1)
+        hosts = self._excerpts(HELD_OUT, HOST_SECONDS, count, seed)
+        for attack, semitones in SHIFTS.items():
+            scores = []
+            for span, host in zip(copied, hosts, strict=False):
+                notes = transposed(self.cut(span), semitones)
+                mixed = embedded(notes, self.cut(host), float(random.uniform(0, 0.75)))
+                scores.append(self.search(mixed).score)
+            yield attack, np.array(scores)
+
+
+def _read(path: Path) -> NoteTable:
+    try:
+        return read_midi(path)
+    except MidiError:  # a piece that was kept is readable; its file may be gone since
+        empty: Any = np.zeros(0, np.int64)
+        small = empty.astype(np.int16)
+        return NoteTable(empty, empty, small, small, small, np.zeros((0, 2), np.int64), 480)
+
+
+def midi_files(pieces: Iterator[dict[str, str]], root: Path) -> dict[str, Path]:
+    """{piece: MIDI file} of the kept pieces that are MIDI."""
+    return {
+        row["piece"]: root / row["path"]
+        for row in pieces
+        if row["status"] == "kept" and row["kind"] == "midi" and (root / row["path"]).is_file()
+    }

@@ -1,0 +1,146 @@
+"""Recall: planted copies that each rung finds at 1 % false positives.
+
+Metrics
+    * `study`: for each rung and attack the share of planted copies above the null's 99th
+      percentile, with its exact interval. Copies are of the training split. The null is held-out
+      excerpts of the same length (also of the hosts' length, for embedded spans).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+
+from etude.config import Cut, Memorisation
+from etude.metrics.memorisation import attacks
+from etude.metrics.memorisation.catalogue import Catalogue
+from etude.metrics.memorisation.exact import matches
+from etude.metrics.memorisation.fingerprint import RATE, features
+from etude.metrics.memorisation.material import HELD_OUT, Excerpt, Music, Wave
+from etude.metrics.memorisation.neighbours import Neighbours
+from etude.metrics.memorisation.null import Null, exact_interval
+from etude.metrics.memorisation.reference import Places
+from etude.storage import write_csv
+
+VERSION = 1  # raised when figures change
+
+COLUMNS = [
+    *("rung", "embedding", "attack", "span_s", "clip_s", "value", "ci_low", "ci_high", "n"),
+    *("threshold", "note"),
+]
+Score = Callable[[Sequence[Wave]], np.ndarray]
+Row = dict[str, Any]
+
+
+@dataclass
+class Rung:
+    """A rung as the study sees it: its name, and scores of waves at the cut's rate."""
+
+    name: str
+    embedding: str
+    score: Score
+
+
+def fingerprint_rung(catalogue: Catalogue, rate: int) -> Rung:
+    """The fingerprint."""
+
+    def score(waves: Sequence[Wave]) -> np.ndarray:
+        heard = [features(soxr.resample(wave, rate, RATE)) for wave in waves]
+        return np.array([match.score for match in catalogue.search(heard)])
+
+    return Rung("fingerprint", "", score)
+
+
+def exact_rung(training: Places, cut: Cut) -> Rung:
+    """Hashes: the share of a clip's segments that equal a training segment."""
+
+    def score(waves: Sequence[Wave]) -> np.ndarray:
+        clips = [(str(i), wave) for i, wave in enumerate(waves)]
+        shares: list[list[bool]] = [[] for _ in waves]
+        for probe in matches(clips, training, cut.rate, cut.seconds, cut.hop or cut.seconds):
+            shares[int(probe.clip)].append(bool(probe.found))
+        return np.array([float(np.mean(found)) for found in shares])
+
+    return Rung("exact", "", score)
+
+
+def neighbours_rung(neighbours: Neighbours, name: str, model: Any, rate: int) -> Rung:
+    """Nearest windows of an embedding."""
+
+    def score(waves: Sequence[Wave]) -> np.ndarray:
+        ratio = model.sample_rate
+        found = [
+            model.embed((w if ratio == rate else soxr.resample(w, rate, ratio))[None])[0]
+            for w in waves
+        ]
+        owners = np.repeat(np.arange(len(found)), [len(rows) for rows in found])
+        near = neighbours.search(np.concatenate(found), owners, len(waves))
+        return np.array([-1.0 if one is None else one.score for one in near])
+
+    return Rung("neighbours", name, score)
+
+
+def study(
+    music: Music,
+    studio: attacks.Studio,
+    rungs: Sequence[Rung],
+    settings: Memorisation,
+    cut: Cut,
+    seed: int,
+) -> Iterator[Row]:
+    """Rows of all rungs and attacks."""
+    seconds, hop = cut.seconds, cut.hop or cut.seconds
+    copied = music.excerpts(("train",), seconds, settings.planted, seed)
+    plain = {name: [studio.make(name, e, hop) for e in copied] for name in studio.attacks()}
+    held_out = music.excerpts(HELD_OUT, seconds, settings.null_clips, seed)
+    yield from _rows(music, rungs, held_out, plain, seconds, seconds, cut.rate)
+    if settings.embedded:
+        span, host = attacks.SPAN_SECONDS, attacks.HOST_SECONDS
+        held_out = music.excerpts(HELD_OUT, host, settings.null_clips, seed)
+        copied = music.excerpts(("train",), span, settings.planted, seed + 1)
+        planted = {}
+        for name in (name for name in attacks.EMBEDDED if name in studio.attacks() and held_out):
+            hosts = [music.read(held_out[i % len(held_out)], cut.rate) for i in range(len(copied))]
+            spans = [studio.make(name, e, hop) for e in copied]
+            planted[name] = [studio.embed(s, h) for s, h in zip(spans, hosts, strict=True)]
+        yield from _rows(music, rungs[1:], held_out, planted, span, host, cut.rate)
+
+
+def _rows(
+    music: Music,
+    rungs: Sequence[Rung],
+    held_out: list[Excerpt],
+    planted: dict[str, list[Wave]],
+    span: float,
+    length: float,
+    rate: int,
+) -> Iterator[Row]:
+    waves = [music.read(excerpt, rate) for excerpt in held_out]
+    pieces = [excerpt.piece for excerpt in held_out]
+    for rung in rungs:
+        common = {"rung": rung.name, "embedding": rung.embedding, "span_s": span, "clip_s": length}
+        null = Null(rung.score(waves) if waves else np.zeros(0), pieces)
+        for attack, copies in planted.items():
+            scores = rung.score(copies) if copies else np.zeros(0)
+            yield common | recall_row(attack, scores, null)
+
+
+def recall_row(attack: str, scores: np.ndarray, null: Null) -> Row:
+    """The share of planted copies above the null's threshold, or why there is none."""
+    row: Row = {"attack": attack, "n": len(scores)}
+    if null.reason or not len(scores):
+        return row | {"note": f"n/a: {null.reason or 'no copies are planted'}"}
+    found = int((scores > null.threshold).sum())
+    low, high = exact_interval(found, len(scores))
+    figures = {"value": f"{found / len(scores):.6f}", "ci_low": f"{low:.6f}"}
+    return row | figures | {"ci_high": f"{high:.6f}", "threshold": f"{null.threshold:.6f}"}
+
+
+def write_study(rows: Iterator[Row], output: Path) -> None:
+    """Write the rows of a study."""
+    write_csv(output, COLUMNS, rows)

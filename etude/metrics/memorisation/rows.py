@@ -1,0 +1,125 @@
+"""The ladder's tables: tidy rows of a clip set, rows of single clips, and the gate's share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from etude.metrics.memorisation.find import Verdicts, nearest_files
+from etude.metrics.memorisation.material import Music
+from etude.metrics.memorisation.null import MIN_CLIPS, exact_interval
+
+VERSION = 1  # raised when rows change
+
+CLIP_COLUMNS = [
+    *("clips", "clip", "rung", "embedding", "score", "null_p99", "flagged"),
+    *("nearest_piece", "nearest_start_s", "nearest_file", "note"),
+]
+GATED = ("exact", "fingerprint", "notes")  # rungs with high recall; the others are told only
+
+Row = dict[str, Any]
+
+
+def tidy(verdicts: Verdicts, clips: str) -> Iterator[Row]:
+    """Rows `memorised_<rung>`, and of its null `null_p99_<rung>` and `null_flagged_<rung>`."""
+    name, common = verdicts.rung, {"clips": clips, "embedding": verdicts.embedding}
+    judged = verdicts.scores[np.isfinite(verdicts.scores)]
+    row = common | {"metric": f"memorised_{name}", "unit": "share", "n": len(judged)}
+    if verdicts.reason or not len(judged):
+        yield row | {"note": f"n/a: {verdicts.reason or 'no clip can be judged'}"}
+    else:
+        yield row | share(int((judged > verdicts.threshold).sum()), len(judged))
+    if verdicts.null is None or not len(verdicts.null.scores):
+        return
+    null = verdicts.null
+    about = {"n": len(null.scores), "note": f"{len(set(null.pieces))} held-out pieces"}
+    value = f"{null.threshold:.6f}"
+    yield common | about | {"metric": f"null_p99_{name}", "value": value, "unit": "score"}
+    flagged, tried = null.false_positives()
+    if tried:
+        row = common | {"metric": f"null_flagged_{name}", "unit": "share", "n": tried}
+        yield row | share(flagged, tried) | {"note": "each half at the other half's threshold"}
+
+
+def share(found: int, n: int) -> Row:
+    """A share with its exact interval."""
+    low, high = exact_interval(found, n)
+    return {"value": f"{found / n:.6f}", "ci_low": f"{low:.6f}", "ci_high": f"{high:.6f}", "n": n}
+
+
+def clip_rows(
+    verdicts: Verdicts,
+    clips: str,
+    names: list[str],
+    faults: Mapping[str, str],
+    music: Music,
+    results: Path,
+) -> Iterator[Row]:
+    """A row for each clip that the rung has looked at."""
+    if not len(verdicts.scores):
+        return
+    files = nearest_files(music, results, verdicts.places)
+    decided = not verdicts.reason
+    for name, score, (piece, start), file in zip(
+        names, verdicts.scores, verdicts.places, files, strict=True
+    ):
+        common = {"clips": clips, "clip": name, "rung": verdicts.rung}
+        common["embedding"] = verdicts.embedding
+        if not np.isfinite(score):
+            yield common | {"note": f"n/a: {faults.get(name, 'nothing to compare')}"}
+            continue
+        yield common | {
+            "score": f"{score:.6f}",
+            "null_p99": f"{verdicts.threshold:.6f}" if decided else "",
+            "flagged": str(bool(score > verdicts.threshold)).lower() if decided else "n/a",
+            "nearest_piece": piece,
+            "nearest_start_s": f"{start:.2f}" if piece else "",
+            "nearest_file": file,
+            "note": "" if decided else f"n/a: {verdicts.reason}",
+        }
+
+
+def recall_rows(study: Iterable[Mapping[str, str]]) -> Iterator[Row]:
+    """Rows `recall_<rung>_<attack>` of a study, as they stand in memorisation.csv."""
+    for row in study:
+        longer = row["clip_s"] != row["span_s"]
+        attack = row["attack"] + f"_span_in_{float(row['clip_s']):g}s" * longer
+        attack += f"_{float(row['clip_s']):g}s" * (row["rung"] == "notes" and not longer)
+        figures = {
+            key: row[key] for key in ("embedding", "value", "ci_low", "ci_high", "n", "note")
+        }
+        name = f"recall_{row['rung']}_{attack}"
+        yield figures | {"clips": "planted", "metric": name, "unit": "share"}
+
+
+def extraction_rows(found: Iterable[Mapping[str, str]]) -> Iterator[Row]:
+    """Rows `extracted_<exact|nearly>_<prefix>` of training and held-out items."""
+    for row in found:
+        figures = {key: row.get(key, "") for key in ("value", "ci_low", "ci_high", "n", "note")}
+        metric = f"extracted_{row['metric']}" + f"_after_{row['prefix']}" * bool(row["prefix"])
+        yield figures | {"clips": f"prefixes_{row['items']}", "metric": metric, "unit": "share"}
+
+
+def gate_share(rows: Iterable[Mapping[str, Any]]) -> tuple[float | None, str]:
+    """What the gate asks of memorisation.csv: the largest share of generated clips that a rung of
+    GATED flags, and which; None, with the reason, where no rung with a null decides.
+    """
+    found: list[tuple[float, str]] = []
+    reason = f"no held-out music to compare with ({MIN_CLIPS} clips are needed)"
+    decided = False
+    for row in rows:
+        rung = str(row["metric"]).removeprefix("memorised_")
+        if row["clips"] != "generated" or rung == row["metric"] or rung not in GATED:
+            continue
+        if row["value"] in ("", None):
+            if rung == "fingerprint":
+                reason = str(row["note"]).removeprefix("n/a: ")
+            continue
+        decided = decided or rung != "exact"
+        found.append((float(row["value"]), rung))
+    if not decided:
+        return None, reason
+    return max(found)

@@ -1,0 +1,26 @@
+"""Planted copies -> recall of each rung of the memorisation test."""
+
+from pathlib import Path
+
+from adapter import job
+
+with job(snakemake):
+    from etude.config import Corpus, Cut, Memorisation, parse
+    from etude.metrics.memorisation.evaluate import study_memorisation
+
+    paths = map(Path, snakemake.input.embeddings)
+    root = snakemake.params.root
+
+    study_memorisation(
+        parse(Corpus, snakemake.params.corpus),
+        parse(Cut, snakemake.params.cut),
+        parse(Memorisation, snakemake.params.settings),
+        snakemake.params.seed,
+        pieces=Path(snakemake.input.pieces),
+        wav=[Path(p) for p in snakemake.input.wav],
+        catalogue=Path(snakemake.input.catalogue),
+        embeddings=dict(zip(snakemake.params.embeddings, paths, strict=True)),
+        options=snakemake.params.options,
+        midi_root=Path(root) if root else None,
+        output=Path(snakemake.output.table),
+    )
