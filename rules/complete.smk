@@ -8,15 +8,22 @@ HASHES = {"code_hash": code_hash(), "env_hash": environment_hash()}
 
 # Tidy tables of an experiment beside each clip set, and those of which only replicates are read.
 # A new one: its name, and for which experiments there is a rule that makes it.
-TABLES = {"fad.csv": lambda experiment: True}
-REPLICATES = {"replicates.csv": lambda experiment: True}
+TABLES = {
+    "fad.csv": lambda experiment: True,
+    "memorisation.csv": lambda experiment: True,
+    "symbolic.csv": lambda experiment: experiment.system == "symbolic_lm",
+}
+REPLICATES = {
+    "replicates.csv": lambda experiment: True,
+    "symbolic_replicates.csv": lambda experiment: experiment.system == "symbolic_lm",
+}
 
 
 def tables_of(name):
     """What the results of an experiment are read from, by the name of the input."""
     experiment = CONFIG.experiments[name]
     kinds = {"tables": TABLES, "replicates": REPLICATES}
-    return {
+    found = {
         kind: [
             f"results/metrics/{name}/{clips}/{file}"
             for clips in draws(name)
@@ -25,6 +32,10 @@ def tables_of(name):
         ]
         for kind, files in kinds.items()
     }
+    if experiment.system == "symbolic_lm":  # of a training, whatever is drawn from it
+        seeds = experiment.seeds.train
+        found["tables"] += [f"results/metrics/{name}/seed-{s}/perplexity.csv" for s in seeds]
+    return found
 
 
 def of_each_kind():

@@ -107,9 +107,7 @@ def sample(
     lengths = torch.tensor([len(p) for p in prompts], device=device)
     first, last = int(lengths.min()), int(lengths.max())
     total = last + count
-    tokens = torch.zeros((len(prompts), total), dtype=torch.long, device=device)
-    for row, prompt in zip(tokens, prompts, strict=True):
-        row[: len(prompt)] = torch.tensor(prompt, device=device)
+    tokens = _begun(prompts, total, device)
     uniform = streams.uniform(count)
     chooser = _Chooser(tokens, first, lengths, sampling, rules)
     window = _Window(stage, context, move or max(context // 4, 1), cached)
@@ -124,9 +122,8 @@ def sample(
         drawing = ~given & ~ended & (position < lengths + count)
         if measure:
             watch.add(logits, chooser.allowed(), drawing)
-        new = draw(
-            chooser.masked(logits, position), uniform.gather(1, place[:, None])[:, 0], sampling
-        )
+        numbers = uniform.gather(1, place[:, None])[:, 0]
+        new = draw(chooser.masked(logits, position), numbers, sampling)
         new = torch.where(given, tokens[:, position], new)
         tokens[:, position] = new
         chooser.advance(new)
@@ -138,6 +135,14 @@ def sample(
         if bool((ended | (position + 1 >= lengths + count)).all()):
             break
     return _clips(tokens, lengths, ends, ended, watch, rules)
+
+
+def _begun(prompts: Sequence[Sequence[int]], total: int, device: torch.device) -> torch.Tensor:
+    """The prompts as rows [clips, total]; what is to be drawn is 0."""
+    tokens = torch.zeros((len(prompts), total), dtype=torch.long, device=device)
+    for row, prompt in zip(tokens, prompts, strict=True):
+        row[: len(prompt)] = torch.tensor(prompt, device=device)
+    return tokens
 
 
 def _clips(

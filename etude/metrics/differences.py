@@ -40,6 +40,7 @@ from etude.metrics.statistics import (
 
 VERSION = 1  # raised when the rows change
 
+OF_TOKENS = ("perplexity",)  # only models of the same tokens can be compared by it
 FEWEST = 10  # replicates for a correlation
 COLUMNS = [
     "metric", "embedding", "a", "b", "reference", "split", "unit", "value_a", "value_b", "value",
@@ -103,6 +104,8 @@ def _incomparable(of_a: list[Row], of_b: list[Row], metric: str) -> str:
         values = sorted({row[key] for row in (*of_a, *of_b)})
         if len(values) > 1:
             return f"measured with another {key}: {', '.join(values)}"
+    if metric in OF_TOKENS and len({row["data_hash"] for row in (*of_a, *of_b)}) > 1:
+        return "counted per token, and their tokens are not the same"
     counts = sorted({row["n"] for row in (*of_a, *of_b) if row["value"]}, key=str)
     if metric in BIASED and len(counts) > 1:
         return f"made of different numbers of clips ({', '.join(counts)}), on which it hangs"

@@ -168,5 +168,7 @@ def read_tables(paths: Iterable[Path]) -> list[Table]:
     tables: dict[tuple[str, str, str], list[Row]] = {}
     for path in paths:
         for row in read_csv(path):
+            if not row["draw"]:  # of a training as a whole, as perplexity is: nothing to judge
+                continue
             tables.setdefault((row["experiment"], row["train_seed"], row["draw"]), []).append(row)
     return [Table(rows) for rows in tables.values()]

@@ -59,18 +59,7 @@ def fit_tokenizer(
         with atomic_directory(folder) as temporary:
             save(tokenizer, settings, temporary)
         return
-    chosen = choose_segments(wav, cuts, pieces, settings.fit.segments, settings.fit.seed)
-    if not chosen:
-        training = training_pieces(pieces)
-        reasons = why_nothing(wav, cuts, training)
-        raise UserError(
-            "there is nothing to fit a tokenizer on",
-            where=str(pieces),
-            why=f"none of the {len(training)} pieces of the training split has a kept segment of "
-            f"{cut.seconds:g} s" + f" ({reasons})" * bool(reasons),
-            do="look at the reasons in the cut's index.csv; shorter segments, a lower "
-            "rms_threshold or rate, or more pieces help",
-        )
+    chosen = _something(settings, cut, wav, cuts, pieces)
 
     def batches() -> Iterator[Tensor]:
         with tqdm(total=len(chosen), desc="fit", unit="segment", mininterval=1) as progress:
@@ -83,6 +72,25 @@ def fit_tokenizer(
     with atomic_directory(folder) as temporary:
         save(tokenizer, settings, temporary)
     log.info("fitted on %d segments", len(chosen))
+
+
+def _something(
+    settings: Settings, cut: Cut, wav: list[Path], cuts: list[Path], pieces: Path
+) -> list[Segment]:
+    """The segments to fit on, at least one."""
+    chosen = choose_segments(wav, cuts, pieces, settings.fit.segments, settings.fit.seed)
+    if not chosen:
+        training = training_pieces(pieces)
+        reasons = why_nothing(wav, cuts, training)
+        raise UserError(
+            "there is nothing to fit a tokenizer on",
+            where=str(pieces),
+            why=f"none of the {len(training)} pieces of the training split has a kept segment of "
+            f"{cut.seconds:g} s" + f" ({reasons})" * bool(reasons),
+            do="look at the reasons in the cut's index.csv; shorter segments, a lower "
+            "rms_threshold or rate, or more pieces help",
+        )
+    return chosen
 
 
 def import_tokenizer(settings: AnyTokenizer, files: list[Path], folder: Path) -> None:

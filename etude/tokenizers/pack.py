@@ -64,24 +64,15 @@ def pack_tokens(
         tempfile.TemporaryDirectory(prefix=".pack-", dir=folder.parent) as scratch,
         atomic_directory(folder) as temporary,
     ):
-        everything = read_lines(
-            tokens,
-            Path(scratch),
-            _features,
-            "no segment of the corpus was kept",
-            "look at the reasons in the cut's index.csv",
-        )
+        why, do = "no segment of the corpus was kept", "look at the reasons in the cut's index.csv"
+        everything = read_lines(tokens, Path(scratch), _features, why, do)
         _check_tokens(everything, shape)
         packed = {
             split: _flattened(everything.select(rows), shape, Path(scratch, f"{split}.arrow"))
             for split, rows in _rows_of_splits(everything, splits).items()
         }
-        counts = check_splits(
-            packed,
-            splits,
-            "no segment of a training piece was kept",
-            "look at the reasons in the cut's index.csv and at the split in pieces.csv",
-        )
+        why = "no segment of a training piece was kept"
+        counts = check_splits(packed, splits, why, f"{do} and at the split in pieces.csv")
         data_hash = _hash(packed)
         for split, dataset in packed.items():
             save_split(dataset, temporary / split, data_hash)

@@ -50,7 +50,7 @@ def two_seconds(**keys):
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.stem)
 def test_the_default_and_every_preset_are_valid(preset):
-    assert read(DEFAULT).run == ["audiolm"]
+    assert read(DEFAULT).run[0] == "audiolm"
     assert read(DEFAULT, preset).run
 
 

@@ -42,6 +42,10 @@ def test_lock_has_every_name_that_is_asked_for(source):
     assert not set(names) - PINS.keys()
 
 
+# What fadtk wants in older versions than the lock has, and itself.
+OTHERWISE = {"fadtk": {"fadtk", "numpy", "pandas", "transformers"}}
+
+
 @pytest.mark.parametrize("path", ENVS, ids=lambda path: path.stem)
 def test_env_pins_equal_the_lock(path):
     env = yaml.safe_load(path.read_text())
@@ -50,6 +54,8 @@ def test_env_pins_equal_the_lock(path):
     assert pips == sorted(pips), "keep the pins in order"
     for row in pips:
         name, version = row.split("==")
+        if name in OTHERWISE.get(path.stem, ()):
+            continue
         assert PINS[canonical(name)] == version, f"{path.name}: {row}"
     conda = {part.split("=")[0] for part in env["dependencies"] if isinstance(part, str)}
     assert conda <= {"python", "pip", "fluidsynth", "ffmpeg"}, "what the lock pins is pinned there"

@@ -108,8 +108,10 @@ def test_short_and_silent_waves_have_one_window():
 
 def test_every_embedding_says_why_it_cannot_run():
     assert [why_not(name) for name in EMBEDDINGS] == [""] * len(EMBEDDINGS)
-    assert "fadtk clap-laion-audio" in why_not("clap-laion-audio")
-    assert all("pip install" in why_not(name) for name in FADTK)
+    assert "`clap-laion-audio` in `pretrained`" in why_not("clap-laion-audio")
+    assert all("evaluation.fadtk: true" in why_not(name) for name in FADTK)
+    assert not any(why_not(name, fadtk=True) for name in FADTK)
+    assert not why_not("mine", pretrained=["mine"])
     assert "no embedding has this name" in why_not("clap")
 
 

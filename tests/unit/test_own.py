@@ -303,8 +303,8 @@ def test_own_figures_of_clips_reach_the_table(here):
     from etude.audio.files import write_wav
     from etude.config import Evaluation
     from etude.metrics.registry import open_signals
-    from etude.metrics.score import SIGNAL_COLUMNS, summarise_signals, write_signals
-    from etude.metrics.table import Table, render
+    from etude.metrics.score import COLUMNS, SIGNAL_COLUMNS, summarise_signals, write_signals
+    from etude.metrics.summary import Run, write_results
     from etude.storage import read_csv, write_csv
 
     folder = here / "clips"
@@ -320,6 +320,6 @@ def test_own_figures_of_clips_reach_the_table(here):
     assert float(rows[0]["Attacks"]) == 3
     common = {"experiment": "e", "system": "s", "train_seed": "0", "draw": "0", "embedding": ""}
     summary = [common | r for r in summarise_signals(rows, {"Attacks": "per second"})]
-    assert "\n  Attacks (per second): generated 3\n" in render(
-        [Table(summary)], Evaluation(), set()
-    )
+    write_csv(here / "fad.csv", COLUMNS, summary)
+    run = Run([here / "fad.csv"], [], Evaluation(), frozenset())
+    assert "\n  Attacks (per second): generated 3" in write_results(run, here)
