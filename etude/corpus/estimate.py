@@ -39,6 +39,12 @@ JOBS_ONCE = {
     "make_baselines": 1,
     "embed_clips": 4,  # of the clips and of the baselines, in two embeddings
     "measure_clips": 2,
+    "catalogue_corpus": 1,
+    "embed_corpus": 2,  # in two embeddings
+    "tokenize_clips": 1,
+    "extract_prefixes": 1,
+    "study_memorisation": 1,
+    "find_memorisation": 1,
     "score_fad": 1,
     "write_fad": 1,
     "build_report": 1,

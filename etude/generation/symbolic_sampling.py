@@ -111,26 +111,22 @@ def sample(
     uniform = streams.uniform(count)
     chooser = _Chooser(tokens, first, lengths, sampling, rules)
     window = _Window(stage, context, move or max(context // 4, 1), cached)
-    zeros = torch.zeros(len(prompts), dtype=torch.float64, device=device)
-    watch = _Watch(zeros.clone(), zeros.clone())
+    watch = _Watch(*torch.zeros((2, len(prompts)), dtype=torch.float64, device=device))
     eos, ended = stage.shape["eos"], torch.zeros(len(prompts), dtype=torch.bool, device=device)
     ends = lengths + count
     for position in range(first, total):
         logits = window.logits(tokens, position)
-        place = (position - lengths).clamp(0, count - 1)
-        given = position < lengths
+        place, given = (position - lengths).clamp(0, count - 1), position < lengths
         drawing = ~given & ~ended & (position < lengths + count)
         if measure:
             watch.add(logits, chooser.allowed(), drawing)
         numbers = uniform.gather(1, place[:, None])[:, 0]
-        new = draw(chooser.masked(logits, position), numbers, sampling)
-        new = torch.where(given, tokens[:, position], new)
-        tokens[:, position] = new
+        drawn = draw(chooser.masked(logits, position), numbers, sampling)
+        tokens[:, position] = new = torch.where(given, tokens[:, position], drawn)
         chooser.advance(new)
         if eos is not None:
             over = drawing & (new == eos)
-            ends = torch.where(over, position, ends)
-            ended |= over
+            ends, ended = torch.where(over, position, ends), ended | over
         on_token()
         if bool((ended | (position + 1 >= lengths + count)).all()):
             break

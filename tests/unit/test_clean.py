@@ -407,7 +407,7 @@ def test_every_folder_of_the_rules_is_known():
     """A new folder of outputs needs its line in SECTIONS, or its leftovers would stay for ever."""
     settings = config.read(config.DEFAULT, overrides=MINE)
     named = {"corpus": "corpora", "cut": "cuts", "tokens": "tokens", "tokenizer": "tokenizers"}
-    named |= {"experiment": "experiments"}
+    named |= {"experiment": "experiments", "pretrained": "pretrained"}
     for rules in (ROOT / "rules").glob("*.smk"):
         for block in re.findall(
             r"^    output:\n((?:        .*\n)+)", rules.read_text(), re.MULTILINE
