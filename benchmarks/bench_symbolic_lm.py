@@ -104,8 +104,10 @@ def test_music_transformer_with_and_without_cache():
     found: dict[bool, list[int]] = {}
     fast, slow = (seconds(lambda c=c: found.update({c: run(c)})) for c in (True, False))
     lines = [
-        f"{LONG} tokens, one clip, six layers of width 256: {fast:.1f} s with the cache, "
-        f"{slow:.1f} s without, {slow / fast:.1f} times. The tokens are the same."
+        (
+            f"{LONG} tokens, one clip, six layers of width 256: {fast:.1f} s with the cache, "
+            f"{slow:.1f} s without, {slow / fast:.1f} times. The tokens are the same."
+        )
     ]
     if not SMALL:
         record("Music Transformer's cache", COMMAND, lines)
@@ -145,9 +147,11 @@ def test_the_loop_beside_a_bare_one(tmp_path: Path):
         ["etude.training.loop", f"{looped:.2f}", f"{tokens / looped:.0f}", f"{plain / looped:.3f}"],
     ]
     lines = [
-        f"{STEPS} steps of GPT-2 (four layers of width 256), 16 packed rows, the best of three. "
-        f"Making all batches took {waited / looped:.1%} of the loop's time; rows hold no gaps "
-        f"(windows one a row: {1 - share:.0%} of the places are filled up).",
+        (
+            f"{STEPS} steps of GPT-2 (four layers of width 256), 16 packed rows, the best of three. "
+            f"Making all batches took {waited / looped:.1%} of the loop's time; rows hold no gaps "
+            f"(windows one a row: {1 - share:.0%} of the places are filled up)."
+        ),
         "",
         *table(["", "seconds", "tokens/s", "ratio"], rows),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from etude import own
-from etude.config import AudioLm, Config, SymbolicLm, OwnCorpus, OwnNetwork, OwnTokenizer
+from etude.config import AudioLm, Config, OwnCorpus, OwnNetwork, OwnTokenizer, SymbolicLm
 from etude.metrics.registry import open_embedding, open_signals
 from etude.models.networks import build_network
 from etude.models.symbolic import families
