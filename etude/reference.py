@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from etude import config
+from etude.config import symbolic_lm
 from etude.storage import write_text
 
 HEAD = """# Configuration
@@ -76,6 +77,21 @@ SECTIONS: list[tuple[str, list[type[BaseModel]]]] = [
             config.Generate,
             config.Sampling,
             config.Seeds,
+        ],
+    ),
+    (
+        "experiments of the system symbolic_lm",
+        [
+            config.SymbolicLm,
+            symbolic_lm.SymbolicStages,
+            symbolic_lm.SymbolicStage,
+            symbolic_lm.Gpt2,
+            symbolic_lm.Llama,
+            symbolic_lm.MusicTransformer,
+            symbolic_lm.SymbolicTraining,
+            symbolic_lm.Augment,
+            config.SymbolicGenerate,
+            config.SymbolicSampling,
         ],
     ),
     ("sweep: a grid of experiments", [config.Sweep]),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from etude import own
-from etude.config import AudioLm, Config, OwnCorpus, OwnNetwork, OwnTokenizer
+from etude.config import AudioLm, Config, OwnCorpus, OwnNetwork, OwnTokenizer, SymbolicLm
 from etude.metrics.registry import open_embedding, open_signals
 from etude.models.networks import build_network
+from etude.models.symbolic import families
 from etude.tokenizers.registry import create
 
 RATE = 24000  # samples per second, for embeddings
 CODEBOOKS = [2, 16]  # ids, for networks
+SYMBOLS = {"vocabulary": 16, "context": 32}  # for networks of symbols
 
 
 def try_parts(settings: Config) -> list[str]:
@@ -32,6 +34,10 @@ def try_parts(settings: Config) -> list[str]:
             for _, stage in experiment.stages:
                 if isinstance(stage.network, OwnNetwork):
                     build_network(CODEBOOKS, stage.network)
+        if isinstance(experiment, SymbolicLm) and isinstance(
+            experiment.stages.lm.network, OwnNetwork
+        ):
+            families.build_network(experiment.stages.lm.network, SYMBOLS)
     evaluation = settings.evaluation
     for name in filter(own.is_own, evaluation.embeddings):
         open_embedding(name, RATE, evaluation.options)

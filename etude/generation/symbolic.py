@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -131,18 +130,13 @@ class SymbolicInstrument:
 
 
 def first_new(table: NoteTable, before: NoteTable) -> float:
-    """Seconds at which the first note begins that is not one of `before`."""
-    known = Counter(_keys(before))
-    for key, second in zip(_keys(table), table.onset_s.tolist(), strict=True):
-        if not known[key]:
-            return float(second)
-        known[key] -= 1
-    return before.seconds
+    """Seconds at which the first note begins behind the last onset of `before`, the prompt.
 
-
-def _keys(table: NoteTable) -> list[tuple[int, int, int]]:
-    columns = (table.onset.tolist(), table.pitch.tolist(), table.program.tolist())
-    return list(zip(*columns, strict=True))
+    Notes that complete the prompt's last chord count as the prompt's: it sounds with them.
+    """
+    last = before.onset_s.max(initial=-1.0)
+    later = table.onset_s[table.onset_s > last + 1e-9]
+    return float(later[0]) if len(later) else before.seconds
 
 
 def after(table: NoteTable, second: float, until: float | None = None) -> NoteTable:
