@@ -152,7 +152,8 @@ def rows_of_set(
         kept = some[np.isfinite(some)]
         if len(kept) > 1:
             low, high = value + np.percentile(kept, [2.5, 97.5]) - kept.mean()
-            row |= {"ci_low": f"{_floor(metric, low):.6f}", "ci_high": f"{high:.6f}"}
+            low, high = _possible(metric, float(low)), _possible(metric, float(high))
+            row |= {"ci_low": f"{low:.6f}", "ci_high": f"{high:.6f}"}
         rows.append(row)
         replicates += [
             {"metric": metric, "clips": name, "replicate": r, "value": f"{x:.6f}"}
@@ -161,9 +162,12 @@ def rows_of_set(
     return rows, replicates
 
 
-def _floor(metric: str, low: float) -> float:
-    """A divergence is not negative; a cosine may be."""
-    return float(low) if unit_of(metric) == "cosine" else max(float(low), 0.0)
+def _possible(metric: str, end: float) -> float:
+    """The end of an interval within what the figure can be (most are not negative)."""
+    unit = unit_of(metric)
+    if unit == "cosine":
+        return min(max(end, -1.0), 1.0)
+    return min(max(end, 0.0), 1.0) if unit == "share" else max(end, 0.0)
 
 
 def counted(name: str, made: Measured) -> Iterator[dict[str, Any]]:

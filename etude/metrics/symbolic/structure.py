@@ -7,9 +7,9 @@ harmonic mean of its normalised score and coverage, trivial repetition taken off
 together are the scape plot; the structureness at a range of lengths is the highest fitness there.
 
 Conventions
-    The matrix is of the notes' chroma (12 shares of sounding time per frame, unit length), a frame
-    a second, longer where a clip has over 64 frames; as in the notebooks all but the highest fifth
-    is set to -2, and the rest scaled to 0..1. Lengths: 3-8 s, 8-15 s, and 15 s or more.
+    The matrix is of the notes' chroma (12 shares of sounding time per frame, unit length), two
+    frames a second, longer ones where a clip would have over 64; as in the notebooks all but the
+    highest fifth is set to -2, and the rest scaled to 0..1. Lengths: 3-8 s, 8-15 s, 15 s or more.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ RANGES = {
 }
 UNITS = dict.fromkeys(RANGES, "fitness")
 MOST_FRAMES = 64
+FRAME_S = 0.5
 KEPT = 0.2  # share of the matrix above its threshold
 PENALTY = -2.0
 
@@ -153,13 +154,16 @@ class _State:
 
 
 def structureness(table: NoteTable, start_s: float, seconds: float) -> dict[str, float]:
-    """Highest fitness at each range of lengths; NaN where the clip is shorter than the range."""
-    frame_s = max(1.0, seconds / MOST_FRAMES)
+    """Highest fitness at each range of lengths; NaN where nothing so long fits twice."""
+    frame_s = max(FRAME_S, seconds / MOST_FRAMES)
     frames = chroma(table, start_s, seconds, frame_s)
     plot = fitness(similarity_matrix(frames)).max(1) if len(frames) > 1 else np.zeros(1)
     lengths = frame_s * np.arange(1, len(frames) + 1)
     found = {}
     for name, (low, high) in RANGES.items():
+        if seconds < 2 * low:  # no such stretch could be heard twice
+            found[name] = float("nan")
+            continue
         within = plot[(lengths >= low) & (lengths < high)]
         found[name] = float(within.max()) if len(within) else float("nan")
     return found

@@ -25,6 +25,11 @@ Index = NDArray[np.int64]
 
 SHARES = ("pitch_class", "duration", "harmony")
 UNITS = features.UNITS | structure.UNITS
+# Differences that matter, by unit: less than that counts little in the Fréchet distance.
+STEPS = {
+    "semitones": 1.0, "pitches": 1.0, "classes": 1.0, "share": 0.02, "bits": 0.1, "notes": 2.0,
+    "notes/s": 0.25, "s": 0.05, "velocity": 8.0, "fitness": 0.05,
+}  # fmt: skip
 OTHER = "other"  # words that the training split does not have
 # Fixed bins of the distances from a clip's beginning to what follows: nats, nats, cosine.
 _NATS = np.array([0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2, np.inf])
@@ -58,11 +63,10 @@ class Measured:
 
     @property
     def frechet_rows(self) -> Array:
-        """A clip's vector for the Fréchet distance: [n, d]."""
-        return np.concatenate(
-            [self.scalars, shares(self.counts["pitch_class"], "none"),
-             shares(self.counts["duration"], "none")], 1
-        )  # fmt: skip
+        """A clip's vector for the Fréchet distance, in the steps that matter: [n, d]."""
+        steps = np.array([STEPS[unit] for unit in UNITS.values()])
+        parts = [shares(self.counts[name], "none") for name in ("pitch_class", "duration")]
+        return np.concatenate([self.scalars / steps, *(p / STEPS["share"] for p in parts)], 1)
 
 
 def measured(
