@@ -60,8 +60,11 @@ class Lines:
 
     def at(self, index: np.ndarray) -> Lines:
         """The lines of a mask or in an order."""
-        columns = (self.tick, self.exact, self.voice, self.pitch, self.channel, self.velocity)
-        return Lines(*(column[index] for column in columns), on=self.on[index])
+        columns = (
+            *(self.tick, self.exact, self.voice, self.pitch, self.channel, self.velocity),
+            self.on,
+        )
+        return Lines(*(column[index] for column in columns))
 
 
 def sort_lines(messages: Messages, ticks_per_quarter: int) -> tuple[Lines, dict[str, int]]:
