@@ -48,7 +48,7 @@ SHIFTS = (-3, -1, 0, 1, 3)  # thirds of a semitone
 NEAREST = 8  # of one stretch at one shift
 ALIGNMENTS = 12  # of a clip that are compared frame by frame
 WINDOW = 34  # frames that are compared: 1.7 s
-PENALTY, ENOUGH = 0.06, 120.0  # tried on chorales: see docs/decisions.md
+PENALTY, ENOUGH = 0.1, 120.0  # tried on chorales: see docs/decisions.md
 NOTHING = -1.0  # the score of silence, and against no training music
 
 
