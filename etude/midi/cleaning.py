@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from etude.midi.messages import DRUM_CHANNEL, Messages
+from etude.midi.events import DRUM_CHANNEL
+from etude.midi.messages import Messages
 from etude.midi.notes import NoteTable
 
 VERSION = 1  # raised when notes or counts change
