@@ -50,7 +50,8 @@ def two_seconds(**keys):
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.stem)
 def test_the_default_and_every_preset_are_valid(preset):
-    assert read(DEFAULT).run == ["audiolm"]
+    symbolic = ["midilm", "remi_llama", "tsd_music_transformer"]
+    assert read(DEFAULT).run == ["audiolm", *symbolic]
     assert read(DEFAULT, preset).run
 
 
