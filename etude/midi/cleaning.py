@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from etude.midi.messages import DRUM_CHANNEL, Messages
+from etude.midi.events import DRUM_CHANNEL
+from etude.midi.messages import Messages
 from etude.midi.notes import NoteTable
 
 VERSION = 1  # raised when notes or counts change
@@ -60,8 +61,11 @@ class Lines:
 
     def at(self, index: np.ndarray) -> Lines:
         """The lines of a mask or in an order."""
-        columns = (self.tick, self.exact, self.voice, self.pitch, self.channel, self.velocity)
-        return Lines(*(column[index] for column in columns), on=self.on[index])
+        columns = (
+            *(self.tick, self.exact, self.voice, self.pitch, self.channel, self.velocity),
+            self.on,
+        )
+        return Lines(*(column[index] for column in columns))
 
 
 def sort_lines(messages: Messages, ticks_per_quarter: int) -> tuple[Lines, dict[str, int]]:

@@ -51,17 +51,30 @@ def read_events(data: bytes) -> Events:
     Raises:
         MidiError: the header is none that can be read.
     """
+    table, changes, ticks_per_quarter = read_rows(data)
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    ticks, tracks, status, data1, data2 = table.T
+    seconds = seconds_at(ticks, changes, ticks_per_quarter)
+    return _events(seconds, status >> 4, status & 15, tracks, data1, data2)
+
+
+def read_rows(data: bytes) -> tuple[np.ndarray, np.ndarray, int]:
+    """The channel events in ticks, in the order of the file.
+
+    Returns:
+        int64 [n, 5] of tick, track, status, data1 and data2; tempos (int64 [m, 2]: tick,
+        microseconds per quarter note); ticks per quarter note.
+
+    Raises:
+        MidiError: the header is none that can be read.
+    """
     data = strip_wrapper(data)
-    ticks_per_quarter = int.from_bytes(data[12:14], "big")
     rows = array("q")  # five numbers an event: a file of 16 MB has millions
     tempos: list[tuple[int, int]] = []
     for track, (start, stop) in enumerate(_tracks(data)):
         _read_track(data, start, stop, track, rows, tempos)
     table = np.frombuffer(rows, dtype=np.int64).reshape(-1, 5)
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    ticks, tracks, status, data1, data2 = table.T
-    seconds = seconds_at(ticks, np.array(tempos, dtype=np.int64), ticks_per_quarter)
-    return _events(seconds, status >> 4, status & 15, tracks, data1, data2)
+    return table, np.array(tempos, dtype=np.int64), int.from_bytes(data[12:14], "big")
 
 
 def _tracks(data: bytes) -> list[tuple[int, int]]:

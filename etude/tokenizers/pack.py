@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 VERSION = 1  # raised when the packed data change
 
 SPLITS = ("train", "valid", "test")
+# Why there is nothing, and what to do.
+NO_TOKENS = "no segment of the corpus was kept", "look at the reasons in the cut's index.csv"
+NO_TRAINING = (
+    "no segment of a training piece was kept",
+    "look at the reasons in the cut's index.csv and at the split in pieces.csv",
+)
 
 log = logging.getLogger(__name__)
 
@@ -64,24 +70,13 @@ def pack_tokens(
         tempfile.TemporaryDirectory(prefix=".pack-", dir=folder.parent) as scratch,
         atomic_directory(folder) as temporary,
     ):
-        everything = read_lines(
-            tokens,
-            Path(scratch),
-            _features,
-            "no segment of the corpus was kept",
-            "look at the reasons in the cut's index.csv",
-        )
+        everything = read_lines(tokens, Path(scratch), _features, *NO_TOKENS)
         _check_tokens(everything, shape)
         packed = {
             split: _flattened(everything.select(rows), shape, Path(scratch, f"{split}.arrow"))
             for split, rows in _rows_of_splits(everything, splits).items()
         }
-        counts = check_splits(
-            packed,
-            splits,
-            "no segment of a training piece was kept",
-            "look at the reasons in the cut's index.csv and at the split in pieces.csv",
-        )
+        counts = check_splits(packed, splits, *NO_TRAINING)
         data_hash = _hash(packed)
         for split, dataset in packed.items():
             save_split(dataset, temporary / split, data_hash)

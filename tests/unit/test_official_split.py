@@ -34,7 +34,7 @@ def archive(tmp_path):
     (top / "LICENSE").write_text("made up")
     path = tmp_path / "maestro.zip"
     with zipfile.ZipFile(path, "w") as file:
-        for member in sorted(top.rglob("*.*")) + [top / "LICENSE"]:
+        for member in [*sorted(top.rglob("*.*")), top / "LICENSE"]:
             file.write(member, member.relative_to(tmp_path))
     return path
 

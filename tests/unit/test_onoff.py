@@ -254,6 +254,30 @@ def test_nothing_gives_nothing():
         read_messages(b"MThd" + bytes(20))
 
 
+def test_what_mido_refuses_is_read_all_the_same():
+    data = midi([("on", 60, 0), ("off", 60, 480)], [("on", 64, 0), ("off", 64, 240)])
+    place = data.index(b"MTrk")
+    size = int.from_bytes(data[place + 4 : place + 8], "big")
+    key = b"\x00\xff\x59\x02\x0c\x00"  # twelve sharps
+    broken = data[: place + 4] + (size + 6).to_bytes(4, "big") + key + data[place + 8 :]
+    with pytest.raises(MidiError, match="corrupt_midi"):
+        read_messages(broken)
+    assert words(broken) == words(data)
+    with pytest.raises(MidiError, match="corrupt_midi"):  # as the seed, which stops there
+        words(broken, compat="we_sharp")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(data):
+    for whole in (data, midi([("on", 60, 0), ("off", 60, 480)])[:18] + data):
+        try:
+            encoded = TOKENIZER.encode_file(whole, Filter())
+        except MidiError:
+            continue
+        assert TOKENIZER.invalid_share(encoded.ids[0]) == 0
+
+
 # ------------------------------------------------------------------------------ there and back
 
 NOTE = st.tuples(st.integers(0, 4000), st.integers(1, 1500), st.integers(21, 108))

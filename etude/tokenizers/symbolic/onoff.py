@@ -16,7 +16,7 @@ from torch import Tensor
 
 from etude.config import Filter, OnOff
 from etude.midi.cleaning import join_doubled, pair, table_notes
-from etude.midi.messages import read_messages
+from etude.midi.messages import read_messages, read_messages_anyhow
 from etude.midi.notes import NoteTable
 from etude.midi.writing import plain_table
 from etude.tokenizers.symbolic.base import Encoded, SymbolicTokenizer
@@ -97,9 +97,10 @@ class OnOffTokenizer(SymbolicTokenizer):
         Drums are left out whatever the filter says (the seed's own way keeps them): these tokens
         have no instruments. Programs do not matter.
         """
-        messages = read_messages(data)
         if self.settings.compat:
+            messages = read_messages(data)
             return encode_as_the_seed(self.settings, messages, transpositions, files)
+        messages = read_messages_anyhow(data)
         return clean_and_encode(self.settings, messages, transpositions, max_seconds, files)
 
     def grammar(self) -> OnOffGrammar:
