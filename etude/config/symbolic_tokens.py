@@ -178,7 +178,7 @@ class SymbolicTokenSet(Section):
 
 
 def _which(value: Any) -> str:
-    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", {})
     return "SymbolicTokenSet" if "tokenizer" in keys else "TokenSet"
 
 

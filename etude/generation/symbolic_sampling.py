@@ -94,19 +94,16 @@ def sample(
 
     Args:
         prompts: ids of each clip, at least one (what stands for the beginning).
-        rules: the grammar and what is never drawn.
         move: tokens by which a full context moves on; None: a quarter of it.
         measure: whether entropy and forbidden probability are wanted.
         cached: False: the whole window is run at every step (to check the cache).
     """
-    rules, device, context = rules or Rules(), stage.device, stage.shape["context"]
-    tokens, lengths = _table(prompts, count, device)
-    first, total = int(lengths.min()), tokens.shape[1]
-    uniform = streams.uniform(count)
-    chooser = _Chooser(tokens, first, lengths, sampling, rules)
-    window = _Window(stage, context, move or max(context // 4, 1), cached)
+    rules = rules or Rules()
+    tokens, lengths = _table(prompts, count, stage.device)
+    first, uniform = int(lengths.min()), streams.uniform(count)
+    chooser, window = _Chooser(tokens, first, sampling, rules), _Window(stage, move, cached)
     watch, ends = _Watch(lengths), _Ends(lengths, count, stage.shape["eos"])
-    for position in range(first, total):
+    for position in range(first, tokens.shape[1]):
         logits = window.logits(tokens, position)
         drawing = ends.drawing(position)
         if measure:
@@ -173,8 +170,9 @@ def _clips(
 class _Window:
     """The network over the last part of the tokens, with its cache."""
 
-    def __init__(self, stage: SymbolicLmStage, context: int, move: int, cached: bool) -> None:
-        self.network, self.context, self.move = stage.network, context, move
+    def __init__(self, stage: SymbolicLmStage, move: int | None, cached: bool) -> None:
+        self.network, self.context = stage.network, stage.shape["context"]
+        self.move = move or max(self.context // 4, 1)
         self.cached, self.cache, self.start, self.read = cached, None, -1, 0
 
     def logits(self, tokens: Tensor, position: int) -> Tensor:
@@ -197,7 +195,6 @@ class _Chooser:
         self,
         tokens: Tensor,
         first: int,
-        lengths: Tensor,
         sampling: SymbolicSampling,
         rules: Rules,
     ) -> None:

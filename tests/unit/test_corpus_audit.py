@@ -115,7 +115,10 @@ def test_jobs_are_those_of_the_rules():
     asked_for_by_name = {"fetch_source", "import_clips", "keep_step"}
     asked_for_by_name |= {"import_tokenizer", "import_weights"}
     asked_for_by_name |= {"make_tokenizer", "tokenize_midi", "write_events", "summarise_tokens"}
-    asked_for_by_name |= {"pack_symbolic"}  # of symbolic systems, which no audit estimates
+    asked_for_by_name |= {
+        "pack_symbolic",
+        "generate_symbolic",
+    }  # of symbolic systems, which no audit estimates
     assert {*JOBS_PER_SHARD, *JOBS_ONCE} == rules - asked_for_by_name
     assert jobs(2) == 25
 
@@ -125,6 +128,10 @@ def test_training_takes_what_steps_and_tokens_take():
     experiment = AudioLm(system="audiolm", corpus="c")
     tokens = 130 * 32 * 100 + 340 * 16 * (100 + 2 * 75) + 260 * 16 * 4 * 25
     assert training_seconds(experiment, settings) == pytest.approx(tokens / 10_000)
+    symbolic = settings.experiments["midilm"]
+    training = symbolic.stages.lm.training
+    tokens = training.steps * training.batch_size * settings.tokens["onoff"].window
+    assert training_seconds(symbolic, settings) == pytest.approx(tokens / 10_000)
 
 
 def test_disk_counts_the_segments_that_the_default_writes():

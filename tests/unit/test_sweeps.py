@@ -31,7 +31,7 @@ def test_every_combination_is_an_experiment():
     config = load(with_sweep({RATE: [1e-3, 2e-3], "tokens": ["embedded", "other"]}))
     names = [f"size-{rate}-{t}" for rate in ("0p001", "0p002") for t in ("embedded", "other")]
     assert config.run == names
-    assert list(config.experiments) == ["audiolm", *names]
+    assert [n for n in config.experiments if n.startswith("size")] == names
     last = config.experiments[names[-1]]
     assert (last.tokens, last.stages.coarse.training.learning_rate) == ("other", 0.002)
     assert last.stages.coarse.training.steps == 340, "all else is the base's"
