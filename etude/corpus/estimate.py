@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from etude.config import AudioLm, Config, Cut, OwnTokenizer, Tokenizer
+from etude.config import Config, Cut, OwnTokenizer, SymbolicLm, Tokenizer, TrainedHere
 
 # Seconds of music (or files) per second of one core, measured on a shared cloud machine with the
 # default settings: 160 chorales of 5,221 s, and recordings of 309 s. Dense orchestral scores
@@ -74,8 +74,12 @@ def jobs(shards: int) -> int:
     return len(JOBS_PER_SHARD) * shards + sum(JOBS_ONCE.values())
 
 
-def training_seconds(experiment: AudioLm, settings: Config) -> float:
+def training_seconds(experiment: TrainedHere, settings: Config) -> float:
     """Seconds of training on two cores: the steps are given, so the corpus does not matter."""
+    if isinstance(experiment, SymbolicLm):
+        tokens, training = settings.tokens[experiment.tokens], experiment.stages.lm.training
+        rows = training.steps * training.batch_size * training.accumulate
+        return rows * getattr(tokens, "window", 0) / TRAINED_TOKENS
     tokens = settings.audio_tokens(experiment.tokens)
     seconds = settings.cuts[tokens.cut].seconds
     semantic, acoustic = (

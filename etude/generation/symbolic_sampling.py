@@ -8,7 +8,7 @@ padding, and each clip draws from its own stream, so a clip does not depend on i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -58,16 +58,12 @@ def window_start(position: int, context: int, move: int) -> int:
     return max(-(-(position - context) // move), 0) * move
 
 
-@dataclass
 class _Watch:
     """Sums over the tokens that were drawn so far."""
 
-    entropy: Tensor
-    invalid: Tensor
-    counted: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.counted = torch.zeros_like(self.entropy)
+    def __init__(self, like: Tensor) -> None:
+        zeros = torch.zeros(len(like), dtype=torch.float64, device=like.device)
+        self.entropy, self.invalid, self.counted = zeros, zeros.clone(), zeros.clone()
 
     def add(self, logits: Tensor, allowed: Tensor | None, drawn: Tensor) -> None:
         """Count a step for the rows in `drawn`."""
@@ -98,66 +94,85 @@ def sample(
 
     Args:
         prompts: ids of each clip, at least one (what stands for the beginning).
-        rules: the grammar and what is never drawn.
         move: tokens by which a full context moves on; None: a quarter of it.
         measure: whether entropy and forbidden probability are wanted.
         cached: False: the whole window is run at every step (to check the cache).
     """
-    rules, device, context = rules or Rules(), stage.device, stage.shape["context"]
-    lengths = torch.tensor([len(p) for p in prompts], device=device)
-    first, last = int(lengths.min()), int(lengths.max())
-    total = last + count
-    tokens = _begun(prompts, total, device)
-    uniform = streams.uniform(count)
-    chooser = _Chooser(tokens, first, lengths, sampling, rules)
-    window = _Window(stage, context, move or max(context // 4, 1), cached)
-    watch = _Watch(*torch.zeros((2, len(prompts)), dtype=torch.float64, device=device))
-    eos, ended = stage.shape["eos"], torch.zeros(len(prompts), dtype=torch.bool, device=device)
-    ends = lengths + count
-    for position in range(first, total):
+    rules = rules or Rules()
+    tokens, lengths = _table(prompts, count, stage.device)
+    first, uniform = int(lengths.min()), streams.uniform(count)
+    chooser, window = _Chooser(tokens, first, sampling, rules), _Window(stage, move, cached)
+    watch, ends = _Watch(lengths), _Ends(lengths, count, stage.shape["eos"])
+    for position in range(first, tokens.shape[1]):
         logits = window.logits(tokens, position)
-        place, given = (position - lengths).clamp(0, count - 1), position < lengths
-        drawing = ~given & ~ended & (position < lengths + count)
+        drawing = ends.drawing(position)
         if measure:
             watch.add(logits, chooser.allowed(), drawing)
-        numbers = uniform.gather(1, place[:, None])[:, 0]
-        drawn = draw(chooser.masked(logits, position), numbers, sampling)
-        tokens[:, position] = new = torch.where(given, tokens[:, position], drawn)
-        chooser.advance(new)
-        if eos is not None:
-            over = drawing & (new == eos)
-            ends, ended = torch.where(over, position, ends), ended | over
+        place = (position - lengths).clamp(0, count - 1)[:, None]
+        new = draw(chooser.masked(logits, position), uniform.gather(1, place)[:, 0], sampling)
+        tokens[:, position] = torch.where(position < lengths, tokens[:, position], new)
+        chooser.advance(tokens[:, position])
+        ends.note(position, new, drawing)
         on_token()
-        if bool((ended | (position + 1 >= lengths + count)).all()):
+        if ends.over(position):
             break
-    return _clips(tokens, lengths, ends, ended, watch, rules)
+    return _clips(tokens, lengths, ends, watch, rules)
 
 
-def _begun(prompts: Sequence[Sequence[int]], total: int, device: torch.device) -> torch.Tensor:
-    """The prompts as rows [clips, total]; what is to be drawn is 0."""
-    tokens = torch.zeros((len(prompts), total), dtype=torch.long, device=device)
+class _Ends:
+    """Where each clip ends: its tokens are drawn, or the model said the end."""
+
+    def __init__(self, lengths: Tensor, count: int, eos: int | None) -> None:
+        self.lengths, self.places, self.eos = lengths, lengths + count, eos
+        self.last = lengths + count
+        self.ended = torch.zeros(len(lengths), dtype=torch.bool, device=lengths.device)
+
+    def drawing(self, position: int) -> Tensor:
+        """Which clips are drawn at a position, and not read from their prompt: bool [B]."""
+        return (position >= self.lengths) & ~self.ended & (position < self.last)
+
+    def note(self, position: int, new: Tensor, drawing: Tensor) -> None:
+        """Take note of the ends among what was drawn."""
+        if self.eos is not None:
+            over = drawing & (new == self.eos)
+            self.places = torch.where(over, position, self.places)
+            self.ended |= over
+
+    def over(self, position: int) -> bool:
+        """Whether nothing is left to be drawn behind a position."""
+        return bool((self.ended | (position + 1 >= self.last)).all())
+
+
+def _table(
+    prompts: Sequence[Sequence[int]], count: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The prompts with room for `count` more behind the longest [B, T], and their lengths [B]."""
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    shape = (len(prompts), int(lengths.max()) + count)
+    tokens = torch.zeros(shape, dtype=torch.long, device=device)
     for row, prompt in zip(tokens, prompts, strict=True):
         row[: len(prompt)] = torch.tensor(prompt, device=device)
-    return tokens
+    return tokens, lengths
 
 
 def _clips(
-    tokens: Tensor, lengths: Tensor, ends: Tensor, ended: Tensor, watch: _Watch, rules: Rules
+    tokens: Tensor, lengths: Tensor, ends: _Ends, watch: _Watch, rules: Rules
 ) -> list[Drawn]:
     means = watch.entropy / watch.counted.clamp(min=1), watch.invalid / watch.counted.clamp(min=1)
     found = []
     for row, ids in enumerate(tokens.tolist()):
         invalid = float(means[1][row]) if rules.grammar is not None else float("nan")
-        part = ids[int(lengths[row]) : int(ends[row])]
-        found.append(Drawn(part, bool(ended[row]), float(means[0][row]), invalid))
+        part = ids[int(lengths[row]) : int(ends.places[row])]
+        found.append(Drawn(part, bool(ends.ended[row]), float(means[0][row]), invalid))
     return found
 
 
 class _Window:
     """The network over the last part of the tokens, with its cache."""
 
-    def __init__(self, stage: SymbolicLmStage, context: int, move: int, cached: bool) -> None:
-        self.network, self.context, self.move = stage.network, context, move
+    def __init__(self, stage: SymbolicLmStage, move: int | None, cached: bool) -> None:
+        self.network, self.context = stage.network, stage.shape["context"]
+        self.move = move or max(self.context // 4, 1)
         self.cached, self.cache, self.start, self.read = cached, None, -1, 0
 
     def logits(self, tokens: Tensor, position: int) -> Tensor:
@@ -180,7 +195,6 @@ class _Chooser:
         self,
         tokens: Tensor,
         first: int,
-        lengths: Tensor,
         sampling: SymbolicSampling,
         rules: Rules,
     ) -> None:
