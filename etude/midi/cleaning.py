@@ -12,7 +12,7 @@ import numpy as np
 
 from etude.midi.events import DRUM_CHANNEL
 from etude.midi.messages import Messages
-from etude.midi.notes import NoteTable
+from etude.midi.notes import DRUMS, NoteTable
 
 VERSION = 1  # raised when notes or counts change
 FAR = np.int64(2**40)  # more ticks than any piece has
@@ -20,7 +20,7 @@ FAR = np.int64(2**40)  # more ticks than any piece has
 
 @dataclass(frozen=True)
 class Notes:
-    """Notes in the order of onset, then pitch: int64 [n] each; `end` is after `start`."""
+    """Notes in any order: int64 [n] each; `end` is after `start`."""
 
     start: np.ndarray
     end: np.ndarray
@@ -183,15 +183,20 @@ def join_doubled(notes: Notes) -> tuple[Notes, np.ndarray]:
     """
     if not len(notes):
         return notes, np.zeros(0, bool)
-    order = np.lexsort((notes.end, notes.start, notes.pitch))
-    pitch = notes.pitch[order] * FAR
-    latest = np.maximum.accumulate(notes.end[order] + pitch)
-    first = np.append(True, notes.start[order][1:] + pitch[1:] >= latest[:-1])
+    voice = notes.pitch * FAR  # one number for pitch and time: pitches do not meet
+    start = notes.start + voice
+    order = np.argsort(start, kind="stable")
+    latest = np.maximum.accumulate((notes.end + voice)[order])
+    first = np.empty(len(notes), bool)
+    first[0] = True
+    np.greater_equal(start[order[1:]], latest[:-1], out=first[1:])
     joined = np.zeros(len(notes), bool)
     joined[order[~first]] = True
+    if first.all():
+        return notes, joined
     kept = notes.at(order[first])
-    ends = np.maximum.reduceat(notes.end[order], np.flatnonzero(first))
-    return Notes(kept.start, ends, kept.pitch, kept.velocity).sorted(), joined
+    last = np.append(np.flatnonzero(first)[1:] - 1, len(notes) - 1)
+    return Notes(kept.start, latest[last] - kept.pitch * FAR, kept.pitch, kept.velocity), joined
 
 
 def find_chords(notes: Notes, least: int) -> tuple[np.ndarray, list[tuple[int, ...]]]:
@@ -218,9 +223,10 @@ def find_chords(notes: Notes, least: int) -> tuple[np.ndarray, list[tuple[int, .
 
 def table_notes(table: NoteTable, ticks_per_quarter: int) -> Notes:
     """The pitched notes of a table at a resolution; none is shorter than a tick."""
-    table = table.without_drums()
+    if (table.program == DRUMS).any():
+        table = table.without_drums()
     ends = table.onset + table.duration
     start = scaled(table.onset, table.ticks_per_quarter, ticks_per_quarter)
     end = scaled(ends, table.ticks_per_quarter, ticks_per_quarter)
     pitch, velocity = table.pitch.astype(np.int64), table.velocity.astype(np.int64)
-    return Notes(start, np.maximum(end, start + 1), pitch, velocity).sorted()
+    return Notes(start, np.maximum(end, start + 1), pitch, velocity)

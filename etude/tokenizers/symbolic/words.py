@@ -49,16 +49,20 @@ def encode_notes(notes: Notes, transpose: int = 0) -> tuple[np.ndarray, np.ndarr
     Of one moment the lower pitch comes first, and ends come before beginnings of their pitch.
     """
     pitch = notes.pitch + transpose
+    start, end = notes.start, notes.end
     inside = (pitch >= LOWEST) & (pitch <= HIGHEST)
-    pitch = pitch[inside] - LOWEST
+    if not inside.all():
+        start, end, pitch = start[inside], end[inside], pitch[inside]
+    pitch = 2 * (pitch - LOWEST)
     n = len(pitch)
     # One number to sort by: tick, pitch, off before on.
     key = np.empty(2 * n, np.int64)
-    key[:n] = notes.start[inside] * 256 + pitch * 2 + 1
-    key[n:] = notes.end[inside] * 256 + pitch * 2
+    key[:n] = start * 256 + pitch + 1
+    key[n:] = end * 256 + pitch
     key.sort()
     tick = key >> 8
-    delta = np.diff(tick, prepend=0)
+    delta = tick.copy()
+    delta[1:] -= tick[:-1]
     nearest = NEAREST[np.minimum(delta, DELTAS[-1])]
     ids = (key >> 1 & 127) * OF_PITCH + nearest * 2 + 1 - (key & 1)
     return ids, delta, DELTAS[nearest]
