@@ -148,7 +148,7 @@ def test_the_loop_beside_a_bare_one(tmp_path: Path):
     ]
     lines = [
         (
-            f"{STEPS} steps of GPT-2 (four layers of width 256), 16 packed rows, the best of three. "
+            f"{STEPS} steps of GPT-2 (four layers of width 256), 16 packed rows, best of three. "
             f"Making all batches took {waited / looped:.1%} of the loop's time; rows hold no gaps "
             f"(windows one a row: {1 - share:.0%} of the places are filled up)."
         ),

@@ -33,6 +33,7 @@ SECTIONS = {
     "tokenizers": ("corpora", "tokenizers"),
     "tokens": ("corpora", "tokens"),
     "packed": ("corpora", "tokens"),
+    "events": ("corpora", "tokens"),
     **dict.fromkeys(("models", "clips", "embeddings", "metrics"), ("experiments",)),
 }
 ALWAYS_KEPT = ("logs", "benchmarks", "tensorboard")  # small, and of use to who asks later
