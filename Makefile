@@ -23,11 +23,11 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo resume show quick test lint format proof graph lock distclean
+.PHONY: help setup demo resume show quick test lint format proof proof-gpu graph lock distclean
 
 help: ## this list
 	@echo "Étude: from a folder of MIDI or audio to trained music generators and a table of results"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Options: CORES=4  ARGS="arguments for snakemake"  PYTHON=python3.12  TESTERS=2'
 
 # ---------------------------------------------------------------------------------------- to use
@@ -79,6 +79,9 @@ format: setup ## write the code in the house's form
 
 proof: setup ## the long proofs and the benchmarks (marked `proof`)
 	$(PY) -m pytest -m proof tests $(wildcard benchmarks)
+
+proof-gpu: setup ## what a GPU does: tokens/s, MFU, sampling; without one nothing is measured
+	$(PY) -m pytest -m proof -rs benchmarks/bench_gpu.py
 
 graph: setup ## the picture of the flow in the README
 	$(PY) -m etude graph

@@ -48,6 +48,7 @@ include: "rules/report.smk"
 
 onstart:
     etude.runs.record_main(remote=not workflow.local_exec)
+    forecast.announce(CONFIG)
 
 
 onsuccess:

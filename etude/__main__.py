@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     try:
-        options.run(options)
+        return int(options.run(options) or 0)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
@@ -33,7 +33,6 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    return 0
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -75,6 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     clean.add_argument("--delete", action="store_true", help="remove it (else it is listed only)")
     _add_config(clean, "laid over config/config.yaml (those of the last run)")
     clean.set_defaults(run=_clean)
+
+    doctor = commands.add_parser("doctor", help="what is here, what is missing, how to get it")
+    _add_config(doctor)
+    doctor.set_defaults(run=_doctor)
 
     graph = commands.add_parser("graph", help="draw the flow of the rules for the README")
     graph.set_defaults(run=_graph)
@@ -293,6 +296,14 @@ def _clean(options: argparse.Namespace) -> None:
     from etude.clean.command import clean
 
     print("\n".join(clean(options.configfile, options.delete)))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from etude.doctor.command import doctor
+
+    text, works = doctor(options.configfile)
+    print(text)
+    return 0 if works else 1
 
 
 def _graph(options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ sys.path.insert(0, str(HOME))
 
 import etude.config
 import etude.runs
-from etude.corpus import scan, sources
+from etude.corpus import forecast, scan, sources
 from etude.errors import UserError
 from etude.metrics import registry
 from etude.models import given as given_weights

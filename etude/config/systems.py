@@ -115,6 +115,22 @@ class Training(Section):
         lt=1,
         description="share of earlier tokens that are hidden in training (audiolm-pytorch: 0.15)",
     )
+    # A key that is not used retrains nothing.
+    compile: bool = Field(
+        False,
+        exclude_if=lambda wanted: not wanted,
+        description="compile the network (torch.compile; needs a C++ compiler)",
+    )
+    checkpoint_activations: bool = Field(
+        False,
+        exclude_if=lambda wanted: not wanted,
+        description="compute each block twice instead of keeping its activations: less memory",
+    )
+    tracking: Annotated[list[Literal["tensorboard", "wandb"]], Distinct] = Field(
+        ["tensorboard"],
+        exclude_if=lambda names: names == ["tensorboard"],
+        description="where curves go; wandb must be installed by hand",
+    )
 
     @model_validator(mode="after")
     def _kept_steps_are_made(self) -> Training:

@@ -106,9 +106,14 @@ def _frame_rate(tokenizer: Tokenizer) -> float:
 
 
 def disk_bytes(midi_s: float, audio_s: float, stored: float, rate: int, cut: Cut) -> float:
+    """What a corpus and one experiment on it take."""
+    return corpus_bytes(midi_s, audio_s, stored, rate, cut) + MADE_BYTES
+
+
+def corpus_bytes(midi_s: float, audio_s: float, stored: float, rate: int, cut: Cut) -> float:
     """WAVs of the pieces (16 bits, mono where rendered) and of the segments that a cut writes,
-    tokens, and what one experiment makes.
+    and tokens.
     """
     segments = (midi_s + audio_s) / cut.hop
     written = 2 * cut.rate * cut.seconds * cut.write_audio
-    return 2 * rate * midi_s + stored + segments * (written + TOKENS_BYTES) + MADE_BYTES
+    return 2 * rate * midi_s + stored + segments * (written + TOKENS_BYTES)

@@ -25,6 +25,7 @@ from etude.storage import atomic
 from etude.training.data import Data, training_batch, validation_batches
 from etude.training.devices import open_devices, processes
 from etude.training.optimiser import build_optimiser, learning_rate
+from etude.training.speed import flops_of, peak_flops, prepare_network
 from etude.training.state import State
 
 VERSION = 2  # raised when the same settings train other weights
@@ -63,7 +64,7 @@ class Trained:
     """What a training gives: weights are in the model; the history and how long it took."""
 
     history: list[dict[str, float | None]]
-    timings: list[dict[str, float]] = field(default_factory=list)
+    timings: list[dict[str, Any]] = field(default_factory=list)
     restored: bool = False
 
 
@@ -128,12 +129,14 @@ class _Run:
         self.model, self.train, self.valid = model.to(self.device), train, valid
         self.settings, self.seed, self.state, self.hooks = settings, seed, state, hooks
         self.average = average_of(model, settings.ema_decay)
+        prepare_network(model, settings)
         self.module = self.devices.prepare(model)
+        self.peak, self.flops = peak_flops(self.device, settings.precision), 0.0
         self.optimiser = build_optimiser(model, settings)
         self.best: dict[str, Tensor] = {}
         self.step = 0
         self.history: list[dict[str, float | None]] = []
-        self.timings: list[dict[str, float]] = []
+        self.timings: list[dict[str, Any]] = []
         self.losses: list[float] = []
         self.earlier_s = 0.0  # seconds of training before a stop
 
@@ -202,6 +205,7 @@ class _Run:
                 self.train, settings.batch_size, index, self.seed, devices.index, devices.count
             )
         )
+        self.flops += flops_of(self.model, batch)  # of this device
         with devices.accumulating(self.module, last):
             with devices.autocast():
                 loss, figures = self.module(batch)
@@ -272,6 +276,7 @@ class _Run:
                 "step": self.step,
                 "seconds": round(self.earlier_s + seconds, 3),
                 "tokens_per_second": round(rate, 1),
+                "mfu": round(self.flops / seconds / self.peak, 4) if self.peak else "",
             }
         )
         if not self.devices.first:

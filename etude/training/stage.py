@@ -26,8 +26,10 @@ from etude.training.curve import draw_curve
 from etude.training.loop import HISTORY, Hooks, Progress, Trained, fit
 from etude.training.state import State, fingerprint
 from etude.training.systems import system_of
+from etude.training.tracking import open_wandb
 
 log = logging.getLogger(__name__)
+TIMINGS = ["step", "seconds", "tokens_per_second", "mfu"]
 
 
 @dataclass
@@ -56,8 +58,8 @@ def stage_fingerprint(
     Of the weights that it begins with (a file) the bytes count, not the name or the place.
     """
     settings = getattr(experiment.stages, stage).model_dump(mode="json", exclude={"weights"})
-    for key in ("keep_steps", "save_every", "audition"):
-        settings["training"].pop(key)
+    for key in ("keep_steps", "save_every", "audition", "tracking"):
+        settings["training"].pop(key, None)
     settings["own"] = list(map(digest, experiment.own_networks(stage)))
     if not settings["own"]:
         settings.pop("own")
@@ -108,7 +110,8 @@ def train_stage(
     state.refer(name)
     train, valid = system_of(experiment).data(experiment, stage, packed, info, tokenizer)
     log.info("%s: %.2f M parameters, %d sequences", stage, _parameters(model) / 1e6, len(train))
-    with _Terminal(stage, settings.steps, tensorboard) as terminal:
+    tracking = _tracking(settings.tracking, tensorboard, name, print_, experiment)
+    with _Terminal(stage, settings.steps, *tracking) as terminal:
         hooks = Hooks(terminal.progress, should_stop, terminal.on_row)
         if audition is not None:
             hooks.on_validate = lambda step, validated: terminal.hear(step, audition(validated))
@@ -118,6 +121,17 @@ def train_stage(
     card = trained_card(experiment, stage, seed, info, _parameters(model), trained, origin)
     write_text(folder / "card.md", card)
     return trained
+
+
+def _tracking(
+    names: list[str], folder: Path | None, name: str, run: str, experiment: TrainedHere
+) -> tuple[Path | None, Any]:
+    """TensorBoard's folder and wandb's run, None for what is not wanted."""
+    if folder is None:
+        return None, None
+    about = experiment.model_dump(mode="json")
+    wandb = open_wandb(folder, name, run, about) if "wandb" in names else None
+    return folder if "tensorboard" in names else None, wandb
 
 
 def import_stage(
@@ -197,7 +211,7 @@ def copy_kept_step(
 
 def _write_training(trained: Trained, folder: Path, title: str) -> None:
     write_csv(folder / "history.csv", HISTORY, (_rounded(row) for row in trained.history))
-    write_csv(folder / "timings.csv", ["step", "seconds", "tokens_per_second"], trained.timings)
+    write_csv(folder / "timings.csv", TIMINGS, ({"mfu": ""} | row for row in trained.timings))
     draw_curve(trained.history, folder / "curve.svg", title)
 
 
@@ -206,9 +220,10 @@ def _rounded(row: dict[str, float | None]) -> dict[str, Any]:
 
 
 class _Terminal:
-    """Progress bar and TensorBoard."""
+    """Progress bar, TensorBoard and wandb."""
 
-    def __init__(self, stage: str, steps: int, tensorboard: Path | None) -> None:
+    def __init__(self, stage: str, steps: int, tensorboard: Path | None, wandb: Any = None) -> None:
+        self.wandb = wandb
         self.bar = tqdm(total=steps, desc=stage, unit="step", mininterval=1.0)
         self.writer = None
         if tensorboard is not None:
@@ -221,6 +236,8 @@ class _Terminal:
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
+        if self.wandb is not None:
+            self.wandb.finish()
         if self.writer is not None:
             with suppress(OSError):
                 self.writer.close()
@@ -245,6 +262,9 @@ class _Terminal:
                 self.writer.add_audio(f"clip-{index}", wave[None], step, sample_rate=heard.rate)
 
     def on_row(self, row: dict[str, float | None]) -> None:
+        if self.wandb is not None:
+            figures = {n: v for n, v in row.items() if n != "step" and v is not None}
+            self.wandb.log(figures, step=int(row["step"] or 0))
         if self.writer is not None:
             for name, value in row.items():
                 if name != "step" and value is not None:

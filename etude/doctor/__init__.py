@@ -1,0 +1,1 @@
+"""`python -m etude doctor`: what is here, what is missing, and the command to get it."""

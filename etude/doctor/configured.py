@@ -1,0 +1,217 @@
+"""The configured run: its music, weights, disk, folder and locks."""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etude import runs
+from etude.corpus import scan
+from etude.doctor.findings import Finding
+
+if TYPE_CHECKING:
+    from etude.config import Config, Pretrained
+
+RESULTS = Path("results")
+
+
+def experiments_of(config: Config) -> dict[str, Any]:
+    """The experiments of the run, by name."""
+    return {name: config.experiments[name] for name in config.run if name in config.experiments}
+
+
+def devices_wanted(config: Config) -> int:
+    """The most devices that a training of the run takes."""
+    trainings = (
+        getattr(experiment.stages, stage).training
+        for experiment in experiments_of(config).values()
+        for stage in getattr(experiment, "STAGES", ())
+    )
+    return max((getattr(training, "devices", 1) for training in trainings), default=1)
+
+
+# ----------------------------------------------------------------------------------- music
+
+
+def renders_midi(config: Config) -> bool:
+    """Whether a corpus of the run may hold MIDI; an archive is not looked into."""
+    corpora = [config.corpora[e.corpus] for e in experiments_of(config).values()]
+    return any(c.source != "folder" or _holds_midi(c.path) for c in corpora)  # type: ignore[union-attr]
+
+
+def uses_default_soundfont(config: Config) -> bool:
+    """Whether a corpus of the run names no SoundFont of its own."""
+    corpora = [config.corpora[e.corpus] for e in experiments_of(config).values()]
+    return any(corpus.render.soundfont is None for corpus in corpora)
+
+
+def _holds_midi(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    return any(Path(f).suffix.lower() in scan.MIDI_SUFFIXES for f in scan.list_files(folder))
+
+
+def examine_music(config: Config) -> Iterator[Finding]:
+    """Folders and SoundFonts that the configuration names."""
+    for name in sorted({e.corpus for e in experiments_of(config).values()}):
+        corpus = config.corpora[name]
+        where = getattr(corpus, "path", None)
+        if where is not None:
+            there = where.is_dir()
+            text = f"corpus {name!r}: {where}" + ("" if there else " is no folder")
+            do = f"correct `corpora.{name}.path`; paths count from where the command is run"
+            yield Finding("music", "ok" if there else "broken", text, do)
+        own = corpus.render.soundfont
+        if own is not None:
+            there = own.is_file()
+            text = f"corpus {name!r}: {own}" + ("" if there else " is not there")
+            do = f"correct `corpora.{name}.render.soundfont`"
+            yield Finding("SoundFont", "ok" if there else "broken", text, do)
+
+
+# --------------------------------------------------------------------------------- weights
+
+
+def examine_weights(config: Config, results: Path = RESULTS) -> Iterator[Finding]:
+    """Pretrained weights that the run uses, and those that stages begin with."""
+    used = weights_used(config)
+    for name, tokenizers in used.items():
+        yield _pretrained(name, config.pretrained[name], tokenizers, results)
+    for name, experiment in experiments_of(config).items():
+        for stage in getattr(experiment, "STAGES", ()):
+            weights = getattr(experiment.stages, stage).weights
+            if weights is not None:
+                there = weights.path.exists()
+                text = f"{name}, {stage}: {weights.path}" + ("" if there else " is not there")
+                do = f"correct `experiments.{name}.stages.{stage}.weights.path`"
+                yield Finding("weights", "ok" if there else "broken", text, do)
+    if not used:
+        yield Finding("weights", "ok", "none of a hub: this run trains everything itself")
+
+
+def weights_used(config: Config) -> dict[str, list[tuple[str, str]]]:
+    """Names of `pretrained` that the run needs, and the (corpus, tokenizer) that prove them."""
+    used: dict[str, list[tuple[str, str]]] = {}
+    for experiment in experiments_of(config).values():
+        tokens = config.tokens[experiment.tokens]
+        for role in ("semantic", "acoustic"):
+            tokenizer = config.tokenizers.get(getattr(tokens, role, ""))
+            for key in ("model", "centres"):
+                if (name := getattr(tokenizer, key, None)) in config.pretrained:
+                    corpus = tokenizer.fit.corpus or experiment.corpus  # type: ignore[union-attr]
+                    used.setdefault(name, []).append((corpus, getattr(tokens, role)))
+    for name in config.evaluation.embeddings:
+        if name in config.pretrained:
+            used.setdefault(name, [])
+    return used
+
+
+def _pretrained(
+    name: str, settings: Pretrained, tokenizers: list[tuple[str, str]], results: Path
+) -> Finding:
+    what = f"{name!r}"
+    folder = results / "pretrained" / name
+    if (folder / "origin.json").is_file():
+        text = f"{what} {_whole(folder)}{_verdict(tokenizers, results)}"
+        broken = "changed" in text or "FAILED" in text
+        do = f"snakemake --cores all --forcerun {folder}"
+        if "FAILED" in text:
+            do = "get other weights, or set `verify: report`; the CSV has the figures"
+        state = "broken" if broken and settings.verify == "strict" else "ok"
+        return Finding("weights", state, text, do)  # type: ignore[arg-type]
+    if settings.path is not None:
+        there = settings.path.exists()
+        text = f"{what} {settings.path}" + ("" if there else " is not there")
+        do = f"correct `pretrained.{name}.path`"
+        return Finding("weights", "ok" if there else "broken", text, do)
+    place = settings.hub or settings.url
+    if settings.hub and _in_cache(settings):
+        return Finding(
+            "weights", "ok", f"{what} {place}: in the hub's cache, the run takes it over"
+        )
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    do = f"hf download {settings.hub}" if settings.hub else "the run downloads it"
+    if settings.hub and offline:
+        text = f"{what} {place}: not in the hub's cache, and HF_HUB_OFFLINE is set"
+        return Finding("weights", "broken", text, f"where there is a network: {do}")
+    return Finding("weights", "absent", f"{what} {place}: not here, the run fetches it", do)
+
+
+def _whole(folder: Path) -> str:
+    """Whether fetched weights are as they were fetched."""
+    from etude.storage import hash_file, read_json
+
+    origin = read_json(folder / "origin.json")
+    files = [folder / n for n in ("model.safetensors", "centres.safetensors")]
+    file = next((f for f in files if f.is_file()), None)
+    if file is None or hash_file(file) != origin["sha256"]:
+        return "fetched, and changed since"
+    return f"fetched (sha256 {origin['sha256'][:16]}…)"
+
+
+def _verdict(tokenizers: list[tuple[str, str]], results: Path) -> str:
+    found = [results / "verified" / corpus / f"{name}.csv" for corpus, name in tokenizers]
+    tables = [path for path in found if path.is_file()]
+    if not tables:
+        return ", not verified yet" if tokenizers else ""
+    rows = [row for p in tables for row in csv.DictReader(p.open(encoding="utf-8", newline=""))]
+    failed = sorted(
+        {row["check"] for row in rows if row["passed"].lower() not in ("true", "1", "yes")}
+    )
+    return f", verification FAILED ({', '.join(failed)})" if failed else ", verified"
+
+
+def _in_cache(settings: Pretrained) -> bool:
+    """Whether the hub's own cache has a configuration of these weights; no network is asked."""
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return False
+    assert settings.hub is not None
+    found = try_to_load_from_cache(settings.hub, "config.json", revision=settings.revision)
+    return isinstance(found, str)
+
+
+# ---------------------------------------------------------------------- disk, folder, locks
+
+
+def examine_disk(config: Config, results: Path = RESULTS) -> Finding:
+    """Free space beside what the run is expected to take."""
+    from etude.corpus.forecast import forecast, free_bytes, size
+
+    found, free = forecast(config, results), free_bytes(results)
+    least = "at least " if found.unknown else "about "
+    text = f"{size(free)} free, {least}{size(found.disk)} still to come"
+    if found.unknown:
+        text += f" (not counted: {', '.join(found.unknown)}; `etude audit` measures a folder)"
+    do = "python -m etude clean, or let results/ be a link to a larger disk"
+    return Finding("disk", "broken" if found.disk > free else "ok", text, do)
+
+
+def examine_folder(results: Path = RESULTS) -> Finding:
+    """Whether results/ can be written."""
+    folder = results.absolute()
+    while not folder.exists() and not folder.is_symlink():
+        folder = folder.parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".etude-doctor-"):
+            pass
+    except OSError as error:
+        do = f"mend the permissions of {folder}, or work in a folder of your own"
+        return Finding("results/", "broken", f"cannot be written: {error.strerror}", do)
+    return Finding("results/", "ok", f"can be written ({folder})")
+
+
+def examine_locks(folder: Path = Path(".snakemake")) -> Finding:
+    """Locks of Snakemake's that no run holds any more."""
+    if pid := runs.alive(folder / "etude"):
+        return Finding("locks", "ok", f"a run is alive here (pid {pid}); wait for it")
+    locks = [p for p in (folder / "locks").glob("*") if p.is_file()]
+    if locks:
+        text = f"{len(locks)} left behind by a run that was killed: Snakemake will not start"
+        return Finding("locks", "broken", text, "make resume")
+    return Finding("locks", "ok", "none")

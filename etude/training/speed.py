@@ -1,0 +1,126 @@
+"""What makes a training faster or smaller, and how near it comes to what the device can do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from etude.config import Training
+from etude.errors import UserError
+
+# Peak of dense matrix products in 10^12 FLOP/s, by the makers' data sheets: bf16, fp32 (no TF32).
+PEAKS = {
+    "H200": (989.0, 67.0),
+    "H100 PCIe": (756.0, 51.0),
+    "H100": (989.0, 67.0),
+    "A100": (312.0, 19.5),
+    "L40S": (362.0, 91.6),
+    "L4": (121.0, 30.3),
+    "A10G": (70.0, 35.0),
+    "A10": (125.0, 31.2),
+    "RTX 4090": (165.2, 82.6),
+    "RTX 3090": (71.0, 35.6),
+}
+LISTS = ("blocks", "h", "layers")  # what the networks call their blocks
+
+
+def prepare_network(model: nn.Module, settings: Training) -> None:
+    """Checkpoint and compile the network of a stage in place; names of weights stay.
+
+    Raises:
+        UserError: no compiler is here, or the network has no blocks that are known.
+    """
+    if settings.checkpoint_activations:
+        _checkpoint(model)
+    if settings.compile:
+        if not has_compiler():
+            raise UserError(
+                "`compile: true` needs a C++ compiler",
+                where="training.compile",
+                why="torch.compile writes C++ or Triton code, and none of g++, clang++ and $CXX is "
+                "here",
+                do="sudo apt-get install g++, or leave `compile` out",
+            )
+        for network in model.children():
+            network.compile()
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile finds a compiler."""
+    return any(shutil.which(c) for c in (os.environ.get("CXX", ""), "g++", "clang++") if c)
+
+
+def _checkpoint(model: nn.Module) -> None:
+    """Compute each block a second time on the way back instead of keeping what it computed."""
+    lists = [
+        part
+        for name, part in model.named_modules()
+        if isinstance(part, nn.ModuleList) and name.rpartition(".")[2] in LISTS
+    ]
+    if not lists:
+        raise UserError(
+            "this network cannot be checkpointed",
+            where="training.checkpoint_activations",
+            why=f"it has no ModuleList named {', '.join(LISTS)}",
+            do="leave the key out, or call the list of its blocks `blocks`",
+        )
+    for block in lists[0]:
+        block.forward = partial(_again, block, block.forward)
+
+
+def _again(block: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
+    if not (block.training and torch.is_grad_enabled()):
+        return forward(*args, **kwargs)
+    return checkpoint(forward, *args, use_reentrant=False, **kwargs)
+
+
+# --------------------------------------------------------------------------- FLOPs, utilisation
+
+
+def flops_of(model: nn.Module, batch: dict[str, Tensor]) -> float:
+    """FLOPs of forward and backward over a batch: 6 N + 12 L d T a position (as nanoGPT counts).
+
+    N: weights of linear layers, the output head's included; of AudioLM's heads, of which each
+    position uses one, none. 0 where the network is none of Étude's.
+    """
+    settings: Any = getattr(model, "settings", None) or getattr(model, "network", None)
+    layers = getattr(settings, "depth", 0) or getattr(settings, "layers", 0)
+    width = getattr(settings, "dim", 0)
+    if not layers or not width:
+        return 0.0
+    if "ids" in batch:
+        rows, length = batch["ids"].shape[0], batch["ids"].shape[1] - 1
+    else:
+        rows, length = batch["semantic"].shape[0], len(getattr(model, "targets", ()))
+    return rows * length * float(6 * _linear_weights(model) + 12 * layers * width * length)
+
+
+def _linear_weights(model: nn.Module) -> int:
+    return sum(
+        part.weight.numel()
+        for name, part in model.named_modules()
+        if (isinstance(part, nn.Linear) or type(part).__name__ == "Conv1D")
+        and ".heads." not in name
+    )
+
+
+def peak_flops(device: torch.device, precision: str) -> float | None:
+    """FLOP/s that a device can do at its best; None where it is not known (every CPU)."""
+    if device.type != "cuda":
+        return None
+    return peak_of(torch.cuda.get_device_name(device), precision)
+
+
+def peak_of(name: str, precision: str) -> float | None:
+    """The peak of a GPU by its name, as the driver says it."""
+    plain = f" {name.replace('-', ' ')} "
+    for known, (bf16, fp32) in PEAKS.items():
+        if all(f" {word} " in plain for word in known.split()):
+            return 1e12 * (bf16 if precision == "bf16" else fp32)
+    return None
