@@ -61,7 +61,7 @@ rule train_stage:
     resources:
         mem_mb=8000,
         runtime=1440,
-        gpu=1,
+        gpu=lambda w: getattr(experiment_of(w).stages, w.stage).training.devices,
     params:
         version=version_of_system("training"),
         experiment=lambda w: experiment_of(w).stage_params(w.stage),

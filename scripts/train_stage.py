@@ -18,6 +18,22 @@ with job(snakemake):
         from etude.metrics.audition import open_audition
 
         audition = open_audition(Path(snakemake.input.packed[0]), Path(snakemake.input.acoustic[0]))
+    devices = getattr(experiment.stages, names.stage).training.devices
+    if devices > 1:
+        from etude.training.launch import launch
+
+        wanted = {
+            "experiment": snakemake.params.experiment,
+            "stage": names.stage,
+            "seed": int(names.seed),
+            "packed": snakemake.input.packed[0],
+            "folder": str(Path(snakemake.output.weights).parent),
+            "state_root": "results/state",
+            "tensorboard": f"results/tensorboard/{names.experiment}/{names.stage}/{names.seed}",
+            "weights": next(iter(snakemake.input.weights), None),
+            "tokenizer": next(iter(snakemake.input.tokenizer), None),
+        }
+        sys.exit(TEMPORARY_FAILURE if launch(wanted, devices, snakemake.threads, stop) else 0)
     try:
         train_stage(
             experiment,

@@ -126,11 +126,25 @@ class Training(Section):
         exclude_if=lambda wanted: not wanted,
         description="compute each block twice instead of keeping its activations: less memory",
     )
+    devices: int = Field(
+        1,
+        ge=1,
+        exclude_if=lambda number: number == 1,
+        description="GPUs of one machine (or processes, without any) that share each batch",
+    )
     tracking: Annotated[list[Literal["tensorboard", "wandb"]], Distinct] = Field(
         ["tensorboard"],
         exclude_if=lambda names: names == ["tensorboard"],
         description="where curves go; wandb must be installed by hand",
     )
+
+    @model_validator(mode="after")
+    def _devices_get_something(self) -> Training:
+        if self.batch_size < self.devices:
+            raise ValueError(f"batch_size {self.batch_size} is less than devices {self.devices}")
+        if self.devices > 1 and self.audition:
+            raise ValueError("audition: only with `devices: 1`")
+        return self
 
     @model_validator(mode="after")
     def _kept_steps_are_made(self) -> Training:

@@ -14,11 +14,12 @@ from packed import QUANTIZERS
 from safetensors.torch import load_file
 from trainings import experiment, stop_after
 
-from etude.config import Training
+from etude.config import AudioLm, Training
 from etude.errors import UserError
 from etude.models.codebook_transformer import forgetful_mask
 from etude.storage import read_csv, read_json
 from etude.training.data import PackedData, training_batch, validation_batches
+from etude.training.launch import launch
 from etude.training.loop import Interrupted, average_of, fit
 from etude.training.stage import train_stage
 from etude.training.state import State
@@ -197,7 +198,7 @@ train_stage(wanted, "semantic", 0, Path({packed!r}), folder, folder / "state")
 """
 
 
-def launch(code, folder, index, count, port):
+def start(code, folder, index, count, port):
     variables = {
         "RANK": str(index), "LOCAL_RANK": str(index), "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
@@ -214,9 +215,9 @@ def test_two_processes_train_what_one_does(packed, tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     code = SHARED.format(root=str(ROOT), packed=str(packed))
-    alone = launch(code, tmp_path / "one", 0, 1, port)
+    alone = start(code, tmp_path / "one", 0, 1, port)
     assert alone.wait(120) == 0, alone.stderr.read()
-    both = [launch(code, tmp_path / "two", index, 2, port) for index in (0, 1)]
+    both = [start(code, tmp_path / "two", index, 2, port) for index in (0, 1)]
     for process in both:
         assert process.wait(120) == 0, process.stderr.read()
     one = load_file(tmp_path / "one/rank-0/model.safetensors")
@@ -228,3 +229,26 @@ def test_two_processes_train_what_one_does(packed, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert list((tmp_path / "two/rank-0/state").glob("*/finished.pt"))
     assert not list((tmp_path / "two/rank-1/state").glob("*/finished.pt")), "the first writes"
+
+
+@pytest.mark.slow
+def test_a_training_on_two_devices_is_launched(packed, tmp_path, monkeypatch):
+    """The loss curve is that of one process at the same global batch, to 1e-4."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    options = {"steps": 6, "batch_size": 6, "validate_every": 2, "save_every": 100}
+    plain = {"semantic": {"network": {"dim": 16, "depth": 1, "heads": 2}}}
+    folders = {n: tmp_path / str(n) / "e/semantic/seed-0" for n in (1, 2)}
+    for number, folder in folders.items():
+        plain["semantic"]["training"] = options | {"devices": number}
+        wanted = AudioLm(system="audiolm", corpus="c", fine_frames=5, stages=plain)
+        paths = {"packed": packed, "folder": folder, "state_root": tmp_path / f"state-{number}"}
+        if number == 1:
+            train_stage(wanted, "semantic", 0, **paths)
+            continue
+        given = {name: str(path) for name, path in paths.items()}
+        given |= {"experiment": wanted.stage_params("semantic"), "stage": "semantic", "seed": 0}
+        assert not launch(given, 2, 2, lambda: False)
+    losses = [valid_losses(folder) for folder in folders.values()]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    with pytest.raises(UserError, match="on 2 devices failed"):
+        launch(given | {"packed": str(tmp_path / "nowhere")}, 2, 2, lambda: False)
