@@ -44,6 +44,12 @@ def of_each_kind():
     return {kind: [path for of in every for path in of[kind]] for kind in ("tables", "replicates")}
 
 
+def tables_if_made(file):
+    """A table of each clip set, of the experiments for which a rule makes it."""
+    every = (path for name in CONFIG.run for path in tables_of(name)["tables"])
+    return [path for path in every if Path(path).name == file]
+
+
 def causes(dag, job, failed):
     """The failed jobs that a job waits for, itself included; the nearest first."""
     waiting, seen = [job], set()

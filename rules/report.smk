@@ -1,12 +1,6 @@
 # Everything -> one page.
 
 
-def tables_if_made(file):
-    """A table of each clip set, of the experiments for which a rule makes it (rules/results.smk)."""
-    every = (path for name in CONFIG.run for path in tables_of(name)["tables"])
-    return [path for path in every if path.endswith(f"/{file}")]
-
-
 rule build_report:
     input:
         fad="results/fad.txt",
