@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_serializer, model_validator
 
 from etude.config.base import OWN, Distinct, Section, UserPath, chosen_by
+from etude.config.pretrained import Encodec, Hubert
 from etude.config.tokens import MagnitudeRvq, Mfcc, OwnTokenizer, SemitoneBands, TokenSet
 
 SYMBOLIC_KINDS = ("onoff", "remi", "tsd", "structured")
@@ -117,6 +118,8 @@ AnyTokenizer = Annotated[
     Annotated[SemitoneBands, Tag("semitone_bands")]
     | Annotated[Mfcc, Tag("mfcc")]
     | Annotated[MagnitudeRvq, Tag("magnitude_rvq")]
+    | Annotated[Hubert, Tag("hubert")]
+    | Annotated[Encodec, Tag("encodec")]
     | Annotated[OnOff, Tag("onoff")]
     | Annotated[Remi, Tag("remi")]
     | Annotated[Tsd, Tag("tsd")]
