@@ -47,6 +47,7 @@ include: "rules/report.smk"
 
 
 onstart:
+    stop_without_what_to_bring()
     etude.runs.record_main(remote=not workflow.local_exec)
     forecast.announce(CONFIG)
 

@@ -21,6 +21,7 @@ from etude.tokenizers import given as given_tokenizer
 from etude.own import digest, is_own, label
 from etude.storage import check_folder
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 try:
     # Read as `python -m etude` reads it: one way of merging, one of checking.
@@ -176,7 +177,8 @@ def source_folder(wildcards):
 
 def scan_digest(wildcards):
     """Changes when a file of this shard does; what makes ingest run again for own folders."""
-    if corpus_of(wildcards).source != "folder" or not workflow.is_main_process:
+    corpus = corpus_of(wildcards)
+    if corpus.source != "folder" or not workflow.is_main_process or sources.to_bring(corpus):
         return ""
     return scanned(wildcards.corpus)[int(wildcards.shard)]
 
@@ -301,8 +303,9 @@ def pretrained_of(key):
 
 def given_weights_of(wildcards):
     """The user's own file or folder of pretrained weights; nothing where they are fetched."""
-    path = CONFIG.pretrained[wildcards.pretrained].path
-    return [str(path)] if path else []
+    weights = CONFIG.pretrained[wildcards.pretrained]
+    to_come = weights.bring is not None and weights.path and not weights.path.exists()
+    return [str(weights.path)] if weights.path and not to_come else []
 
 
 def verified_tokenizers(wildcards):
@@ -479,11 +482,16 @@ def runnable_names():
     return [name for name in CONFIG.evaluation.embeddings if not registry.why_not(name)]
 
 
+def searched_embeddings():
+    """The embeddings in which memorisation is looked for: those that need no weights."""
+    return list(map(label, runnable_names()))
+
+
 def of_corpus_embeddings(wildcards):
     """The embeddings of the segments of an experiment's corpus."""
     pattern = "results/memorisation/{corpus}/{cut}/embeddings/{embedding}.npz"
     found = [for_experiment(pattern)(wildcards)]
-    return [p.format(embedding=e) for e in runnable_embeddings() for paths in found for p in paths]
+    return [p.format(embedding=e) for e in searched_embeddings() for paths in found for p in paths]
 
 
 def if_audio_tokens(files):
@@ -543,6 +551,38 @@ def check_given(experiment):
             given_weights.check_weights(settings.weights, stage, seed, CONFIG.experiments)
 
 
+def to_bring():
+    """What the run needs and a user has to bring by hand, as errors; empty when all is there."""
+    found = []
+    for name in corpora_run():
+        corpus = CONFIG.corpora[name]
+        if paths := sources.to_bring(corpus):
+            found.append(sources.bring_error(f"the corpus {name!r}", paths, corpus.bring))
+    for name in weights_run():
+        weights = CONFIG.pretrained[name]
+        if weights.bring and weights.path and not weights.path.exists():
+            what = f"pretrained part {name!r}"
+            found.append(sources.bring_error(f"the {what}", [weights.path], weights.bring))
+    return found
+
+
+def weights_run():
+    """The pretrained weights that the run's tokenizers and embeddings name, each once."""
+    names = [name for name in CONFIG.evaluation.embeddings if name in CONFIG.pretrained]
+    for experiment in map(CONFIG.experiments.get, CONFIG.run):
+        tokens = CONFIG.tokens[experiment.tokens]
+        for role in ("semantic", "acoustic"):
+            tokenizer = CONFIG.tokenizers.get(getattr(tokens, role, None))
+            names += [getattr(tokenizer, key, None) for key in ("model", "centres")]
+    return [name for name in dict.fromkeys(names) if name in CONFIG.pretrained]
+
+
+def stop_without_what_to_bring():
+    """Called when jobs are about to start, which a dry run never is."""
+    if lacking := to_bring():
+        raise WorkflowError("\n".join(map(str, lacking)))
+
+
 # A folder or file that is not there is said at once, not from within the planning of a job.
 if workflow.is_main_process:
     etude.runs.tell_if_alive()
@@ -554,6 +594,8 @@ if workflow.is_main_process:
             check_given(CONFIG.experiments[name])
     except UserError as error:
         raise WorkflowError(str(error))
+    for lacking in to_bring():  # a plan can be made without it
+        logger.warning(str(lacking))
     for name in corpora_run():
-        if CONFIG.corpora[name].source == "folder":
+        if CONFIG.corpora[name].source == "folder" and not sources.to_bring(CONFIG.corpora[name]):
             scanned(name)

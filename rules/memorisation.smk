@@ -71,7 +71,7 @@ rule study_memorisation:
         catalogue="results/memorisation/{corpus}/{cut}/catalogue",
         embeddings=collect(
             "results/memorisation/{corpus}/{cut}/embeddings/{embedding}.npz",
-            embedding=runnable_embeddings(),
+            embedding=searched_embeddings(),
             allow_missing=True,
         ),
     output:
@@ -171,7 +171,7 @@ rule find_memorisation:
         corpus_embeddings=of_corpus_embeddings,
         clip_embeddings=collect(
             "results/embeddings/{{experiment}}/{{clips}}/{embedding}.npz",
-            embedding=runnable_embeddings(),
+            embedding=searched_embeddings(),
         ),
         recall=for_experiment("results/memorisation/{corpus}/{cut}/recall.csv"),
         tokens=if_audio_tokens(for_experiment("results/tokens/{corpus}/{tokens}/{shard}.jsonl")),

@@ -34,6 +34,12 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+# Files that no program may fetch.
+BRING = (
+    "what to get and where to put it, for files that no program can fetch; with it a dry run "
+    "plans while they are not there, and a run says this before anything starts"
+)
+
 # A path as a user writes it: `~` is her home.
 UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
 

@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag, model_validator
 
-from etude.config.base import OPTIONS, OWN, ModuleClass, Options, Section, UserPath, chosen_by
+from etude.config.base import (
+    BRING,
+    OPTIONS,
+    OWN,
+    ModuleClass,
+    Options,
+    Section,
+    UserPath,
+    chosen_by,
+)
 
 Program = Annotated[int, Field(ge=0, le=127)]  # General MIDI, counted from 0
 
@@ -108,6 +117,7 @@ class CorpusBase(Section):
     )
     split: Split = Field(Split(), description="train, valid, test")
     render: Render = Field(Render(), description="MIDI to audio")
+    bring: str | None = Field(None, exclude=True, description=BRING)
 
     @property
     def rules(self) -> Filter:

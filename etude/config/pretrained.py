@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_serializer, model_validator
 
-from etude.config.base import Section, UserPath
+from etude.config.base import BRING, Section, UserPath
 from etude.config.tokens_fit import Fit
 
 PRETRAINED_KINDS = ("hubert", "encodec")  # of tokenizers
@@ -36,6 +36,7 @@ class Pretrained(Section):
     trust: bool = Field(
         False, description="read a pickle (.pt, .bin) whose sha256 is not given here"
     )
+    bring: str | None = Field(None, exclude=True, description=BRING)
     verify: Literal["strict", "report"] = Field(
         "strict",
         description="`strict`: nothing runs on weights that fail verify_models; `report`: they are "

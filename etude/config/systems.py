@@ -244,6 +244,13 @@ class Sampling(Section):
     temperature: float = Field(1.0, ge=0, description="0 is greedy")
     top_k: int | None = Field(32, ge=1, description="only the k likeliest; none: all")
     top_p: float | None = Field(None, gt=0, le=1, description="only the likeliest up to this mass")
+    top_share: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        exclude_if=lambda share: share is None,  # a key that is not used generates nothing anew
+        description="only this share of the vocabulary, the likeliest (audiolm-pytorch: 0.1)",
+    )
 
 
 class Generate(Section):
@@ -255,6 +262,11 @@ class Generate(Section):
         None, gt=0, description="seconds a window moves on (none: half of it); the rest is context"
     )
     batch_size: int = Field(32, ge=1, description="clips sampled at once")
+    whole_length: bool = Field(
+        False,
+        exclude_if=lambda whole: not whole,
+        description="never end a clip early, as the seed's changed audiolm-pytorch does",
+    )
     sampling: Sampling = Sampling()
     prime: UserPath | list[UserPath] | None = Field(
         None,

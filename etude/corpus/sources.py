@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from etude.config import ArchiveCorpus, Corpus, CorpusBase, Music21Corpus, OwnCorpus
+from etude.config import ArchiveCorpus, Corpus, CorpusBase, FolderCorpus, Music21Corpus, OwnCorpus
 from etude.errors import UserError
 
 
@@ -29,7 +29,28 @@ def archive_file(settings: Corpus) -> list[str]:
 def soundfont_file(settings: CorpusBase) -> list[str]:
     """The user's own SoundFont as a rule's input; nothing where it is the default one."""
     path = settings.render.soundfont
-    return [str(path)] if path else []
+    to_come = settings.bring is not None and path is not None and not path.is_file()
+    return [str(path)] if path and not to_come else []
+
+
+def to_bring(settings: Corpus) -> list[Path]:
+    """What a corpus with `bring` still lacks: a folder that is not there or empty, a SoundFont."""
+    if settings.bring is None:
+        return []
+    folder = settings.path if isinstance(settings, FolderCorpus) else None
+    lacking = [folder] if folder and not (folder.is_dir() and any(folder.iterdir())) else []
+    font = settings.render.soundfont
+    return [*lacking, *([font] if font and not font.is_file() else [])]
+
+
+def bring_error(what: str, paths: list[Path], bring: str) -> UserError:
+    """What a user has to bring by hand."""
+    return UserError(
+        f"{what} has to be brought by hand",
+        where=", ".join(map(str, paths)),
+        why="it is not there yet, and no program can fetch it",
+        do=bring.strip(),
+    )
 
 
 def fetch_params(settings: Corpus) -> str:

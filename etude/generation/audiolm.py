@@ -116,6 +116,7 @@ class AudioLmGenerator:
         self.semantic, self.coarse, self.fine = semantic, coarse, fine
         self.shape = semantic.shape | coarse.shape | fine.shape
         self.window_seconds: float = self.shape["window_seconds"]
+        self.ends = self.shape["end_of_sequence"] != "none"
 
     def windows(self, seconds: float, hop: float | None) -> list[float]:
         """Start of each window in seconds; the first is at 0, together they cover `seconds`."""
@@ -133,13 +134,17 @@ class AudioLmGenerator:
         hop: float | None = None,
         prime: Tokens | None = None,
         progress: Callable[[GenerationProgress], None] = lambda event: None,
+        *,
+        whole_length: bool = False,
     ) -> Tokens:
         """Sample one clip per seed.
 
         Args:
             seconds: length of each clip, the prime included.
             prime: tokens [1 or B, ...] that every clip begins with.
+            whole_length: no clip ends early.
         """
+        self.ends = not whole_length and self.shape["end_of_sequence"] != "none"
         starts = self.windows(seconds, hop)
         streams = ClipStreams(seeds, self.semantic.device)
         meter = _Meter(self._count(starts, prime), seconds, progress)
@@ -219,7 +224,7 @@ class AudioLmGenerator:
         known = torch.full((len(context), frames), UNKNOWN, device=stage.device)
         for row, ids in zip(known, context, strict=True):
             row[: len(ids)] = ids
-        never = [stage.end] if self.shape["end_of_sequence"] == "none" else []
+        never = [] if self.ends else [stage.end]
         ids = continue_sequence(
             stage, begin, frames, streams, sampling,
             forbidden=never, known=known, on_token=on_token,
@@ -231,7 +236,7 @@ class AudioLmGenerator:
     def _is_over(self, ids: Tensor, streams: ClipStreams, sampling: Sampling) -> list[bool]:
         """Whether each piece ends with its window [B, frames]."""
         stage = self.semantic
-        if self.shape["end_of_sequence"] == "none":
+        if not self.ends:
             return [False] * len(ids)
         ended = (ids == stage.end).any(1)
         ids.masked_fill_(ids == stage.end, stage.segment_end)  # said; not for the coarse stage

@@ -154,7 +154,9 @@ def generate_clips(
         seeds = [clip_seed(draw, clip) for clip in part]
         share = _part_of(progress, places, len(turn))
         tokens = instrument.generator.generate(
-            total, seeds, settings.sampling, settings.hop, prime.tokens if prime else None, share
+            *(total, seeds, settings.sampling, settings.hop),
+            *(prime.tokens if prime else None, share),
+            whole_length=settings.whole_length,
         )
         for place, (index, wave) in enumerate(zip(part, instrument.play(tokens), strict=True)):
             ended = tokens.ended[place]

@@ -41,6 +41,9 @@ def draw(logits: Tensor, uniform: Tensor, settings: Sampling) -> Tensor:
     if settings.top_k is not None and settings.top_k < logits.shape[-1]:
         smallest = logits.topk(settings.top_k).values[:, -1:]
         logits = logits.masked_fill(logits < smallest, -torch.inf)
+    if (share := getattr(settings, "top_share", None)) is not None and share < 1:
+        smallest = logits.topk(max(int(share * logits.shape[-1]), 1)).values[:, -1:]
+        logits = logits.masked_fill(logits < smallest, -torch.inf)
     probabilities = logits.softmax(-1)
     if settings.top_p is not None:
         probabilities = _nucleus(probabilities, settings.top_p)

@@ -245,7 +245,7 @@ class FakeInstrument:
     def __init__(self):
         self.generator, self.heard = self, []
 
-    def generate(self, total, seeds, sampling, hop, prime, tell):
+    def generate(self, total, seeds, sampling, hop, prime, tell, *, whole_length):
         self.heard.append((prime, len(seeds)))
         tell(GenerationProgress("fine", 100.0, total, 0.0))
         return Tokens(torch.zeros(len(seeds), 1), torch.zeros(len(seeds), 1, 1),

@@ -272,3 +272,21 @@ def test_no_requirement_is_idle():
     for line in (x for x in lines if x and not x.startswith("#")):
         name = names.get(line, line)
         assert line in others or re.search(rf"^\s*(import|from) {name}\b", code, re.MULTILINE), line
+
+
+@pytest.mark.parametrize("preset", ["expo", "expo_etude"])
+def test_the_full_expo_has_the_readme_steps(preset):
+    folder = ROOT / "config/presets"
+    short, full = (
+        read(DEFAULT, folder / f"{preset}.yaml", *more).experiments[preset].stages
+        for more in ([], [folder / "expo_full.yaml"])
+    )
+    assert [s.training.steps for _, s in short] == [25000, 29219, 24245]
+    assert [s.training.steps for _, s in full] == [100_000, 100_000, 150_000]
+    assert [s.training.batch_size * s.training.accumulate for _, s in full] == [256, 64, 32]
+
+
+def test_new_keys_that_are_not_used_change_no_parameter():
+    experiment = read(DEFAULT).experiments["audiolm"]
+    said = experiment.stage_params("fine") + experiment.untrained_params() + experiment.params()
+    assert not [w for w in ("whole_length", "top_share") if w in said]

@@ -11,6 +11,7 @@ from etude.corpus.sources import (
     fetch_params,
     local_path,
     soundfont_file,
+    to_bring,
 )
 from etude.errors import UserError
 
@@ -52,3 +53,22 @@ def test_files_that_are_not_there_are_named(tmp_path):
     assert soundfont_file(mine) == [str(tmp_path)]
     with pytest.raises(UserError, match=r"(?s)SoundFont.*it is a folder"):
         check_files(mine)
+
+
+def test_what_has_to_be_brought_by_hand(tmp_path):
+    folder, font = tmp_path / "midi", tmp_path / "my.sf2"
+    about = {"source": "folder", "path": folder, "render": Render(soundfont=font)}
+    mine, plain = FolderCorpus(**about, bring="get it there"), FolderCorpus(**about)
+    assert to_bring(mine) == [folder, font]
+    assert soundfont_file(mine) == [], "a plan can be made without it"
+    check_files(mine)
+    assert to_bring(plain) == []
+    with pytest.raises(UserError, match="SoundFont"):
+        check_files(plain)
+    folder.mkdir()
+    assert to_bring(mine) == [folder, font], "empty is as good as not there"
+    (folder / "a.mid").touch()
+    font.touch()
+    assert to_bring(mine) == []
+    assert soundfont_file(mine) == [str(font)]
+    assert mine.params() == plain.params(), "where to get it decides nothing"

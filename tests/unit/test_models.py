@@ -265,3 +265,13 @@ def test_each_stage_overfits_one_batch(name):
         optimiser.step()
     # The first token of a sequence cannot be known: up to ln(3) of one in twenty.
     assert loss.item() < 0.12, figures
+
+
+def test_a_share_of_the_vocabulary_is_drawn_from():
+    """audiolm-pytorch keeps a tenth of the logits: 50 of 501."""
+    from etude.generation.sampling import draw
+
+    logits, uniform = torch.arange(501.0)[None].repeat(400, 1) / 100, torch.rand(400).double()
+    ids = draw(logits, uniform, Sampling(top_k=None, top_share=0.1))
+    assert 451 <= int(ids.min()) < int(ids.max()) <= 500
+    assert int(draw(logits, uniform, Sampling(top_k=None)).min()) < 451

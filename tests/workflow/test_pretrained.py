@@ -7,7 +7,7 @@ import csv
 import music
 import pytest
 import tiny_models
-from workspace import SMOKE, jobs, own_folder
+from workspace import ROOT, SMOKE, jobs, own_folder
 
 pytestmark = pytest.mark.workflow
 
@@ -69,3 +69,17 @@ def test_nothing_runs_on_weights_that_do_not_work(heard):
     assert done.returncode
     assert "do not work: round_trip" in done.stderr + done.stdout
     assert "Traceback" not in workspace.text("results/logs/verify_models/mine/acoustic.log")
+
+
+@pytest.mark.parametrize("preset", ["expo", "expo_etude"])
+def test_the_expo_plans_before_its_files_are_there(preset, workspace):
+    """And says what to get and where to put it; a run stops before anything starts."""
+    config = ROOT / f"config/presets/{preset}.yaml"
+    said = (done := workspace.run("-n", configs=[config])).stdout + done.stderr
+    assert "expo-data/midi, expo-data/TimbresOfHeaven.sf2" in said
+    assert "hubert_base_ls960_L9_km500.bin" in said
+    assert {"fetch_weights", "verify_models", "train_stage"} <= jobs(done)
+    run = workspace.run(configs=[config], check=False)
+    assert run.returncode
+    assert "has to be brought by hand" in run.stderr + run.stdout
+    assert not (workspace.folder / "results/corpora").exists()
