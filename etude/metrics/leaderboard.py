@@ -27,6 +27,7 @@ LOWER, HIGHER = True, False  # is the better one
 DIRECTIONS = {
     "frechet_distance": LOWER, "fad_infinity": LOWER, "kad": LOWER, "mad": LOWER,
     "et_grid": HIGHER, "silent": LOWER, "symbolic_frechet": LOWER, "perplexity": LOWER,
+    "pitch_class_kl": LOWER, "duration_kl": LOWER, "harmony_kl": LOWER,
 }  # fmt: skip
 COUNTED = {"memorised_": LOWER}  # metrics by how their names begin
 BIASED = ("frechet_distance", "mad")  # hang on n, so only figures of one n can be compared

@@ -9,7 +9,14 @@ from typing import Any
 
 from etude.config import Evaluation
 from etude.metrics import differences, leaderboard
-from etude.metrics.leaderboard import DIRECTIONS, FLOOR, GENERATED, WORTHLESS, read_figures
+from etude.metrics.leaderboard import (
+    DIRECTIONS,
+    FLOOR,
+    GENERATED,
+    WORTHLESS,
+    direction,
+    read_figures,
+)
 from etude.metrics.table import (
     COPIED,
     GATED,
@@ -23,10 +30,12 @@ from etude.metrics.table import (
 )
 from etude.storage import write_csv, write_text
 
-VERSION = 1  # raised when the text changes
+VERSION = 2  # raised when the text changes
 
 Row = dict[str, Any]
 
+# Figures of symbolic clips that stand in the CSVs and on the page, and would fill pages here.
+DETAILS = ("_overlap", "_intra_inter_kl", "_js", "_dropped")
 NAMES = {"frechet_distance": "FD", "fad_infinity": "FAD-infinity", "kad": "KAD", "mad": "MAD"}
 SIGNALS = ("et_grid", "flatness_db", "level_db", "silent")
 # Rows of memorisation.csv: the report page has all; here stands what share of clips is flagged.
@@ -203,6 +212,7 @@ def _other_metrics(rows: list[Row]) -> list[str]:
         r
         for r in rows
         if not r["embedding"] and r["metric"] not in SIGNALS and not r["metric"].startswith(LADDER)
+        if not r["metric"].endswith(DETAILS)
     ]
     lines = []
     for metric in dict.fromkeys(r["metric"] for r in own):
@@ -248,7 +258,8 @@ def _differences(pairs: list[Row]) -> list[str]:
     if not pairs:
         return []
     lines = ["", "differences between experiments (the first minus the second), Holm-corrected"]
-    for row in pairs:
+    told = [row for row in pairs if direction(row["metric"]) is not None]
+    for row in told:
         what = f"{row['embedding']} {NAMES.get(row['metric'], row['metric'])}".strip()
         name = f"  {row['a']} - {row['b']}, {what}:"
         if not row.get("value"):
@@ -257,6 +268,9 @@ def _differences(pairs: list[Row]) -> list[str]:
         p = f", p {float(row['p_holm']):.3f}" if row.get("p_holm") else ""
         said = f"{float(row['value']):.4g} {_interval(row, 4)}{p}: {row['verdict']}"
         lines.append(f"{name} {said}{_way(row)}")
+    if len(told) < len(pairs):
+        lines.append(f"  {len(pairs) - len(told)} more, of figures that have no better side: ")
+        lines[-1] += "differences.csv"
     return lines
 
 

@@ -45,6 +45,9 @@ class Order:
         return np.where(self.keys[node] == keys, node, -1)
 
 
+LEAST = 0.05  # of a count that goes to what was not seen: no token may be impossible
+
+
 def discounts(counts: Ids) -> Floats:
     """What is taken off counts of 0, 1, 2, and 3 or more: float64 [4].
 
@@ -55,7 +58,8 @@ def discounts(counts: Ids) -> Floats:
         return np.array([0.0, 0.5, 0.5, 0.5])
     y = n[0] / (n[0] + 2 * n[1])
     found = np.array([k - (k + 1) * y * n[k] / n[k - 1] for k in (1, 2, 3)])
-    return np.append(0.0, found.clip(0.0, [1.0, 2.0, 3.0]))
+    # Of grams that are counted twice more often than once nothing would be left for what is unseen.
+    return np.append(0.0, found.clip(LEAST, [1.0, 2.0, 3.0]))
 
 
 class NGram:
