@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ COPIED = "memorised_"  # and the search's name: share of clips above the null's 
 GATED = ("exact", "fingerprint", "notes")  # searches with high recall; others are told only
 # What clips must be better than. Symbols in random order still sound like the instrument, in chords
 # of the style: the distance of sounds is no judge of that, perplexity and the figures of notes are.
-RIVALS = defaultdict(lambda: ("shuffled", "untrained"), symbolic_lm=("untrained",))
+RIVALS: dict[str, tuple[str, ...]] = {"symbolic_lm": ("untrained",)}
 NO_NULL = "exact"  # equal samples are a copy, whatever held-out music does; none proves nothing
 
 
@@ -90,9 +89,8 @@ class Table:
 def judge(table: Table, settings: Evaluation, embedding: str = "logmel") -> Verdict:
     """Whether a model's clips are better than worthless ones, tonal, audible and not copied."""
     distance = table.value("generated", "frechet_distance", embedding)
-    rivals = {
-        n: table.value(n, "frechet_distance", embedding) for n in RIVALS[table.rows[0]["system"]]
-    }
+    names = RIVALS.get(table.rows[0]["system"], ("shuffled", "untrained"))
+    rivals = {name: table.value(name, "frechet_distance", embedding) for name in names}
     known = {name: value for name, value in rivals.items() if value is not None}
     harmony = table.value("generated", "et_grid")
     own = table.value("real", "et_grid") or table.value("reference", "et_grid")
