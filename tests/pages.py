@@ -311,8 +311,8 @@ def write_board(results, names, seeds=(0, 1, 2), draws=(0, 1)):
                     width = value * generator.uniform(0.06, 0.16)
                     own = (
                         {
-                            "train_seeds": len(seeds),
-                            "draws": len(draws),
+                            "train_seeds": " ".join(map(str, seeds)),
+                            "draws": " ".join(map(str, draws)),
                             "share_train_seed": 0.42,
                             "share_draw": 0.08,
                             "share_sampling": 0.5,

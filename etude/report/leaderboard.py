@@ -198,9 +198,8 @@ def _entry(row: Row) -> Entry:
 
 
 def _count(cell: str) -> str:
-    """How many: a list such as `0 1 2` is counted, a number is one already."""
-    parts = cell.replace(",", " ").replace(";", " ").split()
-    return str(len(parts)) if len(parts) > 1 else cell
+    """How many seeds a list such as `0 1 2` has."""
+    return str(len(cell.split())) if cell else ""
 
 
 def _placed(entry: Entry, entries: list[Entry], scale: Scale) -> Entry:

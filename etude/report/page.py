@@ -96,7 +96,7 @@ def build_report(
     """
     settings, page = settings or Evaluation(), page or Page()
     runs = [_Run(name, []) for name in run]
-    for table in read_tables(made.tables):
+    for table in read_tables([*made.tables, *made.memorisation]):
         for one in runs:
             if one.name == table.rows[0]["experiment"]:
                 one.tables.append(table)
