@@ -66,6 +66,10 @@ class Studio:
         """The attacks that this corpus allows."""
         return [*SIGNALS, *(RENDERED if self.midi else ())]
 
+    def possible(self, attack: str, excerpts: list[Excerpt]) -> list[Excerpt]:
+        """Those that can be attacked so: what was recorded cannot be played with another voice."""
+        return [e for e in excerpts if attack not in RENDERED or e.piece in self.midi]
+
     def make(self, attack: str, excerpt: Excerpt, hop: float) -> Wave:
         """A planted copy; `exact` and `gain` begin where a segment of the cut does."""
         if attack in ("exact", "gain"):

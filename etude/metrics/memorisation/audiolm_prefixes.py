@@ -69,7 +69,9 @@ def _items(packed: Path, splits: tuple[str, ...], count: int, seed: int) -> Ids:
             data = load_from_disk(str(packed / split))
             rows += [data[int(i)]["semantic"] for i in _chosen(len(data), count, seed)]
     order = np.random.default_rng(seed).permutation(len(rows))[:count]
-    return np.array([rows[i] for i in np.sort(order)], dtype=np.int64).reshape(len(order), -1)
+    if not rows:  # a corpus of which nothing is held out
+        return np.zeros((0, 0), dtype=np.int64)
+    return np.array([rows[i] for i in np.sort(order)], dtype=np.int64)
 
 
 def _chosen(n: int, count: int, seed: int) -> np.ndarray:

@@ -96,7 +96,10 @@ def study(
     """Rows of all rungs and attacks."""
     seconds, hop = cut.seconds, cut.hop or cut.seconds
     copied = music.excerpts(("train",), seconds, settings.planted, seed)
-    plain = {name: [studio.make(name, e, hop) for e in copied] for name in studio.attacks()}
+    plain = {
+        name: [studio.make(name, e, hop) for e in studio.possible(name, copied)]
+        for name in studio.attacks()
+    }
     held_out = music.excerpts(HELD_OUT, seconds, settings.null_clips, seed)
     yield from _rows(music, rungs, held_out, plain, seconds, seconds, cut.rate)
     if settings.embedded:
@@ -105,8 +108,8 @@ def study(
         copied = music.excerpts(("train",), span, settings.planted, seed + 1)
         planted = {}
         for name in (name for name in attacks.EMBEDDED if name in studio.attacks() and held_out):
-            hosts = [music.read(held_out[i % len(held_out)], cut.rate) for i in range(len(copied))]
-            spans = [studio.make(name, e, hop) for e in copied]
+            spans = [studio.make(name, e, hop) for e in studio.possible(name, copied)]
+            hosts = [music.read(held_out[i % len(held_out)], cut.rate) for i in range(len(spans))]
             planted[name] = [studio.embed(s, h) for s, h in zip(spans, hosts, strict=True)]
         yield from _rows(music, rungs[1:], held_out, planted, span, host, cut.rate)
 
