@@ -19,6 +19,7 @@ from workspace import ROOT, SMOKE, Workspace, own_folder
 STAGES = ("semantic", "coarse", "fine")
 PROFILES = (ROOT / "profiles" / "slurm", ROOT / "tests" / "slurm" / "profile")
 GPU_RULES = {"train_stage", "generate_clips", "make_baselines", "embed_clips"}
+GPU_RULES |= {"embed_corpus", "extract_prefixes", "tokenize_clips"}  # of rules/memorisation.smk
 
 
 def eight_pieces(workspace: Workspace) -> None:

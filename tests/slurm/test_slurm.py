@@ -44,6 +44,7 @@ def same_bytes(run: SlurmRun, results: dict[str, bytes]) -> None:
     assert [name for name in results if made[name] != results[name]] == []
 
 
+@pytest.mark.proof
 def test_a_cancelled_job_and_a_dead_head_change_nothing(local, through_slurm):
     run = through_slurm()
     subprocess.run(["scancel", run.training("semantic")], check=True)
