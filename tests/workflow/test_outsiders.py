@@ -12,6 +12,7 @@ pytestmark = pytest.mark.workflow
 
 PARTS = ["melodies.yaml", "loudness.yaml", "gru.yaml", "pitches.yaml"]
 FEW = {
+    "run": ["audiolm"],
     "experiments": {
         "audiolm": {
             "stages": {s: {"training": {"steps": 4}} for s in ("semantic", "coarse", "fine")},
