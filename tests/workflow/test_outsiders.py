@@ -18,7 +18,7 @@ FEW = {
             "stages": {s: {"training": {"steps": 4}} for s in ("semantic", "coarse", "fine")},
             "generate": {"clips": 4},
         }
-    }
+    },
 }
 FAD = "results/fad.txt"
 
@@ -39,7 +39,7 @@ def configs(workspace):
 
 def test_every_part_of_a_users_own_is_at_work(outside):
     text = outside.text(FAD)
-    assert "\n  Chroma  " in text
+    assert "\nChroma  " in text
     assert "\n  Attacks (per second): generated " in text
     assert text.splitlines()[-1].startswith("gate: ")
     results = outside.folder / "results"
