@@ -265,11 +265,13 @@ def read_differences(rows: Iterable[Row], run: list[str]) -> list[Difference]:
 
 
 def shown_first(found: list[Difference]) -> tuple[list[Difference], list[Difference]]:
-    """Of many comparisons those by the first figure that all have, and the rest."""
+    """Of many comparisons those by the Fréchet distance (or the first figure), and the rest."""
     known = [d for d in found if d.value is not None]
     if len(found) <= FEW or not known:
         return found, []
-    first = (known[0].metric, known[0].embedding)
+    title = METRICS["frechet_distance"][0]
+    chosen = next((d for d in known if d.metric == title), known[0])
+    first = (chosen.metric, chosen.embedding)
     shown = [d for d in found if (d.metric, d.embedding) == first]
     return shown, [d for d in found if (d.metric, d.embedding) != first]
 
