@@ -125,7 +125,7 @@ rule tokenize_clips:
         runtime=60,
         gpu=1,
     params:
-        version=version("metrics/memorisation/clip_tokens"),
+        version=version("metrics/memorisation/clip_tokens", "metrics/clip_sets"),
     message:
         "Semantic tokens of {wildcards.experiment} ({wildcards.clips})"
     script:
@@ -212,6 +212,8 @@ rule find_memorisation:
             "metrics/memorisation/rows",
             "metrics/memorisation/sequences",
             "metrics/memorisation/neighbours",
+            "metrics/symbolic/clips",
+            "metrics/clip_sets",
         ),
         experiment=lambda w: experiment_of(w).params(),
         cut=lambda w: cut_of_experiment(w).params(),
