@@ -105,6 +105,7 @@ SYSTEM_MODULES = {
             "training/data",
         ),
         "baselines": ("generation/baselines", "generation/audiolm", "models/audiolm"),
+        "prefixes": ("metrics/memorisation/extraction", "generation/audiolm", "models/audiolm"),
     },
     "symbolic_lm": {
         "models": ("models/symbolic/stage",),
@@ -123,6 +124,13 @@ SYSTEM_MODULES = {
             "models/ngram",
             "midi/render",
             "midi/writing",
+        ),
+        "prefixes": (
+            "metrics/memorisation/extraction",
+            "metrics/memorisation/symbolic_prefixes",
+            "generation/symbolic_sampling",
+            "models/symbolic/stage",
+            "training/symbolic_data",
         ),
     },
     "external": {"baselines": ("generation/baselines", "generation/audiolm", "models/audiolm")},
@@ -503,9 +511,15 @@ def if_audio_tokens(files):
     return wanted
 
 
+def model_that_is_asked(wildcards):
+    """The trained stage that is given beginnings of training items: a system's first."""
+    stage = experiment_of(wildcards).STAGES[0]
+    return f"results/models/{wildcards.experiment}/{stage}/seed-{wildcards.seed}/model.safetensors"
+
+
 def extraction_of(wildcards):
     """What a trained model said to beginnings of training items; baselines have no model."""
-    if experiment_of(wildcards).system != "audiolm" or wildcards.clips == "baselines":
+    if not experiment_of(wildcards).trained or wildcards.clips == "baselines":
         return []
     seed = wildcards.clips.partition("/")[0]
     return [f"results/metrics/{wildcards.experiment}/{seed}/extraction.csv"]
