@@ -59,7 +59,7 @@ ReturnToService=2
 SlurmctldTimeout=30
 SlurmdTimeout=15
 KillWait=5
-MinJobAge=600
+MinJobAge=7200
 JobRequeue=0
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
@@ -81,7 +81,7 @@ class Cluster:
     """The daemons, by the pid files in one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.seconds = folder, 0.0
 
     # ------------------------------------------------------------------------- start and stop
 
@@ -104,7 +104,8 @@ class Cluster:
         for node in NODES:
             self.revive(node)
         wait(60, "the nodes", lambda: self.idle() == set(NODES))
-        return time.monotonic() - began
+        self.seconds = time.monotonic() - began
+        return self.seconds
 
     def stop(self) -> None:
         """End the jobs, then the daemons; the links go, and the folder."""

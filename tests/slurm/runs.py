@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import music
@@ -146,6 +149,39 @@ def partitions_by_rule() -> dict[str, Counter[str]]:
         rule = comment.removeprefix("rule_").partition("_wildcards")[0]
         found.setdefault(rule, Counter())[partition] += 1
     return found
+
+
+@dataclass
+class Costs:
+    """What SLURM's jobs of a run took, in seconds, and what their rules took of that."""
+
+    jobs: int
+    waited: float  # from being sent to the start
+    elapsed: float  # from the start to the end
+    rules: int
+    own: float
+
+    @property
+    def overhead(self) -> float:
+        """Seconds of a job that are not its rules'."""
+        return (self.elapsed - self.own) / self.jobs
+
+
+def job_costs(folder: Path) -> Costs:
+    """Of the run in a folder, whose jobs have all ended well."""
+    ours = {path.stem for path in (folder / "results/logs/slurm").rglob("*.log")}
+    rows = [row for row in queue("--states=CD", form="%i|%V|%S|%e") if row[0] in ours]
+    moments = [[datetime.fromisoformat(cell).timestamp() for cell in row[1:]] for row in rows]
+    waited = sum(start - sent for sent, start, _ in moments)
+    elapsed = sum(end - start for _, start, end in moments)
+    return Costs(len(rows), waited, elapsed, *seconds_of_rules(folder))
+
+
+def seconds_of_rules(folder: Path) -> tuple[int, float]:
+    """The jobs of a run by Snakemake's benchmark files, and their seconds in all."""
+    files = list((folder / "results/benchmarks").rglob("*.tsv"))
+    rows = (next(csv.DictReader(file.open(), delimiter="\t")) for file in files)
+    return len(files), sum(float(row["s"]) for row in rows)
 
 
 def pause(process: psutil.Process, seconds: float) -> None:
