@@ -184,8 +184,8 @@ def seconds_of_rules(folder: Path) -> tuple[int, float]:
     return len(files), sum(float(row["s"]) for row in rows)
 
 
-def pause(process: psutil.Process, seconds: float) -> None:
-    """A process that does nothing for a while, as on a node that swaps."""
+def pause(process: psutil.Process, age: float) -> None:
+    """A process that does nothing until it is so many seconds old, as on a node that swaps."""
     process.send_signal(signal.SIGSTOP)
-    time.sleep(seconds)
+    time.sleep(process.create_time() + age - time.time())
     process.send_signal(signal.SIGCONT)

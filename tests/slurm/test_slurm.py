@@ -89,9 +89,10 @@ def test_an_unhurt_run_and_what_a_job_costs(local, cluster, through_slurm):
 @pytest.mark.proof
 def test_a_deadline_is_met_and_the_retry_goes_on(local, through_slurm):
     """90 % of the job's time are over before it is done: it saves, ends, and is sent again."""
-    run = through_slurm("--set-resources", "train_stage:runtime=2")
+    minutes = 3
+    run = through_slurm("--set-resources", f"train_stage:runtime={minutes}")
     run.training("semantic")
-    pause(run.process("train_stage"), 105)
+    pause(run.process("train_stage"), 0.9 * 60 * minutes + 3)
     run.finish()
     assert tries(run, "semantic") == ["FAILED", "COMPLETED"]
     same_bytes(run, local[0])
