@@ -57,8 +57,7 @@ class Debian:
         self.folder = folder
         self.environment = {k: v for k, v in os.environ.items() if HANDED_OVER.fullmatch(k)}
         self.pip = pip_settings()
-        settings = [*self.environment.values(), *self.pip.values()]
-        self.binds = sorted({p for text in settings for p in local_paths(text)})
+        self.binds: list[str] = []  # paths of this machine that are seen in there
 
     def make(self, packages: list[str]) -> None:
         """The system, these packages and nothing that they only recommend, the user.
@@ -80,8 +79,6 @@ class Debian:
             shutil.copy(Path("/etc", name), self.folder / "etc" / name)
         rows = ["[global]", *(f"{name} = {value}" for name, value in self.pip.items())]
         (self.folder / "etc/pip.conf").write_text("\n".join(rows) + "\n")
-        for path in self.binds:
-            self._place(Path(path))
         for command in (
             "apt-get -q update",
             f"apt-get -q -y install --no-install-recommends {' '.join(packages)}",
@@ -90,15 +87,19 @@ class Debian:
             done = self.run("root", command, home="/")
             if done.status:
                 raise NoDebian(f"{command}: {done.said[-500:]}")
+        self.show()
 
-    def _place(self, path: Path) -> None:
-        """Something to mount a path of this machine on."""
-        place = self.folder / path.relative_to("/")
-        if path.is_dir():
-            place.mkdir(parents=True, exist_ok=True)
-        else:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.touch()
+    def show(self) -> None:
+        """Let that be seen which the settings name; certificates only now, apt installs its own."""
+        settings = [*self.environment.values(), *self.pip.values()]
+        self.binds = sorted({path for text in settings for path in local_paths(text)})
+        for path in map(Path, self.binds):
+            place = self.folder / path.relative_to("/")
+            if path.is_dir():
+                place.mkdir(parents=True, exist_ok=True)
+            else:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.touch()
 
     def clone(self, user: str) -> None:
         """`git clone` of this repository's HEAD into the home of a user."""
@@ -209,4 +210,5 @@ if __name__ == "__main__":
     if not debian.folder.exists():
         debian.make(NEEDED)
         debian.clone(USER)
+    debian.show()
     sys.exit(debian.run(USER, "exec bash", shell=True).status)
