@@ -92,6 +92,10 @@ class Cluster:
             NoCluster: not here (no root, no packages, a cluster's own machine).
         """
         install()
+        if not self._alive("slurmctld") and "slurmctld" in {
+            process.info["name"] for process in processes()
+        }:
+            raise NoCluster("a SLURM runs on this machine already")
         began = time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "state").mkdir(exist_ok=True)
@@ -143,10 +147,8 @@ class Cluster:
         for name, text in files.items():
             (self.folder / name).write_text(text)
             link = SITE / name
-            if link.is_symlink() and not link.exists():  # of a cluster that was not stopped
-                link.unlink()
-            if not link.is_symlink():
-                link.symlink_to(self.folder / name)
+            link.unlink(missing_ok=True)  # of a cluster that was not stopped
+            link.symlink_to(self.folder / name)
 
     def _start_munge(self) -> None:
         key, socket_ = self.folder / "munge.key", self.folder / "munge.sock"
@@ -167,7 +169,7 @@ class Cluster:
     def kill(self, node: str) -> None:
         """A crash: the node's daemon, its step daemons and all its jobs vanish at once."""
         victims = {int(self._pid_file(node).read_text())}
-        for process in psutil.process_iter():
+        for process in processes():
             try:
                 if process.environ().get("SLURMD_NODENAME") != node:
                     continue
@@ -227,6 +229,11 @@ def install() -> None:
         )
         if done.returncode and words[0] == "install":
             raise NoCluster("apt-get install failed: " + done.stderr.strip()[-300:])
+
+
+def processes() -> list[psutil.Process]:
+    """All that are alive."""
+    return [p for p in psutil.process_iter(["name", "status"]) if p.info["status"] != "zombie"]
 
 
 def queue(*options: str, form: str = "%i|%T|%P|%N|%k") -> list[list[str]]:
