@@ -65,6 +65,9 @@ class Debian:
         Raises:
             NoDebian: it cannot be made here.
         """
+        if (self.folder / "home" / USER).is_dir():  # a kept one
+            self.show()
+            return
         install_debootstrap()
         sources = debian_sources()
         mirror, suite, _ = sources[0]
@@ -104,6 +107,7 @@ class Debian:
     def clone(self, user: str) -> None:
         """`git clone` of this repository's HEAD into the home of a user."""
         bundle = self.folder / "srv/etude.bundle"
+        shutil.rmtree(self.folder / HOMES[user].lstrip("/") / "etude", ignore_errors=True)
         call("git", "-C", str(ROOT), "bundle", "create", "--quiet", str(bundle), "HEAD")
         done = self.run(user, "git clone --quiet /srv/etude.bundle etude", home=HOMES[user])
         if done.status:
@@ -117,14 +121,15 @@ class Debian:
             "HOME": HOMES[user], "USER": user, "PATH": path, "LANG": "C.UTF-8",
             "DEBIAN_FRONTEND": "noninteractive",
         }  # fmt: skip
-        inside = ["bash", "-c", f"cd {home or HOMES[user] + '/etude'} && {command}"]
+        inside = ["env", "-i", *(f"{name}={value}" for name, value in environment.items())]
+        inside += ["bash", "-c", f"cd {home or HOMES[user] + '/etude'} && {command}"]
         words = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", ENTER]
         words += [str(self.folder), " ".join(self.binds)]
         words += [f"--userspec={user}", str(self.folder), *inside]
         if shell:
-            return Done(subprocess.run(words, env=environment, check=False).returncode, "")
+            return Done(subprocess.run(words, check=False).returncode, "")
         done = subprocess.run(
-            words, env=environment, check=False, text=True,
+            words, check=False, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         return Done(done.returncode, done.stdout)
@@ -207,8 +212,8 @@ if __name__ == "__main__":
     from test_fresh import NEEDED
 
     debian = Debian(Path(sys.argv[1]))
-    if not debian.folder.exists():
-        debian.make(NEEDED)
+    new = not debian.folder.exists()
+    debian.make(NEEDED)
+    if new:
         debian.clone(USER)
-    debian.show()
     sys.exit(debian.run(USER, "exec bash", shell=True).status)

@@ -14,13 +14,18 @@ from fresh.debian import ROOT, USER, Debian, NoDebian
 pytestmark = [pytest.mark.workflow, pytest.mark.proof]
 # What the README tells people to install, and nothing else.
 NEEDED = re.search(r"`sudo apt-get install (.+)`", (ROOT / "README.md").read_text())[1].split()
+WITHOUT = "apt-get -q -y autoremove --purge libfluidsynth3"
 SMOKE = 'make demo ARGS="--configfile config/presets/smoke.yaml"'
 
 
 @pytest.fixture
 def debian(tmp_path):
-    """An empty Debian with what the README names; without one a skip, in CI a failure."""
-    debian = Debian(tmp_path / "debian")
+    """An empty Debian with what the README names; without one a skip, in CI a failure.
+
+    ETUDE_DEBIAN names a folder for one that is kept and used again.
+    """
+    kept = os.environ.get("ETUDE_DEBIAN", "")
+    debian = Debian(Path(kept or tmp_path / "debian"))
     try:
         debian.make(NEEDED)
     except NoDebian as reason:
@@ -28,7 +33,8 @@ def debian(tmp_path):
             pytest.fail(f"no empty Debian, and CI must not go without: {reason}")
         pytest.skip(f"no empty Debian here: {reason}")
     yield debian
-    shutil.rmtree(debian.folder, ignore_errors=True)
+    if not kept:
+        shutil.rmtree(debian.folder, ignore_errors=True)
 
 
 def timed(debian: Debian, user: str, command: str, home: str = "") -> tuple[str, float]:
@@ -47,6 +53,7 @@ def test_a_user_without_sudo_and_root(debian):
     """The user is told the one command; somebody types it; then all goes. For root nobody types."""
     from record import record, table
 
+    timed(debian, "root", WITHOUT, "/")
     debian.clone(USER)
     told = debian.run(USER, SMOKE)
     assert told.status
@@ -66,7 +73,7 @@ def test_a_user_without_sudo_and_root(debian):
     doctor = timed(debian, USER, ".venv/bin/python -m etude doctor")[0]
     assert "This run can work here" in doctor
 
-    timed(debian, "root", "apt-get -q -y autoremove --purge libfluidsynth3", "/")
+    timed(debian, "root", WITHOUT, "/")
     debian.clone("root")
     said, seconds = timed(debian, "root", "make setup")
     assert "libfluidsynth is missing; installing it" in said
