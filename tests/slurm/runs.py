@@ -20,6 +20,7 @@ from slurm.cluster import queue
 from workspace import ROOT, SMOKE, Workspace, own_folder
 
 STAGES = ("semantic", "coarse", "fine")
+CLIPS = "results/clips/mine/seed-0/draw-0"  # what hangs on all three trainings
 PROFILES = (ROOT / "profiles" / "slurm", ROOT / "tests" / "slurm" / "profile")
 GPU_RULES = {"train_stage", "generate_clips", "make_baselines", "embed_clips"}
 GPU_RULES |= {"embed_corpus", "extract_prefixes", "tokenize_clips"}  # of rules/memorisation.smk
@@ -55,7 +56,7 @@ class SlurmRun:
         configs = map(str, workspace.configs)
         profiles = [word for path in PROFILES for word in ("--profile", str(path))]
         where = ["-s", str(ROOT / "Snakefile"), "--directory", str(workspace.folder)]
-        self.start("snakemake", *where, *profiles, *options, "--configfile", *configs)
+        self.start("snakemake", *where, *options, *profiles, "--configfile", *configs)
 
     def start(self, *arguments: str) -> None:
         """Start `python -m …` in the folder of the run."""
@@ -66,7 +67,7 @@ class SlurmRun:
                 cwd=self.workspace.folder, env=environment, stdout=log, stderr=log,
             )  # fmt: skip
 
-    def until(self, what: str, true: Callable[[], object], seconds: float = 400) -> None:
+    def until(self, what: str, true: Callable[[], object], seconds: float = 900) -> None:
         """Wait for something that happens while the run is alive."""
         end = time.monotonic() + seconds
         while not true():
@@ -74,7 +75,7 @@ class SlurmRun:
             assert time.monotonic() < end, f"never seen: {what}\n{self.said()}\n{queue()}"
             time.sleep(0.05)
 
-    def finish(self, seconds: float = 600) -> str:
+    def finish(self, seconds: float = 1500) -> str:
         """What the run said, when it has come to its good end."""
         try:
             self.head.wait(seconds)
@@ -184,8 +185,9 @@ def seconds_of_rules(folder: Path) -> tuple[int, float]:
     return len(files), sum(float(row["s"]) for row in rows)
 
 
-def pause(process: psutil.Process, age: float) -> None:
-    """A process that does nothing until it is so many seconds old, as on a node that swaps."""
+def pause(process: psutil.Process, job: str, seconds: float) -> None:
+    """A process that does nothing until its job is so old, as on a node that swaps."""
     process.send_signal(signal.SIGSTOP)
-    time.sleep(process.create_time() + age - time.time())
+    ((began,),) = queue("-j", job, form="%S")
+    time.sleep(datetime.fromisoformat(began).timestamp() + seconds - time.time())
     process.send_signal(signal.SIGCONT)
