@@ -34,8 +34,11 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 
-# What --retries or a profile says, for trainings: each try goes on from the saved state.
+# What --retries or a profile says, for trainings: each try goes on from the saved state. The main
+# process alone tries again: in a job of a cluster the next try would be in what is left of its time.
 RETRIES = getattr(workflow.execution_settings, "retries", 0) or 1  # no settings in a dry run
+if not workflow.is_main_process:
+    RETRIES = 0
 
 
 def either(names):
