@@ -134,9 +134,28 @@ def version_of_system(what):
 
     def versions(wildcards):
         modules = SYSTEM_MODULES[experiment_of(wildcards).system][what]
+        if library_stages(wildcards):
+            modules = (*modules, "models/audiolm_pytorch")
         return version_of_networks(*modules)(wildcards)
 
     return versions
+
+
+def library_stages(wildcards):
+    """The stages whose network is audiolm-pytorch's: the one that is named, or any of all."""
+    experiment, stage = experiment_of(wildcards), wildcards.get("stage")
+    if experiment.system != "audiolm":
+        return []
+    return experiment.library_stages(*[stage] * bool(stage))
+
+
+def with_library(env):
+    """A conda function: this environment, or that of audiolm-pytorch where its networks run."""
+
+    def choose(wildcards):
+        return "../envs/audiolm.yaml" if library_stages(wildcards) else env
+
+    return choose
 
 
 def version_of_source(wildcards):

@@ -67,6 +67,8 @@ def transfer(
             )
     why = f"its config.json has {', '.join(map(str, found))}" if found else ""
     tensors = read_weights(file, settings)
+    if isinstance(model, AudioLmStage):
+        tensors = model.accept(tensors)
     load_weights(model, tensors, file, why, _advice(found))
     # Heads and the base of the rotary embedding decide every result, and no shape.
     if unseen := [d for d in found if d.key.startswith("network.")]:
