@@ -13,6 +13,7 @@ sys.path.insert(0, str(HOME))
 
 import etude.config
 import etude.runs
+from etude.models import audiolm_release
 from etude.corpus import forecast, scan, sources
 from etude.errors import UserError
 from etude.metrics import registry
@@ -22,6 +23,7 @@ from etude.own import digest, is_own, label
 from etude.storage import check_folder
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.settings.types import DeploymentMethod
 
 try:
     # Read as `python -m etude` reads it: one way of merging, one of checking.
@@ -600,6 +602,20 @@ def stop_without_what_to_bring():
     """Called when jobs are about to start, which a dry run never is."""
     if lacking := to_bring():
         raise WorkflowError("\n".join(map(str, lacking)))
+
+
+def stop_without_the_library():
+    """As the jobs would, one after the other; with conda they have an environment that has it."""
+    method = workflow.deployment_settings.deployment_method
+    chosen = [(job.rule.conda_env, job.wildcards) for job in workflow.dag.needrun_jobs()]
+    if DeploymentMethod.CONDA in method or not any(
+        env(wildcards).endswith("/audiolm.yaml") for env, wildcards in chosen if callable(env)
+    ):
+        return
+    try:
+        audiolm_release.check_installed()
+    except UserError as error:
+        raise WorkflowError(str(error))
 
 
 # A folder or file that is not there is said at once, not from within the planning of a job.

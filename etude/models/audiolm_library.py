@@ -18,7 +18,6 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -26,11 +25,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from etude.errors import UserError
+from etude.models.audiolm_release import check_installed
 
-PACKAGE, RELEASE = "audiolm-pytorch", "2.4.0"
-NEEDED = ("audiolm_pytorch", "beartype", "einops", "hyper_connections")
-INSTALL = ".venv/bin/uv pip install --python .venv/bin/python --no-deps -r requirements/audiolm.txt"
 TEXT_WIDTH = 768  # d_model of google/t5-v1_1-base, whose projection every checkpoint holds
 
 
@@ -76,28 +72,6 @@ def library() -> ModuleType:
     stands |= {name: _module(name, values) for name, values in STAND_INS.items()}
     with _standing_in(stands), _undisturbed():
         return importlib.import_module("audiolm_pytorch.audiolm_pytorch")
-
-
-def check_installed() -> None:
-    """See, without importing anything, that the package is there.
-
-    Raises:
-        UserError: naming what is missing and the command that installs it.
-    """
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        raise UserError(
-            f"the package {missing[0].replace('_', '-')} is not installed in this environment",
-            where="backend: audiolm_pytorch",
-            why="the library's networks are not Étude's, and stand in an environment of their own",
-            do=f"add --sdm conda to the command, or install it into this one: {INSTALL}",
-        )
-    if (found := metadata.version(PACKAGE)) != RELEASE:
-        raise UserError(
-            f"{PACKAGE} {RELEASE} is needed, {found} is installed",
-            where="backend: audiolm_pytorch",
-            why="another release may compute other values from the same weights",
-            do=INSTALL,
-        )
 
 
 def _module(name: str, values: Mapping[str, Any]) -> ModuleType:

@@ -32,7 +32,8 @@ from etude.models.audiolm import (
     SemanticStage,
     flatten_frames,
 )
-from etude.models.audiolm_library import PACKAGE, RELEASE, library, make
+from etude.models.audiolm_library import library, make
+from etude.models.audiolm_release import PACKAGE, RELEASE
 from etude.models.codebook_transformer import Layout
 
 VERSION = 1  # raised when the same weights or settings give other values
