@@ -77,7 +77,7 @@ def test_training_at_equal_steps_and_tokens(python, packed):
     lines = [
         (
             "The coarse stage, dim 256, 6 layers, 4 heads of 64, trained by Étude's loop on the "
-            f"same tokens in the same order ({found['positions']} positions, batches of 8), with the "
+            f"same tokens in the same order ({found['positions']} positions, batches of 8), by the "
             "seed's optimiser (Adam, 3e-4, no warm-up). The loss is that of the coarse codes of 32 "
             "validation segments, in nats, counted alike for both; the library starts from logits "
             "of a far larger scale. One thread."

@@ -119,7 +119,7 @@ def make(name: str, **options: Any) -> nn.Module:
     """
     network = getattr(library(), name)
     state = random.getstate()
-    random.seed(int(torch.randint(2**31, ())))
+    random.seed(int(torch.randint(2**31, (), device="cpu")))
     try:
         made: nn.Module = network(**options)
     finally:

@@ -18,7 +18,7 @@ def check_installed() -> None:
     Raises:
         UserError: naming what is missing and the command that installs it.
     """
-    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+    if missing := [name for name in NEEDED if not _is_here(name)]:
         raise UserError(
             f"the package {missing[0].replace('_', '-')} is not installed in this environment",
             where="backend: audiolm_pytorch",
@@ -32,3 +32,9 @@ def check_installed() -> None:
             why="another release may compute other values from the same weights",
             do=INSTALL,
         )
+
+
+def _is_here(name: str) -> bool:
+    """Whether there is a package of this name; a mere folder of that name is none."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None

@@ -11,18 +11,20 @@ import random
 import sys
 import warnings
 from importlib import metadata, util
+from importlib.machinery import ModuleSpec
 
 import pytest
 import torch
 from packed import make_packed
 
-from etude.config import DEFAULT, AudioLm, AudioLmPytorch, Network, load, merge
+from etude.config import DEFAULT, AudioLm, AudioLmPytorch, Network, Weights, load, merge
 from etude.doctor import machine
 from etude.errors import UserError
 from etude.models import audiolm_library, audiolm_release
 from etude.models.audiolm_pytorch import LIBRARY_STAGES
 from etude.models.audiolm_stages import STAGES, build_stage, load_stage, stage_class
 from etude.models.networks import read_network
+from etude.models.transfer import transfer
 from etude.storage import read_json, write_json
 from etude.training.stage import stage_fingerprint
 
@@ -137,7 +139,7 @@ def test_without_the_package_a_stage_says_what_to_install(tmp_path):
 
 
 def test_another_release_is_refused(monkeypatch):
-    monkeypatch.setattr(util, "find_spec", lambda name: object())
+    monkeypatch.setattr(util, "find_spec", lambda name: ModuleSpec(name, None, origin="here.py"))
     monkeypatch.setattr(metadata, "version", lambda name: "2.5.0")
     with pytest.raises(UserError, match=r"2\.4\.0 is needed, 2\.5\.0 is installed"):
         audiolm_release.check_installed()
@@ -152,6 +154,20 @@ def test_a_fingerprint_needs_no_package_and_tells_backends_apart(tmp_path):
         ours, "coarse", info, 0
     )
     assert stage_fingerprint(theirs, "fine", info, 0) == stage_fingerprint(ours, "fine", info, 0)
+
+
+def test_weights_of_another_backend_are_told_apart(tmp_path):
+    """By the config.json beside them, before names and versions are compared."""
+    info = read_json(make_packed(tmp_path / "packed") / "info.json")
+    stage = build_stage(experiment(), "coarse", info, 0)
+    stage.save(tmp_path / "given")
+    config = read_json(tmp_path / "given" / "config.json")
+    write_json(tmp_path / "given" / "config.json", config | {"network": NETWORK, "version": 1})
+    file = tmp_path / "given" / "model.safetensors"
+    with pytest.raises(
+        UserError, match="backend's network: audiolm_pytorch, this stage's is étude"
+    ):
+        transfer(stage, file, Weights(path=file), {})
 
 
 # --------------------------------------------------------------------------------- the import
