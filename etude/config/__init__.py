@@ -23,6 +23,7 @@ from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
 from etude.config.experiments import STAGES, Experiment, TrainedHere
 from etude.config.memorisation import Memorisation
+from etude.config.networks import AudioLmPytorch, Network, OwnNetwork
 from etude.config.page import Page
 from etude.config.pretrained import PRETRAINED_KINDS, Encodec, Hubert, Pretrained
 from etude.config.reading import DEFAULT, checked, load, parse, read
@@ -46,8 +47,6 @@ from etude.config.systems import (
     AudioLmStages,
     External,
     Generate,
-    Network,
-    OwnNetwork,
     Sampling,
     Seeds,
     Stage,
@@ -83,6 +82,7 @@ __all__ = [
     "AnyTokenizer",
     "ArchiveCorpus",
     "AudioLm",
+    "AudioLmPytorch",
     "AudioLmStages",
     "Config",
     "Corpus",

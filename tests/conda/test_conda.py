@@ -61,7 +61,9 @@ def declared() -> dict[tuple[str, str], str]:
     found = {}
     for file in sorted((ROOT / "rules").glob("*.smk")):
         for text in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
-            env, script = (re.search(key + r':\s*"([^"]+)"', text) for key in ("conda", "script"))
+            # audiolm-pytorch's environment is for another network: tests/audiolm_pytorch has it.
+            env = re.search(r'conda:\s*(?:with_library\()?"([^"]+)"', text)
+            script = re.search(r'script:\s*"([^"]+)"', text)
             found[Path(script[1]).stem, Path(env[1]).stem] = text.split(":")[0]
     return found
 
