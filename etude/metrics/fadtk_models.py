@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from etude import own
 from etude.audio.files import write_wav
 from etude.errors import UserError
+from etude.pretrained.opened import hash_of_loader
 
 VERSION = 1
 
@@ -60,6 +61,7 @@ class FadtkEmbedding:
         self.loader = open_loader(name) if loader is None else loader
         self.loader.load_model()
         self.sample_rate, self.dim = int(self.loader.sr), int(self.loader.num_features)
+        self.origin = {"from": f"fadtk {name}", "sha256": hash_of_loader(self.loader)}
 
     def embed(self, wave: NDArray[np.float64]) -> NDArray[np.float64]:
         """wave [batch, samples] -> [batch, windows, dim]."""

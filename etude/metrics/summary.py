@@ -16,6 +16,7 @@ from etude.metrics.leaderboard import (
     WORTHLESS,
     direction,
     read_figures,
+    weights_named,
 )
 from etude.metrics.table import (
     COPIED,
@@ -30,7 +31,7 @@ from etude.metrics.table import (
 )
 from etude.storage import write_csv, write_text
 
-VERSION = 2  # raised when the text changes
+VERSION = 3  # raised when the text changes
 
 Row = dict[str, Any]
 
@@ -105,6 +106,8 @@ def _experiment(rows: list[Row], tables: list[Table], settings: Evaluation) -> l
     ]
     lines = ["", f"experiment {first['experiment']} ({first['system']}): {', '.join(words)}"]
     lines += [f"  {_what_intervals_say(*map(len, seeds))}"]
+    if known := weights_named(rows):
+        lines += ["  pretrained weights (sha256): " + ", ".join(known)]
     for embedding in tables[0].embeddings:
         lines += _block(rows, tables, embedding, settings)
     lines += _other_metrics(rows)
