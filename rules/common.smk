@@ -341,7 +341,7 @@ def verified_embedding(wildcards):
 
 
 def _proof(embedding, wildcards):
-    pattern = f"results/verified/{{corpus}}/{{cut}}/{embedding}.csv"
+    pattern = f"results/verified_embeddings/{{corpus}}/{{cut}}/{embedding}.csv"
     return [ancient(path) for path in for_experiment(pattern)(wildcards)]
 
 

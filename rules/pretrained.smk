@@ -73,7 +73,7 @@ rule verify_embedding:
         weights="results/pretrained/{embedding}",
     output:
         table=report(
-            "results/verified/{corpus}/{cut}/{embedding}.csv",
+            "results/verified_embeddings/{corpus}/{cut}/{embedding}.csv",
             caption="../docs/captions/verified_embedding.rst",
             category="Pretrained parts",
         ),
@@ -107,7 +107,7 @@ rule verify_embedding_fadtk:
         cuts=per_shard("results/cuts/{corpus}/{cut}/{shard}"),
     output:
         table=report(
-            "results/verified/{corpus}/{cut}/{embedding}.csv",
+            "results/verified_embeddings/{corpus}/{cut}/{embedding}.csv",
             caption="../docs/captions/verified_embedding.rst",
             category="Pretrained parts",
         ),

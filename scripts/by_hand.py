@@ -80,11 +80,16 @@ def jobs(targets, configfiles=(), snakefile=SNAKEFILE, cores=None):
             by_output = {str(path): job for job in planned for path in job.output}
             if not targets:
                 levels = workflow._workflow.dag.toposorted()  # noqa: SLF001
-                return [_job(job) for level in levels for job in level if job.rule.script]
+                ordered = (job for level in levels for job in sorted(level, key=_name))
+                return [_job(job) for job in ordered if job.rule.script]
             return [_job(by_output[target]) for target in targets]
         except Exception as error:  # noqa: BLE001 (Snakemake says what is wrong, and where)
             api.print_exception(error)
             sys.exit(1)
+
+
+def _name(job):
+    return job.rule.name, str(job.output)
 
 
 def _job(job):
