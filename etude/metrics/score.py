@@ -171,6 +171,12 @@ def weights_in(info: Mapping[str, Any]) -> str:
     return written(origin for part in parts for origin in part.values())
 
 
+def _all_weights(row: dict[str, Any], abouts: Mapping[str, str]) -> dict[str, str]:
+    """Of a row the weights of its tokens, and those of the embedding that measured."""
+    parts = (row["weights"], abouts.get(row.get("embedding", "")))
+    return {"weights": "; ".join(filter(None, parts))}
+
+
 def write_scores(
     experiment: Any,
     names: dict[str, str],
@@ -215,12 +221,8 @@ def write_scores(
         score_embedding(e, made.get(label(e)), others.get(label(e)), notes, silent)
         for e in embeddings
     ]
-    rows = heard + [row for score in scores for row in score.rows]
+    rows = [common | row for row in (*heard, *(row for score in scores for row in score.rows))]
     abouts = {label(e): read_about(made.get(label(e))) for e in embeddings}
-    rows = [common | row for row in rows]
-    for row in rows:  # those of the tokens, and those that measured
-        parts = (common["weights"], abouts.get(row.get("embedding", "")))
-        row["weights"] = "; ".join(filter(None, parts))
-    write_csv(table, COLUMNS, rows)
+    write_csv(table, COLUMNS, (row | _all_weights(row, abouts) for row in rows))
     write_csv(replicates, REPLICATE_COLUMNS, (row for s in scores for row in s.replicates))
     write_csv(per_clip, PER_CLIP_COLUMNS, (row for s in scores for row in s.per_clip))
