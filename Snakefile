@@ -50,6 +50,7 @@ include: "rules/report.smk"
 
 onstart:
     stop_without_what_to_bring()
+    stop_without_the_library()
     etude.runs.record_main(remote=not workflow.local_exec)
     forecast.announce(CONFIG)
 

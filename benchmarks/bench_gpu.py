@@ -21,7 +21,7 @@ from etude.config import AudioLm, SymbolicSampling, Training
 from etude.config.symbolic_lm import Gpt2, SymbolicTraining
 from etude.generation.sampling import ClipStreams
 from etude.generation.symbolic_sampling import sample
-from etude.models.audiolm import build_stage
+from etude.models.audiolm_stages import build_stage
 from etude.models.symbolic.stage import SymbolicLmStage
 from etude.storage import read_json
 from etude.training.data import PackedData

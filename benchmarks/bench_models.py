@@ -15,7 +15,8 @@ from etude import config
 from etude.config import AudioLm, Network, Sampling
 from etude.generation.audiolm import continue_sequence
 from etude.generation.sampling import ClipStreams
-from etude.models.audiolm import STAGES, AudioLmStage
+from etude.models.audiolm import AudioLmStage
+from etude.models.audiolm_stages import STAGES
 from etude.models.codebook_transformer import KeyValueCache
 from etude.storage import read_json
 from etude.training.data import PackedData, training_batch

@@ -74,6 +74,7 @@ SECTIONS: list[tuple[str, list[type[BaseModel]]]] = [
             config.AudioLmStages,
             config.Stage,
             config.Network,
+            config.AudioLmPytorch,
             config.OwnNetwork,
             config.Training,
             config.Weights,

@@ -20,7 +20,7 @@ rule generate_clips:
     wildcard_constraints:
         experiment=either(n for n, e in CONFIG.experiments.items() if e.system == "audiolm"),
     conda:
-        "../envs/torch.yaml"
+        with_library("../envs/torch.yaml")
     threads: 8
     resources:
         mem_mb=8000,

@@ -13,6 +13,7 @@ sys.path.insert(0, str(HOME))
 
 import etude.config
 import etude.runs
+from etude.models import audiolm_release
 from etude.corpus import forecast, scan, sources
 from etude.errors import UserError
 from etude.metrics import registry
@@ -22,6 +23,7 @@ from etude.own import digest, is_own, label
 from etude.storage import check_folder
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.settings.types import DeploymentMethod
 
 try:
     # Read as `python -m etude` reads it: one way of merging, one of checking.
@@ -134,9 +136,28 @@ def version_of_system(what):
 
     def versions(wildcards):
         modules = SYSTEM_MODULES[experiment_of(wildcards).system][what]
+        if library_stages(wildcards):
+            modules = (*modules, "models/audiolm_pytorch")
         return version_of_networks(*modules)(wildcards)
 
     return versions
+
+
+def library_stages(wildcards):
+    """The stages whose network is audiolm-pytorch's: the one that is named, or any of all."""
+    experiment, stage = experiment_of(wildcards), wildcards.get("stage")
+    if experiment.system != "audiolm":
+        return []
+    return experiment.library_stages(*[stage] * bool(stage))
+
+
+def with_library(env):
+    """A conda function: this environment, or that of audiolm-pytorch where its networks run."""
+
+    def choose(wildcards):
+        return "../envs/audiolm.yaml" if library_stages(wildcards) else env
+
+    return choose
 
 
 def version_of_source(wildcards):
@@ -607,6 +628,20 @@ def stop_without_what_to_bring():
     """Called when jobs are about to start, which a dry run never is."""
     if lacking := to_bring():
         raise WorkflowError("\n".join(map(str, lacking)))
+
+
+def stop_without_the_library():
+    """As the jobs would, one after the other; with conda they have an environment that has it."""
+    method = workflow.deployment_settings.deployment_method
+    chosen = [(job.rule.conda_env, job.wildcards) for job in workflow.dag.needrun_jobs()]
+    if DeploymentMethod.CONDA in method or not any(
+        env(wildcards).endswith("/audiolm.yaml") for env, wildcards in chosen if callable(env)
+    ):
+        return
+    try:
+        audiolm_release.check_installed()
+    except UserError as error:
+        raise WorkflowError(str(error))
 
 
 # A folder or file that is not there is said at once, not from within the planning of a job.

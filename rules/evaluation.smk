@@ -45,7 +45,7 @@ rule make_baselines:
     benchmark:
         "results/benchmarks/make_baselines/{experiment}.tsv"
     conda:
-        "../envs/torch.yaml"
+        with_library("../envs/torch.yaml")
     threads: 8
     resources:
         mem_mb=8000,

@@ -145,7 +145,7 @@ rule extract_prefixes:
     wildcard_constraints:
         experiment=either(n for n, e in CONFIG.experiments.items() if e.system == "audiolm"),
     conda:
-        "../envs/torch.yaml"
+        with_library("../envs/torch.yaml")
     threads: 2
     resources:
         mem_mb=4000,

@@ -16,7 +16,7 @@ rule import_weights:
     wildcard_constraints:
         experiment=with_stage(imported=True),
     conda:
-        "../envs/torch.yaml"
+        with_library("../envs/torch.yaml")
     threads: 1
     resources:
         mem_mb=4000,
@@ -57,7 +57,7 @@ rule train_stage:
         experiment=with_stage(imported=False),
     retries: RETRIES
     conda:
-        "../envs/torch.yaml"
+        with_library("../envs/torch.yaml")
     threads: 8
     resources:
         mem_mb=8000,

@@ -24,6 +24,7 @@ from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
 from etude.config.experiments import STAGES, Experiment, TrainedHere
 from etude.config.memorisation import Memorisation
+from etude.config.networks import AudioLmPytorch, Network, OwnNetwork
 from etude.config.page import Page
 from etude.config.pretrained import PRETRAINED_KINDS, Encodec, Hubert, Pretrained
 from etude.config.reading import DEFAULT, checked, load, parse, read
@@ -47,8 +48,6 @@ from etude.config.systems import (
     AudioLmStages,
     External,
     Generate,
-    Network,
-    OwnNetwork,
     Sampling,
     Seeds,
     Stage,
@@ -84,6 +83,7 @@ __all__ = [
     "AnyTokenizer",
     "ArchiveCorpus",
     "AudioLm",
+    "AudioLmPytorch",
     "AudioLmStages",
     "Config",
     "Corpus",

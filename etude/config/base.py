@@ -19,10 +19,12 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Lay `over` upon `base`: dictionaries are merged, everything else is replaced.
 
     A `source`, `kind` or `system` that differs from the base's replaces the whole entry, since
-    the keys of another kind mean nothing there; so does a `kind` of the user's own where the base
-    names none.
+    the keys of another kind mean nothing there; so does a `kind` of the user's own, or a
+    `backend`, where the base names none.
     """
     if is_own(over.get("kind")) and base.get("kind") != over["kind"]:
+        return dict(over)
+    if over.get("backend") is not None and base.get("backend") != over["backend"]:
         return dict(over)
     for tag in ("source", "kind", "system"):
         if tag in base and tag in over and base[tag] != over[tag]:
@@ -57,18 +59,14 @@ Options = dict[str, Any]
 OPTIONS = "passed to the class by keyword, and checked by it"
 
 
-def chosen_by(tag: str, otherwise: str | None = None) -> Discriminator:
-    """Chooses a union's member by the word under `tag`; OWN where that is a `module:Class`.
-
-    Args:
-        otherwise: the member where there is no `tag`; every word then is OWN's.
-    """
+def chosen_by(tag: str) -> Discriminator:
+    """Chooses a union's member by the word under `tag`; OWN where that is a `module:Class`."""
 
     def choose(value: Any) -> str | None:
         word = value.get(tag) if isinstance(value, dict) else getattr(value, tag, None)
         if word is None:
-            return otherwise
-        return OWN if otherwise or is_own(word) else str(word)
+            return None
+        return OWN if is_own(word) else str(word)
 
     choose.__name__ = tag  # pydantic's messages name it
     return Discriminator(choose)

@@ -12,10 +12,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from etude.config.base import OWN, SectionType, merge, nearest
 from etude.config.corpora import Corpus, Filter, OwnCorpus
 from etude.config.experiments import Experiment
+from etude.config.networks import AudioLmPytorch, Network, OwnNetwork
 from etude.config.sweeps import expand
 from etude.config.symbolic_lm import SymbolicNetwork
 from etude.config.symbolic_tokens import AnyTokenizer, SymbolicTokenSet
-from etude.config.systems import Network, OwnNetwork
 from etude.config.tokens import OwnTokenizer, TokenSet
 from etude.config.whole import Config
 from etude.errors import UserError
@@ -201,6 +201,7 @@ def _written(location: tuple[Any, ...]) -> list[str]:
 def _members() -> dict[str, type[BaseModel]]:
     """The members of all unions by the word that chooses them."""
     members: dict[str, type[BaseModel]] = {"Filter": Filter, "Network": Network}
+    members |= {"audiolm_pytorch": AudioLmPytorch}
     members |= {"TokenSet": TokenSet, "SymbolicTokenSet": SymbolicTokenSet}
     unions = [(Corpus, "source"), (AnyTokenizer, "kind"), (Experiment, "system")]
     for union, tag in (*unions, (SymbolicNetwork, "kind")):

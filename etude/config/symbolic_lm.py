@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, Tag, field_serializer, model_validator
 
 from etude.config.base import OWN, Section, UserPath, chosen_by, merge
+from etude.config.networks import OwnNetwork
 from etude.config.systems import (
-    OwnNetwork,
     Sampling,
     Seeds,
     Training,

@@ -11,53 +11,14 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PositiveInt,
-    Tag,
     field_serializer,
     model_validator,
 )
 
-from etude.config.base import (
-    OPTIONS,
-    OWN,
-    Distinct,
-    ModuleClass,
-    Options,
-    Section,
-    UserPath,
-    chosen_by,
-    merge,
-)
+from etude.config.base import Distinct, Section, UserPath, merge
+from etude.config.networks import AnyNetwork, AudioLmPytorch, Network, OwnNetwork
 
 MomentDecay = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Network(Section):
-    """A decoder-only transformer."""
-
-    dim: int = Field(192, ge=8, description="width")
-    depth: int = Field(3, ge=1, description="layers")
-    heads: int = Field(4, ge=1, description="attention heads")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in attention and feed-forward")
-    rope_base: float = Field(200.0, gt=1, description="base of the rotary embedding over time")
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Network:
-        if self.dim % (2 * self.heads):
-            raise ValueError(f"dim {self.dim} must be a multiple of 2 x heads ({2 * self.heads})")
-        return self
-
-
-class OwnNetwork(Section):
-    """A network class of your own in place of the transformer."""
-
-    kind: ModuleClass = Field(description="`module:Class`; see CONTRIBUTING.md")
-    options: Options = Field({}, description=OPTIONS)
-
-
-AnyNetwork = Annotated[
-    Annotated[Network, Tag("Network")] | Annotated[OwnNetwork, Tag(OWN)],
-    chosen_by("kind", otherwise="Network"),
-]
 
 
 class Training(Section):
@@ -216,6 +177,15 @@ class Stage(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _the_library_is_taken_as_it_is(self) -> Stage:
+        for key in ("compile", "checkpoint_activations"):
+            if isinstance(self.network, AudioLmPytorch) and getattr(self.training, key):
+                raise ValueError(
+                    f"training.{key} is for Étude's networks; audiolm_pytorch's runs as it is"
+                )
+        return self
+
 
 # Steps and batches of the embedded default (about three minutes of training on two cores).
 STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -335,6 +305,24 @@ class AudioLm(Section):
         """The `module:Class` of these stages, or of all, where the network is the user's own."""
         networks = [getattr(self.stages, stage).network for stage in stages or STAGE_DEFAULTS]
         return [network.kind for network in networks if isinstance(network, OwnNetwork)]
+
+    def library_stages(self, *stages: str) -> list[str]:
+        """Those of these stages, or of all, whose network is the package audiolm-pytorch's."""
+        return [
+            stage
+            for stage in stages or STAGE_DEFAULTS
+            if isinstance(getattr(self.stages, stage).network, AudioLmPytorch)
+        ]
+
+    @model_validator(mode="after")
+    def _the_library_knows_one_end(self) -> AudioLm:
+        if self.library_stages("semantic") and self.end_of_sequence != "every_segment":
+            raise ValueError(
+                "stages.semantic.network is audiolm_pytorch's, which learns that each segment "
+                "ends and knows no other end: set end_of_sequence: every_segment "
+                "(generate.whole_length: true never ends a clip early)"
+            )
+        return self
 
     def stage_params(self, stage: str) -> str:
         """All that decides one stage's training, as sorted JSON for a rule's `params`."""

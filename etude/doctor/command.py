@@ -39,7 +39,7 @@ def examine(configfiles: Sequence[Path]) -> Iterator[Finding]:
     )
     yield from machine.examine_commands()
     yield machine.examine_fadtk(config is not None and _asks_for_fadtk(config))
-    yield machine.examine_audiolm_pytorch()
+    yield machine.examine_audiolm_pytorch(config is not None and _asks_for_the_library(config))
     yield reading
     if config is not None:
         yield from configured.examine_music(config)
@@ -54,6 +54,11 @@ def _asks_for_fadtk(config: Config) -> bool:
 
     asked = [n for n in config.evaluation.embeddings if n in FADTK and n not in config.pretrained]
     return config.evaluation.fadtk and bool(asked)
+
+
+def _asks_for_the_library(config: Config) -> bool:
+    found = configured.experiments_of(config).values()
+    return any(e.system == "audiolm" and e.library_stages() for e in found)
 
 
 def _read(configfiles: Sequence[Path]) -> tuple[Config | None, Finding]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from etude import setup
 from etude.doctor.findings import Finding
 from etude.errors import UserError
+from etude.models.audiolm_release import INSTALL, RELEASE, check_installed
 
 ROOT = Path(__file__).resolve().parents[2]
 OLDEST = (3, 11)
@@ -202,10 +203,17 @@ def examine_fadtk(needed: bool) -> Finding:
     return Finding("fadtk", "absent", text, do)
 
 
-def examine_audiolm_pytorch() -> Finding:
-    """The seed's library: Étude needs it for nothing but comparing."""
-    if found := installed("audiolm-pytorch"):
-        return Finding("audiolm-pytorch", "ok", found)
-    text = "not here; no run needs it, Étude has AudioLM of its own"
-    do = "in an environment of its own: pip install audiolm-pytorch"
-    return Finding("audiolm-pytorch", "absent", text, do)
+def examine_audiolm_pytorch(needed: bool) -> Finding:
+    """The seed's library: here, or in an environment of its own that conda can make."""
+    try:
+        check_installed()
+    except UserError as error:
+        if not needed:
+            text = "not here; no run needs it, Étude has AudioLM of its own"
+            return Finding("audiolm-pytorch", "absent", text, INSTALL)
+        if shutil.which("conda"):
+            text = "not here; conda makes its environment"
+            do = f"add --sdm conda to the command, or: {INSTALL}"
+            return Finding("audiolm-pytorch", "absent", text, do)
+        return Finding("audiolm-pytorch", "broken", f"{error.what}, and the run's network", INSTALL)
+    return Finding("audiolm-pytorch", "ok", RELEASE)

@@ -32,7 +32,7 @@ from etude.audio.files import read_audio, write_wav
 from etude.audio.levels import rms
 from etude.config import AudioLm, CorpusBase, Cut, External, Generate, SymbolicLm
 from etude.generation.clips import Instrument, generate_clips, instrument
-from etude.models.audiolm import STAGES, build_stage
+from etude.models.audiolm_stages import STAGES, build_stage
 from etude.storage import atomic_directory, read_csv, read_json, write_csv, write_text
 
 VERSION = 2  # raised when the clip sets change

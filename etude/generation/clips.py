@@ -17,7 +17,8 @@ from etude.config import Generate
 from etude.errors import UserError
 from etude.generation.audiolm import AudioLmGenerator, GenerationProgress, Tokens, batches
 from etude.generation.sampling import clip_seed
-from etude.models.audiolm import STAGES, AudioLmStage, load_stage
+from etude.models.audiolm import AudioLmStage
+from etude.models.audiolm_stages import STAGES, load_stage
 from etude.models.given import MODEL
 from etude.storage import atomic_directory, hash_file, hash_folder, write_csv, write_json
 from etude.tokenizers.fitted import weights_of

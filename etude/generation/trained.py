@@ -11,7 +11,7 @@ from etude.config import AudioLm, Config, CorpusBase, Generate, SymbolicGenerate
 from etude.errors import UserError
 from etude.generation.clips import Instrument, load_instrument
 from etude.generation.symbolic import SymbolicInstrument, load_symbolic
-from etude.models.audiolm import STAGES
+from etude.models.audiolm_stages import STAGES
 from etude.storage import hash_file, read_json
 
 FORMAT = 1  # of an exported folder; raised when older programs could not read it

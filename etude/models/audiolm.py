@@ -23,13 +23,13 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from etude.config import AudioLm, Network, OwnNetwork
+from etude.config import AudioLm, AudioLmPytorch, Network, OwnNetwork
 from etude.errors import UserError
 from etude.models.codebook_transformer import Layout, forgetful_mask
 from etude.models.given import MODEL
-from etude.models.networks import build_network, read_network
-from etude.models.weights import load_weights, on_cpu, read_weights
-from etude.storage import atomic, read_json, write_json
+from etude.models.networks import build_network
+from etude.models.weights import on_cpu
+from etude.storage import atomic, write_json
 
 VERSION = 2
 IGNORE = -100  # target positions without loss
@@ -50,20 +50,32 @@ class AudioLmStage(nn.Module):
     """
 
     stage = ""
+    version: int = VERSION  # of its network and format
     shape_keys: tuple[str, ...] = ()
     codebooks: Tensor
     times: Tensor
 
-    def __init__(self, shape: dict[str, Any], network: Network | OwnNetwork) -> None:
+    def __init__(
+        self, shape: dict[str, Any], network: Network | AudioLmPytorch | OwnNetwork
+    ) -> None:
         super().__init__()
         self.shape = {key: shape[key] for key in (*COMMON_KEYS, *self.shape_keys)}
         self.network = network
-        self.transformer = build_network(self.codebook_sizes(), network)
+        self.transformer = self.build(network)
         layout, targets = self.layout()
         self.register_buffer("codebooks", layout.codebooks, persistent=False)
         self.register_buffer("times", layout.times.float(), persistent=False)
         self.targets = targets  # codebook that is predicted at each position, -1 for none
         self.label_smoothing = self.forgetful_mask = 0.0  # in training only
+
+    def build(self, network: Network | AudioLmPytorch | OwnNetwork) -> Any:
+        """The network over the stage's codebooks, freshly initialised."""
+        assert not isinstance(network, AudioLmPytorch)
+        return build_network(self.codebook_sizes(), network)
+
+    def accept(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights from elsewhere under this stage's own names."""
+        return tensors
 
     def codebook_sizes(self) -> list[int]:
         """Ids per codebook; the first is the special one."""
@@ -117,7 +129,7 @@ class AudioLmStage(nn.Module):
         return {
             "stage": self.stage,
             "shape": self.shape,
-            "version": VERSION,
+            "version": self.version,
             "network": self.network.model_dump(),
             "tokenizers": {r: hash_ for r, hash_ in tokenizers.items() if sizes[r] in self.shape},
         }
@@ -332,11 +344,6 @@ def unflatten_frames(flat: Tensor, quantizers: int) -> Tensor:
     return flat.unflatten(1, (-1, quantizers)).transpose(1, 2)
 
 
-STAGES: dict[str, type[AudioLmStage]] = {
-    stage.stage: stage for stage in (SemanticStage, CoarseStage, FineStage)
-}
-
-
 def audiolm_shape(experiment: AudioLm, packed: dict[str, Any]) -> dict[str, Any]:
     """The numbers that fix all three stages; `packed` is the token set's info.json.
 
@@ -364,37 +371,3 @@ def audiolm_shape(experiment: AudioLm, packed: dict[str, Any]) -> dict[str, Any]
         "deduplicate_semantic": experiment.deduplicate_semantic,
         "window_seconds": packed["cut"]["seconds"],
     }
-
-
-def build_stage(experiment: AudioLm, stage: str, packed: dict[str, Any], seed: int) -> AudioLmStage:
-    """A freshly initialised stage; the same seed gives the same weights."""
-    torch.manual_seed(seed)
-    network = getattr(experiment.stages, stage).network
-    return STAGES[stage](audiolm_shape(experiment, packed), network)
-
-
-def load_stage(folder: Path) -> AudioLmStage:
-    """Build a trained stage from its folder, ready to sample.
-
-    Raises:
-        UserError: when the folder holds no stage or one of another version.
-    """
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            "no trained stage is here",
-            where=str(folder),
-            do="train it first; the README says how",
-        )
-    again = "train it again: delete its folder and run the workflow"
-    config = read_json(folder / "config.json")
-    if config["version"] != VERSION:
-        raise UserError(
-            "the stage was trained by another version of Étude",
-            where=str(folder),
-            why=f"its format is {config['version']}, this program's is {VERSION}",
-            do=again,
-        )
-    stage = STAGES[config["stage"]](config["shape"], read_network(config["network"]))
-    file = folder / MODEL
-    load_weights(stage, read_weights(file), file, do=again)
-    return stage.eval()

@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from etude import own
-from etude.config import Network, OwnNetwork
+from etude.config import AudioLmPytorch, Network, OwnNetwork
 from etude.models.codebook_transformer import CodebookTransformer
 
 NEEDS = ("forward", "logits", "state_dict")
@@ -34,8 +34,10 @@ def build_network(codebook_sizes: list[int], network: Network | OwnNetwork) -> A
     return own.create(network.kind, network.options, NEEDS, codebook_sizes=codebook_sizes)
 
 
-def read_network(values: Mapping[str, Any]) -> Network | OwnNetwork:
+def read_network(values: Mapping[str, Any]) -> Network | AudioLmPytorch | OwnNetwork:
     """The settings that a stage's config.json holds."""
+    if "backend" in values:
+        return AudioLmPytorch.model_validate(values)
     return (OwnNetwork if "kind" in values else Network).model_validate(values)
 
 

@@ -18,6 +18,7 @@ from etude.storage import hash_file, read_json
 log = logging.getLogger(__name__)
 
 AnyStage = AudioLmStage | SymbolicLmStage
+ETUDE = "étude"  # where a network names no backend
 UNIMPORTANT = ("network.dropout",)  # it decides neither a shape nor what is generated
 
 
@@ -57,6 +58,7 @@ def transfer(
             or network; a tensor is missing, too much, of another shape or not finite.
     """
     theirs, ours = _config_beside(file), model.config(tokenizers)
+    _same_backend(file, theirs, ours)
     found = differences(theirs, ours) if theirs else []
     for key in ("stage", "version"):
         if wrong := [d for d in found if d.key == key]:
@@ -67,6 +69,8 @@ def transfer(
             )
     why = f"its config.json has {', '.join(map(str, found))}" if found else ""
     tensors = read_weights(file, settings)
+    if isinstance(model, AudioLmStage):
+        tensors = model.accept(tensors)
     load_weights(model, tensors, file, why, _advice(found))
     # Heads and the base of the rotary embedding decide every result, and no shape.
     if unseen := [d for d in found if d.key.startswith("network.")]:
@@ -80,6 +84,23 @@ def transfer(
     card = file.with_name("card.md")
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     return Origin(file.name, hash_file(file), text)
+
+
+def _same_backend(file: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """Étude's network and a library's have nothing in common, formats neither."""
+    left, right = _backend(theirs), _backend(ours)
+    if theirs and left != right:
+        how = ", without `backend`" if left == ETUDE else f": `network: {{backend: {left}, …}}`"
+        raise UserError(
+            f"these weights are of another backend's network: {left}, this stage's is {right}",
+            where=str(file),
+            do=f"give this stage the network of the weights{how}",
+        )
+
+
+def _backend(content: Mapping[str, Any]) -> str:
+    network = content.get("network")
+    return str(network.get("backend", ETUDE)) if isinstance(network, dict) else ETUDE
 
 
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[Difference]:

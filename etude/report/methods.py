@@ -85,10 +85,11 @@ def _stages(stages: Any) -> str:
     parts = []
     for stage, settings in stages:
         network, training = settings.network, settings.training
+        library = " (audiolm-pytorch's)" if hasattr(network, "backend") else ""
         shape = (
             f"a network of its own ({network.kind})"
             if hasattr(network, "kind")
-            else f"a transformer of {network.depth} layers, width {network.dim}"
+            else f"a transformer of {network.depth} layers, width {network.dim}{library}"
         )
         how = (
             "with weights that were given"

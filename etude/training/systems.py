@@ -13,6 +13,7 @@ from torch import nn
 
 from etude.config import SymbolicLm, TrainedHere
 from etude.models import audiolm
+from etude.models.audiolm_stages import build_stage, stage_class
 from etude.models.symbolic import stage as symbolic
 from etude.training.data import Data, PackedData
 
@@ -49,7 +50,7 @@ class AudioLmSystem:
     def build(  # noqa: D102
         self, experiment: Any, stage: str, info: dict[str, Any], seed: int
     ) -> nn.Module:
-        model = audiolm.build_stage(experiment, stage, info, seed)
+        model = build_stage(experiment, stage, info, seed)
         training = getattr(experiment.stages, stage).training
         model.label_smoothing = training.label_smoothing
         model.forgetful_mask = training.forgetful_mask
@@ -57,8 +58,10 @@ class AudioLmSystem:
 
     def shape(self, experiment: Any, stage: str, info: dict[str, Any]) -> dict[str, Any]:  # noqa: D102
         shape = audiolm.audiolm_shape(experiment, info)
-        keys = (*audiolm.COMMON_KEYS, *audiolm.STAGES[stage].shape_keys)
-        return {key: shape[key] for key in keys}
+        wanted = stage_class(stage, getattr(experiment.stages, stage).network)
+        keys = (*audiolm.COMMON_KEYS, *wanted.shape_keys)
+        backend = {"backend": wanted.version} if experiment.library_stages(stage) else {}
+        return {key: shape[key] for key in keys} | backend
 
     def data(  # noqa: D102
         self,

@@ -115,7 +115,9 @@ def test_everything_runs_with_each_rule_alone(conda):
     # These need another configuration: a download, weights of another run, somebody else's clips.
     elsewhere = {"fetch_source", "import_tokenizer", "import_weights", "import_clips", "keep_step"}
     assert names.keys() - where.keys() <= elsewhere
-    assert set(where.values()) == {path.stem for path in (ROOT / "envs").glob("*.yaml")}
+    # audiolm is for another network; tests/audiolm_pytorch runs the rules in it.
+    every = {path.stem for path in (ROOT / "envs").glob("*.yaml")}
+    assert set(where.values()) == every - {"audiolm"}
     began = time.monotonic()
     assert jobs(run(conda, "-n")) == set()
     assert nothing_to_do(run(conda))

@@ -42,8 +42,14 @@ def test_lock_has_every_name_that_is_asked_for(source):
     assert not set(names) - PINS.keys()
 
 
-# What fadtk wants in older versions than the lock has, and itself.
-OTHERWISE = {"fadtk": {"fadtk", "numpy", "pandas", "transformers"}}
+# What fadtk wants in older versions than the lock has, and itself; what audiolm-pytorch needs.
+OTHERWISE = {
+    "fadtk": {"fadtk", "numpy", "pandas", "transformers"},
+    "audiolm": {"beartype", "einops", "hyper-connections", "torch-einops-utils"},
+}
+# An environment that a rule names, by its name or through the function that chooses one.
+CONDA = r'conda:\s*(?:(with_library)\()?"([^"]+)"'
+LIBRARY = ROOT / "envs" / "audiolm.yaml"  # what with_library may choose
 
 
 @pytest.mark.parametrize("path", ENVS, ids=lambda path: path.stem)
@@ -63,7 +69,7 @@ def test_env_pins_equal_the_lock(path):
 
 def test_every_env_that_a_rule_names_exists():
     for rules in (ROOT / "rules").glob("*.smk"):
-        for name in re.findall(r'conda:\s*"([^"]+)"', rules.read_text()):
+        for _, name in re.findall(CONDA, rules.read_text()):
             assert (rules.parent / name).is_file(), f"{rules.name}: {name}"
 
 
@@ -71,10 +77,30 @@ def test_no_rule_lacks_an_env_and_no_env_a_rule():
     named = set()
     for rules in (ROOT / "rules").glob("*.smk"):
         for text in re.split(r"^rule ", rules.read_text(), flags=re.MULTILINE)[1:]:
-            found = re.search(r'^    conda:\s*"([^"]+)"', text, re.MULTILINE)
+            found = re.search("^    " + CONDA, text, re.MULTILINE)
             assert found, f"{rules.name}: {text.split(':')[0]} has no conda environment"
-            named.add((rules.parent / found[1]).resolve())
+            named.add((rules.parent / found[2]).resolve())
+            if found[1]:
+                named.add(LIBRARY)
     assert named == set(ENVS)
+
+
+def test_audiolm_pytorch_is_one_release_everywhere():
+    """In the environment, in what installs it elsewhere, in what loads it."""
+    from etude.models.audiolm_release import INSTALL, PACKAGE, RELEASE
+
+    lines = (ROOT / "requirements" / "audiolm.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert pins.pop(PACKAGE) == RELEASE
+    assert f"--no-deps {PACKAGE}=={RELEASE}\n" in LIBRARY.with_suffix(".post-deploy.sh").read_text()
+    parts = yaml.safe_load(LIBRARY.read_text())["dependencies"]
+    rows = [row for part in parts if isinstance(part, dict) for row in part["pip"]]
+    env = dict(row.split("==") for row in rows)
+    assert pins == {name: env[name] for name in OTHERWISE["audiolm"]}
+    torch = yaml.safe_load((ROOT / "envs" / "torch.yaml").read_text())["dependencies"]
+    for part in torch:
+        assert part in parts if isinstance(part, str) else set(part["pip"]) <= set(rows)
+    assert f"#   {INSTALL}\n" in (ROOT / "requirements" / "audiolm.txt").read_text()
 
 
 def test_version_is_one():
@@ -174,10 +200,12 @@ def packages(path, seen):
 def rules_with_env():
     for file in sorted((ROOT / "rules").glob("*.smk")):
         for text in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
-            env, script = (re.search(key + r':\s*"([^"]+)"', text) for key in ("conda", "script"))
+            env, script = re.search(CONDA, text), re.search(r'script:\s*"([^"]+)"', text)
             if env and script:
-                places = [(file.parent / found[1]).resolve() for found in (env, script)]
-                yield pytest.param(*places, id=text.split(":")[0])
+                place, name = (file.parent / script[1]).resolve(), text.split(":")[0]
+                yield pytest.param((file.parent / env[2]).resolve(), place, id=name)
+                if env[1]:
+                    yield pytest.param(LIBRARY, place, id=f"{name}-audiolm")
 
 
 @pytest.mark.parametrize(("env", "script"), list(rules_with_env()))

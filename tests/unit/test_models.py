@@ -8,7 +8,8 @@ import torch
 from etude.config import Network, Sampling
 from etude.generation.audiolm import AudioLmGenerator, Tokens, continue_sequence
 from etude.generation.sampling import ClipStreams, clip_seed, draw
-from etude.models.audiolm import IGNORE, STAGES, deduplicate, flatten_frames, unflatten_frames
+from etude.models.audiolm import IGNORE, deduplicate, flatten_frames, unflatten_frames
+from etude.models.audiolm_stages import STAGES
 
 NETWORK = Network(dim=32, depth=2, heads=2)
 EMBEDDED = {

@@ -106,7 +106,7 @@ def test_a_network_takes_the_place_of_the_transformer(here):
     from etude.config import AudioLm, Sampling
     from etude.generation.audiolm import continue_sequence
     from etude.generation.sampling import ClipStreams
-    from etude.models.audiolm import build_stage, load_stage
+    from etude.models.audiolm_stages import build_stage, load_stage
     from etude.storage import atomic
 
     network = {"kind": "gru:Gru", "options": {"dim": 16}}

@@ -132,7 +132,7 @@ def test_the_forgetful_mask_hides_the_share_and_never_the_token_itself():
 
 @pytest.mark.parametrize("option", [{"label_smoothing": 0.2}, {"forgetful_mask": 0.3}])
 def test_regularisation_is_of_training_only(option, packed):
-    from etude.models.audiolm import build_stage
+    from etude.models.audiolm_stages import build_stage
 
     info = read_json(packed / "info.json")
     batch = PackedData(packed / "train", QUANTIZERS).batch([0, 1, 2])

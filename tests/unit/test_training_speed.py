@@ -14,7 +14,7 @@ from trainings import experiment
 
 from etude.config import Training
 from etude.errors import UserError
-from etude.models.audiolm import build_stage
+from etude.models.audiolm_stages import build_stage
 from etude.models.symbolic.stage import build_stage as build_symbolic
 from etude.storage import read_csv, read_json
 from etude.training import speed

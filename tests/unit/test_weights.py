@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from etude.config import DEFAULT, AudioLm, Weights, load, merge
 from etude.errors import UserError
-from etude.models.audiolm import build_stage, load_stage
+from etude.models.audiolm_stages import build_stage, load_stage
 from etude.models.given import check_weights, weights_file
 from etude.models.transfer import transfer
 from etude.models.weights import read_weights

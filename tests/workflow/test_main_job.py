@@ -147,7 +147,7 @@ def test_the_simplest_case_gives_its_training_segment_back(workspace):
     from etude.audio.files import read_audio
     from etude.config import Sampling
     from etude.generation.clips import load_instrument
-    from etude.models.audiolm import STAGES
+    from etude.models.audiolm_stages import STAGES
     from etude.training.data import PackedData
 
     workspace.run(configs=[ROOT / "config/presets/overfit.yaml"])

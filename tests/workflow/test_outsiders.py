@@ -18,7 +18,7 @@ FEW = {
             "stages": {s: {"training": {"steps": 4}} for s in ("semantic", "coarse", "fine")},
             "generate": {"clips": 4},
         }
-    }
+    },
 }
 FAD = "results/fad.txt"
 

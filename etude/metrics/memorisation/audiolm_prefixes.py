@@ -12,7 +12,8 @@ from etude.config import Sampling
 from etude.generation.audiolm import continue_sequence
 from etude.generation.sampling import ClipStreams
 from etude.metrics.memorisation.extraction import COLUMNS, Continue, Ids, extract
-from etude.models.audiolm import SemanticStage, load_stage
+from etude.models.audiolm import SemanticStage
+from etude.models.audiolm_stages import load_stage
 from etude.storage import write_csv
 
 BATCH = 32

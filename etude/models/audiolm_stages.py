@@ -1,0 +1,76 @@
+"""Which class a stage of AudioLM is, by its name and its network; stages made and loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from etude.config import AudioLm, AudioLmPytorch, Network, OwnNetwork
+from etude.errors import UserError
+from etude.models.audiolm import (
+    AudioLmStage,
+    CoarseStage,
+    FineStage,
+    SemanticStage,
+    audiolm_shape,
+)
+from etude.models.given import MODEL
+from etude.models.networks import read_network
+from etude.models.weights import load_weights, read_weights
+from etude.storage import read_json
+
+STAGES: dict[str, type[AudioLmStage]] = {
+    stage.stage: stage for stage in (SemanticStage, CoarseStage, FineStage)
+}
+
+
+def stage_class(stage: str, network: Network | AudioLmPytorch | OwnNetwork) -> type[AudioLmStage]:
+    """The class of a stage with this network."""
+    if isinstance(network, AudioLmPytorch):
+        from etude.models.audiolm_pytorch import LIBRARY_STAGES
+
+        return LIBRARY_STAGES[stage]
+    return STAGES[stage]
+
+
+def build_stage(experiment: AudioLm, stage: str, packed: dict[str, Any], seed: int) -> AudioLmStage:
+    """A freshly initialised stage; the same seed gives the same weights.
+
+    Raises:
+        UserError: its network is of a package that is not installed.
+    """
+    torch.manual_seed(seed)
+    network = getattr(experiment.stages, stage).network
+    return stage_class(stage, network)(audiolm_shape(experiment, packed), network)
+
+
+def load_stage(folder: Path) -> AudioLmStage:
+    """Build a trained stage from its folder, ready to sample.
+
+    Raises:
+        UserError: when the folder holds no stage or one of another version, or its network is of
+            a package that is not installed.
+    """
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            "no trained stage is here",
+            where=str(folder),
+            do="train it first; the README says how",
+        )
+    again = "train it again: delete its folder and run the workflow"
+    config = read_json(folder / "config.json")
+    network = read_network(config["network"])
+    wanted = stage_class(config["stage"], network)
+    if config["version"] != wanted.version:
+        raise UserError(
+            "the stage was trained by another version of Étude",
+            where=str(folder),
+            why=f"its format is {config['version']}, this program's is {wanted.version}",
+            do=again,
+        )
+    stage = wanted(config["shape"], network)
+    file = folder / MODEL
+    load_weights(stage, read_weights(file), file, do=again)
+    return stage.eval()
