@@ -85,7 +85,8 @@ def write_checks(
         )
     rows = [vars(check) | {"passed": str(check.passed).lower()} for check in checks]
     for row in rows:
-        row["value"] = f"{row['value']:.6g}"
+        for key in ("value", "lowest", "highest"):
+            row[key] = "" if row[key] is None else f"{row[key]:.6g}"
     write_csv(output, COLUMNS, rows)
 
 
