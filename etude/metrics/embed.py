@@ -75,4 +75,5 @@ def embed_sets(
         arrays |= {f"{name}/units": np.array(found.units, dtype=np.str_)}
         arrays |= {f"{name}/names": np.array(found.names, dtype=np.str_)}
     with atomic(output) as temporary:
-        np.savez(temporary, allow_pickle=False, **arrays)
+        # Without `allow_pickle`: fadtk's NumPy takes every keyword for an array.
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]
