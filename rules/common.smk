@@ -570,6 +570,26 @@ def histories():
     ]
 
 
+def histories_of(wildcards):
+    """The training histories of an experiment's stages, of each training seed."""
+    name = f"results/models/{wildcards.experiment}/"
+    return [path for path in histories() if path.startswith(name)]
+
+
+def of_draws(pattern):
+    """An input function: the pattern for every clip set of the experiment."""
+
+    def files(wildcards):
+        return collect(pattern, clips=draws(wildcards.experiment), allow_missing=True)
+
+    return files
+
+
+def stated_criteria():
+    """The verdicts of the run's experiments that have criteria."""
+    return [f"results/criteria/{name}.txt" for name in CONFIG.run if name in CONFIG.criteria]
+
+
 def corpora_run():
     """The corpora of the run, each once."""
     return list(dict.fromkeys(CONFIG.experiments[name].corpus for name in CONFIG.run))
