@@ -129,13 +129,22 @@ def wrapped(stage: AudioLmStage, info: dict) -> torch.nn.Module:
 # --------------------------------------------------------------- waveforms encoded at every step
 
 
-def tiny_encoders() -> tuple[type, type]:
-    """HubertWithKmeans and EncodecWrapper as the library wants them, on transformers' classes."""
-    from tiny_models import make_encodec, make_hubert
+def encoders(size: str) -> tuple[type, type]:
+    """HubertWithKmeans and EncodecWrapper as the library wants them, on transformers' classes.
 
-    with tempfile.TemporaryDirectory() as folder:
-        hubert, encodec = make_hubert(Path(folder, "h")), make_encodec(Path(folder, "e"))
-    centres = torch.randn(500, 64)
+    Args:
+        size: `tiny`, or `full`: HuBERT base and EnCodec at 24 kHz, with random weights.
+    """
+    from transformers import EncodecConfig, EncodecModel, HubertConfig, HubertModel
+
+    tiny = size == "tiny"
+    small = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1}
+    small |= {"intermediate_size": 32, "conv_dim": [8] * 7, "num_conv_pos_embedding_groups": 4}
+    hubert = HubertModel(HubertConfig(**small if tiny else {})).eval()
+    layer, width = (2, 64) if tiny else (9, 768)
+    small = {"num_filters": 4, "hidden_size": 16, "codebook_dim": 16}
+    encodec = EncodecModel(EncodecConfig(**small if tiny else {})).eval()
+    centres = torch.randn(500, width)
     module = library()
 
     class Semantic(module.HubertWithKmeans, torch.nn.Module):
@@ -146,15 +155,16 @@ def tiny_encoders() -> tuple[type, type]:
 
         @torch.inference_mode()
         def forward(self, wave: torch.Tensor, flatten: bool = True) -> torch.Tensor:
-            states = hubert(wave, output_hidden_states=True).hidden_states[2]
+            states = hubert(wave, output_hidden_states=True).hidden_states[layer]
             return torch.cdist(states, centres[None]).argmin(-1)
 
     class Codec(module.EncodecWrapper, torch.nn.Module):
-        rq_groups, num_quantizers, codebook_size, seq_len_multiple_of = 1, 8, 64, 320
+        rq_groups, num_quantizers, codebook_size, seq_len_multiple_of = 1, 8, 1024, 320
 
         def __init__(self) -> None:
             torch.nn.Module.__init__(self)
 
+        @torch.inference_mode()
         def forward(self, wave: torch.Tensor, return_encoded: bool = True) -> tuple:
             codes = encodec.encode(wave[:, None], bandwidth=6.0).audio_codes[0]
             return None, codes.transpose(1, 2), None
@@ -162,15 +172,15 @@ def tiny_encoders() -> tuple[type, type]:
     return Semantic, Codec
 
 
-def measure_encoding(packed: Path, dim: str, depth: str, steps: str) -> dict:
+def measure_encoding(packed: Path, size: str, dim: str, depth: str, steps: str) -> dict:
     """Seconds a step of the coarse stage from 2-s waveforms, and from the tokens of the same."""
     module, batch = library(), 4
-    semantic, codec = (kind() for kind in tiny_encoders())
+    semantic, codec = (kind() for kind in encoders(size))
     network = AudioLmPytorch(
         backend="audiolm_pytorch", dim=int(dim), depth=int(depth), heads=max(int(dim) // 64, 1)
     )
     shape = {
-        "semantic_vocabulary": 500, "codebook_size": 64, "coarse_quantizers": COARSE,
+        "semantic_vocabulary": 500, "codebook_size": 1024, "coarse_quantizers": COARSE,
         "semantic_frames": 99, "acoustic_frames": 150, "semantic_rate": 50.0,
         "acoustic_rate": 75.0, "window_seconds": 2.0, "deduplicate_semantic": True,
     }  # fmt: skip

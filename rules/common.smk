@@ -655,7 +655,7 @@ def stop_without_the_library():
     method = workflow.deployment_settings.deployment_method
     chosen = [(job.rule.conda_env, job.wildcards) for job in workflow.dag.needrun_jobs()]
     if DeploymentMethod.CONDA in method or not any(
-        env(wildcards).endswith("/audiolm.yaml") for env, wildcards in chosen if callable(env)
+        Path(env(wildcards)).stem == "audiolm" for env, wildcards in chosen if callable(env)
     ):
         return
     try:

@@ -46,7 +46,7 @@ rule make_baselines:
         "results/benchmarks/make_baselines/{experiment}.tsv"
     conda:
         with_library("../envs/torch.yaml")
-    threads: 8
+    threads: 1
     resources:
         mem_mb=8000,
         runtime=120,
@@ -79,7 +79,7 @@ rule embed_clips:
         ),
     conda:
         "../envs/report.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=120,

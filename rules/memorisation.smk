@@ -16,7 +16,7 @@ rule catalogue_corpus:
         "results/benchmarks/catalogue_corpus/{corpus}/{cut}.tsv"
     conda:
         "../envs/memorisation.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=8000,
         runtime=120,
@@ -47,7 +47,7 @@ rule embed_corpus:
         "results/benchmarks/embed_corpus/{corpus}/{cut}/{embedding}.tsv"
     conda:
         "../envs/memorisation.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=240,
@@ -82,7 +82,7 @@ rule study_memorisation:
         "results/benchmarks/study_memorisation/{corpus}/{cut}.tsv"
     conda:
         "../envs/memorisation.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=8000,
         runtime=240,
@@ -119,7 +119,7 @@ rule tokenize_clips:
         "results/benchmarks/tokenize_clips/{experiment}/{clips}.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
@@ -146,7 +146,7 @@ rule extract_prefixes:
         experiment=either(n for n, e in CONFIG.experiments.items() if e.system == "audiolm"),
     conda:
         with_library("../envs/torch.yaml")
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
@@ -188,7 +188,7 @@ rule find_memorisation:
         "results/benchmarks/find_memorisation/{experiment}/{clips}.tsv"
     conda:
         "../envs/memorisation.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=8000,
         runtime=120,

@@ -14,7 +14,7 @@ rule train_word2vec:
         "results/benchmarks/train_word2vec/{corpus}.tsv"
     conda:
         "../envs/harmony.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=120,
@@ -45,7 +45,7 @@ rule measure_symbolic:
         experiment=either(SYMBOLIC_EXPERIMENTS),
     conda:
         "../envs/harmony.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
@@ -122,7 +122,7 @@ rule score_perplexity:
         experiment=either(SYMBOLIC_EXPERIMENTS),
     conda:
         "../envs/torch.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
