@@ -59,8 +59,8 @@ def test_recall_of_planted_copies(corpus):
         said.append([rung, row["attack"], where, figures, between, row["n"]])
     columns = ["rung", "attack", "copy", "recall", "95 %, exact", "n"]
     note = (
-        "At 1 % false positives; other_voice: church organ, there is no second SoundFont here. Of two "
-        "seconds the fingerprint misses held chords, which are in many pieces."
+        "At 1 % false positives; other_voice: church organ, there is no second SoundFont here. Of "
+        "two seconds the fingerprint misses held chords, which are in many pieces."
     )
     record("Recall of planted copies", COMMAND, [*table(columns, said), "", note])
     for row in rows:
