@@ -42,6 +42,8 @@ include: "rules/symbolic_metrics.smk"
 include: "rules/complete.smk"
 # Distances of all experiments -> results/leaderboard.csv, results/fad.txt.
 include: "rules/results.smk"
+# What an experiment was wanted to reach -> whether it did.
+include: "rules/criteria.smk"
 # Everything -> one page.
 include: "rules/report.smk"
 
@@ -71,4 +73,5 @@ rule all:
         kept_steps(),
         symbolic_tables(),
         symbolic_scores(),
+        stated_criteria(),
     localrule: True

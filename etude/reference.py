@@ -103,6 +103,7 @@ SECTIONS: list[tuple[str, list[type[BaseModel]]]] = [
         "evaluation",
         [config.Evaluation, config.Memorisation, config.SymbolicMetrics, config.Word2Vec],
     ),
+    ("criteria: what an experiment must reach", [config.Criteria]),
     ("report: the page to listen and read", [config.Page]),
 ]
 

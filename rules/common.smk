@@ -351,6 +351,32 @@ def verified_tokenizers(wildcards):
     return [f"results/verified/{c}/{n}.csv" for c, n in zip(corpora, pretrained)]
 
 
+# Embeddings by weights of others that must order real music, its grains and noise.
+CLAPS = [name for name in CONFIG.evaluation.embeddings if name in CONFIG.pretrained]
+FADTK_CLAPS = [
+    name
+    for name in CONFIG.evaluation.embeddings
+    if name in etude.config.FADTK and name.startswith("clap") and name not in CONFIG.pretrained
+]
+
+
+def verified_embeddings(wildcards):
+    """The proof that the CLAPs work: before anything is trained whose clips they will judge."""
+    names = [*CLAPS, *(FADTK_CLAPS if CONFIG.evaluation.fadtk else [])]
+    return [path for name in names for path in _proof(name, wildcards)]
+
+
+def verified_embedding(wildcards):
+    """The proof that the embedding of the wildcards works; nothing for those that need none."""
+    named = wildcards.embedding in (*CLAPS, *FADTK_CLAPS)
+    return _proof(wildcards.embedding, wildcards) if named else []
+
+
+def _proof(embedding, wildcards):
+    pattern = f"results/verified_embeddings/{{corpus}}/{{cut}}/{embedding}.csv"
+    return [ancient(path) for path in for_experiment(pattern)(wildcards)]
+
+
 def cut_of_tokens(wildcards):
     """The cut of a token set."""
     return CONFIG.tokens[wildcards.tokens].cut
@@ -559,6 +585,26 @@ def histories():
         if not settings.imported
         for seed in CONFIG.experiments[name].seeds.train
     ]
+
+
+def histories_of(wildcards):
+    """The training histories of an experiment's stages, of each training seed."""
+    name = f"results/models/{wildcards.experiment}/"
+    return [path for path in histories() if path.startswith(name)]
+
+
+def of_draws(pattern):
+    """An input function: the pattern for every clip set of the experiment."""
+
+    def files(wildcards):
+        return collect(pattern, clips=draws(wildcards.experiment), allow_missing=True)
+
+    return files
+
+
+def stated_criteria():
+    """The verdicts of the run's experiments that have criteria."""
+    return [f"results/criteria/{name}.txt" for name in CONFIG.run if name in CONFIG.criteria]
 
 
 def corpora_run():

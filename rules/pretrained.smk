@@ -65,10 +65,80 @@ rule verify_models:
         "../scripts/verify_models.py"
 
 
+rule verify_embedding:
+    input:
+        pieces="results/corpora/{corpus}/pieces.csv",
+        wav=per_shard("results/corpora/{corpus}/wav/{shard}"),
+        cuts=per_shard("results/cuts/{corpus}/{cut}/{shard}"),
+        weights="results/pretrained/{embedding}",
+    output:
+        table=report(
+            "results/verified_embeddings/{corpus}/{cut}/{embedding}.csv",
+            caption="../docs/captions/verified_embedding.rst",
+            category="Pretrained parts",
+        ),
+    log:
+        "results/logs/verify_embedding/{corpus}/{cut}/{embedding}.log",
+    benchmark:
+        "results/benchmarks/verify_embedding/{corpus}/{cut}/{embedding}.tsv"
+    wildcard_constraints:
+        embedding=either(CLAPS),
+    conda:
+        "../envs/torch.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        gpu=1,
+    params:
+        version=version("metrics/verify_embedding"),
+        rate=lambda w: CONFIG.cuts[w.cut].rate,
+        strict=lambda w: CONFIG.pretrained[w.embedding].verify == "strict",
+    message:
+        "Proving that {wildcards.embedding} hears {wildcards.corpus} as music"
+    script:
+        "../scripts/verify_embedding.py"
+
+
+rule verify_embedding_fadtk:
+    input:
+        pieces="results/corpora/{corpus}/pieces.csv",
+        wav=per_shard("results/corpora/{corpus}/wav/{shard}"),
+        cuts=per_shard("results/cuts/{corpus}/{cut}/{shard}"),
+    output:
+        table=report(
+            "results/verified_embeddings/{corpus}/{cut}/{embedding}.csv",
+            caption="../docs/captions/verified_embedding.rst",
+            category="Pretrained parts",
+        ),
+    log:
+        "results/logs/verify_embedding_fadtk/{corpus}/{cut}/{embedding}.log",
+    benchmark:
+        "results/benchmarks/verify_embedding_fadtk/{corpus}/{cut}/{embedding}.tsv"
+    wildcard_constraints:
+        embedding=either(FADTK_CLAPS),
+    conda:
+        "../envs/fadtk.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        gpu=1,
+    params:
+        version=version("metrics/verify_embedding"),
+        rate=lambda w: CONFIG.cuts[w.cut].rate,
+        strict=CONFIG.evaluation.verify == "strict",
+    message:
+        "Proving that {wildcards.embedding} hears {wildcards.corpus} as music"
+    script:
+        "../scripts/verify_embedding.py"
+
+
 rule embed_clips_pretrained:
     input:
         clips="results/clips/{experiment}/{clips}",
         weights="results/pretrained/{embedding}",
+        verified=verified_embedding,
     output:
         table="results/embeddings/{experiment}/{clips}/{embedding}.npz",
     log:
@@ -98,6 +168,7 @@ rule embed_clips_pretrained:
 rule embed_clips_fadtk:
     input:
         clips="results/clips/{experiment}/{clips}",
+        verified=verified_embedding,
     output:
         table="results/embeddings/{experiment}/{clips}/{embedding}.npz",
     log:

@@ -36,6 +36,7 @@ rule train_stage:
         acoustic=codec_to_listen_with,
         tokenizer=trained_here("{tokenizer}"),
         weights=weights_of,
+        verified=verified_embeddings,
     output:
         weights="results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
         config="results/models/{experiment}/{stage}/seed-{seed}/config.json",

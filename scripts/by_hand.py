@@ -47,7 +47,10 @@ class Job:
 
 
 def jobs(targets, configfiles=(), snakefile=SNAKEFILE, cores=None):
-    """The jobs that make these outputs, planned by Snakemake itself in a dry run."""
+    """The jobs that make these outputs, planned by Snakemake itself in a dry run.
+
+    Without targets all jobs of the run that have a script, in an order in which they can run.
+    """
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import (
         ConfigSettings,
@@ -75,10 +78,18 @@ def jobs(targets, configfiles=(), snakefile=SNAKEFILE, cores=None):
             # The one look behind Snakemake's own doors: its API tells of files, not of jobs.
             planned = workflow._workflow.dag.jobs  # noqa: SLF001
             by_output = {str(path): job for job in planned for path in job.output}
+            if not targets:
+                levels = workflow._workflow.dag.toposorted()  # noqa: SLF001
+                ordered = (job for level in levels for job in sorted(level, key=_name))
+                return [_job(job) for job in ordered if job.rule.script]
             return [_job(by_output[target]) for target in targets]
         except Exception as error:  # noqa: BLE001 (Snakemake says what is wrong, and where)
             api.print_exception(error)
             sys.exit(1)
+
+
+def _name(job):
+    return job.rule.name, str(job.output)
 
 
 def _job(job):
@@ -95,7 +106,9 @@ def _job(job):
 def main():
     """Plan, then run one script after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("outputs", nargs="+", help="files or folders that the workflow makes")
+    parser.add_argument(
+        "outputs", nargs="*", help="files or folders that the workflow makes; none: all of the run"
+    )
     parser.add_argument("--configfile", nargs="+", default=[], help="as for snakemake")
     parser.add_argument("--snakefile", default=SNAKEFILE, help="another than Étude's own")
     parser.add_argument("--directory", default=".", help="where results/ is")

@@ -30,6 +30,29 @@ def make_encodec(folder: Path):
     return model
 
 
+def make_clap(folder: Path):
+    """Short clips are repeated to 10 s as by the real one; spectra are coarser, so that it is fast."""
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+
+    torch.manual_seed(0)
+    audio = {
+        "spec_size": 64, "num_mel_bins": 16, "patch_size": 4, "patch_stride": [4, 4],
+        "window_size": 4, "patch_embeds_hidden_size": 16, "depths": [1, 1],
+        "num_attention_heads": [2, 2], "hidden_size": 32, "projection_dim": 24,
+    }  # fmt: skip
+    text = {
+        "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 16, "projection_dim": 24, "max_position_embeddings": 20,
+    }  # fmt: skip
+    model = ClapModel(ClapConfig(text_config=text, audio_config=audio, projection_dim=24)).eval()
+    model.save_pretrained(str(folder))
+    extractor = ClapFeatureExtractor(
+        feature_size=16, hop_length=4800, padding="repeatpad", truncation="rand_trunc"
+    )
+    extractor.save_pretrained(str(folder))
+    return model
+
+
 FAIRSEQ = (  # transformers' part of a name -> fairseq's
     ("feature_projection.layer_norm.", "layer_norm."),
     ("feature_projection.projection.", "post_extract_proj."),

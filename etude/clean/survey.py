@@ -36,6 +36,8 @@ SECTIONS = {
     "events": ("corpora", "tokens"),
     "pretrained": ("pretrained",),
     "verified": ("corpora", "tokenizers"),
+    "verified_embeddings": ("corpora", "cuts"),
+    "criteria": ("experiments",),
     "memorisation": ("corpora", "cuts"),
     **dict.fromkeys(("models", "clips", "embeddings", "metrics"), ("experiments",)),
 }
@@ -177,8 +179,9 @@ def gone_name(path: str, config: Config) -> tuple[str, str] | None:
     top, *parts = path.split("/")
     sections = SECTIONS.get(top, ())
     for depth, (section, name) in enumerate(zip(sections, parts, strict=False), start=1):
-        if name not in getattr(config, section):
-            return "/".join([top, *parts[:depth]]), f"{name!r} is not in `{section}`"
+        plain = name.partition(".")[0]  # of a file; names have no dots
+        if plain not in getattr(config, section):
+            return "/".join([top, *parts[:depth]]), f"{plain!r} is not in `{section}`"
     shard = PurePosixPath(path).stem
     if sections[:1] == ("corpora",) and re.fullmatch(r"\d{4}", shard):
         shards = config.corpora[parts[0]].shards

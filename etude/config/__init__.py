@@ -19,6 +19,7 @@ from etude.config.corpora import (
     Render,
     Split,
 )
+from etude.config.criteria import Criteria
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
 from etude.config.experiments import STAGES, Experiment, TrainedHere
@@ -87,6 +88,7 @@ __all__ = [
     "Config",
     "Corpus",
     "CorpusBase",
+    "Criteria",
     "Cut",
     "Encodec",
     "Evaluation",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -34,6 +34,12 @@ class Evaluation(Section):
         False,
         description="run fadtk's embeddings in its own environment (needs --sdm conda, or fadtk "
         "in the environment at hand); it fetches its weights itself",
+    )
+    verify: Literal["strict", "report"] = Field(
+        "strict",
+        exclude_if=lambda wanted: wanted == "strict",  # a key that is not used scores nothing anew
+        description="as in `pretrained`, for fadtk's CLAPs: `strict`: nothing is trained where "
+        "they do not order real music, its grains and noise; `report`: the table says so",
     )
     seed: int = Field(0, ge=0, description="choice of real segments, noise and shuffles")
     gate_ratio: float = Field(

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from etude.config.base import Section, nearest
 from etude.config.corpora import Corpus
+from etude.config.criteria import Criteria
 from etude.config.evaluation import Evaluation
 from etude.config.experiments import Experiment, TrainedHere
 from etude.config.page import Page
@@ -52,6 +53,9 @@ class Config(Section):
         {}, description="named grids of experiments; `run` takes a sweep's name for all of its own"
     )
     evaluation: Evaluation = Field(Evaluation(), description="the metrics' protocol")
+    criteria: dict[str, Criteria] = Field(
+        {}, description="what an experiment must reach, by its name"
+    )
     report: Page = Field(Page(), description="what the report page holds")
 
     @property
@@ -79,6 +83,11 @@ class Config(Section):
                     )
         for name in self.run:
             _known(name, (*self.experiments, *self.sweep), "run", "experiments")
+        for name, criteria in self.criteria.items():
+            _known(name, self.experiments, f"criteria.{name}", "experiments")
+            for embedding in criteria.distance_below:
+                where = f"criteria.{name}.distance_below"
+                _known(embedding, self.evaluation.embeddings, where, "evaluation.embeddings")
         for name, tokenizer in self.tokenizers.items():
             where = f"tokenizers.{name}.fit"
             if not self.is_symbolic(name):

@@ -93,9 +93,9 @@ def examine_weights(config: Config, results: Path = RESULTS) -> Iterator[Finding
         yield Finding("weights", "ok", "none of a hub: this run trains everything itself")
 
 
-def weights_used(config: Config) -> dict[str, list[tuple[str, str]]]:
-    """Names of `pretrained` that the run needs, and the (corpus, tokenizer) that prove them."""
-    used: dict[str, list[tuple[str, str]]] = {}
+def weights_used(config: Config) -> dict[str, list[str]]:
+    """Names of `pretrained` that the run needs, and the tables below results/ that prove them."""
+    used: dict[str, list[str]] = {}
     for experiment in experiments_of(config).values():
         tokens = config.tokens[experiment.tokens]
         for role in ("semantic", "acoustic"):
@@ -103,20 +103,19 @@ def weights_used(config: Config) -> dict[str, list[tuple[str, str]]]:
             for key in ("model", "centres"):
                 if (name := getattr(tokenizer, key, None)) in config.pretrained:
                     corpus = tokenizer.fit.corpus or experiment.corpus  # type: ignore[union-attr]
-                    used.setdefault(name, []).append((corpus, getattr(tokens, role)))
-    for name in config.evaluation.embeddings:
-        if name in config.pretrained:
-            used.setdefault(name, [])
+                    table = f"verified/{corpus}/{getattr(tokens, role)}.csv"
+                    used.setdefault(name, []).append(table)
+        for name in filter(config.pretrained.__contains__, config.evaluation.embeddings):
+            place = f"{experiment.corpus}/{config.cut_of(experiment)}"
+            used.setdefault(name, []).append(f"verified_embeddings/{place}/{name}.csv")
     return used
 
 
-def _pretrained(
-    name: str, settings: Pretrained, tokenizers: list[tuple[str, str]], results: Path
-) -> Finding:
+def _pretrained(name: str, settings: Pretrained, proofs: list[str], results: Path) -> Finding:
     what = f"{name!r}"
     folder = results / "pretrained" / name
     if (folder / "origin.json").is_file():
-        text = f"{what} {_whole(folder)}{_verdict(tokenizers, results)}"
+        text = f"{what} {_whole(folder)}{_verdict(proofs, results)}"
         broken = "changed" in text or "FAILED" in text
         do = f"snakemake --cores all --forcerun {folder}"
         if "FAILED" in text:
@@ -153,11 +152,10 @@ def _whole(folder: Path) -> str:
     return f"fetched (sha256 {origin['sha256'][:16]}…)"
 
 
-def _verdict(tokenizers: list[tuple[str, str]], results: Path) -> str:
-    found = [results / "verified" / corpus / f"{name}.csv" for corpus, name in tokenizers]
-    tables = [path for path in found if path.is_file()]
+def _verdict(proofs: list[str], results: Path) -> str:
+    tables = [path for proof in proofs if (path := results / proof).is_file()]
     if not tables:
-        return ", not verified yet" if tokenizers else ""
+        return ", not verified yet" if proofs else ""
     rows = [row for p in tables for row in csv.DictReader(p.open(encoding="utf-8", newline=""))]
     failed = sorted(
         {row["check"] for row in rows if row["passed"].lower() not in ("true", "1", "yes")}

@@ -19,7 +19,9 @@ from etude.generation.audiolm import AudioLmGenerator, GenerationProgress, Token
 from etude.generation.sampling import clip_seed
 from etude.models.audiolm import AudioLmStage
 from etude.models.audiolm_stages import STAGES, load_stage
-from etude.storage import atomic_directory, write_csv
+from etude.models.given import MODEL
+from etude.storage import atomic_directory, hash_file, hash_folder, write_csv, write_json
+from etude.tokenizers.fitted import weights_of
 from etude.tokenizers.registry import load as load_tokenizer
 
 VERSION = 1  # raised when the same tokens give other files
@@ -192,8 +194,24 @@ def _part_of(
     return tell
 
 
-def write_clips(clips: Iterable[Clip], folder: Path, rate: int) -> int:
-    """Write a folder of clips: WAVs, clips.csv, conditions.csv; returns how many there are."""
+def made_with(models: Mapping[str, Path], semantic: Path, acoustic: Path) -> dict[str, Any]:
+    """Hashes of all that made clips: stages, fitted tokenizers, weights of others in these."""
+    tokenizers = {"semantic": semantic, "acoustic": acoustic}
+    return {
+        "stages": {name: hash_file(models[name] / MODEL) for name in models},
+        "tokenizers": {role: hash_folder(folder) for role, folder in tokenizers.items()},
+        "pretrained": weights_of(tokenizers),
+    }
+
+
+def write_clips(
+    clips: Iterable[Clip], folder: Path, rate: int, about: Mapping[str, Any] | None = None
+) -> int:
+    """Write a folder of clips: WAVs, clips.csv, conditions.csv; returns how many there are.
+
+    Args:
+        about: goes into weights.json, which says what made them.
+    """
     rows, conditions = [], []
     with atomic_directory(folder) as temporary:
         for clip in clips:
@@ -207,6 +225,8 @@ def write_clips(clips: Iterable[Clip], folder: Path, rate: int) -> int:
         ):  # several primes take turns, and each one's clips are made at once
             table.sort(key=lambda row: row["clip"])
             write_csv(temporary / f"{name}.csv", columns, table)
+        if about is not None:
+            write_json(temporary / "weights.json", about)
     log.info("%d clips", len(rows))
     return len(rows)
 
@@ -224,7 +244,7 @@ def make_clips(
     instrument = load_instrument(models, semantic, acoustic)
     with ProgressBar("clips") as bar:
         clips = take_turns(instrument, settings, seed, draw, bar)
-        write_clips(clips, folder, instrument.rate)
+        write_clips(clips, folder, instrument.rate, made_with(models, semantic, acoustic))
 
 
 def take_turns(

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from etude.pretrained.networks import autocast, device, load_network
+from etude.pretrained.origin import read_origin
 
 VERSION = 1
 WINDOW_SECONDS, HOP_SECONDS = 10, 1
@@ -38,6 +39,7 @@ class Clap:
         from transformers import ClapFeatureExtractor
 
         self.network = load_network(weights, "clap")
+        self.origin = read_origin(weights)
         self.extractor = ClapFeatureExtractor.from_pretrained(str(weights), local_files_only=True)
         self.sample_rate = int(self.extractor.sampling_rate)
         self.dim = int(self.network.config.projection_dim)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from etude.metrics.clip_sets import count_clips, read_clips
 from etude.metrics.registry import Options, open_embedding
-from etude.metrics.samples import Clips
+from etude.metrics.samples import ABOUT, Clips
+from etude.pretrained.origin import written
 from etude.storage import atomic
 
 
@@ -25,7 +27,11 @@ def embed_set(
     Raises:
         UserError: when a clip cannot be read, or an embedding of the user's own does not fit.
     """
-    model = open_embedding(embedding, rate, options, weights)
+    return embed_with(open_embedding(embedding, rate, options, weights), folder, embedding)
+
+
+def embed_with(model: Any, folder: Path, embedding: str) -> Clips:
+    """As `embed_set`, by an embedding that is open."""
     rows: list[np.ndarray] = []
     clips: list[int] = []
     units: list[str] = []
@@ -54,13 +60,20 @@ def embed_sets(
     options: Options | None = None,
     weights: Path | None = None,
 ) -> None:
-    """Write {set: embeddings, set/clips, set/units, set/names} of several clip sets."""
+    """Write {set: embeddings, set/clips, set/units, set/names} of several clip sets.
+
+    Of weights that others trained, ABOUT says which they were.
+    """
     arrays: dict[str, np.ndarray] = {}
+    model = open_embedding(embedding, rate, options, weights)
+    if origin := getattr(model, "origin", None):
+        arrays[ABOUT] = np.array([written([origin])], dtype=np.str_)
     for name, folder in folders.items():
-        found = embed_set(folder, embedding, rate, options, weights)
+        found = embed_with(model, folder, embedding)
         arrays |= {name: found.windows, f"{name}/clips": found.clips}
         # Of an empty list NumPy would make floats.
         arrays |= {f"{name}/units": np.array(found.units, dtype=np.str_)}
         arrays |= {f"{name}/names": np.array(found.names, dtype=np.str_)}
     with atomic(output) as temporary:
-        np.savez(temporary, allow_pickle=False, **arrays)
+        # Without `allow_pickle`: fadtk's NumPy takes every keyword for an array.
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from typing import Any
 from etude.metrics.statistics import Cell, Estimate, estimate, sampling_variance
 from etude.storage import read_csv
 
-VERSION = 1  # raised when the rows change
+VERSION = 2  # raised when the rows change
 
 Row = dict[str, str]
 Replicates = dict[tuple[str, str], dict[str, float]]  # (metric, embedding) -> replicate -> value
@@ -34,8 +34,8 @@ BIASED = ("frechet_distance", "mad")  # hang on n, so only figures of one n can 
 COLUMNS = [
     "experiment", "system", "clips", "metric", "embedding", "reference", "split", "value",
     "ci_low", "ci_high", "n", "unit", "train_seeds", "draws", "cells", "share_train_seed",
-    "share_draw", "share_sampling", "floor", "ceiling", "config_hash", "data_hash", "code_hash",
-    "env_hash", "note",
+    "share_draw", "share_sampling", "floor", "ceiling", "config_hash", "data_hash", "weights",
+    "code_hash", "env_hash", "note",
 ]  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def _row(one: Figures, clips: str, metric: str, embedding: str) -> dict[str, Any
     cells = one.cells(clips, metric, embedding)
     same = ("experiment", "system", "clips", "metric", "embedding", "reference", "split", "unit")
     row: dict[str, Any] = {key: rows[0][key] for key in same}
-    row |= {key: _all(rows, key) for key in ("config_hash", "data_hash")}
+    row |= {key: _all(rows, key) for key in ("config_hash", "data_hash", "weights")}
     floor, ceiling = reference_values(one, metric, embedding)
     row |= {"floor": written(floor), "ceiling": written(ceiling)}
     row |= {"n": _least(rows), "cells": len(cells)}
@@ -151,6 +151,12 @@ def _row(one: Figures, clips: str, metric: str, embedding: str) -> dict[str, Any
     names = ("share_train_seed", "share_draw", "share_sampling")
     row |= {name: written(share) for name, share in zip(names, shares, strict=True)}
     return row | seeds | interval(found) | {"note": "; ".join(notes)}
+
+
+def weights_named(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The weights of others that made the tokens and embeddings of rows, each once, with a hash."""
+    cells = (row.get("weights") or "" for row in rows)
+    return list(dict.fromkeys(part for cell in cells for part in cell.split("; ") if part))
 
 
 def interval(found: Estimate) -> dict[str, str]:
@@ -205,4 +211,4 @@ def _least(rows: list[Row]) -> str:
 
 def _all(rows: list[Row], key: str) -> str:
     """One hash where all rows have the same, else all of them."""
-    return " ".join(dict.fromkeys(row[key] for row in rows))
+    return " ".join(dict.fromkeys(row.get(key) or "" for row in rows))

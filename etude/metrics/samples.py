@@ -26,6 +26,7 @@ VERSION = 1  # raised when other clips are drawn
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
+ABOUT = "about/weights"  # in an .npz of embeddings: which weights of others made them
 DRAWS = 40  # of n clips from a larger set
 REPLICATES = 40
 FEWEST_FOR_AN_INTERVAL = 4  # clips: halves of fewer have no spread
@@ -181,6 +182,14 @@ def read_sets(paths: list[Path]) -> dict[str, Clips]:
                 about = ([str(x) for x in arrays[f"{name}/{key}"]] for key in ("units", "names"))
                 sets[name] = Clips(arrays[name], arrays[f"{name}/clips"], *about)
     return sets
+
+
+def read_about(path: Path | None) -> str:
+    """Which weights of others made the embeddings of an .npz; empty where none did."""
+    if path is None:
+        return ""
+    with np.load(path) as arrays:
+        return str(arrays[ABOUT][0]) if ABOUT in arrays.files else ""
 
 
 def replicate_rows(estimate: Estimate, about: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -20,15 +20,17 @@ from etude.metrics.clip_sets import read_clips
 from etude.metrics.distances import METRICS, UNITS, Yardstick, measure_sets, tidy
 from etude.metrics.registry import embedding as find_embedding
 from etude.metrics.registry import why_not
-from etude.metrics.samples import Estimate, read_sets, replicate_rows
+from etude.metrics.samples import Estimate, read_about, read_sets, replicate_rows
 from etude.own import label
+from etude.pretrained.origin import written
 from etude.storage import read_csv, read_json, write_csv
 
-VERSION = 3  # raised when the figures change
+VERSION = 4  # raised when the figures change
 
 COLUMNS = [
     "experiment", "system", "clips", "metric", "embedding", "reference", "split", "value",
-    "ci_low", "ci_high", "n", "unit", "train_seed", "draw", "config_hash", "data_hash", "note",
+    "ci_low", "ci_high", "n", "unit", "train_seed", "draw", "config_hash", "data_hash", "weights",
+    "note",
 ]  # fmt: skip
 REPLICATE_COLUMNS = ["embedding", "metric", "clips", "replicate", "value"]
 PER_CLIP_COLUMNS = ["clip", "embedding", "fad"]
@@ -163,6 +165,18 @@ def config_hash(experiment: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def weights_in(info: Mapping[str, Any]) -> str:
+    """Which weights of others made the tokens of a packed set, by its info.json; empty for none."""
+    parts = info.get("weights", {}).values()
+    return written(origin for part in parts for origin in part.values())
+
+
+def _all_weights(row: dict[str, Any], abouts: Mapping[str, str]) -> dict[str, str]:
+    """Of a row the weights of its tokens, and those of the embedding that measured."""
+    parts = (row["weights"], abouts.get(row.get("embedding", "")))
+    return {"weights": "; ".join(filter(None, parts))}
+
+
 def write_scores(
     experiment: Any,
     names: dict[str, str],
@@ -189,7 +203,7 @@ def write_scores(
     made, others = ({path.stem: path for path in paths} for paths in (generated, baselines))
     notes = {p.parent.name: p.read_text().strip() for p in baseline_clips.glob("*/note.txt")}
     seed, draw = (part.split("-")[1] for part in names["clips"].split("/"))
-    data_hash = read_json(packed / "info.json")["data_hash"] if packed else ""
+    info = read_json(packed / "info.json") if packed else {}
     common = {
         "experiment": names["experiment"],
         "system": experiment.system,
@@ -198,7 +212,8 @@ def write_scores(
         "train_seed": seed,
         "draw": draw,
         "config_hash": config_hash(experiment),
-        "data_hash": data_hash,
+        "data_hash": info.get("data_hash", ""),
+        "weights": weights_in(info),
     }
     heard = list(summarise_signals([row for path in signals for row in read_csv(path)], own))
     silent = {row["clips"]: row["value"] for row in heard if row["metric"] == "silent"}
@@ -206,7 +221,8 @@ def write_scores(
         score_embedding(e, made.get(label(e)), others.get(label(e)), notes, silent)
         for e in embeddings
     ]
-    rows = heard + [row for score in scores for row in score.rows]
-    write_csv(table, COLUMNS, (common | row for row in rows))
+    rows = [common | row for row in (*heard, *(row for score in scores for row in score.rows))]
+    abouts = {label(e): read_about(made.get(label(e))) for e in embeddings}
+    write_csv(table, COLUMNS, (row | _all_weights(row, abouts) for row in rows))
     write_csv(replicates, REPLICATE_COLUMNS, (row for s in scores for row in s.replicates))
     write_csv(per_clip, PER_CLIP_COLUMNS, (row for s in scores for row in s.per_clip))

@@ -22,6 +22,7 @@ from etude.metrics.leaderboard import (
     WORTHLESS,
     direction,
     read_figures,
+    weights_named,
 )
 from etude.metrics.table import (
     COPIED,
@@ -210,6 +211,8 @@ def _experiment(part: Part, settings: Evaluation, *, seeds_differ: bool) -> list
     words = [f"{name} {' '.join(_distinct(part.tables, key))}" for name, key in said]
     lines = ["", f"experiment {part.name} ({part.rows[0]['system']}): {', '.join(words)}"]
     lines += [f"  {_what_intervals_say(part)}"] if seeds_differ else []
+    if known := weights_named(part.rows):
+        lines += ["  pretrained weights (sha256): " + ", ".join(known)]
     return [*lines, *_key_figures(part.rows, settings), *_copies(part.rows), *_prefixes(part.rows)]
 
 

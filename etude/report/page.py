@@ -16,6 +16,7 @@ import jinja2
 
 import etude
 from etude.config import Evaluation, Page
+from etude.metrics.leaderboard import weights_named
 from etude.metrics.summary import LADDER
 from etude.metrics.table import SYMBOLIC, Table, read_tables
 from etude.own import label
@@ -151,6 +152,7 @@ def _figures(runs: list[_Run], made: Made, settings: Evaluation) -> dict[str, An
         "copies": list(filter(None, (_copies(name, made, plain) for name in run))),
         "trainings": list(filter(None, trainings)),
         "provenance": [row for one in runs for row in one.provenance],
+        "weights": weights_named([*board, *plain]),
         "hashes": next(({k: r.get(k, "") for k in ("code_hash", "env_hash")} for r in board), {}),
     }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import logging
 import shutil
 from collections.abc import Iterator
@@ -13,14 +11,15 @@ from safetensors import SafetensorError
 from torch import Tensor
 from tqdm import tqdm
 
-from etude.audio.cuts import kept_segments, why_nothing
+from etude.audio.choice import Segment, choose_segments, training_pieces
+from etude.audio.cuts import why_nothing
 from etude.config import AnyTokenizer, Cut, Encodec
 from etude.config import Tokenizer as Settings
 from etude.errors import UserError
-from etude.storage import atomic_directory, read_csv, read_json
+from etude.storage import atomic_directory, read_json
 from etude.tokenizers.fitted import CONFIG
 from etude.tokenizers.registry import create, load, save
-from etude.tokenizers.segments import Segment, batched, check_cut, read_batch
+from etude.tokenizers.segments import batched, check_cut, read_batch
 
 log = logging.getLogger(__name__)
 
@@ -131,31 +130,3 @@ def import_tokenizer(settings: AnyTokenizer, files: list[Path], folder: Path) ->
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, target)
     log.info("taken over as it was fitted: %s", ours["kind"])
-
-
-def choose_segments(
-    wav: list[Path], cuts: list[Path], pieces: Path, count: int, seed: int
-) -> list[Segment]:
-    """At most `count` kept segments of training pieces, in the order of their names.
-
-    A segment's rank is a hash of its name and the seed: the choice is spread over all pieces,
-    knows nothing of shards, and a new piece displaces few others.
-    """
-    training = training_pieces(pieces)
-    candidates = (
-        (folder, row)
-        for folder, shard in zip(wav, cuts, strict=True)
-        for row in kept_segments(shard)
-        if row["piece"] in training
-    )
-    chosen = heapq.nsmallest(count, candidates, key=lambda item: _rank(item[1]["segment"], seed))
-    return sorted(chosen, key=lambda item: item[1]["segment"])
-
-
-def training_pieces(pieces: Path) -> set[str]:
-    """The pieces of the training split, by pieces.csv."""
-    return {row["piece"] for row in read_csv(pieces) if row["split"] == "train"}
-
-
-def _rank(segment: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}:{segment}".encode()).digest()

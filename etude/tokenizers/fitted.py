@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -97,3 +98,12 @@ def fill_codebook(entries: Tensor, size: int) -> Tensor:
     So every number that a model may draw has a sound.
     """
     return entries[torch.arange(size) % len(entries)]
+
+
+def weights_of(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Weights of others in fitted tokenizers, by role: {weights: {from, sha256}, centres: …}."""
+    found = {}
+    for role, folder in folders.items():
+        config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+        found[role] = {key: config[key] for key in ("weights", "centres") if key in config}
+    return {role: parts for role, parts in found.items() if parts}

@@ -16,6 +16,7 @@ from torch import Tensor
 from etude.config import Hubert
 from etude.errors import UserError
 from etude.pretrained.networks import autocast, device
+from etude.pretrained.origin import read_origin
 from etude.tokenizers.clustering import kmeans, nearest, sample_frames
 from etude.tokenizers.fitted import checked, fill_codebook
 from etude.tokenizers.pretrained import PretrainedTokenizer, to_cpu
@@ -80,6 +81,7 @@ class HubertTokenizer(PretrainedTokenizer):
                 do="set `clusters` to theirs, or name centres that were made with this network",
             )
         self.tensors = {"codebook": centres}
+        self.centres = read_origin(folder)
 
     def fit(self, batches: Iterable[Tensor]) -> None:
         """Cluster a sample of the frames of waves [batch, samples].

@@ -23,6 +23,7 @@ from etude.corpus.split import check_no_leak
 from etude.errors import UserError
 from etude.storage import atomic_directory, hash_folder, read_csv, write_json
 from etude.tokenizers.base import AcousticTokenizer, SemanticTokenizer
+from etude.tokenizers.fitted import weights_of
 from etude.tokenizers.registry import load
 from etude.tokenizers.segments import check_cut
 
@@ -79,6 +80,8 @@ def pack_tokens(
         info = {**shape, "data_hash": data_hash, "splits": counts, "cut": cut.model_dump()}
         # Weights that come from elsewhere are asked whether they learned with these.
         info["tokenizers"] = {"semantic": hash_folder(semantic), "acoustic": hash_folder(acoustic)}
+        if weights := weights_of({"semantic": semantic, "acoustic": acoustic}):
+            info["weights"] = weights
         write_json(temporary / "info.json", info)
     log.info("packed %s", ", ".join(f"{s}: {c['items']}" for s, c in counts.items()))
 

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from etude.errors import UserError
 from etude.pretrained.networks import WEIGHTS, load_network
+from etude.pretrained.origin import read_origin
 from etude.storage import read_json, visible_files, write_json
 from etude.tokenizers.fitted import CONFIG, FittedTokenizer
 
 MODEL = "model"
-ORIGIN = "origin.json"
 
 
 class PretrainedTokenizer(FittedTokenizer):
@@ -34,6 +34,7 @@ class PretrainedTokenizer(FittedTokenizer):
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)
         self.weights: Path | None = None  # a folder of results/pretrained/
+        self.centres: dict[str, str] = {}  # where centres came from that were not fitted here
 
     def attach(self, weights: Path) -> Self:
         """Use the network in a folder of results/pretrained/, or in one of a fitted tokenizer.
@@ -68,9 +69,8 @@ class PretrainedTokenizer(FittedTokenizer):
         target.mkdir()
         for file in visible_files(self._weights()):
             link_or_copy(file, target / file.name)
-        config = read_json(folder / CONFIG)
-        about = read_json(self._weights() / ORIGIN)
-        write_json(folder / CONFIG, config | {"weights": {k: about[k] for k in ("from", "sha256")}})
+        config = read_json(folder / CONFIG) | {"weights": read_origin(self._weights())}
+        write_json(folder / CONFIG, config | ({"centres": self.centres} if self.centres else {}))
 
     @classmethod
     def load(cls, folder: Path) -> Self:

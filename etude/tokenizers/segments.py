@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from etude.audio.choice import Segment
 from etude.audio.cuts import read_segments
 from etude.config import Cut
 from etude.errors import UserError
 from etude.tokenizers.base import Tokenizer
 
 BATCH_SECONDS = 128  # of audio in a batch: 64 segments of two seconds, 12 MB at 24 kHz
-
-Segment = tuple[Path, dict[str, str]]  # folder of piece WAVs, row of the cut's index.csv
 
 
 def check_cut(cut: Cut, tokenizer: Tokenizer, name: str) -> int:

@@ -417,3 +417,7 @@ def test_every_folder_of_the_rules_is_known():
                 assert tuple(wildcards) == SECTIONS.get(path.split("/")[0], ()), path
     assert gone_name("fad.txt", settings) is None
     assert gone_name("report/media", settings) is None
+    assert gone_name("verified/chorales/bands.csv", settings) is None
+    assert gone_name("criteria/audiolm.txt", settings) is None
+    gone = ("verified/chorales/old.csv", "'old' is not in `tokenizers`")
+    assert gone_name("verified/chorales/old.csv", settings) == gone

@@ -43,8 +43,9 @@ def test_lock_has_every_name_that_is_asked_for(source):
 
 
 # What fadtk wants in older versions than the lock has, and itself; what audiolm-pytorch needs.
+FADTK = {"encodec", "hypy-utils", "laion-clap", "librosa", "torchaudio", "torchvision"}
 OTHERWISE = {
-    "fadtk": {"fadtk", "numpy", "pandas", "transformers"},
+    "fadtk": {"fadtk", "numpy", "pandas", "transformers", *FADTK},
     "audiolm": {"beartype", "einops", "hyper-connections", "torch-einops-utils"},
 }
 # An environment that a rule names, by its name or through the function that chooses one.

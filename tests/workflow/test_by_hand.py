@@ -58,7 +58,7 @@ OUTPUTS = {
 ELSEWHERE = {
     *("make_tokenizer", "tokenize_midi", "pack_symbolic", "summarise_tokens", "write_events"),
     *("generate_symbolic", "train_word2vec", "measure_symbolic", "score_symbolic"),
-    *("score_perplexity", "fetch_weights", "verify_models"),
+    *("score_perplexity", "fetch_weights", "verify_models", "verify_embedding", "check_criteria"),
 }
 
 

@@ -37,10 +37,10 @@ from etude.metrics.memorisation.rows import (
     tidy,
 )
 from etude.metrics.registry import Options, embedding, open_embedding
-from etude.metrics.score import COLUMNS, config_hash
+from etude.metrics.score import COLUMNS, config_hash, weights_in
 from etude.storage import atomic_directory, read_csv, read_json, write_csv
 
-VERSION = 1  # raised when the files change
+VERSION = 2  # raised when the files change
 
 SETS = ("generated", "real", "copies", "reconstruction")  # that are worth a search
 
@@ -134,6 +134,7 @@ def _climb(
 def _common(experiment: Any, names: dict[str, str], sources: Sources) -> dict[str, Any]:
     parts = [part.partition("-")[2] for part in names["clips"].split("/")]
     seed, draw = parts if len(parts) == 2 else ("", "")
+    info = read_json(sources.packed / "info.json") if sources.packed else {}
     return {
         "experiment": names["experiment"],
         "system": experiment.system,
@@ -142,7 +143,8 @@ def _common(experiment: Any, names: dict[str, str], sources: Sources) -> dict[st
         "train_seed": seed,
         "draw": draw,
         "config_hash": config_hash(experiment),
-        "data_hash": read_json(sources.packed / "info.json")["data_hash"] if sources.packed else "",
+        "data_hash": info.get("data_hash", ""),
+        "weights": weights_in(info),
     }
 
 

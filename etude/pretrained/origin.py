@@ -1,0 +1,22 @@
+"""Which weights made a result: where they came from, and their hash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from etude.storage import read_json
+
+ORIGIN = "origin.json"  # in a folder of results/pretrained/
+
+
+def read_origin(folder: Path) -> dict[str, str]:
+    """`from` and `sha256` of weights in results/pretrained/."""
+    about = read_json(folder / ORIGIN)
+    return {key: about[key] for key in ("from", "sha256")}
+
+
+def written(origins: Iterable[Mapping[str, str]]) -> str:
+    """Origins in one cell of a table: name and the first 16 digits of each hash."""
+    words = (f"{about['from']} {about['sha256'][:16]}" for about in origins if about)
+    return "; ".join(dict.fromkeys(words))
