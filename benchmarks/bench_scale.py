@@ -85,6 +85,7 @@ def test_a_hundred_thousand_pieces_are_planned(tmp_path):
 STAGE = """
 import json, resource, sys
 from pathlib import Path
+from benchmarks.peaks import largest_mb
 from etude import config
 from etude.config import FolderCorpus
 stage, root, work, shards, bands, magnitude = sys.argv[1:]
@@ -97,10 +98,7 @@ from etude.audio.cuts import cut_shard
 from etude.tokenizers.tokenize import tokenize_shard
 def used():
     both = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    # Not ru_maxrss for this process: it counts what the one that started it held before.
-    status = Path("/proc/self/status").read_text()
-    own = int(status.partition("VmHWM:")[2].split()[0])
-    return sum(u.ru_utime + u.ru_stime for u in both), max(own, both[1].ru_maxrss) / 1024
+    return sum(u.ru_utime + u.ru_stime for u in both), largest_mb()
 start = used()[0]
 if stage == "ingest":
     ingest_shard(corpus, root, 0, work / "ingest.csv", 1)

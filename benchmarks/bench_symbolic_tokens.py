@@ -134,8 +134,9 @@ def test_speed(tmp_path):
 
 
 MEMORY = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
+from benchmarks.peaks import largest_mb
 from etude.config import Filter, FolderCorpus, SymbolicTokenSet
 from etude.corpus.ingest import ingest_shard
 from etude.tokenizers.symbolic.tokenize import tokenize_shard
@@ -145,7 +146,7 @@ corpus = FolderCorpus(source="folder", path=root, shards=int(shards))
 ingest_shard(corpus, root, 0, work / "ingest.csv", 1)
 out = [work / name for name in ("a.jsonl", "a.csv", "b.csv")]
 tokenize_shard(tokens, Filter(), Path(tokenizer), work / "ingest.csv", root, *out, threads=1)
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+print(json.dumps(largest_mb()))
 """
 
 

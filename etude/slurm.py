@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 
 from etude.errors import UserError
@@ -22,6 +23,20 @@ GONE_S = 120.0  # a cancelled job has KillWait (30 s by default) to save
 def job_id() -> str:
     """The SLURM job that this process belongs to, or an empty string."""
     return os.environ.get("SLURM_JOB_ID", "")
+
+
+def seconds_used() -> float:
+    """How long the SLURM job of this process runs by SLURM's clock; 0 outside of one.
+
+    The job's time limit counts from there, and two Snakemakes start before a script does.
+    """
+    if not (job := job_id()) or not shutil.which("squeue"):
+        return 0.0
+    try:
+        began = datetime.fromisoformat(_squeue("-j", job, "-o", "%S")[0])
+    except (UserError, ValueError, IndexError):
+        return 0.0
+    return max(0.0, (datetime.now() - began).total_seconds())  # noqa: DTZ005 squeue's is local time
 
 
 def jobs_in(folder: Path) -> list[str]:

@@ -36,8 +36,11 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 
-# What --retries or a profile says, for trainings: each try goes on from the saved state.
+# What --retries or a profile says, for trainings: each try goes on from the saved state. The main
+# process alone tries again: in a job of a cluster the next try would be in what is left of its time.
 RETRIES = getattr(workflow.execution_settings, "retries", 0) or 1  # no settings in a dry run
+if not workflow.is_main_process:
+    RETRIES = 0
 
 
 def either(names):
@@ -107,6 +110,7 @@ SYSTEM_MODULES = {
             "training/data",
         ),
         "baselines": ("generation/baselines", "generation/audiolm", "models/audiolm"),
+        "prefixes": ("metrics/memorisation/extraction", "generation/audiolm", "models/audiolm"),
     },
     "symbolic_lm": {
         "models": ("models/symbolic/stage",),
@@ -125,6 +129,13 @@ SYSTEM_MODULES = {
             "models/ngram",
             "midi/render",
             "midi/writing",
+        ),
+        "prefixes": (
+            "metrics/memorisation/extraction",
+            "metrics/memorisation/symbolic_prefixes",
+            "generation/symbolic_sampling",
+            "models/symbolic/stage",
+            "training/symbolic_data",
         ),
     },
     "external": {"baselines": ("generation/baselines", "generation/audiolm", "models/audiolm")},
@@ -550,9 +561,15 @@ def if_audio_tokens(files):
     return wanted
 
 
+def model_that_is_asked(wildcards):
+    """The trained stage that is given beginnings of training items: a system's first."""
+    stage = experiment_of(wildcards).STAGES[0]
+    return f"results/models/{wildcards.experiment}/{stage}/seed-{wildcards.seed}/model.safetensors"
+
+
 def extraction_of(wildcards):
     """What a trained model said to beginnings of training items; baselines have no model."""
-    if experiment_of(wildcards).system != "audiolm" or wildcards.clips == "baselines":
+    if not experiment_of(wildcards).trained or wildcards.clips == "baselines":
         return []
     seed = wildcards.clips.partition("/")[0]
     return [f"results/metrics/{wildcards.experiment}/{seed}/extraction.csv"]

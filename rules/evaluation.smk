@@ -99,7 +99,13 @@ rule measure_clips:
     input:
         clips="results/clips/{experiment}/{clips}",
     output:
-        signals="results/metrics/{experiment}/{clips}/signals.csv",
+        signals=report(
+            "results/metrics/{experiment}/{clips}/signals.csv",
+            caption="../docs/captions/signals.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"clips": "{clips}", "table": "signals"},
+        ),
     log:
         "results/logs/measure_clips/{experiment}/{clips}.log",
     benchmark:
@@ -136,9 +142,27 @@ rule score_fad:
         notes="results/clips/{experiment}/baselines",
         packed=trained_here("results/packed/{corpus}/{tokens}"),
     output:
-        table="results/metrics/{experiment}/{clips}/fad.csv",
-        replicates="results/metrics/{experiment}/{clips}/replicates.csv",
-        per_clip="results/metrics/{experiment}/{clips}/per_clip.csv",
+        table=report(
+            "results/metrics/{experiment}/{clips}/fad.csv",
+            caption="../docs/captions/scores.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"clips": "{clips}", "table": "scores"},
+        ),
+        replicates=report(
+            "results/metrics/{experiment}/{clips}/replicates.csv",
+            caption="../docs/captions/replicates.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"clips": "{clips}", "table": "replicates"},
+        ),
+        per_clip=report(
+            "results/metrics/{experiment}/{clips}/per_clip.csv",
+            caption="../docs/captions/per_clip.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"clips": "{clips}", "table": "per_clip"},
+        ),
     log:
         "results/logs/score_fad/{experiment}/{clips}.log",
     benchmark:

@@ -125,7 +125,7 @@ rule tokenize_clips:
         runtime=60,
         gpu=1,
     params:
-        version=version("metrics/memorisation/clip_tokens"),
+        version=version("metrics/memorisation/clip_tokens", "metrics/clip_sets"),
     message:
         "Semantic tokens of {wildcards.experiment} ({wildcards.clips})"
     script:
@@ -134,7 +134,7 @@ rule tokenize_clips:
 
 rule extract_prefixes:
     input:
-        weights="results/models/{experiment}/semantic/seed-{seed}/model.safetensors",
+        weights=model_that_is_asked,
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
     output:
         table="results/metrics/{experiment}/seed-{seed}/extraction.csv",
@@ -143,7 +143,7 @@ rule extract_prefixes:
     benchmark:
         "results/benchmarks/extract_prefixes/{experiment}/seed-{seed}.tsv"
     wildcard_constraints:
-        experiment=either(n for n, e in CONFIG.experiments.items() if e.system == "audiolm"),
+        experiment=either(n for n, e in CONFIG.experiments.items() if e.trained),
     conda:
         with_library("../envs/torch.yaml")
     threads: 1
@@ -152,8 +152,9 @@ rule extract_prefixes:
         runtime=60,
         gpu=1,
     params:
-        version=version("metrics/memorisation/extraction"),
-        prefixes=SETTINGS.prefixes,
+        version=version_of_system("prefixes"),
+        system=lambda w: experiment_of(w).system,
+        settings=SETTINGS.params("prefixes", "prefix_tokens", "continued_tokens"),
         seed=CONFIG.evaluation.seed,
     message:
         "Beginnings of training items, continued by {wildcards.experiment}, seed {wildcards.seed}"
@@ -179,8 +180,20 @@ rule find_memorisation:
         extraction=extraction_of,
         packed=trained_here("results/packed/{corpus}/{tokens}"),
     output:
-        table="results/metrics/{experiment}/{clips}/memorisation.csv",
-        clips="results/metrics/{experiment}/{clips}/memorisation_clips.csv",
+        table=report(
+            "results/metrics/{experiment}/{clips}/memorisation.csv",
+            caption="../docs/captions/memorisation.rst",
+            category="Copies of training music",
+            subcategory="{experiment}",
+            labels={"clips": "{clips}", "table": "memorisation"},
+        ),
+        clips=report(
+            "results/metrics/{experiment}/{clips}/memorisation_clips.csv",
+            caption="../docs/captions/memorisation_clips.rst",
+            category="Copies of training music",
+            subcategory="{experiment}",
+            labels={"clips": "{clips}", "table": "memorisation_clips"},
+        ),
         hashes=directory("results/metrics/{experiment}/{clips}/hashes"),
     log:
         "results/logs/find_memorisation/{experiment}/{clips}.log",
@@ -199,6 +212,8 @@ rule find_memorisation:
             "metrics/memorisation/rows",
             "metrics/memorisation/sequences",
             "metrics/memorisation/neighbours",
+            "metrics/symbolic/clips",
+            "metrics/clip_sets",
         ),
         experiment=lambda w: experiment_of(w).params(),
         cut=lambda w: cut_of_experiment(w).params(),

@@ -75,9 +75,22 @@ rule score_symbolic:
         vectors=for_experiment("results/corpora/{corpus}/harmony.w2v.txt"),
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
     output:
-        table="results/metrics/{experiment}/{clips}/symbolic.csv",
+        table=report(
+            "results/metrics/{experiment}/{clips}/symbolic.csv",
+            caption="../docs/captions/symbolic.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"clips": "{clips}", "table": "symbolic"},
+        ),
         replicates="results/metrics/{experiment}/{clips}/symbolic_replicates.csv",
-        figures=directory("results/metrics/{experiment}/{clips}/symbolic"),
+        figures=report(
+            directory("results/metrics/{experiment}/{clips}/symbolic"),
+            patterns=["{figure}.svg", "{figure}.png"],
+            caption="../docs/captions/symbolic.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"clips": "{clips}", "table": "{figure}"},
+        ),
     log:
         "results/logs/score_symbolic/{experiment}/{clips}.log",
     benchmark:

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from etude.errors import UserError
 from etude.runs import record
+from etude.slurm import seconds_used
 
 TEMPORARY_FAILURE = 75  # sysexits' EX_TEMPFAIL: `retries` goes on from the saved state
 
@@ -102,11 +103,14 @@ def _keep_traceback(log):
 
 
 class StopRequest:
-    """True once SIGTERM came or 90 % of the job's time is over: then training saves and ends."""
+    """True once SIGTERM came or 90 % of the job's time is over: then training saves and ends.
+
+    In SLURM that time began when the job did.
+    """
 
     def __init__(self, runtime_minutes):
         self.stopped = False
-        self.deadline = time.monotonic() + 0.9 * 60 * float(runtime_minutes)
+        self.deadline = time.monotonic() - seconds_used() + 0.9 * 60 * float(runtime_minutes)
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
 

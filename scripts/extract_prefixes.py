@@ -5,12 +5,15 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
+    from etude.config import Memorisation, parse
     from etude.metrics.memorisation.audiolm_prefixes import extract_semantic
+    from etude.metrics.memorisation.symbolic_prefixes import extract_symbolic
 
-    extract_semantic(
-        Path(snakemake.input.weights).parent,
-        Path(snakemake.input.packed[0]),
-        snakemake.params.prefixes,
-        snakemake.params.seed,
-        Path(snakemake.output.table),
-    )
+    settings = parse(Memorisation, snakemake.params.settings)
+    model, packed = Path(snakemake.input.weights).parent, Path(snakemake.input.packed[0])
+    seed, output = snakemake.params.seed, Path(snakemake.output.table)
+    if snakemake.params.system == "audiolm":
+        extract_semantic(model, packed, settings.prefixes, seed, output)
+    else:
+        lengths, more = settings.prefix_tokens, settings.continued_tokens
+        extract_symbolic(model, packed, settings.prefixes, lengths, more, seed, output)

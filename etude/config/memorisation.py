@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from etude.config.base import Section, UserPath
@@ -21,6 +23,14 @@ class Memorisation(Section):
     )
     prefixes: int = Field(
         24, ge=0, description="training and held-out items whose beginnings a model is given"
+    )
+    prefix_tokens: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (32, 64, 128),
+        description="lengths of these beginnings for models of symbols; audio goes by quarters "
+        "of a segment",
+    )
+    continued_tokens: int = Field(
+        32, ge=1, description="tokens with which a model of symbols continues a beginning"
     )
     soundfont: UserPath | None = Field(
         None, description="another SoundFont to plant copies with; none: another program"

@@ -11,7 +11,7 @@ class Page(Section):
     """The report page: how much of a run is heard on it, and how much is shown at once."""
 
     clips: int = Field(
-        24, ge=1, le=200, description="clips of a set that are shown at once; a button shows more"
+        6, ge=1, le=200, description="clips of a set that are shown at once; a button shows more"
     )
     media: int = Field(
         1000,

@@ -7,7 +7,7 @@ prime (a real recording must not count as generated; `prime_seconds`), of what f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +24,20 @@ Array = NDArray[np.float64]
 def read_clips(folder: Path, rate: int) -> Iterator[tuple[dict[str, str], Array]]:
     """(row of clips.csv, wave float32 [samples]) of each clip of a set, prime left out."""
     for row in read_csv(folder / "clips.csv"):
-        wave = read_audio(folder / row["file"], rate, upsample=True)
-        skip = round(float(row.get("prime_seconds") or 0) * rate)
-        heard = row.get("heard_seconds")
-        end = skip + round(float(heard) * rate) if heard else None
-        yield row, wave[skip:end]
+        yield row, hear(folder, row, rate)
+
+
+def hear(folder: Path, row: Mapping[str, str], rate: int) -> np.ndarray:
+    """One clip as metrics hear it, by its row of clips.csv: float32 [samples].
+
+    Raises:
+        AudioError: it cannot be read.
+    """
+    wave = read_audio(folder / row["file"], rate, upsample=True)
+    skip = round(float(row.get("prime_seconds") or 0) * rate)
+    heard = row.get("heard_seconds")
+    end = skip + round(float(heard) * rate) if heard else None
+    return wave[skip:end]
 
 
 def count_clips(folder: Path) -> int:

@@ -1,7 +1,13 @@
-"""results/fad.txt: the leaderboard and the differences in a form to read, and the gate."""
+"""results/fad.txt: the leaderboard and the differences in a form to read, and the gate.
+
+A block for each embedding with the clip sets of every experiment; then what is to be said of each
+experiment apart from embeddings; then which is better. It is short by what it leaves out: all
+figures stand in leaderboard.csv and differences.csv.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,24 +32,26 @@ from etude.metrics.table import (
     Verdict,
     gate,
     judge,
+    meaning,
     read_tables,
     too_few,
 )
+from etude.own import label
 from etude.storage import write_csv, write_text
 
 VERSION = 3  # raised when the text changes
 
 Row = dict[str, Any]
 
-# Figures of symbolic clips that stand in the CSVs and on the page, and would fill pages here.
-DETAILS = ("_overlap", "_intra_inter_kl", "_js", "_dropped")
 NAMES = {"frechet_distance": "FD", "fad_infinity": "FAD-infinity", "kad": "KAD", "mad": "MAD"}
+BESIDE = {"fad_infinity": "FAD-inf", "kad": "KAD", "mad": "MAD"}  # columns beside the FD's
 SIGNALS = ("et_grid", "flatness_db", "level_db", "silent")
 # Rows of memorisation.csv: the report page has all; here stands what share of clips is flagged.
 LADDER = (COPIED, "null_", "recall_", "extracted_")
 HEAD = [
     "Distances of generated clips to held-out real music, lower is nearer, with 95 % intervals.",
     "Compare only rows of one block: the scale depends on the embedding and on n (clips).",
+    "This is a summary; all figures and their notes: leaderboard.csv, differences.csv, metrics/.",
 ]
 
 
@@ -66,6 +74,15 @@ class Run:
     failed: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Part:
+    """One experiment: its rows of the leaderboard, its tables by seed and draw."""
+
+    name: str
+    rows: list[Row]
+    tables: list[Table]
+
+
 def write_results(run: Run, folder: Path) -> str:
     """Write leaderboard.csv, differences.csv and fad.txt into a folder; gives back the text."""
     figures = read_figures(run.tables, run.replicates)
@@ -80,90 +97,80 @@ def write_results(run: Run, folder: Path) -> str:
 
 def render(rows: list[Row], pairs: list[Row], tables: Iterable[Table], run: Run) -> str:
     """The whole text; the last line is the gate over all experiments of `run.gated`."""
-    lines = list(HEAD)
-    verdicts: dict[str, Verdict] = {}
-    for name in dict.fromkeys(row["experiment"] for row in rows):
-        own = [tables_ for tables_ in tables if tables_.rows[0]["experiment"] == name]
-        if own:
-            of_name = [r for r in rows if r["experiment"] == name and r.get("metric")]
-            lines += _experiment(of_name, own, run.settings)
-        if name in run.failed:
-            lines += [] if own else ["", f"experiment {name}"]
-            lines += [f"  failed: {run.failed[name]}"]
-        if name in run.gated:
-            verdicts |= {table.name: judge(table, run.settings) for table in own}
-            if name in run.failed:
-                verdicts[name] = Verdict(None, f"failed: {run.failed[name]}")
+    parts = list(_parts(rows, list(tables)))
+    once = dict.fromkeys(_what_intervals_say(part) for part in parts)
+    lines = [*HEAD, *(once if len(once) == 1 else ())]
+    for name, why in run.failed.items():
+        lines += ["", f"experiment {name}", f"  failed: {why}"]
+    lines += _legend(parts)
+    for embedding in dict.fromkeys(e for part in parts for e in part.tables[0].embeddings):
+        lines += _block(parts, embedding, run.settings)
+    for part in parts:
+        lines += _experiment(part, run.settings, seeds_differ=len(once) > 1)
     lines += _differences(pairs)
+    verdicts: dict[str, Verdict] = {}
+    for part in (part for part in parts if part.name in run.gated):
+        verdicts |= {table.name: judge(table, run.settings) for table in part.tables}
+    for name in (name for name in run.failed if name in run.gated):
+        verdicts[name] = Verdict(None, f"failed: {run.failed[name]}")
     return "\n".join([*lines, "", *gate(verdicts)]) + "\n"
 
 
-def _experiment(rows: list[Row], tables: list[Table], settings: Evaluation) -> list[str]:
-    first = rows[0]
-    seeds = _distinct(tables, "train_seed"), _distinct(tables, "draw")
-    words = [
-        f"{name} {' '.join(s)}" for name, s in zip(("training seed", "draw"), seeds, strict=True)
-    ]
-    lines = ["", f"experiment {first['experiment']} ({first['system']}): {', '.join(words)}"]
-    lines += [f"  {_what_intervals_say(*map(len, seeds))}"]
-    if known := weights_named(rows):
-        lines += ["  pretrained weights (sha256): " + ", ".join(known)]
-    for embedding in tables[0].embeddings:
-        lines += _block(rows, tables, embedding, settings)
-    lines += _other_metrics(rows)
-    return lines + _copies(rows)
+def _parts(rows: list[Row], tables: list[Table]) -> Iterable[Part]:
+    for name in dict.fromkeys(row["experiment"] for row in rows):
+        own = [table for table in tables if table.rows[0]["experiment"] == name]
+        if own:
+            yield Part(name, [r for r in rows if r["experiment"] == name and r.get("metric")], own)
 
 
-def _distinct(tables: list[Table], key: str) -> list[str]:
-    return list(dict.fromkeys(table.rows[0][key] for table in tables))
-
-
-def _what_intervals_say(trainings: int, draws: int) -> str:
-    if trainings == 1 and draws == 1:
-        return (
-            "One training and one draw: intervals are of sampling only; another training seed may "
-            "move a figure further."
-        )
-    if trainings == 1:
-        return f"One training: intervals are of {draws} draws and sampling, not of other trainings."
-    if draws == 1:
-        return f"Intervals are over {trainings} trainings with one draw each."
-    return f"Intervals are over {trainings} trainings with {draws} draws each."
-
-
-def _block(rows: list[Row], tables: list[Table], embedding: str, settings: Evaluation) -> list[str]:
-    note = tables[0].note(GENERATED, embedding)
-    if note.startswith("not run"):
-        return ["", f"  {embedding}: {note}"]
-    of_block = [r for r in rows if r["embedding"] == embedding and r["metric"] in DIRECTIONS]
-    head = f"{'FD':>9} {'95 % interval':>20} {'n':>5} {'et_grid':>8} {'flatness':>9} {'silent':>7}"
-    lines = ["", f"  {embedding:<15} {head}"]
-    signals = {(r["clips"], r["metric"]): r for r in rows if not r["embedding"]}
-    for name in [n for n in MEANING if n in {r["clips"] for r in of_block}]:
-        row = _find(of_block, name, "frechet_distance")
-        if name == "reference" or row is None:
-            continue
-        lines.append(_line(name, row, signals))
-    lines += _judged(of_block, tables, embedding, settings)
-    for metric in dict.fromkeys(r["metric"] for r in of_block):
-        if metric != "frechet_distance":
-            lines += _further(of_block, metric, embedding)
+def _legend(parts: list[Part]) -> list[str]:
+    """What the sets are, once."""
+    there = {row["clips"] for part in parts for row in part.rows}
+    systems = [part.rows[0]["system"] for part in parts]
+    lines = [""]
+    for name in (name for name in MEANING if name in there):
+        said = dict.fromkeys(meaning(name, system) for system in systems)
+        lines.append(f"    {name:<15} {'; or '.join(said)}{_ceiling(name)}")
     return lines
 
 
-def _line(name: str, row: Row, signals: Mapping[tuple[str, str], Row]) -> str:
+def _ceiling(name: str) -> str:
+    return " (a ceiling)" if name in WORTHLESS else ""
+
+
+# ------------------------------------------------------------------------------------- distances
+
+
+def _block(parts: list[Part], embedding: str, settings: Evaluation) -> list[str]:
+    """All experiments under one embedding, and why any has no figure."""
+    notes = [part.tables[0].note(GENERATED, embedding) for part in parts]
+    if all(note.startswith("not run") for note in notes):
+        return ["", f"{embedding}: {notes[0]}"]
+    found = {r["metric"] for p in parts for r in p.rows if r["embedding"] == embedding}
+    beside = [metric for metric in BESIDE if metric in found]
+    head = "".join(f"{BESIDE[metric]:>10}" for metric in beside)
+    lines = ["", f"{embedding:<17} {'FD':>9} {'95 % interval':>20} {'n':>5}{head}"]
+    for part, note in zip(parts, notes, strict=True):
+        lines.append(f"experiment {part.name}")
+        if note.startswith("not run"):
+            lines.append(f"  {note}")
+            continue
+        of_block = [r for r in part.rows if r["embedding"] == embedding]
+        for name in MEANING:
+            row = _find(of_block, name, "frechet_distance")
+            if name != "reference" and row is not None:
+                lines.append(_line(name, row, [_find(of_block, name, m) for m in beside]))
+        lines += _judged(of_block, part.tables, embedding, settings)
+    return lines
+
+
+def _line(name: str, row: Row, others: list[Row | None]) -> str:
     if not row.get("value"):
         return f"  {name:<15} {'n/a':>9}       {str(row['note']).removeprefix('n/a: ')}"
-    harmony, flatness, silent = (
-        _float(signals.get((name, metric), {}).get("value"))
-        for metric in ("et_grid", "flatness_db", "silent")
-    )
-    figures = (
-        f"{float(row['value']):>9.2f} {_interval(row, 2):>20} {row['n']:>5} "
-        f"{_number(harmony, 8, 3)} {_number(flatness, 9, 1)} {silent or 0:>7g}"
-    )
-    ceiling = ", a ceiling" if name in WORTHLESS else ""
-    return f"  {name:<15} {figures}   {MEANING[name]}{ceiling}"
+    beside = "".join(_number(_float(r.get("value")) if r else None, 10, 3) for r in others)
+    figures = f"{float(row['value']):>9.2f} {_interval(row, 2):>20} {row['n']:>5}{beside}"
+    mark = "floor" if name == FLOOR else "ceiling" if name in WORTHLESS else ""
+    return f"  {name:<15} {figures}   {mark}".rstrip()
 
 
 def _judged(
@@ -175,8 +182,11 @@ def _judged(
         return []
     if few := too_few(tables[0], embedding, settings):
         return [f"  These distances are mostly chance: {few}."]
-    floor = _float(row["floor"])
-    lines = []
+    lines, floor = [], _float(row["floor"])
+    found = [(name, _find(rows, GENERATED, metric)) for metric, name in BESIDE.items()]
+    spans = [f"{name} {_interval(r, 3)}" for name, r in found if r and r.get("ci_low")]
+    if spans:
+        lines.append(f"  generated, 95 % intervals: {', '.join(spans)}")
     if floor:
         lines.append(f"  FD / real-vs-real: {float(row['value']) / floor:.2f} (goal: under 2)")
     shares = [
@@ -192,41 +202,63 @@ def _judged(
     return lines
 
 
-def _further(rows: list[Row], metric: str, embedding: str) -> list[str]:
-    """The other distances of an embedding, with the same rows."""
-    lines = [f"  {embedding + ' ' + NAMES.get(metric, metric):<24} {'95 % interval':>21} {'n':>5}"]
-    shown = 0
-    for name in MEANING:
-        row = _find(rows, name, metric)
-        if row is None:
-            continue
-        shown += 1
-        if not row.get("value"):
-            lines.append(f"  {name:<15} {'n/a':>9}   {str(row['note']).removeprefix('n/a: ')}")
-            continue
-        figures = f"{float(row['value']):>9.3f} {_interval(row, 3):>20} {row['n']:>5}"
-        lines.append(f"  {name:<15} {figures}   {_mark(name)}".rstrip())
-    return ["", *lines] if shown else []
+# ----------------------------------------------------------------------------------- experiments
 
 
-def _other_metrics(rows: list[Row]) -> list[str]:
-    """Metrics that need no embedding, the user's own too: one line each."""
-    own = [
-        r
-        for r in rows
-        if not r["embedding"] and r["metric"] not in SIGNALS and not r["metric"].startswith(LADDER)
-        if not r["metric"].endswith(DETAILS)
-    ]
-    lines = []
-    for metric in dict.fromkeys(r["metric"] for r in own):
-        of_metric = [r for r in own if r["metric"] == metric]
-        said = [_said(r) for r in of_metric if r.get("value")]
-        unit = of_metric[0]["unit"]
+def _experiment(part: Part, settings: Evaluation, *, seeds_differ: bool) -> list[str]:
+    """Seeds, figures that need no embedding, copies."""
+    said = [("training seed", "train_seed"), ("draw", "draw")]
+    words = [f"{name} {' '.join(_distinct(part.tables, key))}" for name, key in said]
+    lines = ["", f"experiment {part.name} ({part.rows[0]['system']}): {', '.join(words)}"]
+    lines += [f"  {_what_intervals_say(part)}"] if seeds_differ else []
+    if known := weights_named(part.rows):
+        lines += ["  pretrained weights (sha256): " + ", ".join(known)]
+    return [*lines, *_key_figures(part.rows, settings), *_copies(part.rows), *_prefixes(part.rows)]
+
+
+def _distinct(tables: list[Table], key: str) -> list[str]:
+    return list(dict.fromkeys(table.rows[0][key] for table in tables))
+
+
+def _what_intervals_say(part: Part) -> str:
+    trainings, draws = (len(_distinct(part.tables, key)) for key in ("train_seed", "draw"))
+    if trainings == 1 and draws == 1:
+        return (
+            "One training and one draw: intervals are of sampling only; another training seed may "
+            "move a figure further."
+        )
+    if trainings == 1:
+        return f"One training: intervals are of {draws} draws and sampling, not of other trainings."
+    if draws == 1:
+        return f"Intervals are over {trainings} trainings with one draw each."
+    return f"Intervals are over {trainings} trainings with {draws} draws each."
+
+
+def _key_figures(rows: list[Row], settings: Evaluation) -> list[str]:
+    """Figures without an embedding that have a better side, and the user's own: a line each."""
+    others = [r for r in rows if not r["embedding"] and not r["metric"].startswith(LADDER)]
+    asked = set(map(label, settings.signals))
+    lines, left = [], set()
+    for metric in dict.fromkeys(r["metric"] for r in others):
+        of_metric = [r for r in others if r["metric"] == metric]
+        if metric not in DIRECTIONS and metric not in asked:
+            left.add(metric)
+            continue
+        said = [_said(r) for r in _in_order(of_metric) if r.get("value")]
         if said:
-            lines.append(f"  {metric} ({unit}): {', '.join(said)}")
+            lines.append(f"  {metric} ({of_metric[0]['unit']}): {', '.join(said)}")
         else:
             lines.append(f"  {metric}: {of_metric[0]['note']}")
-    return ["", *lines] if lines else []
+    return [*lines, *([f"  {len(left)} more in leaderboard.csv"] if left else [])]
+
+
+def _in_order(rows: list[Row]) -> list[Row]:
+    """What models made first, then what it is read against."""
+    order = list(MEANING)
+    return sorted(
+        (r for r in rows if r["clips"] != "reference"),
+        key=lambda r: order.index(r["clips"]) if r["clips"] in order else len(order),
+    )
 
 
 def _said(row: Row) -> str:
@@ -238,56 +270,94 @@ def _said(row: Row) -> str:
 
 def _copies(rows: list[Row]) -> list[str]:
     """What share of the clips is nearer to the training music than held-out real clips are."""
-    lines = []
-    made = (r for r in rows if r["clips"] == GENERATED and r["metric"].startswith(COPIED))
+    made = [r for r in rows if r["clips"] == GENERATED and r["metric"].startswith(COPIED)]
+    gated: list[str] = []
+    told: list[str] = []
+    missing: list[str] = []
     for row in made:
         rung = row["metric"].removeprefix(COPIED)
-        name = f"copies ({' '.join(filter(None, (rung, row['embedding'])))})"
+        name = " ".join(filter(None, (rung, row["embedding"])))
         if not row.get("value"):
-            lines.append(f"  {name}: {row['note']}")
+            missing.append(f"  copies ({name}): {row['note']}")
             continue
         low, high = (_float(row.get(key)) for key in ("ci_low", "ci_high"))
         between = "" if low is None or high is None else f" [{low:.1%}, {high:.1%}]"
-        told = "" if rung in GATED else " (told only, not in the gate)"
-        lines.append(
-            f"  {name}: {float(row['value']):.1%}{between} of n = {row['n']} clips nearer to the "
-            f"training music than 99 % of held-out real clips{told}"
-        )
-    return ["", *lines] if lines else []
+        said = f"{name} {float(row['value']):.1%}{between}"
+        (gated if rung in GATED else told).append(said)
+    head = "  copies, share of clips nearer to the training music than 99 % of held-out real ones:"
+    lines = [head] if gated or told else []
+    lines += [f"    in the gate: {', '.join(gated)}"] if gated else []
+    lines += [f"    told only: {', '.join(told)}"] if told else []
+    return [*lines, *missing]
+
+
+def _prefixes(rows: list[Row]) -> list[str]:
+    """How often the model goes on as its training music does, held-out music as the control."""
+    found = {(r["metric"], r["clips"]): _float(r.get("value")) for r in rows}
+    said = []
+    for metric in dict.fromkeys(m for m, _ in found if m.startswith("extracted_exact_after_")):
+        own, control = (found.get((metric, f"prefixes_{n}")) for n in ("train", "held_out"))
+        if own is not None:
+            other = "n/a" if control is None else f"{control:.0%}"
+            said.append(f"{own:.0%} ({other}) after {metric.rpartition('_')[2]} tokens")
+    head = "  training beginnings continued exactly (held-out ones):"
+    return [f"{head} {', '.join(said)}"] if said else []
+
+
+# ----------------------------------------------------------------------------------- differences
 
 
 def _differences(pairs: list[Row]) -> list[str]:
-    """Experiments against each other, where there are several."""
+    """Experiments against each other, where there are several: the FD, and who wins elsewhere."""
     if not pairs:
         return []
     lines = ["", "differences between experiments (the first minus the second), Holm-corrected"]
     told = [row for row in pairs if direction(row["metric"]) is not None]
-    for row in told:
-        what = f"{row['embedding']} {NAMES.get(row['metric'], row['metric'])}".strip()
-        name = f"  {row['a']} - {row['b']}, {what}:"
-        if not row.get("value"):
-            lines.append(f"{name} {row['note']}")
-            continue
-        p = f", p {float(row['p_holm']):.3f}" if row.get("p_holm") else ""
-        said = f"{float(row['value']):.4g} {_interval(row, 4)}{p}: {row['verdict']}"
-        lines.append(f"{name} {said}{_way(row)}")
+    for (a, b), group in itertools.groupby(
+        sorted(told, key=lambda row: _place(row, pairs)), key=lambda row: (row["a"], row["b"])
+    ):
+        of_pair = list(group)
+        own = [r for r in of_pair if r["metric"] == "frechet_distance" and _was_run(r)]
+        lines += [f"  {a} - {b}, {_what(row)}: {_difference(row)}" for row in own]
+        lines += _elsewhere(a, b, [r for r in of_pair if r["metric"] != "frechet_distance"])
     if len(told) < len(pairs):
         lines.append(f"  {len(pairs) - len(told)} more, of figures that have no better side: ")
         lines[-1] += "differences.csv"
     return lines
 
 
-def _way(row: Row) -> str:
-    """Which one is better, by name."""
+def _place(row: Row, pairs: list[Row]) -> int:
+    """Pairs in the order in which they are first met."""
+    return next(i for i, r in enumerate(pairs) if (r["a"], r["b"]) == (row["a"], row["b"]))
+
+
+def _was_run(row: Row) -> bool:
+    return bool(row.get("value")) or "not run" not in row["note"]
+
+
+def _what(row: Row) -> str:
+    return f"{row['embedding']} {NAMES.get(row['metric'], row['metric'])}".strip()
+
+
+def _difference(row: Row) -> str:
+    if not row.get("value"):
+        return str(row["note"])
+    p = f", p {float(row['p_holm']):.3f}" if row.get("p_holm") else ""
+    text = f"{float(row['value']):.4g} {_interval(row, 4)}{p}: {row['verdict']}"
     if row["verdict"] not in ("better", "worse"):
-        return ""
-    return f" ({row['a'] if row['verdict'] == 'better' else row['b']} is the better)"
+        return text
+    return f"{text} ({row['a'] if row['verdict'] == 'better' else row['b']} is the better)"
 
 
-def _mark(name: str) -> str:
-    if name == FLOOR:
-        return "floor"
-    return "ceiling" if name in WORTHLESS else ""
+def _elsewhere(a: str, b: str, rows: list[Row]) -> list[str]:
+    """By which other figures either is better, without their numbers."""
+    said = []
+    for name, verdict in ((a, "better"), (b, "worse")):
+        if won := [_what(row) for row in rows if row["verdict"] == verdict]:
+            said.append(f"{name} is the better by {', '.join(won)}")
+    left = sum(row["verdict"] not in ("better", "worse") for row in rows)
+    said += [f"{left} inconclusive or n/a"] if left else []
+    return [f"  {a} - {b}, other figures: {'; '.join(said)}"] if said else []
 
 
 def _find(rows: list[Row], clips: str, metric: str) -> Row | None:

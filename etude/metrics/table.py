@@ -24,12 +24,21 @@ MEANING = {
     "untrained": "the networks before training",
     "noise": "white noise of the same level",
 }
+# What is said otherwise of systems whose clips are notes: no codec stands between them and the ear.
+OF_NOTES = {"reconstruction": "those pieces as tokens and back, played by the corpus's renderer"}
 COPIED = "memorised_"  # and the search's name: share of clips above the null's 99th percentile
 GATED = ("exact", "fingerprint", "notes")  # searches with high recall; others are told only
 # What clips must be better than. Symbols in random order still sound like the instrument, in chords
 # of the style: the distance of sounds is no judge of that, perplexity and the figures of notes are.
-RIVALS: dict[str, tuple[str, ...]] = {"symbolic_lm": ("untrained",)}
+SYMBOLIC = "symbolic_lm"
+RIVALS: dict[str, tuple[str, ...]] = {SYMBOLIC: ("untrained",)}
 NO_NULL = "exact"  # equal samples are a copy, whatever held-out music does; none proves nothing
+
+
+def meaning(clips: str, system: str = "") -> str:
+    """What a set of clips is, in plain words; empty for a set that is not known."""
+    special = OF_NOTES if system == SYMBOLIC else {}
+    return special.get(clips) or MEANING.get(clips, "")
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from etude.metrics.table import COPIED
@@ -40,10 +40,14 @@ class Copies:
     recalls: list[str]  # planted attacks that have a recall
     recall: list[tuple[str, list[Found | None]]]  # rung, a cell for each attack
     others: list[tuple[str, Found]]  # metric and figure: nulls and the like
+    lengths: list[str] = field(default_factory=list)  # of beginnings that the model was given
+    extraction: list[tuple[str, list[Found | None]]] = field(default_factory=list)
 
 
 ALL = "all seeds and draws"
-RECALL = "recall_"
+RECALL, EXTRACTED = "recall_", "extracted_"
+CONTINUED = {"exact": "exactly", "nearly": "80 % of the tokens"}
+OF_ITEMS = {"prefixes_train": "training pieces", "prefixes_held_out": "held-out pieces"}
 
 
 def read_copies(experiment: str, paths: list[Path], board: Iterable[Row] = ()) -> Copies | None:
@@ -65,13 +69,14 @@ def read_copies(experiment: str, paths: list[Path], board: Iterable[Row] = ()) -
     rungs = sorted({_rung(row) for row in rows} - {""}, key=len, reverse=True)
     recall: dict[str, dict[str, Found]] = {}
     others: list[tuple[str, Found]] = []
+    lengths, extraction = _extraction(rows)
     for row in rows:
         metric, found = row.get("metric", ""), _found(row)
         if metric.startswith(RECALL):
             # The same for every seed: what was planted hangs on the training music alone.
             rung, attack = _split(metric.removeprefix(RECALL), rungs)
             recall.setdefault(rung, {}).setdefault(attack, found)
-        elif not metric.startswith(COPIED):
+        elif not metric.startswith((COPIED, EXTRACTED)):
             others.append((metric.replace("_", " "), found))
     attacks = list(dict.fromkeys(a for cells in recall.values() for a in cells))
     lines = [(rung, [cells.get(a) for a in attacks]) for rung, cells in recall.items()]
@@ -79,7 +84,28 @@ def read_copies(experiment: str, paths: list[Path], board: Iterable[Row] = ()) -
     if len(wheres) > 1:
         pooled = [replace(_found(row), where=ALL) for row in board if _is_share_of(experiment, row)]
         flagged, wheres = [*pooled, *flagged], [ALL, *wheres] if pooled else wheres
-    return Copies(experiment, wheres, _by_rung(flagged, wheres), attacks, lines, others)
+    ladder = _by_rung(flagged, wheres)
+    return Copies(experiment, wheres, ladder, attacks, lines, others, lengths, extraction)
+
+
+def _extraction(rows: list[Row]) -> tuple[list[str], list[tuple[str, list[Found | None]]]]:
+    """Lengths of beginnings, and a line for each way of counting, kind of piece and training."""
+    cells: dict[tuple[str, str, str], dict[str, Found]] = {}
+    for row in rows:
+        name, _, length = row.get("metric", "").removeprefix(EXTRACTED).partition("_after_")
+        if not row.get("metric", "").startswith(EXTRACTED) or name not in CONTINUED:
+            continue
+        key = (name, row.get("clips", ""), row.get("train_seed", ""))
+        cells.setdefault(key, {}).setdefault(
+            f"after {length} tokens" if length else "", _found(row)
+        )
+    lengths = list(dict.fromkeys(length for found in cells.values() for length in found))
+    several = len({seed for _, _, seed in cells}) > 1
+    lines = []
+    for (name, clips, seed), found in cells.items():
+        said = f"{CONTINUED[name]}, {OF_ITEMS.get(clips, clips)}" + f", seed {seed}" * several
+        lines.append((said, [found.get(length) for length in lengths]))
+    return lengths, lines
 
 
 def _rung(row: Row) -> str:

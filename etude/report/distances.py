@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from etude.config import Evaluation
-from etude.metrics.table import MEANING, Table, judge
+from etude.metrics.table import Table, judge, meaning
 from etude.report.charts import Scale, Tick
 from etude.report.figures import decimal, number, some
 
@@ -222,7 +222,7 @@ def _line(table: Table, clips: str, name: str, metric: str, embedding: str) -> L
     return Line(
         clips=clips,
         name=name,
-        meaning=MEANING.get(clips, ""),
+        meaning=meaning(clips, table.rows[0]["system"]),
         value=value,
         low=number(row.get("ci_low")),
         high=number(row.get("ci_high")),

@@ -11,7 +11,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from etude.metrics.table import MEANING
+from etude.metrics.leaderboard import DIRECTIONS
+from etude.metrics.summary import SIGNALS
+from etude.metrics.table import MEANING, meaning
 from etude.report.charts import Scale, Tick
 from etude.report.figures import Row, number
 
@@ -48,6 +50,7 @@ class Entry:
     seeds: str
     shares: str
     note: str
+    system: str = ""
     at: float = 0.0
     reach: tuple[float, float] | None = None
     floor: float | None = None
@@ -61,7 +64,7 @@ class Entry:
     @property
     def meaning(self) -> str:
         """What the set is, in plain words."""
-        return MEANING.get(self.clips, "")
+        return meaning(self.clips, self.system)
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class Figures:
     experiment: str
     sets: list[str]
     rows: list[tuple[str, str, list[Entry | None]]]  # metric, unit, a cell for each set
+    more: list[tuple[str, str, list[Entry | None]]] = field(default_factory=list)  # if many
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,7 @@ def _entry(row: Row) -> Entry:
         seeds=f"{seeds} × {draws}" if seeds and draws else "",
         shares=", ".join(shares),
         note=(row.get("note") or ("n/a" if value is None else "")).removeprefix("n/a: "),
+        system=row.get("system", ""),
     )
 
 
@@ -220,8 +225,12 @@ def _placed(entry: Entry, entries: list[Entry], scale: Scale) -> Entry:
     )
 
 
-def read_figures(rows: Iterable[Row], run: list[str]) -> list[Figures]:
-    """Figures without an embedding, by experiment; copies have a section of their own."""
+def read_figures(rows: Iterable[Row], run: list[str], own: Iterable[str] = ()) -> list[Figures]:
+    """Figures without an embedding, by experiment; copies have a section of their own.
+
+    Args:
+        own: figures of the user's own: they stand first, with those that have a better side.
+    """
     of_run: dict[str, dict[tuple[str, str], dict[str, Entry]]] = {name: {} for name in run}
     for row in rows:
         if not row.get("embedding") and row.get("experiment") in of_run:
@@ -238,7 +247,10 @@ def read_figures(rows: Iterable[Row], run: list[str]) -> list[Figures]:
             (metric, unit, [cells.get(clips) for clips in sets])
             for (metric, unit), cells in metrics.items()
         ]
-        found += [Figures(name, sets, lines)] if lines else []
+        key = [line for line in lines if line[0] in (*DIRECTIONS, *SIGNALS, *own)]
+        few = len(lines) <= FEW or not key
+        rest = [] if few else [line for line in lines if line not in key]
+        found += [Figures(name, sets, lines if few else key, rest)] if lines else []
     return found
 
 
@@ -250,6 +262,18 @@ def read_differences(rows: Iterable[Row], run: list[str]) -> list[Difference]:
     for difference in found:
         groups.setdefault((difference.metric, difference.embedding), []).append(difference)
     return [d for group in groups.values() for d in _on_one_axis(group)]
+
+
+def shown_first(found: list[Difference]) -> tuple[list[Difference], list[Difference]]:
+    """Of many comparisons those by the Fréchet distance (or the first figure), and the rest."""
+    known = [d for d in found if d.value is not None]
+    if len(found) <= FEW or not known:
+        return found, []
+    title = METRICS["frechet_distance"][0]
+    chosen = next((d for d in known if d.metric == title), known[0])
+    first = (chosen.metric, chosen.embedding)
+    shown = [d for d in found if (d.metric, d.embedding) == first]
+    return shown, [d for d in found if (d.metric, d.embedding) != first]
 
 
 def _difference(row: Row) -> Difference:

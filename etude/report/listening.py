@@ -40,7 +40,6 @@ class ClipSet:
     """Clips of one kind in the page's order, and why there may be none."""
 
     name: str
-    meaning: str
     players: list[Player]
     note: str = ""
     left_out: list[Row] = field(default_factory=list)
@@ -173,10 +172,8 @@ def _clip_set(shelf: Shelf, made: dict[Job, Medium]) -> ClipSet:
         near = _neighbour(facts.nearest, made[job] if job else None)
         players.append(_player(index, row, medium, facts, near))
     note = shelf.folder / "note.txt"
-    kind = "generated" if shelf.generated else shelf.name
     return ClipSet(
         name=shelf.name,
-        meaning=MEANING.get(kind, ""),
         players=sorted(players, key=_outliers_first) if shelf.generated else players,
         note=note.read_text(encoding="utf-8").strip() if note.is_file() else "",
         left_out=list(rows_of(shelf.folder / "rejected.csv")),

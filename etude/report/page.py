@@ -18,7 +18,8 @@ import etude
 from etude.config import Evaluation, Page
 from etude.metrics.leaderboard import weights_named
 from etude.metrics.summary import LADDER
-from etude.metrics.table import Table, read_tables
+from etude.metrics.table import SYMBOLIC, Table, read_tables
+from etude.own import label
 from etude.report import spectrogram
 from etude.report.copies import Copies, read_copies
 from etude.report.corpus import SPLITS, CorpusCount, read_corpus
@@ -35,7 +36,7 @@ from etude.report.figures import (
     rows_of,
     some,
 )
-from etude.report.leaderboard import read_boards, read_differences, read_figures
+from etude.report.leaderboard import read_boards, read_differences, read_figures, shown_first
 from etude.report.listening import prepare
 from etude.report.provenance import read_provenance
 from etude.report.runtimes import read_runtimes
@@ -117,6 +118,7 @@ def build_report(
         "picture": spectrogram,
         "settings": settings,
         "shown": page.clips,
+        "symbolic": {one.name for one in runs if one.system == SYMBOLIC},
     }
     write_text(folder / "index.html", _template().render(context))
     log.info("%s: %s", folder / "index.html", some(len(run), "experiment"))
@@ -138,13 +140,14 @@ def _figures(runs: list[_Run], made: Made, settings: Evaluation) -> dict[str, An
         read_training(name, [p for p in made.histories if p.parents[2].name == name])
         for name in run
     ]
+    pairs = read_differences((row for path in made.differences for row in rows_of(path)), run)
+    shown, more = shown_first(pairs)
     return {
         "results": [describe(one.name, one.tables, settings) for one in runs],
         "boards": read_boards(board, run),
-        "figures": read_figures(figures, run),
-        "differences": read_differences(
-            (row for path in made.differences for row in rows_of(path)), run
-        ),
+        "figures": read_figures(figures, run, map(label, settings.signals)),
+        "differences": shown,
+        "more_differences": more,
         "compared": any(path.is_file() for path in made.differences),
         "copies": list(filter(None, (_copies(name, made, plain) for name in run))),
         "trainings": list(filter(None, trainings)),
@@ -171,6 +174,11 @@ class _Run:
     def provenance(self) -> list[Row]:
         """The first row of each table: names, seeds, hashes."""
         return [table.rows[0] for table in self.tables]
+
+    @property
+    def system(self) -> str:
+        """The system that it is of; empty where there are no tables."""
+        return self.provenance[0]["system"] if self.tables else ""
 
     @property
     def draws(self) -> list[str]:

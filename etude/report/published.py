@@ -13,7 +13,7 @@ from etude.config import Config
 from etude.errors import UserError
 from etude.metrics.leaderboard import GENERATED, number
 from etude.metrics.summary import NAMES, SIGNALS
-from etude.metrics.table import COPIED, MEANING
+from etude.metrics.table import COPIED, MEANING, meaning
 from etude.storage import hash_file, read_csv, read_json, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,7 +125,7 @@ def _block(rows: list[Row], embedding: str) -> list[str]:
         known = {r["metric"]: r for r in rows if r["clips"] == name}
         cells = [_figure(known[m]) if m in known else "n/a" for m in metrics]
         count = next(r["n"] for r in rows if r["clips"] == name)
-        lines.append(f"| {' | '.join([name, *cells, count, MEANING[name]])} |")
+        lines.append(f"| {' | '.join([name, *cells, count, meaning(name, rows[0]['system'])])} |")
     return [*lines, ""]
 
 

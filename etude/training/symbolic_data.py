@@ -99,11 +99,16 @@ class Windows:
         dataset = datasets.load_from_disk(str(folder))
         self._size = min(len(dataset), items or len(dataset))
         self._dataset = dataset.with_format("numpy", columns=["input_ids", "window"])
+        self._pieces = dataset.with_format(None, columns=["piece"])
         self.begin = begin
         self.pad, self.shifts, self.share = pad, shifts, share
 
     def __len__(self) -> int:
         return self._size
+
+    def pieces(self) -> list[str]:
+        """The piece of each window."""
+        return list(self._pieces["piece"][: self._size])
 
     def rows(self, indices: list[int]) -> list[Ids]:
         """Ids of windows, each of its own length."""

@@ -59,7 +59,7 @@ ReturnToService=2
 SlurmctldTimeout=30
 SlurmdTimeout=15
 KillWait=5
-MinJobAge=600
+MinJobAge=7200
 JobRequeue=0
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
@@ -81,7 +81,7 @@ class Cluster:
     """The daemons, by the pid files in one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.seconds = folder, 0.0
 
     # ------------------------------------------------------------------------- start and stop
 
@@ -92,6 +92,10 @@ class Cluster:
             NoCluster: not here (no root, no packages, a cluster's own machine).
         """
         install()
+        if not self._alive("slurmctld") and "slurmctld" in {
+            process.info["name"] for process in processes()
+        }:
+            raise NoCluster("a SLURM runs on this machine already")
         began = time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "state").mkdir(exist_ok=True)
@@ -104,7 +108,8 @@ class Cluster:
         for node in NODES:
             self.revive(node)
         wait(60, "the nodes", lambda: self.idle() == set(NODES))
-        return time.monotonic() - began
+        self.seconds = time.monotonic() - began
+        return self.seconds
 
     def stop(self) -> None:
         """End the jobs, then the daemons; the links go, and the folder."""
@@ -142,10 +147,8 @@ class Cluster:
         for name, text in files.items():
             (self.folder / name).write_text(text)
             link = SITE / name
-            if link.is_symlink() and not link.exists():  # of a cluster that was not stopped
-                link.unlink()
-            if not link.is_symlink():
-                link.symlink_to(self.folder / name)
+            link.unlink(missing_ok=True)  # of a cluster that was not stopped
+            link.symlink_to(self.folder / name)
 
     def _start_munge(self) -> None:
         key, socket_ = self.folder / "munge.key", self.folder / "munge.sock"
@@ -166,7 +169,7 @@ class Cluster:
     def kill(self, node: str) -> None:
         """A crash: the node's daemon, its step daemons and all its jobs vanish at once."""
         victims = {int(self._pid_file(node).read_text())}
-        for process in psutil.process_iter():
+        for process in processes():
             try:
                 if process.environ().get("SLURMD_NODENAME") != node:
                     continue
@@ -226,6 +229,11 @@ def install() -> None:
         )
         if done.returncode and words[0] == "install":
             raise NoCluster("apt-get install failed: " + done.stderr.strip()[-300:])
+
+
+def processes() -> list[psutil.Process]:
+    """All that are alive."""
+    return [p for p in psutil.process_iter(["name", "status"]) if p.info["status"] != "zombie"]
 
 
 def queue(*options: str, form: str = "%i|%T|%P|%N|%k") -> list[list[str]]:

@@ -13,14 +13,13 @@ def cluster(tmp_path_factory):
     """Nodes c1, c2 and g1 (a fake GPU), up and idle."""
     cluster = Cluster(tmp_path_factory.mktemp("slurm"))
     try:
-        seconds = cluster.start()
+        cluster.start()
     except NoCluster as reason:
         if os.environ.get("CI", "").lower() == "true":
             pytest.fail(f"no SLURM, and CI must not go without: {reason}")
         pytest.skip(f"no SLURM here: {reason}")
-    print(f"SLURM: {len(cluster.idle())} nodes up after {seconds:.1f} s")
     try:
-        assert seconds < 15
+        assert cluster.seconds < 15
         yield cluster
     finally:
         cluster.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import music
@@ -17,6 +20,7 @@ from slurm.cluster import queue
 from workspace import ROOT, SMOKE, Workspace, own_folder
 
 STAGES = ("semantic", "coarse", "fine")
+CLIPS = "results/clips/mine/seed-0/draw-0"  # what hangs on all three trainings
 PROFILES = (ROOT / "profiles" / "slurm", ROOT / "tests" / "slurm" / "profile")
 GPU_RULES = {"train_stage", "generate_clips", "make_baselines", "embed_clips"}
 GPU_RULES |= {"embed_corpus", "extract_prefixes", "tokenize_clips"}  # of rules/memorisation.smk
@@ -52,7 +56,7 @@ class SlurmRun:
         configs = map(str, workspace.configs)
         profiles = [word for path in PROFILES for word in ("--profile", str(path))]
         where = ["-s", str(ROOT / "Snakefile"), "--directory", str(workspace.folder)]
-        self.start("snakemake", *where, *profiles, *options, "--configfile", *configs)
+        self.start("snakemake", *where, *options, *profiles, "--configfile", *configs)
 
     def start(self, *arguments: str) -> None:
         """Start `python -m …` in the folder of the run."""
@@ -63,7 +67,7 @@ class SlurmRun:
                 cwd=self.workspace.folder, env=environment, stdout=log, stderr=log,
             )  # fmt: skip
 
-    def until(self, what: str, true: Callable[[], object], seconds: float = 400) -> None:
+    def until(self, what: str, true: Callable[[], object], seconds: float = 900) -> None:
         """Wait for something that happens while the run is alive."""
         end = time.monotonic() + seconds
         while not true():
@@ -71,7 +75,7 @@ class SlurmRun:
             assert time.monotonic() < end, f"never seen: {what}\n{self.said()}\n{queue()}"
             time.sleep(0.05)
 
-    def finish(self, seconds: float = 600) -> str:
+    def finish(self, seconds: float = 1500) -> str:
         """What the run said, when it has come to its good end."""
         try:
             self.head.wait(seconds)
@@ -148,8 +152,42 @@ def partitions_by_rule() -> dict[str, Counter[str]]:
     return found
 
 
-def pause(process: psutil.Process, seconds: float) -> None:
-    """A process that does nothing for a while, as on a node that swaps."""
+@dataclass
+class Costs:
+    """What SLURM's jobs of a run took, in seconds, and what their rules took of that."""
+
+    jobs: int
+    waited: float  # from being sent to the start
+    elapsed: float  # from the start to the end
+    rules: int
+    own: float
+
+    @property
+    def overhead(self) -> float:
+        """Seconds of a job that are not its rules'."""
+        return (self.elapsed - self.own) / self.jobs
+
+
+def job_costs(folder: Path) -> Costs:
+    """Of the run in a folder, whose jobs have all ended well."""
+    ours = {path.stem for path in (folder / "results/logs/slurm").rglob("*.log")}
+    rows = [row for row in queue("--states=CD", form="%i|%V|%S|%e") if row[0] in ours]
+    moments = [[datetime.fromisoformat(cell).timestamp() for cell in row[1:]] for row in rows]
+    waited = sum(start - sent for sent, start, _ in moments)
+    elapsed = sum(end - start for _, start, end in moments)
+    return Costs(len(rows), waited, elapsed, *seconds_of_rules(folder))
+
+
+def seconds_of_rules(folder: Path) -> tuple[int, float]:
+    """The jobs of a run by Snakemake's benchmark files, and their seconds in all."""
+    files = list((folder / "results/benchmarks").rglob("*.tsv"))
+    rows = (next(csv.DictReader(file.open(), delimiter="\t")) for file in files)
+    return len(files), sum(float(row["s"]) for row in rows)
+
+
+def pause(process: psutil.Process, job: str, seconds: float) -> None:
+    """A process that does nothing until its job is so old, as on a node that swaps."""
     process.send_signal(signal.SIGSTOP)
-    time.sleep(seconds)
+    ((began,),) = queue("-j", job, form="%S")
+    time.sleep(datetime.fromisoformat(began).timestamp() + seconds - time.time())
     process.send_signal(signal.SIGCONT)

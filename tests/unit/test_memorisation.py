@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etude.audio.files import write_wav
-from etude.metrics.memorisation import exact, fingerprint, notes
+from etude.config import Cut, Memorisation
+from etude.metrics.clip_sets import read_clips
+from etude.metrics.memorisation import clip_tokens, exact, fingerprint, notes
 from etude.metrics.memorisation.catalogue import NOTHING, Catalogue
 from etude.metrics.memorisation.extraction import extract
-from etude.metrics.memorisation.find import ClipSet, Verdicts, guarded
+from etude.metrics.memorisation.find import ClipSet, Search, Verdicts, guarded, read_clip_tokens
 from etude.metrics.memorisation.neighbours import Neighbours
 from etude.metrics.memorisation.null import Null, exact_interval
 from etude.metrics.memorisation.rows import gate_share, tidy
-from etude.metrics.memorisation.sequences import SuffixIndex, edit_distances, note_sequence
+from etude.metrics.memorisation.sequences import Common, SuffixIndex, edit_distances, note_sequence
 from etude.midi.notes import NoteTable
+from etude.midi.writing import plain_table, write_midi
 
 RATE = fingerprint.RATE
 
@@ -289,6 +293,59 @@ def test_clips_that_are_silent_or_broken_are_named_and_the_others_heard(tmp_path
     assert clips.faults["b"] == "silent"
     assert clips.faults["c"].startswith("corrupt_audio")
     assert clips.seconds == 2.0
+
+
+def test_clips_are_searched_as_metrics_hear_them(tmp_path):
+    """Without the prompt, and no more than is heard: in sound, in tokens and in notes."""
+    wave = music(0)
+    write_wav(tmp_path / "a.wav", wave, RATE)
+    onset = np.arange(12) * 480  # a note each half second
+    pitch = 60 + np.arange(12)
+    write_midi(
+        plain_table(onset, np.full(12, 400), pitch, ticks_per_quarter=480), tmp_path / "a.mid"
+    )
+    columns = "clip,file,seconds,prime_seconds,heard_seconds"
+    (tmp_path / "clips.csv").write_text(f"{columns}\na,a.wav,12,1.5,2\n")
+    clips = ClipSet.read(tmp_path, RATE)
+    door = [heard for _, heard in read_clips(tmp_path, RATE)]
+    np.testing.assert_array_equal(clips.waves[0], door[0])
+    assert clips.seconds == 2.0
+
+    searched = []
+
+    class Scores:
+        def search(self, table):
+            searched.append(table)
+            return Common(0.5, 0.5, 0, 0, 2, 1.0)
+
+        def null(self, seconds, count, seed):
+            assert seconds == 2.0, "the null's excerpts are as long"
+            return Null(np.zeros(400), [f"p{i % 40}" for i in range(400)])
+
+        def place(self, found):
+            return "p0", 0.0
+
+    said = Search(None, Cut(seconds=2), Memorisation(), 0).notes(clips, Scores())
+    assert said.scores.tolist() == [Common(0.5, 0.5, 0, 0, 2, 1.0).score]
+    assert searched[0].pitch.tolist() == [63, 64, 65, 66]
+
+
+def test_tokens_are_of_what_is_heard(tmp_path, monkeypatch):
+    class Tokenizer:
+        sample_rate = RATE
+
+        def frames(self, samples):
+            return samples // RATE
+
+        def encode(self, waves):
+            return torch.arange(waves.shape[1] // RATE)[None]
+
+    write_wav(tmp_path / "clips/a.wav", music(0), RATE)
+    columns = "clip,file,prime_seconds,heard_seconds"
+    (tmp_path / "clips/clips.csv").write_text(f"{columns}\na,a.wav,1,3\n")
+    monkeypatch.setattr(clip_tokens, "load", lambda _: Tokenizer())
+    clip_tokens.tokenize_clips(tmp_path / "clips", tmp_path, tmp_path / "tokens.jsonl")
+    assert read_clip_tokens(tmp_path / "tokens.jsonl") == {"generated": {"a": [0, 1, 2]}}
 
 
 def fail(error):

@@ -321,5 +321,6 @@ def test_own_figures_of_clips_reach_the_table(here):
     common = {"experiment": "e", "system": "s", "train_seed": "0", "draw": "0", "embedding": ""}
     summary = [common | r for r in summarise_signals(rows, {"Attacks": "per second"})]
     write_csv(here / "fad.csv", COLUMNS, summary)
-    run = Run([here / "fad.csv"], [], Evaluation(), frozenset())
+    settings = Evaluation(signals=["pitches:Attacks"])
+    run = Run([here / "fad.csv"], [], settings, frozenset())
     assert "\n  Attacks (per second): generated 3" in write_results(run, here)

@@ -1,5 +1,7 @@
 """Leaderboard, differences, copies, evidence of clips, media, rolls: what the page puts together."""
 
+from dataclasses import replace
+
 import mido
 import numpy as np
 import pytest
@@ -21,7 +23,13 @@ from etude.midi.notes import read_midi
 from etude.report.copies import ALL, read_copies
 from etude.report.evidence import read_evidence, unlike
 from etude.report.figures import figure, p_value, percent, rows_of
-from etude.report.leaderboard import digits_of, read_boards, read_differences, read_figures
+from etude.report.leaderboard import (
+    digits_of,
+    read_boards,
+    read_differences,
+    read_figures,
+    shown_first,
+)
 from etude.report.media import Job, make_media
 from etude.report.pianoroll import roll
 from etude.report.provenance import hash_code, read_provenance
@@ -86,6 +94,52 @@ def test_figures_without_embedding_have_a_column_for_each_set(results):
     assert one.sets[:2] == ["generated", "real"]
     metrics = {metric: cells for metric, _, cells in one.rows}
     assert metrics["et_grid"][1].value == 0.95
+
+
+def test_of_many_comparisons_the_first_figure_stands_alone(results):
+    found = read_differences(rows(results, "differences"), NAMES)
+    assert shown_first(found) == (found, []), "few are all shown"
+    names = ("et grid", "Fréchet distance", *"bcd")
+    many = [replace(d, metric=m) for m in names for d in found[:3]]
+    shown, rest = shown_first(many)
+    assert [d.metric for d in shown] == 3 * ["Fréchet distance"]
+    assert len(rest) == 12
+    unknown = [replace(d, value=None) for d in many]
+    assert shown_first(unknown) == (unknown, [])
+
+
+def test_of_many_figures_the_telling_ones_come_first():
+    common = {"experiment": "a", "clips": "generated", "value": "1"}
+    names = ["et_grid", "duration_kl", "Attacks", *(f"detail_{i}" for i in range(20))]
+    (one,) = read_figures([common | {"metric": n} for n in names], ["a"], ["Attacks"])
+    assert [metric for metric, _, _ in one.rows] == names[:3]
+    assert [metric for metric, _, _ in one.more] == names[3:]
+    (one,) = read_figures([common | {"metric": n} for n in names[3:8]], ["a"])
+    assert (len(one.rows), one.more) == (5, [])
+
+
+def test_beginnings_that_are_continued_are_a_table(tmp_path):
+    rows = [
+        {"clips": f"prefixes_{kind}", "metric": f"extracted_{how}_after_{length}", "value": value,
+         "train_seed": "0", "draw": "0", "n": "24", "unit": "share"}
+        for kind, value in (("train", 0.5), ("held_out", 0.0))
+        for length in (32, 64) for how in ("exact", "nearly")
+    ]  # fmt: skip
+    write_csv(tmp_path / "a.csv", list(rows[0]), rows)
+    found = read_copies("a", [tmp_path / "a.csv"])
+    assert found.lengths == ["after 32 tokens", "after 64 tokens"]
+    said = {name: [cell.value for cell in cells] for name, cells in found.extraction}
+    assert said["exactly, training pieces"] == [0.5, 0.5]
+    assert said["80 % of the tokens, held-out pieces"] == [0.0, 0.0]
+    assert not found.others
+
+
+def test_a_clip_of_symbols_pays_no_codec(results):
+    board = read_boards(rows(results, "leaderboard"), NAMES)[0]
+    said = {e.experiment: e.meaning for e in board.others if e.clips == "reconstruction"}
+    assert "codec" in said["audiolm"]
+    assert "codec" not in said["notes"]
+    assert "renderer" in said["notes"]
 
 
 def test_copies_by_rung_with_all_seeds_first(tmp_path):

@@ -87,6 +87,12 @@ def test_captions_render_for_snakemakes_report():
         )["body"]
 
 
+def test_every_caption_is_attached_by_a_rule():
+    rules = "".join(p.read_text() for p in (ROOT / "rules").glob("*.smk"))
+    attached = set(re.findall(r'caption="\.\./docs/captions/(\w+)\.rst"', rules))
+    assert attached == {path.stem for path in (ROOT / "docs" / "captions").glob("*.rst")}
+
+
 def test_paths_are_in_the_order_of_their_numbers():
     paths = [Path(f"seed-{s}/draw-{d}") for s in (10, 9) for d in (2, 11, 0)]
     assert [path.as_posix() for path in in_order(iter(paths))] == [

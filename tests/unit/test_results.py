@@ -49,6 +49,40 @@ def test_the_text_ends_with_the_gate_and_names_what_did_not_run(results):
     assert not pairs
 
 
+def test_the_text_is_a_block_for_each_embedding_and_then_each_experiment(results):
+    """Key figures alone: the rest is counted, and stands in the CSVs."""
+    names = ("a", "b", "c", "d")
+    more = [row("generated", f"detail_{i}", 1.0) for i in range(50)]
+    told = [row("generated", "duration_kl", 0.5), row("real", "duration_kl", 0.1)]
+    told += [copied(0.0), copied(0.1, "tokens"), row("real", "kad", 1.25, "logmel")]
+    for kind, value in (("train", 0.5), ("held_out", 0.0)):
+        told.append(row(f"prefixes_{kind}", "extracted_exact_after_32", value))
+    for name in names:
+        write_cell(results, name, [*rows_of(DISTANCES), *told, *more])
+    text, board, pairs = made(results, gated=names)
+    lines = text.splitlines()
+    assert len(lines) < 120
+    assert sum(line.startswith("logmel ") for line in lines) == 1
+    block = text[text.index("\nlogmel ") : text.index("clap-laion-audio: not run")]
+    assert [line.split()[1] for line in block.splitlines() if line.startswith("experiment")] == [
+        *names
+    ]
+    assert block.count("  real ") == 4
+    assert "1.250   floor" in block
+    assert text.count("clap-laion-audio: not run") == 1
+    assert text.count("One training and one draw") == 1, "what holds for all is said once"
+    assert text.count("  duration_kl (distance): generated 0.5, real 0.1") == 4
+    assert "detail_7" not in text
+    assert "50 more in leaderboard.csv" in text
+    assert len([r for r in board if r["metric"].startswith("detail_")]) == 4 * 50
+    assert "in the gate: fingerprint 0.0%" in text
+    assert "told only: tokens 10.0%" in text
+    assert "continued exactly (held-out ones): 50% (0%) after 32 tokens" in text
+    assert text.count("logmel FD: ") == 6, "each pair by the distance; other figures by name"
+    assert len(pairs) > 6 * 50
+    assert lines[-1].startswith("gate: ")
+
+
 @pytest.mark.parametrize(
     ("rows", "last"),
     [

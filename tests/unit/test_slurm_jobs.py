@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -111,3 +112,16 @@ def test_a_head_on_another_machine_is_refused_before_anything_is_cancelled(site,
     with pytest.raises(UserError, match="login2"):
         runs.resume(folder=folder)
     assert not (tmp_path / "cancelled").exists()
+
+
+@pytest.mark.parametrize(
+    ("began", "used"), [("-90", 90), ("N/A", 0), (None, 0)], ids=["running", "unknown", "silent"]
+)
+def test_a_jobs_time_counts_from_its_own_start(began, used, site, monkeypatch):
+    assert slurm.seconds_used() == 0, "no job of SLURM's"
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    if began == "-90":
+        began = (datetime.now() - timedelta(seconds=90)).isoformat(timespec="seconds")  # noqa: DTZ005
+    if began:
+        site.write_text(began + "\n")
+    assert slurm.seconds_used() == pytest.approx(used, abs=5)

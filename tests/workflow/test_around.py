@@ -161,6 +161,9 @@ def test_kept_steps_are_outputs(finished):
 def test_snakemakes_own_report_builds(finished):
     finished.run("--report", "report.html", configs=[SMOKE, finished.folder / "mine.yaml"])
     assert (finished.folder / "report.html").stat().st_size > 100_000
+    text = finished.text("report.html")
+    for name in ("memorisation.csv", "memorisation_clips.csv", "per_clip.csv", "signals.csv"):
+        assert f"results/metrics/mine/seed-0/draw-0/{name}" in text
 
 
 def test_the_default_plans_without_anything_installed():

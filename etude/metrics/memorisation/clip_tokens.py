@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from etude.audio.files import AudioError
-from etude.metrics.clip_sets import clip_sets, read_audio
+from etude.metrics.clip_sets import clip_sets, hear
 from etude.storage import atomic, read_csv
 from etude.tokenizers.registry import load
 
-VERSION = 1  # raised when the lines change
+VERSION = 2  # raised when the lines change
 
 SETS = ("generated", "real", "copies")
 
@@ -24,10 +24,9 @@ def tokenize_clips(clips: Path, semantic: Path, output: Path) -> None:
         for key, folder in clip_sets(clips).items():
             for row in read_csv(folder / "clips.csv") if key in SETS else ():
                 try:
-                    wave = read_audio(folder / row["file"], tokenizer.sample_rate, upsample=True)
+                    wave = hear(folder, row, tokenizer.sample_rate)
                 except AudioError:
                     continue
-                wave = wave[round(float(row.get("prime_seconds") or 0) * tokenizer.sample_rate) :]
                 ids = []
                 if tokenizer.frames(len(wave)) > 0:
                     ids = tokenizer.encode(torch.from_numpy(wave)[None])[0].tolist()

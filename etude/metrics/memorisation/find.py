@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import soxr
 
-from etude.audio.files import AudioError, read_audio
+from etude.audio.files import AudioError
 from etude.config import Cut, Memorisation
 from etude.errors import UserError
+from etude.metrics.clip_sets import hear
 from etude.metrics.memorisation.catalogue import NOTHING, Catalogue
 from etude.metrics.memorisation.exact import Probe, crossing, matches
 from etude.metrics.memorisation.fingerprint import RATE, features
@@ -24,10 +25,11 @@ from etude.metrics.memorisation.notes import Scores
 from etude.metrics.memorisation.null import Null
 from etude.metrics.memorisation.reference import Places
 from etude.metrics.memorisation.sequences import SuffixIndex
+from etude.metrics.symbolic.clips import parted
 from etude.midi.notes import MidiError, read_midi
 from etude.storage import read_csv
 
-VERSION = 1  # raised when figures change
+VERSION = 2  # raised when figures change
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ class ClipSet:
         for row in read_csv(folder / "clips.csv"):
             wave = np.zeros(0, np.float32)
             try:
-                wave = _hear(folder, row, rate)
+                wave = hear(folder, row, rate)
                 if not len(wave) or float(np.sqrt(np.mean(np.square(wave)))) < SILENT_RMS:
                     made.faults[row["clip"]] = "silent"
             except AudioError as error:
@@ -94,14 +96,6 @@ class ClipSet:
         """The median length of the clips that can be heard, in quarters of a second."""
         lengths = [len(w) / self.rate for w in self.waves if len(w)]
         return round(float(np.median(lengths)) * LENGTH_STEPS) / LENGTH_STEPS if lengths else 0.0
-
-
-def _hear(folder: Path, row: dict[str, str], rate: int) -> Wave:
-    """A clip as metrics hear it (`clip_sets.read_clips`), one that cannot be read on its own."""
-    wave = read_audio(folder / row["file"], rate, upsample=True)
-    wave = wave[round(float(row.get("prime_seconds") or 0) * rate) :]
-    heard = row.get("heard_seconds")
-    return wave[: round(float(heard) * rate)] if heard else wave
 
 
 @dataclass
@@ -228,12 +222,13 @@ class Search:
         return Verdicts("tokens", "", np.array(scores), Null(np.array(null_scores), pieces), places)
 
     def notes(self, clips: ClipSet, scores: Scores) -> Verdicts:
-        """Notes of clips that have a .mid beside them."""
+        """Notes of clips that have a .mid beside them: those that metrics hear, as the null's."""
         found = []
         for row in clips.rows:
             path = (clips.folder / row["file"]).with_suffix(".mid")
             try:
-                found.append(scores.search(read_midi(path)) if path.is_file() else None)
+                heard = parted(row, read_midi(path)).music if path.is_file() else None
+                found.append(None if heard is None else scores.search(heard))
             except MidiError as error:
                 clips.faults[row["clip"]] = str(error)
                 found.append(None)

@@ -1,0 +1,99 @@
+"""A symbolic experiment in one folder: it plays and goes on without Snakemake and the corpus."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from symbols import NETWORKS
+
+from etude import config
+from etude.__main__ import _parser
+from etude.errors import UserError
+from etude.generation.command import generate
+from etude.generation.export import export
+from etude.generation.symbolic_command import continue_midi
+from etude.generation.trained import in_export
+from etude.midi.notes import read_midi
+from etude.midi.writing import plain_table, write_midi
+from etude.models.symbolic.stage import build_stage
+from etude.storage import hash_folder, read_json
+from etude.tokenizers.symbolic.making import create
+
+WINDOW = 64
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A folder with a trained Llama over REMI, as the workflow leaves it."""
+    monkeypatch.chdir(tmp_path)
+    content = {
+        "corpora": {"mine": {"source": "folder", "path": str(tmp_path / "music")}},
+        "tokens": {"short": {"tokenizer": "remi", "window": WINDOW, "stride": 32, "shortest": 48}},
+        "experiments": {
+            "notes": {
+                "system": "symbolic_lm", "corpus": "mine", "tokens": "short",
+                "stages": {"lm": {"network": NETWORKS["llama"]}},
+                "generate": {"sampling": {"top_k": 8}},
+            }
+        },
+        "run": ["notes"],
+    }  # fmt: skip
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    settings = config.read(config.DEFAULT, "mine.yaml")
+    tokenizer = create(settings.tokenizers["remi"])
+    folder = tmp_path / "results/tokenizers/mine/remi"
+    folder.mkdir(parents=True)
+    tokenizer.save(folder)
+    (folder / ".snakemake_timestamp").touch()
+    info = {"kind": "symbolic", "window": WINDOW, **tokenizer.describe()} | {"kind": "symbolic"}
+    model = tmp_path / "results/models/notes/lm/seed-0"
+    model.mkdir(parents=True)
+    stage = build_stage(settings.experiments["notes"], "lm", info, 0)
+    stage.save(model, {"symbolic": hash_folder(folder)})
+    (model / "card.md").write_text("# lm\n")
+    return settings
+
+
+def played(*arguments) -> list[bytes]:
+    common = ["--duration", "1", "--batch_size", "2", "--fade", "0"]
+    paths = generate(_parser().parse_args(["generate", *common, *map(str, arguments)]))
+    assert [path.suffix for path in paths] == [".mid", ".wav"] * 2
+    assert len(read_midi(paths[0]))
+    return [path.read_bytes() for path in paths]
+
+
+def test_an_export_plays_and_goes_on_anywhere(mine, tmp_path, monkeypatch):
+    own = played("--experiment", "notes", "--configfile", "mine.yaml", "--output", "own")
+    export(mine, "notes", None, tmp_path / "out")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    moved = (tmp_path / "out").rename(elsewhere / "moved")
+    (tmp_path / "results").rename(tmp_path / "gone")
+    (tmp_path / "mine.yaml").unlink()
+    monkeypatch.chdir(elsewhere)
+    for name in ("snakemake", "music21"):  # an import of either would fail
+        monkeypatch.setitem(sys.modules, name, None)
+    assert played("--from", moved, "--output", "track") == own
+    onset = 240 * np.arange(16)
+    write_midi(plain_table(onset, np.full(16, 240), 60 + onset % 7), elsewhere / "my.mid")
+    arguments = ["continue", "my.mid", "--from", str(moved), "--bars", "1", "--out", "more"]
+    paths = continue_midi(_parser().parse_args(arguments))
+    assert [path.name for path in paths] == ["more1.mid", "more1.wav"]
+    assert read_midi(paths[0]).seconds > read_midi(elsewhere / "my.mid").seconds
+
+
+def test_an_export_names_its_tokenizer_by_hash_and_takes_no_other(mine, tmp_path):
+    export(mine, "notes", None, tmp_path / "out")
+    files = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")}
+    assert {"tokenizers/tokenizer/tokenizer.json", "models/lm/model.safetensors"} <= files
+    model, tokenizer = tmp_path / "out/models/lm", tmp_path / "out/tokenizers/tokenizer"
+    assert read_json(model / "config.json")["tokenizers"] == {"symbolic": hash_folder(tokenizer)}
+    assert str(tmp_path) not in (tmp_path / "out/config.yaml").read_text()
+    other = create(config.checked(type(mine.tokenizers["tsd"]), {"kind": "tsd"}))
+    trained = in_export(tmp_path / "out")
+    other.save(tokenizer)
+    with pytest.raises(UserError, match="does not match the checkpoint"):
+        trained.load()
