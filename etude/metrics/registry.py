@@ -31,6 +31,17 @@ def embedding(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def projection(name: str) -> tuple[int | None, float]:
+    """`components` and `deviation_floor` of an embedding; nothing that needs torch is imported.
+
+    Of pretrained ones and fadtk's, distances are of the embeddings as they are.
+    """
+    if name not in EMBEDDINGS and not own.is_own(name):
+        return None, 0.0
+    model = embedding(name)
+    return model.components, model.deviation_floor
+
+
 def open_embedding(
     name: str, rate: int, options: Options | None = None, weights: Path | None = None
 ) -> Any:

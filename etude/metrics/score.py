@@ -18,8 +18,7 @@ from etude.errors import UserError
 from etude.metrics import signals
 from etude.metrics.clip_sets import read_clips
 from etude.metrics.distances import METRICS, UNITS, Yardstick, measure_sets, tidy
-from etude.metrics.registry import embedding as find_embedding
-from etude.metrics.registry import why_not
+from etude.metrics.registry import projection, why_not
 from etude.metrics.samples import Estimate, read_about, read_sets, replicate_rows
 from etude.own import label
 from etude.pretrained.origin import written
@@ -119,9 +118,9 @@ def score_embedding(
         ]
         return scores
     sets = read_sets([generated, baselines])
-    reference, model = sets.pop("reference"), find_embedding(embedding)
+    reference = sets.pop("reference")
     try:
-        yardstick = Yardstick(reference, model.components, model.deviation_floor)
+        yardstick = Yardstick(reference, *projection(embedding))
     except UserError as error:
         why = notes.get("reference") or error.what if not reference.count else error.what
         scores.rows = [

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import textwrap
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +21,7 @@ from etude.metrics import fadtk_models, verify_embedding
 from etude.metrics.checks import write_checks
 from etude.metrics.clap import Clap
 from etude.metrics.embed import embed_sets
+from etude.metrics.registry import projection
 from etude.metrics.samples import read_about, read_sets
 from etude.metrics.verify_embedding import check_order, grains, halves, noise, told_apart
 from etude.pretrained import fetch
@@ -25,6 +29,7 @@ from etude.pretrained.opened import UNKNOWN, hash_of_loader, hash_state
 from etude.pretrained.origin import read_origin, written
 from etude.storage import hash_file, read_csv, write_csv
 
+ROOT = Path(__file__).resolve().parents[2]
 RATE = 8000
 
 
@@ -193,6 +198,21 @@ def test_a_stub_in_claps_place(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(verify_embedding, "SEGMENTS", 6)
     with pytest.raises(UserError, match="6 segments of training music are too few"):
         verify_embedding.verify_embedding(*args, strict=True)
+
+
+def test_distances_of_given_embeddings_need_no_torch():
+    """score_fad has an environment without it."""
+    code = """
+        import sys
+        from etude.metrics.registry import projection
+        from etude.metrics import score
+        print(projection("clap-laion-audio"), projection("mine"), projection("logmel")[0])
+        print("torch" in sys.modules)
+        """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["(None,", "0.0)", "(None,", "0.0)", "16", "False"]
+    assert projection("clap") == (Clap.components, Clap.deviation_floor)
 
 
 def test_written_checks_are_one_table(tmp_path):
