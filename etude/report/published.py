@@ -11,9 +11,8 @@ from typing import Any
 
 from etude.config import Config
 from etude.errors import UserError
-from etude.metrics.leaderboard import GENERATED, number
-from etude.metrics.summary import NAMES, SIGNALS
-from etude.metrics.table import COPIED, MEANING, meaning
+from etude.metrics.leaderboard import FLOOR, GENERATED, WORTHLESS, number
+from etude.metrics.table import COPIED, MEANING
 from etude.storage import hash_file, read_csv, read_json, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +22,8 @@ BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 FILES = ("leaderboard.csv", "differences.csv", "fad.txt")
 NOT_YET = "*No run is published yet. `python -m etude table --publish results` puts one here.*"
 HASHES = "hashes.json"
+METRIC = "frechet_distance"
+KIND = {FLOOR: "floor", **dict.fromkeys(WORTHLESS, "ceiling")}
 
 Row = dict[str, str]
 
@@ -80,53 +81,65 @@ def check(docs: Path = DOCS) -> list[str]:
 
 
 def render(docs: Path = DOCS) -> str:
-    """The table in Markdown, or that there is none yet."""
+    """The tables in Markdown, one for each embedding, or that there is none yet.
+
+    A README has room for one distance; all figures lie beside this text, in docs/results/.
+    """
     path = docs / "leaderboard.csv"
     if not path.is_file():
         return NOT_YET
     rows = list(read_csv(path))
-    lines: list[str] = []
+    lines = [
+        (
+            "Fréchet distance to held-out real music, with 95 % intervals. All figures: "
+            "[docs/results/](docs/results/)."
+        )
+    ]
+    distances = [r for r in rows if r["metric"] == METRIC and r["value"]]
+    for embedding in dict.fromkeys(row["embedding"] for row in distances):
+        lines += _block([r for r in distances if r["embedding"] == embedding], embedding)
+    lines += [""]
     for name in dict.fromkeys(row["experiment"] for row in rows):
         lines += _experiment([row for row in rows if row["experiment"] == name])
     gate = (docs / "fad.txt").read_text(encoding="utf-8").splitlines()[-1]
-    return "\n".join([*lines, f"`{gate}`"])
-
-
-def _experiment(rows: list[Row]) -> list[str]:
-    made = [r for r in rows if r["clips"] == GENERATED and r["train_seeds"]]
-    first = made[0] if made else rows[0]
-    trainings, draws = (len(first[key].split()) for key in ("train_seeds", "draws"))
-    lines = [
-        f"**{first['experiment']}** ({first['system']}): {trainings} training"
-        f"{'s' * (trainings != 1)} with {draws} draw{'s' * (draws != 1)} each"
-        + (", so intervals are of sampling only" if trainings == draws == 1 else "")
-        + f"; settings `{first['config_hash']}`, data `{first['data_hash'][:16]}`, "
-        f"code `{first['code_hash']}`, environment `{first['env_hash']}`.",
-        "",
-    ]
-    distances = [r for r in rows if r["metric"] in NAMES and r["value"]]
-    for embedding in dict.fromkeys(r["embedding"] for r in distances):
-        lines += _block([r for r in distances if r["embedding"] == embedding], embedding)
-    others = [
-        r for r in rows
-        if r["clips"] == GENERATED and r["value"] and r["metric"] not in (*NAMES, *SIGNALS)
-    ]  # fmt: skip
-    for row in others:
-        name = row["metric"].replace(COPIED, "copies: ")
-        lines.append(f"- {name}: {_figure(row)} {row['unit']}, n = {row['n']}")
-    return [*lines, ""] if others else lines
+    return "\n".join([*lines, "", f"`{gate}`"])
 
 
 def _block(rows: list[Row], embedding: str) -> list[str]:
-    metrics = [m for m in NAMES if any(r["metric"] == m for r in rows)]
-    head = [embedding, *(NAMES[m] for m in metrics), "n", "what it is"]
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for name in (n for n in MEANING if any(r["clips"] == n for r in rows)):
-        known = {r["metric"]: r for r in rows if r["clips"] == name}
-        cells = [_figure(known[m]) if m in known else "n/a" for m in metrics]
-        count = next(r["n"] for r in rows if r["clips"] == name)
-        lines.append(f"| {' | '.join([name, *cells, count, meaning(name, rows[0]['system'])])} |")
-    return [*lines, ""]
+    """The distances of all experiments under one embedding, a line each."""
+    sets = [n for n in MEANING if n != GENERATED and any(r["clips"] == n for r in rows)]
+    head = [embedding, GENERATED, *(f"{n} ({KIND[n]})" if n in KIND else n for n in sets), "n"]
+    lines = ["", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for name in dict.fromkeys(row["experiment"] for row in rows):
+        known = {r["clips"]: r for r in rows if r["experiment"] == name}
+        made = known.get(GENERATED)
+        cells = [f"{float(known[n]['value']):.3g}" if n in known else "" for n in sets]
+        own = [f"**{_figure(made)}**", *cells, made["n"]] if made else ["n/a", *cells, ""]
+        lines.append(f"| {' | '.join([name, *own])} |")
+    return lines
+
+
+def _experiment(rows: list[Row]) -> list[str]:
+    """Seeds, the share of clips that look like copies, and what the figures hang on."""
+    made = [r for r in rows if r["clips"] == GENERATED and r["train_seeds"]]
+    first = made[0] if made else rows[0]
+    trainings, draws = (len(first[key].split()) for key in ("train_seeds", "draws"))
+    said = (
+        f"**{first['experiment']}** ({first['system']}): {trainings} training"
+        f"{'s' * (trainings != 1)} with {draws} draw{'s' * (draws != 1)} each"
+        + (", so intervals are of sampling only" if trainings == draws == 1 else "")
+    )
+    copies = [r for r in made if r["metric"].startswith(COPIED) and r["value"]]
+    worst = max(copies, key=lambda row: float(row["value"]), default=None)
+    if worst:
+        most = f"{100 * float(worst['value']):.3g} %"
+        said += f"; flagged as copies: {most} ({worst['metric'].removeprefix(COPIED)})"
+    return [
+        (
+            f"- {said}; settings `{first['config_hash']}`, data `{first['data_hash'][:16]}`, "
+            f"code `{first['code_hash']}`, environment `{first['env_hash']}`."
+        )
+    ]
 
 
 def _figure(row: Row) -> str:
