@@ -22,11 +22,11 @@ pytestmark = pytest.mark.proof
 
 COPIES, TRAINING, CLIPS, DIMENSIONS = 300, 1_000_000, 1000, 192
 COMMAND = "pytest benchmarks/bench_memorisation.py -m proof"
-# The goal of the fingerprint is 0.99 for the first three. What it misses are held chords, which are
-# in many pieces and so count for little; those that are equal to the sample, the first rung finds.
+# Of the first three the fingerprint found 0.97 to 0.98: it misses held chords, which are in many
+# pieces and so count for little. Those that are equal to the sample the first rung finds.
 LEAST = {
     ("exact", "exact"): 1.0,
-    **dict.fromkeys([("fingerprint", a) for a in ("exact", "gain", "offset")], 0.95),
+    **dict.fromkeys([("fingerprint", a) for a in ("exact", "gain", "offset")], 0.99),
     **dict.fromkeys([("fingerprint", a) for a in ("noise_30db", "reencoded")], 0.95),
     **dict.fromkeys([("notes", a) for a in ("semitone_up", "semitone_down")], 0.95),
 }

@@ -74,6 +74,7 @@ def test_models_beat_the_ngram_and_shuffled_tokens(tmp_path):
     assert min(spent) >= LEAST_CORE_SECONDS
     for baseline in BASELINES:
         assert wins["perplexity", baseline] < 0, "the interval of the difference reaches 0"
+        assert better[baseline] >= 2, baseline
 
 
 def compare(
