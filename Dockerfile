@@ -2,8 +2,8 @@
 # and say in docs/decisions.md what had to change.
 #
 #   docker build -t etude .
-#   docker run --rm -v "$PWD/results:/work/etude/results" etude make demo
-#   docker run --rm --gpus all -v "$PWD/results:/work/etude/results" -v /music:/music:ro etude \
+#   docker run --rm -v "$PWD/results:/opt/etude/results" etude make demo
+#   docker run --rm --gpus all -v "$PWD/results:/opt/etude/results" -v /music:/music:ro etude \
 #     .venv/bin/snakemake --cores all --configfile /music/mine.yaml
 #
 # torch comes from the index at hand: PyPI's build brings CUDA; for a small CPU image add
@@ -14,9 +14,9 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends g++ git libfluidsynth3 make \
     && rm -rf /var/lib/apt/lists/*
 
-RUN useradd --create-home --uid 1000 etude && mkdir -p /work/etude && chown -R etude /work
+RUN useradd --create-home --uid 1000 etude && mkdir -p /opt/etude && chown etude /opt/etude
 USER etude
-WORKDIR /work/etude
+WORKDIR /opt/etude
 
 # The packages first: they stay in their layer when only the code changes.
 ARG UV_INDEX=""

@@ -1,6 +1,6 @@
 """An empty Debian in a folder, with what the README names, a user without sudo, and clones of HEAD.
 
-    python tests/fresh/debian.py /var/tmp/empty     # makes it and opens a shell of the user in it
+    python tests/fresh/debian.py <empty folder>     # makes it and opens a shell of the user in it
 
 Made by debootstrap from the mirror that apt uses here, with the settings that apt and pip have
 here; no host is named in this file. What is not committed is not in the clones. Needs root.
