@@ -35,6 +35,3 @@ class Memorisation(Section):
     soundfont: UserPath | None = Field(
         None, description="another SoundFont to plant copies with; none: another program"
     )
-    gate_share: float = Field(
-        0.05, ge=0, le=1, description="share of flagged clips above which the gate fails"
-    )

@@ -17,7 +17,7 @@ from etude.metrics.memorisation.extraction import extract
 from etude.metrics.memorisation.find import ClipSet, Search, Verdicts, guarded, read_clip_tokens
 from etude.metrics.memorisation.neighbours import Neighbours
 from etude.metrics.memorisation.null import Null, exact_interval
-from etude.metrics.memorisation.rows import gate_share, tidy
+from etude.metrics.memorisation.rows import tidy
 from etude.metrics.memorisation.sequences import Common, SuffixIndex, edit_distances, note_sequence
 from etude.midi.notes import NoteTable
 from etude.midi.writing import plain_table, write_midi
@@ -352,21 +352,18 @@ def fail(error):
     raise error
 
 
-def test_a_rung_that_fails_says_why_and_the_gate_leaves_it_out():
+def test_a_rung_that_fails_or_has_a_small_null_says_why():
+    """What is n/a the gate leaves out: tests/unit/test_results.py."""
     said = guarded("fingerprint", "", lambda: fail(ValueError("no good")))
     (row,) = tidy(said, "generated")
     assert row["note"] == "n/a: no good"
     exact_row = next(tidy(Verdicts("exact", "", np.zeros(8)), "generated"))
     assert exact_row["value"] == "0.000000"
-    rows = [{"value": "", "note": ""} | r for r in (exact_row, row)]
-    assert gate_share(rows) == (None, "no good")
     null = Null(np.linspace(0, 1, 400), [f"p{i % 40}" for i in range(400)])
     scores = np.array([0.5, 1.5, np.nan, 2.0])
-    found = [exact_row, *tidy(Verdicts("fingerprint", "", scores, null), "generated")]
-    assert gate_share(found) == (pytest.approx(2 / 3, abs=1e-6), "fingerprint")
+    found = next(tidy(Verdicts("fingerprint", "", scores, null), "generated"))
+    assert float(found["value"]) == pytest.approx(2 / 3, abs=1e-6)
     small = Null(null.scores[:200], null.pieces[:200])
-    rows = [
-        {"value": ""} | r for r in tidy(Verdicts("fingerprint", "", scores, small), "generated")
-    ]
-    assert gate_share(rows)[0] is None
-    assert "200 held-out clips" in gate_share(rows)[1]
+    found = next(tidy(Verdicts("fingerprint", "", scores, small), "generated"))
+    assert not found.get("value")
+    assert "200 held-out clips" in found["note"]

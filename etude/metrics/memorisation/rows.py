@@ -10,7 +10,7 @@ import numpy as np
 
 from etude.metrics.memorisation.find import Verdicts, nearest_files
 from etude.metrics.memorisation.material import Music
-from etude.metrics.memorisation.null import MIN_CLIPS, exact_interval
+from etude.metrics.memorisation.null import exact_interval
 
 VERSION = 1  # raised when rows change
 
@@ -101,25 +101,3 @@ def extraction_rows(found: Iterable[Mapping[str, str]]) -> Iterator[Row]:
         figures = {key: row.get(key, "") for key in ("value", "ci_low", "ci_high", "n", "note")}
         metric = f"extracted_{row['metric']}" + f"_after_{row['prefix']}" * bool(row["prefix"])
         yield figures | {"clips": f"prefixes_{row['items']}", "metric": metric, "unit": "share"}
-
-
-def gate_share(rows: Iterable[Mapping[str, Any]]) -> tuple[float | None, str]:
-    """What the gate asks of memorisation.csv: the largest share of generated clips that a rung of
-    GATED flags, and which; None, with the reason, where no rung with a null decides.
-    """
-    found: list[tuple[float, str]] = []
-    reason = f"no held-out music to compare with ({MIN_CLIPS} clips are needed)"
-    decided = False
-    for row in rows:
-        rung = str(row["metric"]).removeprefix("memorised_")
-        if row["clips"] != "generated" or rung == row["metric"] or rung not in GATED:
-            continue
-        if row["value"] in ("", None):
-            if rung == "fingerprint":
-                reason = str(row["note"]).removeprefix("n/a: ")
-            continue
-        decided = decided or rung != "exact"
-        found.append((float(row["value"]), rung))
-    if not decided:
-        return None, reason
-    return max(found)
