@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from etude.config import AudioLm, AudioLmPytorch, Network, OwnNetwork
-from etude.errors import UserError
 from etude.models.audiolm import (
     AudioLmStage,
     CoarseStage,
@@ -18,8 +17,13 @@ from etude.models.audiolm import (
 )
 from etude.models.given import MODEL
 from etude.models.networks import read_network
-from etude.models.weights import load_weights, read_weights
-from etude.storage import read_json
+from etude.models.weights import (
+    TRAIN_AGAIN,
+    check_version,
+    load_weights,
+    read_stage_config,
+    read_weights,
+)
 
 STAGES: dict[str, type[AudioLmStage]] = {
     stage.stage: stage for stage in (SemanticStage, CoarseStage, FineStage)
@@ -53,24 +57,11 @@ def load_stage(folder: Path) -> AudioLmStage:
         UserError: when the folder holds no stage or one of another version, or its network is of
             a package that is not installed.
     """
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            "no trained stage is here",
-            where=str(folder),
-            do="train it first; the README says how",
-        )
-    again = "train it again: delete its folder and run the workflow"
-    config = read_json(folder / "config.json")
+    config = read_stage_config(folder)
     network = read_network(config["network"])
     wanted = stage_class(config["stage"], network)
-    if config["version"] != wanted.version:
-        raise UserError(
-            "the stage was trained by another version of Étude",
-            where=str(folder),
-            why=f"its format is {config['version']}, this program's is {wanted.version}",
-            do=again,
-        )
+    check_version(folder, config["version"], wanted.version)
     stage = wanted(config["shape"], network)
     file = folder / MODEL
-    load_weights(stage, read_weights(file), file, do=again)
+    load_weights(stage, read_weights(file), file, do=TRAIN_AGAIN)
     return stage.eval()

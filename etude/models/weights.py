@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from etude.config import Weights
 from etude.errors import UserError
 from etude.models.given import check_pickle
-from etude.storage import hash_file
+from etude.storage import hash_file, read_json
 
 log = logging.getLogger(__name__)
 Tensors = dict[str, Tensor]
@@ -28,6 +28,40 @@ BROKEN = (
     *(OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, IndexError),
     *(AttributeError, ImportError, pickle.UnpicklingError, SafetensorError),
 )
+
+
+TRAIN_AGAIN = "train it again: delete its folder and run the workflow"
+
+
+def read_stage_config(folder: Path) -> dict[str, Any]:
+    """What config.json of a trained stage holds.
+
+    Raises:
+        UserError: when the folder holds no stage.
+    """
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            "no trained stage is here",
+            where=str(folder),
+            do="train it first; the README says how",
+        )
+    config: dict[str, Any] = read_json(folder / "config.json")
+    return config
+
+
+def check_version(folder: Path, found: int, wanted: int) -> None:
+    """See that a trained stage is of this program's format.
+
+    Raises:
+        UserError: it is of another.
+    """
+    if found != wanted:
+        raise UserError(
+            "the stage was trained by another version of Étude",
+            where=str(folder),
+            why=f"its format is {found}, this program's is {wanted}",
+            do=TRAIN_AGAIN,
+        )
 
 
 def read_weights(path: Path, settings: Weights | None = None) -> Tensors:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import music
 import pytest
 import yaml
+from stand_in import run_in_conda, use_stand_in
 from workspace import ROOT, SMOKE, Workspace, own_folder
 
 pytestmark = [pytest.mark.proof, pytest.mark.workflow]
-CONDA = ROOT / "tests" / "conda"
-LENT = sysconfig.get_path("purelib")
 STAGES = ("semantic", "coarse", "fine")
 NETWORK = {"backend": "audiolm_pytorch", "dim": 32, "depth": 1, "heads": 2}
 # What stages of the library's make; the rules behind it run as for any other (tests/conda).
@@ -40,17 +38,9 @@ def conda(tmp_path_factory):
         "stages": {stage: {"network": NETWORK} for stage in STAGES},
     }
     workspace.configs = [SMOKE, workspace.config("mine", mine)]
-    ours = [str(CONDA / "bin"), str(Path(sys.executable).parent)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", os.pathsep.join([*ours, os.environ["PATH"]]))
-        patch.setenv("ETUDE_LENT", LENT)
-        patch.setenv("ETUDE_ALONE", str(workspace.folder / "alone.tsv"))
+        use_stand_in(patch, workspace)
         yield workspace
-
-
-def run(workspace, *targets):
-    prefix = ["--conda-prefix", workspace.folder / "envs"]
-    return workspace.run(*targets, "--sdm", "conda", *prefix, configs=workspace.configs)
 
 
 def environments(workspace) -> dict[str, Path]:
@@ -61,7 +51,7 @@ def environments(workspace) -> dict[str, Path]:
 
 
 def test_the_rules_run_in_the_librarys_environment_alone(conda):
-    run(conda, *TARGETS)
+    run_in_conda(conda, *TARGETS)
     lines = [line.split("\t") for line in conda.text("alone.tsv").splitlines()]
     library = str(environments(conda)["audiolm"])
     ran = {script.split(".")[1] for script, prefix in lines if prefix == library}
@@ -73,7 +63,7 @@ def test_the_rules_run_in_the_librarys_environment_alone(conda):
     for stage in STAGES:
         card = conda.text(f"results/models/mine/{stage}/seed-0/card.md")
         assert "| steps | 20 |" in card
-    again = run(conda, *TARGETS)
+    again = run_in_conda(conda, *TARGETS)
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
@@ -99,7 +89,7 @@ def test_the_seeds_checkpoints_take_the_place_of_a_training(conda):
     settings["experiments"]["seed"] = settings["experiments"]["mine"] | {"stages": given}
     settings["run"] = ["seed"]
     conda.configs = [SMOKE, conda.config("seed", settings)]
-    run(conda, "results/clips/seed/seed-0/draw-0")
+    run_in_conda(conda, "results/clips/seed/seed-0/draw-0")
     lines = [line.split("\t") for line in conda.text("alone.tsv").splitlines()]
     ran = {
         script.split(".")[1]

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import time
 from pathlib import Path
 
@@ -15,11 +14,10 @@ import music
 import pytest
 import tiny_models
 import yaml
+from stand_in import BIN, LENT, run_in_conda, use_stand_in
 from workspace import ROOT, SMOKE, jobs, own_folder
 
 pytestmark = pytest.mark.workflow
-HERE = Path(__file__).parent
-LENT = sysconfig.get_path("purelib")
 
 
 @pytest.fixture
@@ -30,16 +28,8 @@ def conda(workspace, monkeypatch):
     mine["corpora"]["mine"]["shards"] = 1
     mine["experiments"]["mine"]["generate"] = {"clips": 4}
     workspace.configs = [SMOKE, workspace.config("mine", mine)]
-    ours = [str(HERE / "bin"), str(Path(sys.executable).parent)]
-    monkeypatch.setenv("PATH", os.pathsep.join([*ours, os.environ["PATH"]]))
-    monkeypatch.setenv("ETUDE_LENT", LENT)
-    monkeypatch.setenv("ETUDE_ALONE", str(workspace.folder / "alone.tsv"))
+    use_stand_in(monkeypatch, workspace)
     return workspace
-
-
-def run(workspace, *targets):
-    prefix = ["--conda-prefix", workspace.folder / "envs"]
-    return workspace.run(*targets, "--sdm", "conda", *prefix, configs=workspace.configs)
 
 
 def nothing_to_do(done) -> bool:
@@ -70,9 +60,9 @@ def declared() -> dict[tuple[str, str], str]:
 
 def test_pieces_are_read_in_the_environment_of_their_rules(conda):
     target = "results/corpora/mine/pieces.csv"
-    run(conda, target)
+    run_in_conda(conda, target)
     assert ran(conda) == {("ingest_corpus", "corpus"), ("decide_split", "corpus")}
-    assert nothing_to_do(run(conda, target))
+    assert nothing_to_do(run_in_conda(conda, target))
 
 
 def test_what_an_environment_lacks_is_not_lent(tmp_path):
@@ -81,7 +71,7 @@ def test_what_an_environment_lacks_is_not_lent(tmp_path):
     file = tmp_path / "env.yaml"
     file.write_text(yaml.safe_dump(env))
     create = ["env", "create", "--file", str(file), "--prefix", str(tmp_path / "env")]
-    subprocess.run([sys.executable, str(HERE / "bin/conda"), *create], check=True)
+    subprocess.run([sys.executable, str(BIN / "conda"), *create], check=True)
     code = f"import sys; sys.path += [{LENT!r}, {str(ROOT)!r}]; import numpy, etude, numpy.fft"
     command = [str(tmp_path / "env/bin/python"), "-c", code]
     borrowed = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -97,7 +87,7 @@ def test_what_an_environment_lacks_is_not_lent(tmp_path):
 def test_the_stand_in_gives_no_more_than_it_can(tmp_path):
     (tmp_path / "env.yaml").write_text("dependencies: [python=3.11, ffmpeg=7]")
     create = ["env", "create", "--file", str(tmp_path / "env.yaml"), "--prefix", "env"]
-    command = [sys.executable, str(HERE / "bin/conda"), *create]
+    command = [sys.executable, str(BIN / "conda"), *create]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert "ffmpeg" in done.stderr
@@ -164,16 +154,16 @@ def test_everything_runs_with_each_rule_alone(conda):
 
     whole(conda)
     began = time.monotonic()
-    run(conda)
+    run_in_conda(conda)
     seconds = time.monotonic() - began
     assert "generated" in conda.text("results/fad.txt")
     assert (conda.folder / "results/report/index.html").is_file()
     began = time.monotonic()
-    assert jobs(run(conda, "-n")) == set()
-    assert nothing_to_do(run(conda))
+    assert jobs(run_in_conda(conda, "-n")) == set()
+    assert nothing_to_do(run_in_conda(conda))
     again = time.monotonic() - began
     elsewhere(conda)
-    run(conda, *ELSEWHERE)
+    run_in_conda(conda, *ELSEWHERE)
     known = declared()
     assert ran(conda) <= known.keys()
     # Networks that are asked of fadtk or of a hub have no stand-in: nobody brings their weights.

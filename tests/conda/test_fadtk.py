@@ -6,20 +6,15 @@ fetched here. Everything else is fadtk's: its module, its class, its `load_wav` 
 
 from __future__ import annotations
 
-import os
-import sys
-import sysconfig
-from pathlib import Path
-
 import music
 import numpy as np
 import pytest
+from stand_in import run_in_conda, use_stand_in
 from workspace import SMOKE, own_folder
 
 from etude.storage import read_csv
 
 pytestmark = [pytest.mark.workflow, pytest.mark.proof]
-HERE = Path(__file__).parent
 LOADER = '''
 
 
@@ -65,26 +60,18 @@ def conda(workspace, monkeypatch):
         "evaluation": {"fadtk": True, "embeddings": ["logmel", "clap-laion-audio"]},
     }
     workspace.configs = [SMOKE, workspace.config("mine", config)]
-    ours = [str(HERE / "bin"), str(Path(sys.executable).parent)]
-    monkeypatch.setenv("PATH", os.pathsep.join([*ours, os.environ["PATH"]]))
-    monkeypatch.setenv("ETUDE_LENT", sysconfig.get_path("purelib"))
-    monkeypatch.setenv("ETUDE_ALONE", str(workspace.folder / "alone.tsv"))
+    use_stand_in(monkeypatch, workspace)
     return workspace
-
-
-def run(workspace, *arguments):
-    prefix = ["--conda-prefix", workspace.folder / "envs"]
-    return workspace.run(*arguments, "--sdm", "conda", *prefix, configs=workspace.configs)
 
 
 def test_fadtks_environment_and_its_loop(conda):
     folder = "results/embeddings/theirs"
     targets = [f"{folder}/{clips}/clap-laion-audio.npz" for clips in ("baselines", "seed-0/draw-0")]
     table = "results/metrics/theirs/seed-0/draw-0/fad.csv"
-    run(conda, "--conda-create-envs-only", *targets)
+    run_in_conda(conda, "--conda-create-envs-only", *targets)
     (module,) = conda.folder.glob("envs/*/lib/python3*/site-packages/fadtk/model_loader.py")
     module.write_text(module.read_text() + LOADER)
-    run(conda, *targets, table)
+    run_in_conda(conda, *targets, table)
     # The scripts ran in that environment, and with no packages of another.
     lines = [line.split("\t") for line in conda.text("alone.tsv").splitlines()]
     pairs = {(script.split(".")[1], prefix) for script, prefix in lines}

@@ -18,7 +18,6 @@ CLIP_COLUMNS = [
     *("clips", "clip", "rung", "embedding", "score", "null_p99", "flagged"),
     *("nearest_piece", "nearest_start_s", "nearest_file", "note"),
 ]
-GATED = ("exact", "fingerprint", "notes")  # rungs with high recall; the others are told only
 
 Row = dict[str, Any]
 

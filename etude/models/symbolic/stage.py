@@ -20,8 +20,15 @@ from etude.errors import UserError
 from etude.models.given import MODEL
 from etude.models.symbolic import families
 from etude.models.symbolic.music_transformer import MusicTransformerModel
-from etude.models.weights import load_weights, on_cpu, read_weights
-from etude.storage import atomic, hash_folder, read_json, write_json
+from etude.models.weights import (
+    TRAIN_AGAIN,
+    check_version,
+    load_weights,
+    on_cpu,
+    read_stage_config,
+    read_weights,
+)
+from etude.storage import atomic, hash_folder, write_json
 
 VERSION = 1
 IGNORE = -100  # target positions without loss
@@ -153,14 +160,7 @@ def load_stage(folder: Path, tokenizer: Path | None = None) -> SymbolicLmStage:
     Raises:
         UserError: no stage is there, one of another version, or one of another tokenizer.
     """
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            "no trained stage is here",
-            where=str(folder),
-            do="train it first; the README says how",
-        )
-    again = "train it again: delete its folder and run the workflow"
-    config = read_json(folder / "config.json")
+    config = read_stage_config(folder)
     if not {"stage", "shape", "network", "version"} <= config.keys():
         raise UserError(
             "this is no stage of Étude's",
@@ -168,17 +168,11 @@ def load_stage(folder: Path, tokenizer: Path | None = None) -> SymbolicLmStage:
             why="its config.json has neither `stage` nor `shape`",
             do="name its weights as `weights` of an experiment's stage: they are imported",
         )
-    if config["version"] != VERSION:
-        raise UserError(
-            "the stage was trained by another version of Étude",
-            where=str(folder),
-            why=f"its format is {config['version']}, this program's is {VERSION}",
-            do=again,
-        )
+    check_version(folder, config["version"], VERSION)
     if tokenizer is not None:
         check_tokenizer(folder, config, tokenizer)
     stage = SymbolicLmStage(config["shape"], families.read_network(config["network"]))
-    load_weights(stage, read_weights(folder / MODEL), folder / MODEL, do=again)
+    load_weights(stage, read_weights(folder / MODEL), folder / MODEL, do=TRAIN_AGAIN)
     return stage.eval()
 
 
