@@ -6,7 +6,6 @@ from disk. A clip with a MIDI file beside it is drawn as a piano roll, any other
 
 from __future__ import annotations
 
-import io
 import logging
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from etude.audio.files import encode
 from etude.midi.notes import MidiError, read_midi
 from etude.pool import map_in_order
 from etude.report.pianoroll import write_roll
@@ -72,9 +72,7 @@ def make_medium(job: Job, folder: Path) -> Medium:
         depth = "PCM_16" if info.subtype in ("PCM_16", "PCM_U8", "PCM_S8") else "PCM_24"
         # 16-bit samples come back as they were: they are multiples of 1/32768.
         audio = path.with_name(f"{path.name}.flac")
-        memory = io.BytesIO()  # soundfile would end a file on disk with fsync
-        soundfile.write(memory, samples, rate, subtype=depth, format="FLAC")
-        audio.write_bytes(memory.getbuffer())
+        audio.write_bytes(encode(samples, rate, depth, "FLAC"))
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         return Medium(trouble=f"cannot be played ({reason})")
