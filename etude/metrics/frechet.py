@@ -18,6 +18,7 @@ Metrics
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from scipy import linalg
 
 from etude.errors import UserError
 
-VERSION = 2  # raised when the figures change
+VERSION = 3  # raised when the figures change
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -108,29 +109,50 @@ class Distances:
     """Distances of subsets of rows to one reference: `distances(index)`."""
 
     def __init__(self, reference: Reference, rows: Array) -> None:
-        self.trace = reference.trace
-        self.rows = rows - reference.mean
+        self.reference = reference
+        # About their own mean: sums over subsets lose no digits to a set that is far away.
+        self.mean = rows.mean(0)
+        self.rows = rows - self.mean
         self.squares = np.einsum("ij,ij->i", self.rows, self.rows)
         self.turned = self.rows @ reference.factor.T
 
     def __call__(self, index: Index) -> float:
         """The distance of the rows of an index."""
-        turned, freedom = self.turned[index], max(len(index) - 1, 1)
+        freedom = max(len(index) - 1, 1)
         mean = self.rows[index].mean(0)
+        shift = mean + self.mean - self.reference.mean
         trace = max(float(self.squares[index].sum()) - len(index) * float(mean @ mean), 0.0)
-        cross = _nuclear(turned - turned.mean(0)) / np.sqrt(freedom)
-        return float(mean @ mean) + self.trace + trace / freedom - 2 * cross
+        cross = self._nuclear(index, mean) / np.sqrt(freedom)
+        return float(shift @ shift) + self.reference.trace + trace / freedom - 2 * cross
+
+    def _nuclear(self, index: Index, mean: Array) -> float:
+        """The sum of the singular values of the centred, turned rows [n, k] of an index.
+
+        Of many rows by the eigenvalues of their k x k products, which is several times faster; of
+        few, where one of them is 0 by centring, the square root of a rounded 0 would cost eight
+        digits.
+        """
+        center = self.reference.factor @ mean
+        if len(index) <= len(center):
+            return float(linalg.svdvals(self.turned[index] - center).sum())
+        products = self._products_of(index) - len(index) * np.outer(center, center)
+        return float(np.sqrt(linalg.eigvalsh(products).clip(0)).sum())
+
+    def _products_of(self, index: Index) -> Array:
+        """The k x k products of rows: of most of them, those of all less those of the others."""
+        others = np.delete(np.arange(len(self.turned)), index)
+        no_row_twice = len(others) + len(index) == len(self.turned)
+        if no_row_twice and len(others) < len(index):
+            return self._products - _gram(self.turned[others])
+        return _gram(self.turned[index])
+
+    @cached_property
+    def _products(self) -> Array:
+        return _gram(self.turned)
 
 
-def _nuclear(table: Array) -> float:
-    """The sum of the singular values of a table [n, k].
-
-    Of many rows by the eigenvalues of its k x k products, which is several times faster; of few,
-    where one of them is 0 by centring, the square root of a rounded 0 would cost eight digits.
-    """
-    if len(table) > table.shape[1]:
-        return float(np.sqrt(linalg.eigvalsh(table.T @ table).clip(0)).sum())
-    return float(linalg.svdvals(table).sum())
+def _gram(rows: Array) -> Array:
+    return rows.T @ rows
 
 
 @dataclass(frozen=True)

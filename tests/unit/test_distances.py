@@ -107,6 +107,16 @@ def test_few_rows_need_no_square_root_of_a_matrix(seed, m, n, d):
     assert frechet.Reference(a).distance(b) == pytest.approx(expected, rel=1e-7, abs=1e-6)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 999), st.integers(1, 120), st.sampled_from([0.0, 1e3]), st.booleans())
+def test_a_subset_is_as_far_as_its_rows_alone(seed, count, away, twice):
+    """Most rows are counted by those that are left out; rows drawn twice are not."""
+    reference, others = frechet.Reference(rows(seed, 50, 6)), rows(seed + 1, 120, 6, 0.3) + away
+    index = np.random.default_rng(seed).choice(120, count, replace=twice)
+    alone = reference.distance(others[index])
+    assert reference.prepare(others)(index) == pytest.approx(alone, rel=1e-9, abs=1e-6)
+
+
 def test_one_row_is_a_point():
     a = rows(0, 50, 4)
     mean, covariance = frechet.statistics(a)
