@@ -64,7 +64,7 @@ def test_two_processes_learn_what_one_does(tmp_path, monkeypatch):
             f"The default's coarse stage, a global batch of {BATCH}, {STEPS} steps, no dropout. "
             f"{len(alone)} losses of training and validation, from {alone[0]:.3f} to "
             f"{alone[-1]:.3f}; how far they may lie from those of one process: {TOLERANCE:.0e} of "
-            "their value."
+            "their value. They are compared as they are written, in six digits."
         ),
         "",
         *table(
