@@ -133,7 +133,7 @@ def test_tokens_beside_waveforms(python, packed):
     rows = []
     for size in ("tiny", "full"):
         for dim, depth in (("64", "2"), ("256", "6")):
-            steps = "1" if SMALL or size == "full" else "3"
+            steps = "1" if SMALL else "4"
             found = measure(python, "encoding", packed, size, dim, depth, steps)
             tokens = found["tokens"] + loading
             rows.append(
