@@ -30,6 +30,8 @@ DIRECTIONS = {
     "pitch_class_kl": LOWER, "duration_kl": LOWER, "harmony_kl": LOWER,
 }  # fmt: skip
 COUNTED = {"memorised_": LOWER}  # metrics by how their names begin
+LIMITS = {"share": (0.0, 1.0), "clips": (0.0, math.inf)}  # of what a unit can be
+ANYTHING = (-math.inf, math.inf)
 BIASED = ("frechet_distance", "mad")  # hang on n, so only figures of one n can be compared
 COLUMNS = [
     "experiment", "system", "clips", "metric", "embedding", "reference", "split", "value",
@@ -150,7 +152,8 @@ def _row(one: Figures, clips: str, metric: str, embedding: str) -> dict[str, Any
     shares = found.components.shares()
     names = ("share_train_seed", "share_draw", "share_sampling")
     row |= {name: written(share) for name, share in zip(names, shares, strict=True)}
-    return row | seeds | interval(found) | {"note": "; ".join(notes)}
+    limits = LIMITS.get(row["unit"], ANYTHING)
+    return row | seeds | interval(found, limits) | {"note": "; ".join(notes)}
 
 
 def weights_named(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -159,12 +162,17 @@ def weights_named(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(part for cell in cells for part in cell.split("; ") if part))
 
 
-def interval(found: Estimate) -> dict[str, str]:
-    """Value and interval as they are written."""
+def interval(found: Estimate, limits: tuple[float, float] = ANYTHING) -> dict[str, str]:
+    """Value and interval as they are written; an interval ends where its unit does.
+
+    Args:
+        limits: the least and the most that such a figure can be.
+    """
+    least, most = limits
     return {
         "value": written(found.value),
-        "ci_low": written(found.low),
-        "ci_high": written(found.high),
+        "ci_low": written(None if found.low is None else max(found.low, least)),
+        "ci_high": written(None if found.high is None else min(found.high, most)),
     }
 
 

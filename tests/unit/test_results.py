@@ -105,6 +105,20 @@ def test_few_clips_are_no_verdict_and_no_ratio(results):
     assert "FD / real-vs-real" not in text
 
 
+def test_an_interval_ends_where_its_unit_does(results):
+    """Several cells without one copy: less than none is no share; a difference may be below 0."""
+    nothing = copied(0.0, ci_low="0.000000", ci_high="0.007351")
+    for name in ("a", "b"):
+        for seed in ("0", "1", "2"):
+            write_cell(results, name, [*rows_of(DISTANCES), nothing], seed=seed)
+    _, board, pairs = made(results)
+    (found, _) = (r for r in board if r["metric"] == COPIED + "fingerprint")
+    assert (found["cells"], found["ci_low"]) == ("3", "0.000000")
+    assert float(found["ci_high"]) > 0
+    (pair,) = (r for r in pairs if r["metric"] == COPIED + "fingerprint")
+    assert float(pair["ci_low"]) < 0
+
+
 def test_one_failing_experiment_fails_the_gate(results):
     write_cell(results, "a", rows_of(DISTANCES))
     write_cell(results, "b", rows_of(DISTANCES | {"generated": 50.0}))
