@@ -138,7 +138,7 @@ def _row(one: Figures, clips: str, metric: str, embedding: str) -> dict[str, Any
     floor, ceiling = reference_values(one, metric, embedding)
     row |= {"floor": written(floor), "ceiling": written(ceiling)}
     row |= {"n": _least(rows), "cells": len(cells)}
-    notes = list(dict.fromkeys(r["note"] for r in rows if r["note"] and r["value"]))
+    notes = _few(r["note"] for r in rows if r["note"] and r["value"])
     missing = [r["note"].removeprefix("n/a: ") or "no value" for r in rows if not r["value"]]
     if not cells:
         return row | {"note": rows[0]["note"] or "n/a"}
@@ -154,6 +154,14 @@ def _row(one: Figures, clips: str, metric: str, embedding: str) -> dict[str, Any
     row |= {name: written(share) for name, share in zip(names, shares, strict=True)}
     limits = LIMITS.get(row["unit"], ANYTHING)
     return row | seeds | interval(found, limits) | {"note": "; ".join(notes)}
+
+
+def _few(notes: Iterable[str]) -> list[str]:
+    """Each note once; of more than two (each cell has its own line of FAD-infinity) the first."""
+    found = list(dict.fromkeys(notes))
+    if len(found) < 3:
+        return found
+    return [found[0], f"{len(found) - 1} more notes of other cells, in metrics/"]
 
 
 def weights_named(rows: Iterable[Mapping[str, Any]]) -> list[str]:

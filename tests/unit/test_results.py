@@ -119,6 +119,18 @@ def test_an_interval_ends_where_its_unit_does(results):
     assert float(pair["ci_low"]) < 0
 
 
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(1, "line 0"), (2, "line 0; line 1"), (9, "line 0; 8 more notes of other cells, in metrics/")],
+)
+def test_notes_of_many_cells_are_not_all_repeated(results, count, said):
+    for seed in range(count):
+        told = row("generated", "fad_infinity", 4.0, "logmel", note=f"line {seed}")
+        write_cell(results, "e", [*rows_of(DISTANCES), told], seed=seed)
+    _, board, _ = made(results)
+    assert only(board, metric="fad_infinity", clips="generated")["note"].startswith(said)
+
+
 def test_one_failing_experiment_fails_the_gate(results):
     write_cell(results, "a", rows_of(DISTANCES))
     write_cell(results, "b", rows_of(DISTANCES | {"generated": 50.0}))
