@@ -90,6 +90,7 @@ rule study_memorisation:
         version=version(
             "metrics/memorisation/attacks",
             "metrics/memorisation/recall",
+            "metrics/memorisation/waveform",
             "metrics/memorisation/notes",
             "metrics/memorisation/neighbours",
             "metrics/memorisation/sequences",
@@ -209,6 +210,7 @@ rule find_memorisation:
         version=version(
             "metrics/memorisation/evaluate",
             "metrics/memorisation/find",
+            "metrics/memorisation/waveform",
             "metrics/memorisation/rows",
             "metrics/memorisation/sequences",
             "metrics/memorisation/neighbours",

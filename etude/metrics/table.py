@@ -27,7 +27,12 @@ MEANING = {
 # What is said otherwise of systems whose clips are notes: no codec stands between them and the ear.
 OF_NOTES = {"reconstruction": "those pieces as tokens and back, played by the corpus's renderer"}
 COPIED = "memorised_"  # and the search's name: share of clips above the null's 99th percentile
-GATED = ("exact", "fingerprint", "notes")  # searches with high recall; others are told only
+GATED = (
+    "exact",
+    "fingerprint",
+    "waveform",
+    "notes",
+)  # searches with high recall; others are told only
 # What clips must be better than. Symbols in random order still sound like the instrument, in chords
 # of the style: the distance of sounds is no judge of that, perplexity and the figures of notes are.
 SYMBOLIC = "symbolic_lm"

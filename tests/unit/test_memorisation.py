@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from etude.audio.files import write_wav
 from etude.config import Cut, Memorisation
 from etude.metrics.clip_sets import read_clips
-from etude.metrics.memorisation import clip_tokens, exact, fingerprint, notes
+from etude.metrics.memorisation import clip_tokens, exact, fingerprint, notes, waveform
 from etude.metrics.memorisation.catalogue import NOTHING, Catalogue
 from etude.metrics.memorisation.extraction import extract
 from etude.metrics.memorisation.find import ClipSet, Search, Verdicts, guarded, read_clip_tokens
@@ -147,6 +147,84 @@ def test_a_span_inside_other_music_is_found(catalogue):
 def test_other_music_is_less_alike(catalogue):
     others = [fingerprint.features(music(seed)[: 2 * RATE]) for seed in range(50, 70)]
     assert max(match.score for match in catalogue.search(others)) < 0.9
+
+
+@pytest.fixture(scope="module")
+def waveforms(catalogue):
+    """The same pieces as they sound."""
+
+    class Heard:
+        def read(self, excerpt, rate):
+            wave, first = music(int(excerpt.piece[1:])), round(excerpt.start_s * rate)
+            part = wave[first : first + round(excerpt.seconds * rate)]
+            return np.pad(part, (0, round(excerpt.seconds * rate) - len(part)))
+
+    return waveform.Waveforms(Heard(), catalogue)
+
+
+def held_chord(seconds=4.0, release=0.0):
+    """One chord and nothing else, and what may still sound of the one before."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    wave = sum(np.sin(2 * np.pi * hertz * time) for hertz in (220, 277.2, 329.6))
+    before = release * np.sin(2 * np.pi * 247 * time) * np.exp(-time)
+    sound = 0.1 * (wave * np.exp(-0.5 * time) + before)
+    return np.pad(sound, (RATE // 2, 0)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("attack", "least"),
+    [
+        (lambda w: w, 0.999),
+        (lambda w: -0.2 * w, -1),  # upside down it is no equal waveform
+        (lambda w: 0.2 * w, 0.999),
+        (lambda w: w + np.random.default_rng(0).normal(0, 0.03 * w.std(), len(w)), 0.99),
+    ],
+)
+def test_equal_waveforms_are_found_where_they_are(waveforms, attack, least):
+    places = ((3, 2.37), (7, 5.12345), (4, 0.0))
+    found = waveforms.search([attack(music(p)[round(a * RATE) :][: 2 * RATE]) for p, a in places])
+    for match, (piece, start) in zip(found, places, strict=True):
+        assert match.score > least
+        if least > 0:
+            assert match.piece == f"p{piece}"
+            assert match.start_s == pytest.approx(start, abs=0.005)
+
+
+def test_a_copied_held_chord_is_told_from_the_same_chord_of_another_piece():
+    """The fingerprint has to doubt both."""
+    played = held_chord()
+    known = Catalogue.build([("p0", fingerprint.features(played))])
+
+    class Heard:
+        def read(self, excerpt, rate):
+            first = round(excerpt.start_s * rate)
+            return played[first : first + round(excerpt.seconds * rate)]
+
+    heard = Heard()
+    begin = round(0.3 * RATE)
+    copy, other = (w[begin : begin + 2 * RATE] for w in (played, held_chord(release=0.6)))
+    doubted = known.search([fingerprint.features(wave) for wave in (copy, other)])
+    assert all(match.score < 0.95 for match in doubted)
+    copied, alike = waveform.Waveforms(heard, known).search([copy, other])
+    assert copied.score > 0.999
+    assert alike.score < 0.97
+
+
+def test_short_silent_and_unknown_clips_have_no_equal_waveform(waveforms):
+    short, silent = waveforms.search([music(5)[:RATE], np.zeros(2 * RATE)])
+    assert 0 <= short.score <= 1
+    assert silent.score == NOTHING
+    nothing = waveform.Waveforms(None, Catalogue.build([]))
+    assert nothing.search([music(0)])[0].score == NOTHING
+
+
+def test_a_peak_between_samples_is_as_high_as_its_parabola():
+    curve = 0.9 - 0.01 * (np.arange(9) - 4.3) ** 2
+    (height,), (at,) = waveform.peaks(curve[None])
+    assert (height, at) == (pytest.approx(0.9), 4)
+    (edge,), (at,) = waveform.peaks(np.array([[0.8, 0.5, 0.1]]))
+    assert (edge, at) == (0.8, 0)
+    assert waveform.peaks(np.full((1, 5), 0.5))[0] == [0.5]
 
 
 def test_silence_and_no_training_music_match_nothing(catalogue, tmp_path):

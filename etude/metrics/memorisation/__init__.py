@@ -2,6 +2,7 @@
 
     exact        the same samples (PCM SHA-256)
     fingerprint  the same music at any offset, gain, noise, encoding, a little faster or transposed
+    waveform     the same sound at any offset and gain, with noise, in another encoding
     neighbours   nearest windows in the space of an embedding
     sequences    longest common run and least edit distance of tokens or notes
     extraction   what a model goes on with when it is given the beginning of a training item

@@ -117,27 +117,49 @@ class Catalogue:
         """The best match of each clip's feature."""
         if not len(self.vectors):
             return [Match()] * len(clips)
-        index = faiss.IndexFlatIP(self.vectors.shape[1])
-        index.add(self.vectors)
-        near = self._near(index, clips)
-        return [self._best(clip, *found) for clip, found in zip(clips, near, strict=True)]
+        near = self._near(clips, SHIFTS)
+        return [self._best(clip, *found[:2]) for clip, found in zip(clips, near, strict=True)]
+
+    def alignments(self, clips: Sequence[Array], count: int) -> list[list[tuple[str, float]]]:
+        """Where each clip would begin if it were a copy, untransposed: the likeliest, best first.
+
+        Each is (piece, seconds), below 0 where the clip would begin before the piece.
+        """
+        if not len(self.vectors):
+            return [[] for _ in clips]
+        found = []
+        for begins, _, places in self._near(clips, (0,)):
+            pieces = np.searchsorted(self.bounds, places[:count], side="right") - 1
+            starts = (begins[:count] - self.bounds[pieces]) * FRAME_SECONDS
+            found.append(
+                [(self.pieces[i], float(at)) for i, at in zip(pieces, starts, strict=True)]
+            )
+        return found
 
     def _near(
-        self, index: faiss.IndexFlatIP, clips: Sequence[Array]
-    ) -> list[tuple[Integers, Integers]]:
-        """For each clip the likely alignments: (training frame at its first frame, shift) [n]."""
-        found: list[list[tuple[Array, Integers, Integers]]] = [[] for _ in clips]
-        for thirds in SHIFTS:
+        self, clips: Sequence[Array], shifts: Sequence[int]
+    ) -> list[tuple[Integers, Integers, Integers]]:
+        """For each clip the likely alignments, the likeliest first.
+
+        Each is [n]: training frame at the clip's first frame, shift, first training frame of the
+        stretch that spoke for it.
+        """
+        index = faiss.IndexFlatIP(self.vectors.shape[1])
+        index.add(self.vectors)
+        found: list[list[tuple[Array, Integers, Integers, Integers]]] = [[] for _ in clips]
+        for thirds in shifts:
             rows, owners, starts = _queries(clips, thirds)
             if not len(rows):
                 continue
             vectors = unit((rows - self.centre) @ self.axes)
             scores, nearest = index.search(vectors, min(NEAREST, len(self.vectors)))
-            begins = self.places[nearest] - starts[:, None]
+            places = self.places[nearest]
+            begins = places - starts[:, None]
             bounds = np.searchsorted(owners, np.arange(len(clips) + 1))
             for clip, (a, b) in enumerate(itertools.pairwise(bounds)):
-                shifts = np.full((b - a) * scores.shape[1], thirds)
-                found[clip].append((scores[a:b].ravel(), begins[a:b].ravel(), shifts))
+                same = np.full((b - a) * scores.shape[1], thirds)
+                one = scores[a:b].ravel(), begins[a:b].ravel(), same, places[a:b].ravel()
+                found[clip].append(one)
         return [_distinct(parts) for parts in found]
 
     def _best(self, clip: Array, begins: Integers, shifts: Integers) -> Match:
@@ -216,16 +238,19 @@ def _queries(clips: Sequence[Array], thirds: int) -> tuple[Array, Integers, Inte
     return np.concatenate(rows), np.concatenate(owners), np.concatenate(starts)
 
 
-def _distinct(parts: list[tuple[Array, Integers, Integers]]) -> tuple[Integers, Integers]:
+def _distinct(
+    parts: list[tuple[Array, Integers, Integers, Integers]],
+) -> tuple[Integers, Integers, Integers]:
     """The best alignments, those that are within 0.2 s of a better one left out."""
     if not parts:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    scores, begins, shifts = (np.concatenate(column) for column in zip(*parts, strict=True))
+        none = np.zeros(0, np.int64)
+        return none, none, none
+    scores, begins, shifts, places = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(-scores, kind="stable")
     keys = np.stack([begins[order] // 4, shifts[order]], axis=1)
     _, first = np.unique(keys, axis=0, return_index=True)
     kept = order[np.sort(first)[:ALIGNMENTS]]
-    return begins[kept], shifts[kept]
+    return begins[kept], shifts[kept], places[kept]
 
 
 def _running(values: Array) -> Array:

@@ -26,6 +26,7 @@ from etude.metrics.memorisation.recall import (
     neighbours_rung,
     recall_row,
     study,
+    waveform_rung,
     write_study,
 )
 from etude.metrics.memorisation.reference import read_hashes, read_tokens
@@ -36,11 +37,12 @@ from etude.metrics.memorisation.rows import (
     recall_rows,
     tidy,
 )
+from etude.metrics.memorisation.waveform import Waveforms
 from etude.metrics.registry import Options, embedding, open_embedding
 from etude.metrics.score import COLUMNS, config_hash, weights_in
 from etude.storage import atomic_directory, read_csv, read_json, write_csv
 
-VERSION = 2  # raised when the files change
+VERSION = 3  # raised when the files change
 
 SETS = ("generated", "real", "copies", "reconstruction")  # that are worth a search
 
@@ -108,6 +110,7 @@ def _climb(
     catalogue = Catalogue.load(sources.catalogue / "fingerprints.npz")
     said = [exact]
     said.append(guarded("fingerprint", "", lambda: search.fingerprint(clips, catalogue)))
+    said.append(guarded("waveform", "", lambda: search.waveform(clips, catalogue)))
     for name, path in sources.corpus_embeddings.items():
         made, floor = (
             sources.clip_embeddings[name.rpartition(":")[2]],
@@ -167,7 +170,8 @@ def study_memorisation(
     midi = midi_files(read_csv(pieces), midi_root) if midi_root else {}
     studio = Studio(music, cut.rate, midi, corpus.render, corpus.rules, settings.soundfont, seed)
     rungs: list[Rung] = [exact_rung(read_hashes(catalogue, music.split, "train"), cut)]
-    rungs.append(fingerprint_rung(Catalogue.load(catalogue / "fingerprints.npz"), cut.rate))
+    known = Catalogue.load(catalogue / "fingerprints.npz")
+    rungs += [fingerprint_rung(known, cut.rate), waveform_rung(Waveforms(music, known), cut.rate)]
     for name, path in embeddings.items():
         with np.load(path) as file:
             train = [music.split.get(str(piece)) == "train" for piece in file["piece"]]

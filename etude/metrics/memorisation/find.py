@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from etude.audio.files import AudioError
 from etude.config import Cut, Memorisation
 from etude.errors import UserError
 from etude.metrics.clip_sets import hear
-from etude.metrics.memorisation.catalogue import NOTHING, Catalogue
+from etude.metrics.memorisation.catalogue import NOTHING, Catalogue, Match
 from etude.metrics.memorisation.exact import Probe, crossing, matches
 from etude.metrics.memorisation.fingerprint import RATE, features
 from etude.metrics.memorisation.material import HELD_OUT, Excerpt, Music, Wave
@@ -25,11 +25,12 @@ from etude.metrics.memorisation.notes import Scores
 from etude.metrics.memorisation.null import Null
 from etude.metrics.memorisation.reference import Places
 from etude.metrics.memorisation.sequences import SuffixIndex
+from etude.metrics.memorisation.waveform import Waveforms
 from etude.metrics.symbolic.clips import parted
 from etude.midi.notes import MidiError, read_midi
 from etude.storage import read_csv
 
-VERSION = 2  # raised when figures change
+VERSION = 3  # raised when figures change
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ class Search:
     cut: Cut
     settings: Memorisation
     seed: int
+    nulls: dict[tuple[str, float], Null] = field(default_factory=dict)  # of all sets of one length
 
     def null_excerpts(self, seconds: float) -> list[Excerpt]:
         """Held-out excerpts as long as the clips."""
@@ -135,21 +137,40 @@ class Search:
 
     def fingerprint(self, clips: ClipSet, catalogue: Catalogue) -> Verdicts:
         """The same music."""
-        if not len(catalogue.vectors):
-            return Verdicts("fingerprint", note="there is no training music")
-        null = self.null_excerpts(clips.seconds) if clips.seconds else []
-        rate = clips.rate
-        held_out = catalogue.search([features(self.music.read(e, RATE)) for e in null])
-        heard = [soxr.resample(w, rate, RATE) if len(w) else w for w in clips.waves]
-        found = catalogue.search([features(wave) for wave in heard])
-        scores = np.array([m.score if m.score > NOTHING else np.nan for m in found])
-        return Verdicts(
-            "fingerprint",
-            "",
-            scores,
-            Null(np.array([m.score for m in held_out]), [e.piece for e in null]),
-            [(m.piece, m.start_s) for m in found],
+        return self._matched(
+            "fingerprint", clips, catalogue, lambda ws: catalogue.search([features(w) for w in ws])
         )
+
+    def waveform(self, clips: ClipSet, catalogue: Catalogue) -> Verdicts:
+        """The same sound."""
+        return self._matched("waveform", clips, catalogue, Waveforms(self.music, catalogue).search)
+
+    def _matched(
+        self,
+        rung: str,
+        clips: ClipSet,
+        catalogue: Catalogue,
+        search: Callable[[Sequence[Wave]], list[Match]],
+    ) -> Verdicts:
+        """What a search of waves in the training music says."""
+        if not len(catalogue.vectors):
+            return Verdicts(rung, note="there is no training music")
+        heard = [soxr.resample(w, clips.rate, RATE) if len(w) else w for w in clips.waves]
+        found = search(heard)
+        scores = np.array([m.score if m.score > NOTHING else np.nan for m in found])
+        places = [(m.piece, m.start_s) for m in found]
+        return Verdicts(rung, "", scores, self._null(rung, clips.seconds, search), places)
+
+    def _null(
+        self, rung: str, seconds: float, search: Callable[[Sequence[Wave]], list[Match]]
+    ) -> Null:
+        """Scores of held-out music, searched once for all sets of clips of one length."""
+        if (rung, seconds) not in self.nulls:
+            excerpts = self.null_excerpts(seconds) if seconds else []
+            matches = search([self.music.read(excerpt, RATE) for excerpt in excerpts])
+            scores = np.array([match.score for match in matches])
+            self.nulls[rung, seconds] = Null(scores, [excerpt.piece for excerpt in excerpts])
+        return self.nulls[rung, seconds]
 
     def neighbours(
         self, clips: ClipSet, name: str, floor: float, corpus: Path, embedded: Path, key: str
