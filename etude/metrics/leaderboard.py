@@ -30,7 +30,9 @@ DIRECTIONS = {
     "pitch_class_kl": LOWER, "duration_kl": LOWER, "harmony_kl": LOWER,
 }  # fmt: skip
 COUNTED = {"memorised_": LOWER}  # metrics by how their names begin
-LIMITS = {"share": (0.0, 1.0), "clips": (0.0, math.inf)}  # of what a unit can be
+# The least and the most that a unit can be, or a metric (FAD-infinity and KAD may be negative).
+LIMITS = {"share": (0.0, 1.0), "clips": (0.0, math.inf)}
+LIMITS |= dict.fromkeys(("frechet_distance", "mad"), (0.0, math.inf))
 ANYTHING = (-math.inf, math.inf)
 BIASED = ("frechet_distance", "mad")  # hang on n, so only figures of one n can be compared
 COLUMNS = [
@@ -152,7 +154,7 @@ def _row(one: Figures, clips: str, metric: str, embedding: str) -> dict[str, Any
     shares = found.components.shares()
     names = ("share_train_seed", "share_draw", "share_sampling")
     row |= {name: written(share) for name, share in zip(names, shares, strict=True)}
-    limits = LIMITS.get(row["unit"], ANYTHING)
+    limits = LIMITS.get(metric, LIMITS.get(row["unit"], ANYTHING))
     return row | seeds | interval(found, limits) | {"note": "; ".join(notes)}
 
 
@@ -171,7 +173,7 @@ def weights_named(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def interval(found: Estimate, limits: tuple[float, float] = ANYTHING) -> dict[str, str]:
-    """Value and interval as they are written; an interval ends where its unit does.
+    """Value and interval as they are written; an interval ends where its figure must.
 
     Args:
         limits: the least and the most that such a figure can be.

@@ -119,6 +119,15 @@ def test_an_interval_ends_where_its_unit_does(results):
     assert float(pair["ci_low"]) < 0
 
 
+def test_a_distance_that_hangs_on_the_seed_is_not_below_nothing(results):
+    for seed, value in enumerate((1.0, 2.0, 9.0)):
+        write_cell(results, "e", rows_of(DISTANCES | {"generated": value}), seed=seed)
+    _, board, _ = made(results)
+    found = only(board, metric="frechet_distance", clips="generated")
+    assert float(found["ci_low"]) == 0
+    assert float(found["ci_high"]) > 9
+
+
 @pytest.mark.parametrize(
     ("count", "said"),
     [(1, "line 0"), (2, "line 0; line 1"), (9, "line 0; 8 more notes of other cells, in metrics/")],
