@@ -23,12 +23,14 @@ pytestmark = pytest.mark.proof
 COPIES, TRAINING, CLIPS, DIMENSIONS = 300, 1_000_000, 1000, 192
 COMMAND = "pytest benchmarks/bench_memorisation.py -m proof"
 # The fingerprint misses held chords, which are in many pieces and so count for little; those the
-# waveform tells.
+# waveform tells. The goals (0.99, 0.95) are the ladder's.
 LEAST = {
     ("exact", "exact"): 1.0,
     **dict.fromkeys([("waveform", a) for a in ("exact", "gain", "offset")], 0.99),
     **dict.fromkeys([("waveform", a) for a in ("noise_30db", "reencoded")], 0.95),
-    **dict.fromkeys([("fingerprint", a) for a in ("noise_30db", "reencoded")], 0.95),
+    **dict.fromkeys(
+        [("fingerprint", a) for a in ("exact", "gain", "offset", "noise_30db", "reencoded")], 0.95
+    ),
     **dict.fromkeys([("notes", a) for a in ("semitone_up", "semitone_down")], 0.95),
 }
 

@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -268,7 +269,7 @@ def wait(seconds: float, what: str, true: Callable[[], object], fail: bool = Tru
 
 
 if __name__ == "__main__":
-    cluster = Cluster(Path("/tmp/etude-slurm"))
+    cluster = Cluster(Path(tempfile.gettempdir(), "etude-slurm"))
     what, *names = sys.argv[1:] or ["start"]
     if what == "start":
         print(f"up after {cluster.start():.1f} s")

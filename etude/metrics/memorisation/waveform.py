@@ -23,11 +23,10 @@ from scipy import signal
 
 from etude.metrics.memorisation.catalogue import Catalogue, Match
 from etude.metrics.memorisation.fingerprint import RATE, features
-from etude.metrics.memorisation.material import Excerpt, Music
+from etude.metrics.memorisation.material import Excerpt, Music, Wave
 
 VERSION = 1  # raised when scores change
 
-Wave = NDArray[np.floating]
 Array = NDArray[np.float64]
 
 WINDOW = 2 * RATE  # samples that are compared
