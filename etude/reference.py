@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from etude import config
-from etude.config import symbolic_lm
+from etude.config.systems import symbolic_lm
 from etude.storage import write_text
 
 HEAD = """# Configuration

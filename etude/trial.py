@@ -5,8 +5,8 @@ from __future__ import annotations
 from etude import own
 from etude.config import AudioLm, Config, OwnCorpus, OwnNetwork, OwnTokenizer, SymbolicLm
 from etude.metrics.registry import open_embedding, open_signals
-from etude.models.networks import build_network
-from etude.models.symbolic import families
+from etude.systems.audiolm.networks import build_network
+from etude.systems.symbolic_lm import families
 from etude.tokenizers.registry import create
 
 RATE = 24000  # samples per second, for embeddings

@@ -13,12 +13,13 @@ sys.path.insert(0, str(HOME))
 
 import etude.config
 import etude.runs
-from etude.models import audiolm_release
-from etude.corpus import forecast, scan, sources
+from etude.workflow import audiolm_release
+from etude.workflow import sources
+from etude.corpus import forecast, scan
 from etude.errors import UserError
 from etude.metrics import registry
-from etude.models import given as given_weights
-from etude.tokenizers import given as given_tokenizer
+from etude.workflow import given_weights
+from etude.workflow import given_tokenizers as given_tokenizer
 from etude.own import digest, is_own, label
 from etude.storage import check_folder
 from snakemake.exceptions import WorkflowError
@@ -102,43 +103,43 @@ def version_of_networks(*modules):
 # The modules that a system's networks, trainings and baselines hang on.
 SYSTEM_MODULES = {
     "audiolm": {
-        "models": ("models/audiolm",),
+        "models": ("systems/audiolm/stages",),
         "training": (
-            "models/audiolm",
-            "models/codebook_transformer",
+            "systems/audiolm/stages",
+            "systems/audiolm/codebook_transformer",
             "training/loop",
             "training/data",
         ),
-        "baselines": ("generation/baselines", "generation/audiolm", "models/audiolm"),
-        "prefixes": ("metrics/memorisation/extraction", "generation/audiolm", "models/audiolm"),
+        "baselines": ("generation/baselines", "systems/audiolm/sampling", "systems/audiolm/stages"),
+        "prefixes": ("metrics/memorisation/extraction", "systems/audiolm/sampling", "systems/audiolm/stages"),
     },
     "symbolic_lm": {
-        "models": ("models/symbolic/stage",),
+        "models": ("systems/symbolic_lm/stage",),
         "training": (
-            "models/symbolic/stage",
+            "systems/symbolic_lm/stage",
             "training/loop",
             "training/data",
-            "training/symbolic_data",
+            "systems/symbolic_lm/data",
         ),
         "baselines": (
             "generation/baselines",
-            "generation/symbolic_baselines",
-            "generation/symbolic",
-            "generation/symbolic_sampling",
-            "models/symbolic/stage",
-            "models/ngram",
+            "systems/symbolic_lm/baselines",
+            "systems/symbolic_lm/player",
+            "systems/symbolic_lm/sampling",
+            "systems/symbolic_lm/stage",
+            "systems/ngram",
             "midi/render",
             "midi/writing",
         ),
         "prefixes": (
             "metrics/memorisation/extraction",
-            "metrics/memorisation/symbolic_prefixes",
-            "generation/symbolic_sampling",
-            "models/symbolic/stage",
-            "training/symbolic_data",
+            "systems/symbolic_lm/beginnings",
+            "systems/symbolic_lm/sampling",
+            "systems/symbolic_lm/stage",
+            "systems/symbolic_lm/data",
         ),
     },
-    "external": {"baselines": ("generation/baselines", "generation/audiolm", "models/audiolm")},
+    "external": {"baselines": ("generation/baselines", "systems/audiolm/sampling", "systems/audiolm/stages")},
 }
 
 
@@ -148,7 +149,7 @@ def version_of_system(what):
     def versions(wildcards):
         modules = SYSTEM_MODULES[experiment_of(wildcards).system][what]
         if library_stages(wildcards):
-            modules = (*modules, "models/audiolm_pytorch")
+            modules = (*modules, "systems/audiolm/audiolm_pytorch")
         return version_of_networks(*modules)(wildcards)
 
     return versions

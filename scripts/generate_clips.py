@@ -6,7 +6,7 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import Generate, parse
-    from etude.generation.clips import make_clips
+    from etude.systems.audiolm.player import make_clips
 
     models = [Path(p).parent for p in snakemake.input.models]
     make_clips(

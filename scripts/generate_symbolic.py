@@ -6,7 +6,7 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import CorpusBase, SymbolicGenerate, parse
-    from etude.generation.symbolic_clips import make_symbolic_clips
+    from etude.systems.symbolic_lm.files import make_symbolic_clips
 
     settings = parse(SymbolicGenerate, snakemake.params.generate)
     if snakemake.input.prime:  # params know its name only

@@ -6,7 +6,7 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import Cut, External, parse
-    from etude.generation.external import import_clips
+    from etude.systems.external.importing import import_clips
 
     experiment = parse(External, snakemake.params.experiment)
     rate = parse(Cut, snakemake.params.cut).rate

@@ -106,8 +106,8 @@ def fingerprints(settings: Config, results: Path) -> set[str]:
         info = results / "packed" / experiment.corpus / experiment.tokens / "info.json"
         if not info.is_file():
             continue
-        from etude.models.given import weights_file
         from etude.training.stage import stage_fingerprint  # imports torch
+        from etude.workflow.given_weights import weights_file
 
         packed = read_json(info)
         for stage, part in experiment.stages:

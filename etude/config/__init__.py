@@ -22,14 +22,12 @@ from etude.config.corpora import (
 from etude.config.criteria import Criteria
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
-from etude.config.experiments import STAGES, Experiment, TrainedHere
 from etude.config.memorisation import Memorisation
 from etude.config.networks import AudioLmPytorch, Network, OwnNetwork
 from etude.config.page import Page
 from etude.config.pretrained import PRETRAINED_KINDS, Encodec, Hubert, Pretrained
 from etude.config.reading import DEFAULT, checked, load, parse, read
 from etude.config.sweeps import Sweep
-from etude.config.symbolic_lm import SymbolicGenerate, SymbolicLm, SymbolicSampling
 from etude.config.symbolic_metrics import SymbolicMetrics, Word2Vec
 from etude.config.symbolic_tokens import (
     SYMBOLIC_KINDS,
@@ -42,18 +40,11 @@ from etude.config.symbolic_tokens import (
     SymbolicTokenSet,
     Tsd,
 )
-from etude.config.systems import (
-    STAGE_DEFAULTS,
-    AudioLm,
-    AudioLmStages,
-    External,
-    Generate,
-    Sampling,
-    Seeds,
-    Stage,
-    Training,
-    Weights,
-)
+from etude.config.systems.audiolm import STAGE_DEFAULTS, AudioLm, AudioLmStages, Generate, Stage
+from etude.config.systems.experiments import STAGES, Experiment, TrainedHere
+from etude.config.systems.external import External
+from etude.config.systems.symbolic_lm import SymbolicGenerate, SymbolicLm, SymbolicSampling
+from etude.config.systems.training import Sampling, Seeds, Training, Weights
 from etude.config.tokens import (
     ACOUSTIC_KINDS,
     SEMANTIC_KINDS,

@@ -11,11 +11,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from etude.config.base import OWN, SectionType, merge, nearest
 from etude.config.corpora import Corpus, Filter, OwnCorpus
-from etude.config.experiments import Experiment
 from etude.config.networks import AudioLmPytorch, Network, OwnNetwork
 from etude.config.sweeps import expand
-from etude.config.symbolic_lm import SymbolicNetwork
 from etude.config.symbolic_tokens import AnyTokenizer, SymbolicTokenSet
+from etude.config.systems.experiments import Experiment
+from etude.config.systems.symbolic_lm import SymbolicNetwork
 from etude.config.tokens import OwnTokenizer, TokenSet
 from etude.config.whole import Config
 from etude.errors import UserError

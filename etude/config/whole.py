@@ -11,18 +11,19 @@ from etude.config.base import Section, nearest
 from etude.config.corpora import Corpus
 from etude.config.criteria import Criteria
 from etude.config.evaluation import Evaluation
-from etude.config.experiments import Experiment, TrainedHere
 from etude.config.page import Page
 from etude.config.pretrained import Encodec, Hubert, Pretrained
 from etude.config.sweeps import Sweep
-from etude.config.symbolic_lm import SymbolicLm
 from etude.config.symbolic_tokens import (
     SYMBOLIC_KINDS,
     AnyTokenizer,
     AnyTokenSet,
     SymbolicTokenSet,
 )
-from etude.config.systems import AudioLm, External
+from etude.config.systems.audiolm import AudioLm
+from etude.config.systems.experiments import Experiment, TrainedHere
+from etude.config.systems.external import External
+from etude.config.systems.symbolic_lm import SymbolicLm
 from etude.config.tokens import (
     ACOUSTIC_KINDS,
     SEMANTIC_KINDS,

@@ -24,11 +24,11 @@ import yaml
 import etude
 from etude.config import Config, Fit, TrainedHere
 from etude.errors import UserError
-from etude.generation.clips import Instrument
-from etude.generation.symbolic import SymbolicInstrument
 from etude.generation.trained import ABOUT, FORMAT, Trained, find_experiment, in_results, roles
-from etude.models.given import MODEL
 from etude.storage import atomic_directory, hash_file, visible_files, write_json, write_text
+from etude.systems.audiolm.player import Instrument
+from etude.systems.symbolic_lm.player import SymbolicInstrument
+from etude.workflow.given_weights import MODEL
 
 log = logging.getLogger(__name__)
 OF_A_STAGE = (MODEL, "config.json", "card.md")

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from etude.config import AudioLm, Config, CorpusBase, Generate, SymbolicGenerate, TrainedHere
 from etude.errors import UserError
-from etude.generation.clips import Instrument, load_instrument
-from etude.generation.symbolic import SymbolicInstrument, load_symbolic
-from etude.models.audiolm_stages import STAGES
 from etude.storage import hash_file, read_json
+from etude.systems.audiolm.building import STAGES
+from etude.systems.audiolm.player import Instrument, load_instrument
+from etude.systems.symbolic_lm.player import SymbolicInstrument, load_symbolic
 
 FORMAT = 1  # of an exported folder; raised when older programs could not read it
 ABOUT = "export.json"

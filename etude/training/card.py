@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from etude.config import TrainedHere
-from etude.models.transfer import Origin
 from etude.training.loop import Trained
 from etude.training.systems import system_of
+from etude.training.transfer import Origin
 
 LIMITS = "knows this corpus only; ask for the rights in it before you publish clips"
 LIMITS_GIVEN = "ask for the rights in all music it learned from before you publish clips"

@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from etude.config import TrainedHere
 from etude.errors import UserError
-from etude.models.transfer import AnyStage, Origin, transfer
 from etude.own import digest
 from etude.storage import atomic, hash_file, read_json, write_csv, write_text
 from etude.training import loop
@@ -27,6 +26,7 @@ from etude.training.loop import HISTORY, Hooks, Progress, Trained, fit
 from etude.training.state import State, fingerprint
 from etude.training.systems import system_of
 from etude.training.tracking import open_wandb
+from etude.training.transfer import AnyStage, Origin, transfer
 
 log = logging.getLogger(__name__)
 TIMINGS = ["step", "seconds", "tokens_per_second", "mfu"]
@@ -91,7 +91,7 @@ def train_stage(
         folder: gets model.safetensors, config.json, history.csv, timings.csv, curve.svg, card.md.
         state_root: results/state, where resumable states lie.
         tensorboard: folder of curves (and of what is heard), none where it is None.
-        audition: listens to the stage at each validation (etude.metrics.audition).
+        audition: listens to the stage at each validation (etude.systems.audiolm.audition).
         weights: the file that the stage's `weights` names; training begins with it.
         tokenizer: its folder, where training changes what the tokens say (augmentation).
 

@@ -197,7 +197,7 @@ def test_parsing_needs_no_heavy_package():
 
     code = (
         "import sys, etude.config, etude.runs, etude.corpus.scan, etude.metrics.registry;"
-        "import etude.models.given, etude.tokenizers.given;"
+        "import etude.workflow.given_weights, etude.workflow.given_tokenizers;"
         "heavy = {'torch', 'numpy', 'pandas', 'datasets', 'symusic', 'scipy'} & set(sys.modules);"
         "print(*sorted(heavy))"
     )

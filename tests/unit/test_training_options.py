@@ -16,8 +16,8 @@ from trainings import experiment, stop_after
 
 from etude.config import AudioLm, Training
 from etude.errors import UserError
-from etude.models.codebook_transformer import forgetful_mask
 from etude.storage import read_csv, read_json
+from etude.systems.audiolm.codebook_transformer import forgetful_mask
 from etude.training.data import PackedData, training_batch, validation_batches
 from etude.training.launch import launch
 from etude.training.loop import Interrupted, average_of, fit
@@ -132,7 +132,7 @@ def test_the_forgetful_mask_hides_the_share_and_never_the_token_itself():
 
 @pytest.mark.parametrize("option", [{"label_smoothing": 0.2}, {"forgetful_mask": 0.3}])
 def test_regularisation_is_of_training_only(option, packed):
-    from etude.models.audiolm_stages import build_stage
+    from etude.systems.audiolm.building import build_stage
 
     info = read_json(packed / "info.json")
     batch = PackedData(packed / "train", QUANTIZERS).batch([0, 1, 2])

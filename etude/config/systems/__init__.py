@@ -1,0 +1,1 @@
+"""The systems' settings: one file each."""

@@ -1,0 +1,1 @@
+"""The systems: how each family of generators makes its clips."""
