@@ -13,7 +13,8 @@ from record import record, table
 
 from etude import config
 from etude.clips.sampling import ClipStreams
-from etude.config import AudioLm, Network, Sampling
+from etude.config import Sampling
+from etude.config.systems.audiolm import AudioLm, Network
 from etude.storage import read_json
 from etude.systems.audiolm.building import STAGES
 from etude.systems.audiolm.codebook_transformer import KeyValueCache

@@ -21,8 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from symbols import make_symbolic, symbolic_experiment
 
 from etude.clips.sampling import ClipStreams
-from etude.config import SymbolicSampling
-from etude.config.systems.symbolic_lm import SymbolicNetwork, SymbolicTraining
+from etude.config.systems.symbolic_lm import SymbolicNetwork, SymbolicSampling, SymbolicTraining
 from etude.storage import read_json
 from etude.systems.symbolic_lm.data import PackedRows, Windows
 from etude.systems.symbolic_lm.sampling import sample

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 
-from etude.config import AudioLm, AudioLmPytorch, Sampling, Training
+from etude.config import Sampling, Training
+from etude.config.systems.audiolm import AudioLm, AudioLmPytorch
 from etude.storage import read_json
 from etude.systems.audiolm.audiolm_pytorch import LIBRARY_STAGES
 from etude.systems.audiolm.building import STAGES, build_stage

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from etude import own
-from etude.config import AudioLm, Config, OwnCorpus, OwnNetwork, OwnTokenizer, SymbolicLm
+from etude.config import Config, OwnCorpus, OwnNetwork, OwnTokenizer
+from etude.config.systems.audiolm import AudioLm
+from etude.config.systems.symbolic_lm import SymbolicLm
 from etude.metrics.registry import open_embedding, open_signals
 from etude.systems.audiolm.networks import build_network
 from etude.systems.symbolic_lm import families

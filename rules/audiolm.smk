@@ -5,7 +5,7 @@ rule generate_clips:
     input:
         models=collect(
             "results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
-            stage=etude.config.AudioLm.STAGES,
+            stage=("semantic", "coarse", "fine"),
             allow_missing=True,
         ),
         semantic=for_experiment("{semantic}"),

@@ -56,7 +56,7 @@ wildcard_constraints:
     tokenizer=either(CONFIG.tokenizers),
     tokens=either(CONFIG.tokens),
     experiment=either(CONFIG.experiments),
-    stage=either(etude.config.STAGES),
+    stage=either({p.name for e in CONFIG.experiments.values() for p in e.stage_plans()}),
     seed=r"\d+",
     draw=r"\d+",
     step=r"\d+",
@@ -423,7 +423,7 @@ def for_experiment(pattern):
             pattern,
             corpus=corpus,
             tokens=experiment.tokens,
-            cut=CONFIG.cut_of(experiment),
+            cut=experiment.cut_name(CONFIG),
             shard=shards_of(corpus),
             **roles,
             allow_missing=True,
@@ -443,7 +443,7 @@ def trained_here(pattern):
 
 def cut_of_experiment(wildcards):
     """The cut of an experiment's token set."""
-    return CONFIG.cuts[CONFIG.cut_of(experiment_of(wildcards))]
+    return CONFIG.cuts[experiment_of(wildcards).cut_name(CONFIG)]
 
 
 def rendering_of(experiment):
@@ -564,7 +564,7 @@ def if_audio_tokens(files):
 
 def model_that_is_asked(wildcards):
     """The trained stage that is given beginnings of training items: a system's first."""
-    stage = experiment_of(wildcards).STAGES[0]
+    stage = experiment_of(wildcards).stage_plans()[0].name
     return f"results/models/{wildcards.experiment}/{stage}/seed-{wildcards.seed}/model.safetensors"
 
 
@@ -615,7 +615,7 @@ def corpora_run():
 
 def cut_folders_run():
     """The cut folders of the run, each once."""
-    pairs = {(e.corpus, CONFIG.cut_of(e)) for e in map(CONFIG.experiments.get, CONFIG.run)}
+    pairs = {(e.corpus, e.cut_name(CONFIG)) for e in map(CONFIG.experiments.get, CONFIG.run)}
     return [
         f"results/cuts/{corpus}/{cut}/{shard}"
         for corpus, cut in sorted(pairs)

@@ -5,7 +5,8 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import CorpusBase, SymbolicGenerate, parse
+    from etude.config import CorpusBase, parse
+    from etude.config.systems.symbolic_lm import SymbolicGenerate
     from etude.systems.symbolic_lm.files import make_symbolic_clips
 
     settings = parse(SymbolicGenerate, snakemake.params.generate)

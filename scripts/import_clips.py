@@ -5,7 +5,8 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Cut, External, parse
+    from etude.config import Cut, parse
+    from etude.config.systems.external import External
     from etude.systems.external.importing import import_clips
 
     experiment = parse(External, snakemake.params.experiment)

@@ -23,7 +23,7 @@ from etude.config.criteria import Criteria
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
 from etude.config.memorisation import Memorisation
-from etude.config.networks import AudioLmPytorch, Network, OwnNetwork
+from etude.config.networks import OwnNetwork
 from etude.config.page import Page
 from etude.config.pretrained import PRETRAINED_KINDS, Encodec, Hubert, Pretrained
 from etude.config.reading import DEFAULT, checked, load, parse, read
@@ -40,10 +40,14 @@ from etude.config.symbolic_tokens import (
     SymbolicTokenSet,
     Tsd,
 )
-from etude.config.systems.audiolm import STAGE_DEFAULTS, AudioLm, AudioLmStages, Generate, Stage
-from etude.config.systems.experiments import STAGES, Experiment, TrainedHere
-from etude.config.systems.external import External
-from etude.config.systems.symbolic_lm import SymbolicGenerate, SymbolicLm, SymbolicSampling
+from etude.config.systems import Experiment
+from etude.config.systems.base import (
+    ExperimentBase,
+    GenerateSettings,
+    StagePlan,
+    StageSettings,
+    TrainedExperiment,
+)
 from etude.config.systems.training import Sampling, Seeds, Training, Weights
 from etude.config.tokens import (
     ACOUSTIC_KINDS,
@@ -66,16 +70,11 @@ __all__ = [
     "FADTK",
     "PRETRAINED_KINDS",
     "SEMANTIC_KINDS",
-    "STAGES",
-    "STAGE_DEFAULTS",
     "SYMBOLIC_KINDS",
     "WE_SHARP_FILTER",
     "AnyTokenSet",
     "AnyTokenizer",
     "ArchiveCorpus",
-    "AudioLm",
-    "AudioLmPytorch",
-    "AudioLmStages",
     "Config",
     "Corpus",
     "CorpusBase",
@@ -84,17 +83,16 @@ __all__ = [
     "Encodec",
     "Evaluation",
     "Experiment",
-    "External",
+    "ExperimentBase",
     "Filter",
     "Fit",
     "FolderCorpus",
-    "Generate",
+    "GenerateSettings",
     "Hubert",
     "MagnitudeRvq",
     "Memorisation",
     "Mfcc",
     "Music21Corpus",
-    "Network",
     "OnOff",
     "OwnCorpus",
     "OwnNetwork",
@@ -109,18 +107,16 @@ __all__ = [
     "Seeds",
     "SemitoneBands",
     "Split",
-    "Stage",
+    "StagePlan",
+    "StageSettings",
     "Structured",
     "Sweep",
     "SymbolicFit",
-    "SymbolicGenerate",
-    "SymbolicLm",
     "SymbolicMetrics",
-    "SymbolicSampling",
     "SymbolicTokenSet",
     "TokenSet",
     "Tokenizer",
-    "TrainedHere",
+    "TrainedExperiment",
     "Training",
     "Tsd",
     "Weights",

@@ -10,7 +10,9 @@ from typing import cast
 
 from etude import config
 from etude.audio.files import write_wav
-from etude.config import Generate, Sampling, SymbolicGenerate
+from etude.config import Sampling
+from etude.config.systems.audiolm import Generate
+from etude.config.systems.symbolic_lm import SymbolicGenerate
 from etude.errors import UserError
 from etude.generation.trained import Trained, in_export, in_results
 from etude.storage import write_json

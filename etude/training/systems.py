@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from etude.config import SymbolicLm, TrainedHere
+from etude.config import TrainedExperiment
+from etude.config.systems.symbolic_lm import SymbolicLm
 from etude.systems.audiolm import stages as audiolm
 from etude.systems.audiolm.building import build_stage, stage_class
 from etude.systems.symbolic_lm import stage as symbolic
@@ -109,6 +110,6 @@ class SymbolicLmSystem:
 SYSTEMS: dict[str, System] = {"audiolm": AudioLmSystem(), "symbolic_lm": SymbolicLmSystem()}
 
 
-def system_of(experiment: TrainedHere) -> System:
+def system_of(experiment: TrainedExperiment) -> System:
     """The part of an experiment's system."""
     return SYSTEMS[experiment.system]

@@ -20,7 +20,8 @@ from packed import make_packed
 from torch import nn
 
 from etude.clips.sampling import ClipStreams
-from etude.config import AudioLm, AudioLmPytorch, Sampling, Training, Weights
+from etude.config import Sampling, Training, Weights
+from etude.config.systems.audiolm import AudioLm, AudioLmPytorch
 from etude.errors import UserError
 from etude.storage import hash_file, read_json
 from etude.systems.audiolm.audiolm_pytorch import LIBRARY_STAGES, PREFIX

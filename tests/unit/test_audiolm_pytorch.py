@@ -17,7 +17,8 @@ import pytest
 import torch
 from packed import make_packed
 
-from etude.config import DEFAULT, AudioLm, AudioLmPytorch, Network, Weights, load, merge
+from etude.config import DEFAULT, Weights, load, merge
+from etude.config.systems.audiolm import AudioLm, AudioLmPytorch, Network
 from etude.doctor import machine
 from etude.errors import UserError
 from etude.storage import read_json, write_json

@@ -8,7 +8,9 @@ import soundfile
 import torch
 
 from etude.audio.files import write_wav
-from etude.config import Cut, External, Generate
+from etude.config import Cut
+from etude.config.systems.audiolm import Generate
+from etude.config.systems.external import External
 from etude.errors import UserError
 from etude.generation.baselines import ClipSet, Span, choose, find_spans, make_baselines, write_set
 from etude.metrics.clip_sets import clip_sets, count_clips, read_clips

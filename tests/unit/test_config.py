@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import etude.__main__
 import etude.runs
-from etude.config import DEFAULT, AudioLm, Corpus, Cut, Experiment, load, merge, parse, read
+from etude.config import DEFAULT, Corpus, Cut, Experiment, load, merge, parse, read
+from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.reference import render_reference
 

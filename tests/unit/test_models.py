@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from etude.clips.sampling import ClipStreams, clip_seed, draw
-from etude.config import Network, Sampling
+from etude.config import Sampling
+from etude.config.systems.audiolm import Network
 from etude.systems.audiolm.building import STAGES
 from etude.systems.audiolm.sampling import AudioLmGenerator, Tokens, continue_sequence
 from etude.systems.audiolm.stages import IGNORE, deduplicate, flatten_frames, unflatten_frames

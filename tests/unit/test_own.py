@@ -104,7 +104,8 @@ def test_a_network_takes_the_place_of_the_transformer(here):
     from safetensors.torch import save_file
 
     from etude.clips.sampling import ClipStreams
-    from etude.config import AudioLm, Sampling
+    from etude.config import Sampling
+    from etude.config.systems.audiolm import AudioLm
     from etude.storage import atomic
     from etude.systems.audiolm.building import build_stage, load_stage
     from etude.systems.audiolm.sampling import continue_sequence
@@ -147,7 +148,7 @@ def test_a_network_without_a_cache_is_sampled_too(here):
 
 
 def test_a_changed_module_is_another_training(here):
-    from etude.config import AudioLm
+    from etude.config.systems.audiolm import AudioLm
     from etude.training.stage import stage_fingerprint
 
     packed = {

@@ -16,14 +16,13 @@ from pydantic import TypeAdapter
 from symbols import NETWORKS, SHAPE, VOCABULARY, WINDOW
 
 from etude.clips.sampling import ClipStreams, clip_seed, draw
-from etude.config import (
-    AnyTokenizer,
-    CorpusBase,
+from etude.config import AnyTokenizer, CorpusBase
+from etude.config.systems.symbolic_lm import (
     SymbolicGenerate,
     SymbolicLm,
+    SymbolicNetwork,
     SymbolicSampling,
 )
-from etude.config.systems.symbolic_lm import SymbolicNetwork
 from etude.errors import UserError
 from etude.metrics.clip_sets import read_clips
 from etude.midi.notes import read_midi

@@ -14,7 +14,8 @@ from packed import QUANTIZERS
 from safetensors.torch import load_file
 from trainings import experiment, stop_after
 
-from etude.config import AudioLm, Training
+from etude.config import Training
+from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.storage import read_csv, read_json
 from etude.systems.audiolm.codebook_transformer import forgetful_mask
@@ -191,7 +192,7 @@ from etude.training.stage import train_stage
 plain = dict(dim=16, depth=1, heads=2)
 stages = dict(semantic=dict(network=plain, training=dict(
     steps=4, batch_size=6, warmup_steps=0, validate_every=2, accumulate=2, ema_decay=0.5)))
-from etude.config import AudioLm
+from etude.config.systems.audiolm import AudioLm
 wanted = AudioLm(system="audiolm", corpus="c", stages=stages, fine_frames=5)
 folder = Path(sys.argv[1])
 train_stage(wanted, "semantic", 0, Path({packed!r}), folder, folder / "state")

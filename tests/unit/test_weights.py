@@ -10,7 +10,8 @@ import yaml
 from packed import make_packed
 from safetensors.torch import load_file, save_file
 
-from etude.config import DEFAULT, AudioLm, Weights, load, merge
+from etude.config import DEFAULT, Weights, load, merge
+from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.storage import hash_file, read_json, write_json
 from etude.systems.audiolm.building import build_stage, load_stage

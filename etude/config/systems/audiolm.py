@@ -2,41 +2,75 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from etude.config.base import Section, UserPath, merge
-from etude.config.networks import AnyNetwork, AudioLmPytorch, Network, OwnNetwork
-from etude.config.systems.training import Sampling, Seeds, Training, Weights, path_alone
+from etude.config.base import OWN, Section, UserPath, merge
+from etude.config.networks import OwnNetwork
+from etude.config.systems.base import GenerateSettings, StageSettings, TrainedExperiment
+from etude.config.systems.training import Sampling
+from etude.config.tokens import TokenSet, frame_rate
+
+if TYPE_CHECKING:
+    from etude.config.whole import Config
 
 
-class Stage(Section):
+class Network(Section):
+    """A decoder-only transformer."""
+
+    dim: int = Field(192, ge=8, description="width")
+    depth: int = Field(3, ge=1, description="layers")
+    heads: int = Field(4, ge=1, description="attention heads")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in attention and feed-forward")
+    rope_base: float = Field(200.0, gt=1, description="base of the rotary embedding over time")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Network:
+        if self.dim % (2 * self.heads):
+            raise ValueError(f"dim {self.dim} must be a multiple of 2 x heads ({2 * self.heads})")
+        return self
+
+
+class AudioLmPytorch(Section):
+    """The network of the package audiolm-pytorch 2.4.0, as we-sharp trained it."""
+
+    backend: Literal["audiolm_pytorch"] = Field(
+        description="chooses this network; docs/audiolm-pytorch.md says how to install it"
+    )
+    dim: int = Field(1024, ge=8, multiple_of=2, description="width")
+    depth: int = Field(6, ge=1, description="layers (we-sharp: 12 in the semantic stage)")
+    heads: int = Field(16, ge=1, description="attention heads, each 64 wide whatever `dim` is")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in attention and feed-forward")
+    flash_attn: bool = Field(
+        False, description="the library's fused attention; it leaves the position bias out"
+    )
+
+
+def _chosen(value: Any) -> str:
+    """The member of the union: `kind` is the user's own, `backend` a library, neither Étude's."""
+    read = value.get if isinstance(value, dict) else lambda key: getattr(value, key, None)
+    if read("kind") is not None:
+        return OWN
+    return str(read("backend") or "Network")
+
+
+_chosen.__name__ = "backend"  # pydantic's messages name it
+
+AnyNetwork = Annotated[
+    Annotated[Network, Tag("Network")]
+    | Annotated[AudioLmPytorch, Tag("audiolm_pytorch")]
+    | Annotated[OwnNetwork, Tag(OWN)],
+    Discriminator(_chosen),
+]
+
+
+class Stage(StageSettings):
     """One trained part of a system."""
 
     network: AnyNetwork = Network()
-    training: Training = Training()
-    weights: Annotated[Weights | None, BeforeValidator(path_alone)] = Field(
-        None,
-        exclude_if=lambda weights: weights is None,  # a key that is not used retrains nothing
-        description="weights from elsewhere; a path alone stands for `{path: ...}`",
-    )
-
-    @property
-    def imported(self) -> bool:
-        """Whether weights from elsewhere take the place of training."""
-        return self.weights is not None and not self.weights.fine_tune
-
-    @model_validator(mode="after")
-    def _imported_weights_have_no_steps(self) -> Stage:
-        if self.imported and self.training.keep_steps:
-            raise ValueError(
-                "keep_steps: nothing is trained here, the weights are taken as they are; "
-                "leave it out, or set `weights.fine_tune: true`"
-            )
-        return self
 
     @model_validator(mode="after")
     def _only_the_transformer_forgets(self) -> Stage:
@@ -77,19 +111,18 @@ class AudioLmStages(Section):
         return merge(STAGE_DEFAULTS, value) if isinstance(value, dict) else value
 
 
-class Generate(Section):
+class Generate(GenerateSettings):
     """The clips that are generated for listening and for the metrics."""
 
-    clips: int = Field(32, ge=1, description="number of clips")
-    seconds: float = Field(2.0, gt=0, le=3600, description="length of each clip")
+    conditions: ClassVar[tuple[str, ...]] = ("prime",)
+
     hop: float | None = Field(
         None, gt=0, description="seconds a window moves on (none: half of it); the rest is context"
     )
-    batch_size: int = Field(32, ge=1, description="clips sampled at once")
     whole_length: bool = Field(
         False,
         exclude_if=lambda whole: not whole,
-        description="never end a clip early, as the seed's changed audiolm-pytorch does",
+        description="never end a clip early, as we-sharp's changed audiolm-pytorch does",
     )
     sampling: Sampling = Sampling()
     prime: UserPath | list[UserPath] | None = Field(
@@ -115,13 +148,42 @@ class Generate(Section):
         return self
 
 
-class AudioLm(Section):
+class AudioLm(TrainedExperiment):
     """AudioLM: semantic -> coarse -> fine transformers over discrete audio tokens."""
 
-    trained: ClassVar[bool] = True
-    STAGES: ClassVar[tuple[str, ...]] = tuple(STAGE_DEFAULTS)
+    conditions: ClassVar[frozenset[str]] = frozenset({"recording"})
+    continues: ClassVar[bool] = True
+    sets: ClassVar[Mapping[str, str]] = {
+        "reconstruction": "real music through the codec",
+        "shuffled": "their tokens in random order",
+        "untrained": "the networks before training",
+    }
+    modules: ClassVar[Mapping[str, str]] = {
+        "audiolm.stages": "systems/audiolm/stages",
+        "audiolm.transformer": "systems/audiolm/codebook_transformer",
+        "audiolm.library": "systems/audiolm/audiolm_pytorch",
+        "audiolm.data": "systems/audiolm/data",
+        "audiolm.sampling": "systems/audiolm/sampling",
+        "audiolm.player": "systems/audiolm/player",
+        "audiolm.baselines": "systems/audiolm/baselines",
+    }
+    depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "build": ("audiolm.stages", "audiolm.transformer"),
+        "train": ("audiolm.stages", "audiolm.transformer", "audiolm.data", "loop", "steps"),
+        "generate": ("audiolm.sampling", "audiolm.player", "sampling", "clips"),
+        "baselines": (
+            *("audiolm.stages", "audiolm.transformer", "audiolm.sampling", "audiolm.baselines"),
+            *("audiolm.player", "sampling", "clips", "baselines"),
+        ),
+        "continuation": ("audiolm.stages", "audiolm.transformer", "audiolm.sampling", "extraction"),
+    }
+    stage_keys: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "semantic": ("end_of_sequence", "deduplicate_semantic"),
+        "coarse": ("coarse_quantizers", "deduplicate_semantic"),
+        "fine": ("coarse_quantizers", "fine_frames"),
+    }
+
     system: Literal["audiolm"]
-    corpus: str = Field(description="a name from `corpora`")
     tokens: str = Field("embedded", description="a name from `tokens`")
     coarse_quantizers: int = Field(2, ge=1, description="quantizers of the coarse stage")
     fine_frames: int = Field(25, ge=1, description="acoustic frames in a window of the fine stage")
@@ -129,33 +191,28 @@ class AudioLm(Section):
         "piece_end", description="where the models learn that music ends"
     )
     deduplicate_semantic: bool = Field(
-        False, description="merge consecutive equal semantic tokens, as the seed does"
+        False, description="merge consecutive equal semantic tokens, as we-sharp does"
     )
     stages: AudioLmStages = Field(
         AudioLmStages.model_validate({}), description="networks and training"
     )
     generate: Generate = Generate()
-    seeds: Seeds = Seeds()
-
-    # What each stage hangs on besides corpus, tokens and its own section.
-    STAGE_KEYS: ClassVar[dict[str, tuple[str, ...]]] = {
-        "semantic": ("end_of_sequence", "deduplicate_semantic"),
-        "coarse": ("coarse_quantizers", "deduplicate_semantic"),
-        "fine": ("coarse_quantizers", "fine_frames"),
-    }
-
-    def own_networks(self, *stages: str) -> list[str]:
-        """The `module:Class` of these stages, or of all, where the network is the user's own."""
-        networks = [getattr(self.stages, stage).network for stage in stages or STAGE_DEFAULTS]
-        return [network.kind for network in networks if isinstance(network, OwnNetwork)]
 
     def library_stages(self, *stages: str) -> list[str]:
         """Those of these stages, or of all, whose network is the package audiolm-pytorch's."""
         return [
-            stage
-            for stage in stages or STAGE_DEFAULTS
-            if isinstance(getattr(self.stages, stage).network, AudioLmPytorch)
+            plan.name
+            for plan in self.stage_plans()
+            if isinstance(plan.settings.network, AudioLmPytorch)
+            and (not stages or plan.name in stages)
         ]
+
+    def env(self, stage: str | None = None) -> str:  # noqa: D102
+        return "audiolm" if self.library_stages(*[stage] * bool(stage)) else "torch"
+
+    def labels(self, what: str, stage: str | None = None) -> tuple[str, ...]:  # noqa: D102
+        more = ("audiolm.library",) if self.env(stage) == "audiolm" else ()
+        return (*super().labels(what, stage), *more)
 
     @model_validator(mode="after")
     def _the_library_knows_one_end(self) -> AudioLm:
@@ -167,18 +224,35 @@ class AudioLm(Section):
             )
         return self
 
-    def stage_params(self, stage: str) -> str:
-        """All that decides one stage's training, as sorted JSON for a rule's `params`."""
-        keys = ("system", "corpus", "tokens", *self.STAGE_KEYS[stage])
-        values = self.model_dump(mode="json", include=set(keys))
-        settings: Stage = getattr(self.stages, stage)
-        unused = {"training"} if settings.imported else set()
-        own = settings.model_dump(mode="json", exclude=unused)
-        return json.dumps(values | {"stages": {stage: own}}, sort_keys=True)
+    def check(self, where: str, config: Config) -> None:  # noqa: D102
+        tokens = config.tokens[self.tokens]
+        if not isinstance(tokens, TokenSet):
+            raise ValueError(  # noqa: TRY004 (pydantic turns it into a row)
+                f"{where}.tokens: {self.tokens!r} is symbolic; audiolm needs a token set of audio "
+                "(a cut, a semantic and an acoustic tokenizer)"
+            )
+        hop, seconds = self.generate.hop, config.cuts[tokens.cut].seconds
+        if hop is not None and hop > seconds:  # it would leave a gap
+            raise ValueError(
+                f"{where}.generate.hop: {hop:g} s is more than a window, which is {seconds:g} s "
+                "long"
+            )
+        # A tokenizer of the user's own is asked when it is imported, in its jobs.
+        quantizers = getattr(config.tokenizers[tokens.acoustic], "quantizers", None)
+        if quantizers is not None and self.coarse_quantizers >= quantizers:
+            raise ValueError(
+                f"{where}.coarse_quantizers: {self.coarse_quantizers} leaves nothing for the fine "
+                f"stage; the codec has {quantizers} quantizers"
+            )
 
-    def untrained_params(self) -> str:
-        """All that decides the networks before training and how they are sampled."""
-        values = self.model_dump(mode="json", exclude={"generate": {"prime"}})
-        values["stages"] = {s: {"network": v["network"]} for s, v in values["stages"].items()}
-        values["seeds"] = {"train": values["seeds"]["train"][:1]}
-        return json.dumps(values, sort_keys=True)
+    def positions(self, config: Config) -> float:  # noqa: D102
+        tokens = config.audio_tokens(self.tokens)
+        seconds = config.cuts[tokens.cut].seconds
+        semantic, acoustic = (config.tokenizers[n] for n in (tokens.semantic, tokens.acoustic))
+        said, frames = (seconds * frame_rate(t) for t in (semantic, acoustic))
+        lengths = {
+            "semantic": said,
+            "coarse": said + frames * self.coarse_quantizers,
+            "fine": self.fine_frames * getattr(acoustic, "quantizers", 1),
+        }
+        return sum(p.settings.training.items_seen * lengths[p.name] for p in self.stage_plans())

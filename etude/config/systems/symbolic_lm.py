@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, Tag, field_serializer, model_validator
+from pydantic import Field, Tag, field_serializer, model_validator
 
 from etude.config.base import OWN, Section, UserPath, chosen_by, merge
 from etude.config.networks import OwnNetwork
-from etude.config.systems.training import (
-    Sampling,
-    Seeds,
-    Training,
-    Weights,
-    path_alone,
-)
+from etude.config.symbolic_tokens import SymbolicTokenSet
+from etude.config.systems.base import GenerateSettings, StageSettings, TrainedExperiment, known
+from etude.config.systems.training import Sampling, Training
+
+if TYPE_CHECKING:
+    from etude.config.whole import Config
 
 
 class _Decoder(Section):
@@ -114,30 +113,11 @@ class SymbolicTraining(Training):
         return self
 
 
-class SymbolicStage(Section):
+class SymbolicStage(StageSettings):
     """The trained part of the system."""
 
     network: SymbolicNetwork = Gpt2(kind="gpt2")
     training: SymbolicTraining = SymbolicTraining()
-    weights: Annotated[Weights | None, BeforeValidator(path_alone)] = Field(
-        None,
-        exclude_if=lambda weights: weights is None,
-        description="weights from elsewhere; a path alone stands for `{path: ...}`",
-    )
-
-    @property
-    def imported(self) -> bool:
-        """Whether weights from elsewhere take the place of training."""
-        return self.weights is not None and not self.weights.fine_tune
-
-    @model_validator(mode="after")
-    def _imported_weights_have_no_steps(self) -> SymbolicStage:
-        if self.imported and self.training.keep_steps:
-            raise ValueError(
-                "keep_steps: nothing is trained here, the weights are taken as they are; "
-                "leave it out, or set `weights.fine_tune: true`"
-            )
-        return self
 
 
 # Steps and batches of the embedded default (about a minute of training on two cores).
@@ -168,17 +148,18 @@ class SymbolicSampling(Sampling):
         1.0, ge=1, description="scores of tokens that stand in the context are divided by this"
     )
     no_repeat_ngram: int | None = Field(
-        None, ge=1, description="no sequence of so many tokens twice (the seed's greedy test: 2)"
+        None, ge=1, description="no sequence of so many tokens twice (Neuromusic's greedy test: 2)"
     )
     grammar: bool = Field(
         True, description="draw only what the tokenizer's grammar allows (no stuck notes)"
     )
 
 
-class SymbolicGenerate(Section):
+class SymbolicGenerate(GenerateSettings):
     """The clips that are generated for listening and for the metrics."""
 
-    clips: int = Field(32, ge=1, description="number of clips")
+    conditions: ClassVar[tuple[str, ...]] = ("prime", "times")
+
     seconds: float = Field(
         2.0, gt=0, le=3600, description="seconds of each clip that metrics hear, after its prompt"
     )
@@ -192,7 +173,6 @@ class SymbolicGenerate(Section):
         ge=1,
         description="tokens by which a full context moves on (none: a quarter of it)",
     )
-    batch_size: int = Field(32, ge=1, description="clips sampled at once")
     sampling: SymbolicSampling = SymbolicSampling()
     prime: UserPath | None = Field(
         None, description="a MIDI file that every clip goes on from; its last `prompt_tokens` count"
@@ -201,42 +181,81 @@ class SymbolicGenerate(Section):
         False, description="results.json has generation_time (no two runs then give the same bytes)"
     )
 
+    @property
+    def primes(self) -> list[Path]:  # noqa: D102
+        return [self.prime] if self.prime else []
+
+    @property
+    def prompted(self) -> bool:  # noqa: D102
+        return self.prompt != "none" or self.prime is not None
+
     @field_serializer("prime", when_used="json")
     def _name_only(self, path: Path | None) -> str | None:
         """The file is a rule's input; params and results do not say on which machine it lay."""
         return path.name if path else None
 
 
-class SymbolicLm(Section):
+class SymbolicLm(TrainedExperiment):
     """A language model of symbolic music: tokenizer x network x corpus."""
 
-    trained: ClassVar[bool] = True
-    STAGES: ClassVar[tuple[str, ...]] = ("lm",)
+    makes: ClassVar[frozenset[str]] = frozenset({"audio", "notes"})
+    conditions: ClassVar[frozenset[str]] = frozenset({"midi"})
+    likelihood: ClassVar[bool] = True
+    continues: ClassVar[bool] = True
+    # Symbols in random order still sound like the instrument, in chords of the style: the distance
+    # of sounds is no judge of that, perplexity and the figures of notes are.
+    rivals: ClassVar[tuple[str, ...]] = ("untrained",)
+    sets: ClassVar[Mapping[str, str]] = {
+        "reconstruction": "those pieces as tokens and back, played by the corpus's renderer",
+        "ngram": "an n-gram model of the training music",
+        "shuffled": "their tokens in random order",
+        "shuffled_bars": "their bars in random order",
+        "untrained": "the networks before training",
+        "copies": "the training music itself, copied",
+    }
+    modules: ClassVar[Mapping[str, str]] = {
+        "symbolic_lm.stage": "systems/symbolic_lm/stage",
+        "symbolic_lm.data": "systems/symbolic_lm/data",
+        "symbolic_lm.sampling": "systems/symbolic_lm/sampling",
+        "symbolic_lm.player": "systems/symbolic_lm/player",
+        "symbolic_lm.baselines": "systems/symbolic_lm/baselines",
+    }
+    depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "build": ("symbolic_lm.stage",),
+        "train": ("symbolic_lm.stage", "symbolic_lm.data", "loop", "steps"),
+        "generate": (
+            *("symbolic_lm.player", "symbolic_lm.sampling", "sampling", "clips"),
+            *("render", "midi_writing"),
+        ),
+        "baselines": (
+            *("symbolic_lm.stage", "symbolic_lm.player", "symbolic_lm.sampling", "sampling"),
+            *("symbolic_lm.baselines", "ngram", "baselines", "clips", "render", "midi_writing"),
+        ),
+        "continuation": (
+            *("symbolic_lm.stage", "symbolic_lm.data", "symbolic_lm.sampling", "extraction"),
+        ),
+        "likelihood": ("symbolic_lm.stage", "perplexity", "ngram"),
+    }
+
     system: Literal["symbolic_lm"]
-    corpus: str = Field(description="a name from `corpora`")
     tokens: str = Field(description="a symbolic token set from `tokens`")
     cut: str = Field("two_seconds", description="a name from `cuts`: what clips are compared with")
     stages: SymbolicStages = Field(
         SymbolicStages.model_validate({}), description="network and training"
     )
     generate: SymbolicGenerate = SymbolicGenerate()
-    seeds: Seeds = Seeds()
 
-    def own_networks(self, *stages: str) -> list[str]:
-        """The `module:Class` of the network where it is the user's own."""
-        network = self.stages.lm.network
-        return [network.kind] if isinstance(network, OwnNetwork) else []
+    def cut_name(self, config: Config) -> str:  # noqa: D102
+        return self.cut
 
-    def stage_params(self, stage: str) -> str:
-        """All that decides the training, as sorted JSON for a rule's `params`."""
-        values = self.model_dump(mode="json", include={"system", "corpus", "tokens"})
-        unused = {"training"} if self.stages.lm.imported else set()
-        own = self.stages.lm.model_dump(mode="json", exclude=unused)
-        return json.dumps(values | {"stages": {stage: own}}, sort_keys=True)
+    def check(self, where: str, config: Config) -> None:  # noqa: D102
+        known(self.cut, config.cuts, f"{where}.cut", "cuts")
+        if not isinstance(config.tokens[self.tokens], SymbolicTokenSet):
+            raise ValueError(  # noqa: TRY004 (pydantic turns it into a row)
+                f"{where}.tokens: {self.tokens!r} is of audio; symbolic_lm needs a symbolic token "
+                "set (one that names a `tokenizer`)"
+            )
 
-    def untrained_params(self) -> str:
-        """All that decides the network before training and how it is sampled."""
-        values = self.model_dump(mode="json", exclude={"generate": {"prime", "times"}})
-        values["stages"] = {"lm": {"network": values["stages"]["lm"]["network"]}}
-        values["seeds"] = {"train": values["seeds"]["train"][:1]}
-        return json.dumps(values, sort_keys=True)
+    def positions(self, config: Config) -> float:  # noqa: D102
+        window = getattr(config.tokens[self.tokens], "window", 0)
+        return float(self.stages.lm.training.items_seen * window)

@@ -90,6 +90,11 @@ class Training(Section):
         description="where curves go; wandb must be installed by hand",
     )
 
+    @property
+    def items_seen(self) -> int:
+        """Sequences that all steps together see."""
+        return self.steps * self.batch_size * self.accumulate
+
     @model_validator(mode="after")
     def _devices_get_something(self) -> Training:
         if self.batch_size < self.devices:

@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from etude.config import AudioLmPytorch, Network, OwnNetwork
+from etude.config.networks import OwnNetwork
+from etude.config.systems.audiolm import AudioLmPytorch, Network
 from etude.systems.audiolm.codebook_transformer import Layout
 from etude.systems.audiolm.library import library, make
 from etude.systems.audiolm.stages import (

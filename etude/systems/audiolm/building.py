@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from etude.config import AudioLm, AudioLmPytorch, Network, OwnNetwork
+from etude.config.networks import OwnNetwork
+from etude.config.systems.audiolm import AudioLm, AudioLmPytorch, Network
 from etude.systems.audiolm.networks import read_network
 from etude.systems.audiolm.stages import (
     AudioLmStage,

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from etude.config import Network
+from etude.config.systems.audiolm import Network
 
 VERSION = 1  # raised when the same weights compute other values
 

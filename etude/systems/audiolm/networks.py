@@ -17,7 +17,8 @@ from typing import Any
 from torch import nn
 
 from etude import own
-from etude.config import AudioLmPytorch, Network, OwnNetwork
+from etude.config.networks import OwnNetwork
+from etude.config.systems.audiolm import AudioLmPytorch, Network
 from etude.systems.audiolm.codebook_transformer import CodebookTransformer
 
 NEEDS = ("forward", "logits", "state_dict")

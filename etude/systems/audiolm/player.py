@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from etude.audio.files import read_audio, write_wav
 from etude.clips.sampling import clip_seed
-from etude.config import Generate
+from etude.config.systems.audiolm import Generate
 from etude.errors import UserError
 from etude.storage import atomic_directory, hash_file, hash_folder, write_csv, write_json
 from etude.systems.audiolm.building import STAGES, load_stage

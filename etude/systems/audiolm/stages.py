@@ -23,7 +23,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from etude.config import AudioLm, AudioLmPytorch, Network, OwnNetwork
+from etude.config.networks import OwnNetwork
+from etude.config.systems.audiolm import AudioLm, AudioLmPytorch, Network
 from etude.errors import UserError
 from etude.storage import atomic, write_json
 from etude.systems.audiolm.codebook_transformer import Layout, forgetful_mask

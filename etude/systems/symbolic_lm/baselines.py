@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from etude.config import CorpusBase, SymbolicLm
+from etude.config import CorpusBase
+from etude.config.systems.symbolic_lm import SymbolicLm
 from etude.midi.notes import NoteTable
 from etude.storage import atomic_directory, read_json, write_csv, write_text
 from etude.systems.ngram import NGram

@@ -11,7 +11,7 @@ from typing import cast
 
 from etude import config
 from etude.audio.files import write_wav
-from etude.config import SymbolicGenerate, SymbolicSampling
+from etude.config.systems.symbolic_lm import SymbolicGenerate, SymbolicSampling
 from etude.errors import UserError
 from etude.generation.command import open_trained, teller
 from etude.generation.trained import Trained

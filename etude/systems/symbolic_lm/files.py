@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from etude.audio.files import write_wav
-from etude.config import CorpusBase, SymbolicGenerate
+from etude.config import CorpusBase
+from etude.config.systems.symbolic_lm import SymbolicGenerate
 from etude.midi.notes import NoteTable
 from etude.midi.writing import write_midi
 from etude.storage import atomic_directory, write_csv, write_json

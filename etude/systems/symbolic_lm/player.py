@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from etude.clips.sampling import ClipStreams, clip_seed
-from etude.config import CorpusBase, SymbolicGenerate
+from etude.config import CorpusBase
+from etude.config.systems.symbolic_lm import SymbolicGenerate
 from etude.corpus.ingest import taken
 from etude.errors import UserError
 from etude.midi.notes import MidiError, NoteTable, read_midi
