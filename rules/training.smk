@@ -14,15 +14,15 @@ rule import_weights:
     benchmark:
         "results/benchmarks/import_weights/{experiment}/{stage}/seed-{seed}.tsv"
     wildcard_constraints:
-        experiment=with_stage(imported=True),
+        experiment=plan.with_stage(imported=True),
     conda:
-        with_library("../envs/torch.yaml")
+        system_env
     threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
     params:
-        version=version_of_system("models"),
+        version=version("import_weights", what="build"),
         experiment=lambda w: experiment_of(w).stage_params(w.stage),
     message:
         "Importing weights for {wildcards.experiment}: {wildcards.stage}"
@@ -33,7 +33,7 @@ rule import_weights:
 rule train_stage:
     input:
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
-        acoustic=codec_to_listen_with,
+        acoustic=plan.codec_to_listen_with,
         tokenizer=trained_here("{tokenizer}"),
         weights=weights_of,
         verified=verified_embeddings,
@@ -54,17 +54,17 @@ rule train_stage:
     benchmark:
         "results/benchmarks/train_stage/{experiment}/{stage}/seed-{seed}.tsv"
     wildcard_constraints:
-        experiment=with_stage(imported=False),
+        experiment=plan.with_stage(imported=False),
     retries: RETRIES
     conda:
-        with_library("../envs/torch.yaml")
+        system_env
     threads: 8
     resources:
         mem_mb=8000,
         runtime=1440,
-        gpu=lambda w: getattr(experiment_of(w).stages, w.stage).training.devices,
+        gpu=lambda w: stage_of(w).training.devices,
     params:
-        version=version_of_system("training"),
+        version=version("train_stage", what="train"),
         experiment=lambda w: experiment_of(w).stage_params(w.stage),
     message:
         "Training {wildcards.experiment}: {wildcards.stage}, seed {wildcards.seed}"
@@ -90,6 +90,7 @@ rule keep_step:
         mem_mb=2000,
         runtime=10,
     params:
+        version=version("keep_step"),
         experiment=lambda w: experiment_of(w).stage_params(w.stage),
     message:
         "Keeping step {wildcards.step} of {wildcards.experiment}: {wildcards.stage}"

@@ -88,7 +88,8 @@ def test_no_rule_lacks_an_env_and_no_env_a_rule():
 
 def test_audiolm_pytorch_is_one_release_everywhere():
     """In the environment, in what installs it elsewhere, in what loads it."""
-    from etude.workflow.audiolm_release import INSTALL, PACKAGE, RELEASE
+    from etude.systems.audiolm.library import PACKAGE, RELEASE
+    from etude.workflow.extras import install
 
     lines = (ROOT / "requirements" / "audiolm.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
@@ -101,7 +102,7 @@ def test_audiolm_pytorch_is_one_release_everywhere():
     torch = yaml.safe_load((ROOT / "envs" / "torch.yaml").read_text())["dependencies"]
     for part in torch:
         assert part in parts if isinstance(part, str) else set(part["pip"]) <= set(rows)
-    assert f"#   {INSTALL}\n" in (ROOT / "requirements" / "audiolm.txt").read_text()
+    assert f"#   {install('audiolm')}\n" in (ROOT / "requirements" / "audiolm.txt").read_text()
 
 
 def test_version_is_one():

@@ -19,7 +19,11 @@ class External(ExperimentBase):
     """Clips that somebody else made: a folder, put into the same table."""
 
     trained: ClassVar[bool] = False
-    depends: ClassVar[Mapping[str, tuple[str, ...]]] = {"baselines": ("baselines", "clips")}
+    modules: ClassVar[Mapping[str, str]] = {"external.importing": "systems/external/importing"}
+    depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "generate": ("external.importing", "clips"),
+        "baselines": ("baselines", "clips"),
+    }
 
     system: Literal["external"]
     tokens: str = Field("embedded", description="a name from `tokens`: gives the cut")

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from etude.config.networks import OwnNetwork
 from etude.config.systems.audiolm import AudioLmPytorch, Network
 from etude.systems.audiolm.codebook_transformer import Layout
-from etude.systems.audiolm.library import library, make
+from etude.systems.audiolm.library import PACKAGE, RELEASE, library, make
 from etude.systems.audiolm.stages import (
     SPECIAL,
     AudioLmStage,
@@ -35,7 +35,6 @@ from etude.systems.audiolm.stages import (
     SemanticStage,
     flatten_frames,
 )
-from etude.workflow.audiolm_release import PACKAGE, RELEASE
 
 VERSION = 1  # raised when the same weights or settings give other values
 PADDING = -1  # the library's own id of a place without a token
