@@ -57,7 +57,7 @@ MODULES: dict[str, str] = {
     "loop": "training/loop",
     "steps": "training/data",
     "sampling": "clips/sampling",
-    "clips": "clips/clip",
+    "clips": "clips/writing",
     "baselines": "generation/baselines",
     "ngram": "systems/ngram",
     **{
@@ -159,6 +159,7 @@ def environment_hash() -> str:
 # --------------------------------------------------------------------------------- syntax trees
 
 
+@cache
 def tree_hash(text: str) -> str:
     """A hash of what Python code does: its syntax tree without comments, form and docstrings."""
     return hashlib.sha256(repr(_plain(ast.parse(text))).encode()).hexdigest()[:16]
