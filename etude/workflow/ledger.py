@@ -94,7 +94,9 @@ def read(path: Path = LEDGER) -> dict[str, Row]:
         return {}
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
-        return {r["label"]: Row(r["label"], int(r["version"]), r["hash"], r["reason"]) for r in rows}
+        return {
+            r["label"]: Row(r["label"], int(r["version"]), r["hash"], r["reason"]) for r in rows
+        }
 
 
 def differences(code: Mapping[str, Row], ledger: Mapping[str, Row]) -> list[str]:

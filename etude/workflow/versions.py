@@ -100,6 +100,7 @@ def source(module: str) -> str:
     return (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
 
 
+@cache
 def number(module: str) -> int | None:
     """The VERSION of a module; None where it has none."""
     found = re.search(r"^VERSION = (\d+)", source(module), re.MULTILINE)

@@ -59,7 +59,9 @@ def envs_named(text):
     found = re.search("^    " + CONDA, text, re.MULTILINE)
     if not found:
         return []
-    return SYSTEM_ENVS if found[1] == "system_env" else [(ROOT / "rules" / found[1][1:-1]).resolve()]
+    return (
+        SYSTEM_ENVS if found[1] == "system_env" else [(ROOT / "rules" / found[1][1:-1]).resolve()]
+    )
 
 
 @pytest.mark.parametrize("path", ENVS, ids=lambda path: path.stem)

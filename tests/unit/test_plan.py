@@ -93,7 +93,8 @@ def test_tables_are_those_that_a_rule_makes(plan):
         "results/metrics/notes/seed-0/draw-0/symbolic.csv"
     ]
     found = plan.of_each_kind()
-    assert found["tables"] == sum((plan.tables_of(name)["tables"] for name in EXPERIMENTS), [])
+    every = [path for name in EXPERIMENTS for path in plan.tables_of(name)["tables"]]
+    assert found["tables"] == every
 
 
 def test_trainings_of_the_run():
