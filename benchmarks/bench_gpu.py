@@ -25,7 +25,7 @@ from etude.storage import read_json
 from etude.systems.audiolm.building import build_stage
 from etude.systems.symbolic_lm.sampling import sample
 from etude.systems.symbolic_lm.stage import SymbolicLmStage
-from etude.training.data import PackedData
+from etude.systems.audiolm.data import PackedData
 from etude.training.loop import fit
 from etude.training.optimiser import build_optimiser
 from etude.training.speed import flops_of, peak_flops, prepare_network

@@ -455,17 +455,16 @@ def rendering_of(experiment):
 
 def stage_of(wildcards):
     """The settings of the stage that the wildcards name."""
-    return getattr(experiment_of(wildcards).stages, wildcards.stage)
+    return experiment_of(wildcards).stage(wildcards.stage)
 
 
-def with_stage(imported):
-    """A constraint on `{experiment}` in `{experiment}/{stage}/`: is the stage imported or not."""
+def with_stage(is_one):
+    """A constraint on `{experiment}` in `{experiment}/{stage}/`: the plan of the stage is one."""
     pairs = [
-        f"{re.escape(name)}(?=/{stage}/)"
+        f"{re.escape(name)}(?=/{plan.name}/)"
         for name, experiment in CONFIG.experiments.items()
-        if experiment.trained
-        for stage, settings in experiment.stages
-        if settings.imported == imported
+        for plan in experiment.stage_plans()
+        if is_one(plan)
     ]
     return "|".join(pairs) or "none"
 
@@ -475,10 +474,35 @@ def weights_of(wildcards):
     return given_weights.weights_file(stage_of(wildcards).weights, wildcards.stage, wildcards.seed)
 
 
-def codec_to_listen_with(wildcards):
-    """The codec, for a stage that config wants to be heard while it trains."""
-    heard = stage_of(wildcards).training.audition
-    return for_experiment("{acoustic}")(wildcards) if heard else []
+def tokenizers_of(wildcards):
+    """The fitted tokenizers of an experiment, in the order of its roles."""
+    experiment = experiment_of(wildcards)
+    return [fitted(name, experiment.corpus) for name in experiment.roles(CONFIG).values()]
+
+
+def roles_of(wildcards):
+    """What an experiment's tokenizers are for, one by one."""
+    return list(experiment_of(wildcards).roles(CONFIG))
+
+
+def upstream_models(wildcards):
+    """Weights of the stages of whose weights a stage learns, trained with the same seed."""
+    stages, _ = experiment_of(wildcards).learns_from(wildcards.stage)
+    pattern = "results/models/{w.experiment}/{stage}/seed-{w.seed}/model.safetensors"
+    return [pattern.format(w=wildcards, stage=stage) for stage in stages]
+
+
+def upstream_latents(wildcards):
+    """What the stages of whose latents a stage learns made of the corpus."""
+    _, stages = experiment_of(wildcards).learns_from(wildcards.stage)
+    pattern = "results/latents/{w.experiment}/{stage}/seed-{w.seed}"
+    return [pattern.format(w=wildcards, stage=stage) for stage in stages]
+
+
+def trained_and_upstream(wildcards):
+    """A trained stage's weights, and those of which it learned."""
+    own = "results/models/{w.experiment}/{w.stage}/seed-{w.seed}/model.safetensors"
+    return [own.format(w=wildcards), *upstream_models(wildcards)]
 
 
 def draws(experiment):
@@ -563,14 +587,16 @@ def if_audio_tokens(files):
 
 
 def model_that_is_asked(wildcards):
-    """The trained stage that is given beginnings of training items: a system's first."""
+    """The trained stage that is given music to go on with or to foresee: a system's first."""
     stage = experiment_of(wildcards).stage_plans()[0].name
-    return f"results/models/{wildcards.experiment}/{stage}/seed-{wildcards.seed}/model.safetensors"
+    return [
+        f"results/models/{wildcards.experiment}/{stage}/seed-{wildcards.seed}/model.safetensors"
+    ]
 
 
 def extraction_of(wildcards):
     """What a trained model said to beginnings of training items; baselines have no model."""
-    if not experiment_of(wildcards).trained or wildcards.clips == "baselines":
+    if not experiment_of(wildcards).continues or wildcards.clips == "baselines":
         return []
     seed = wildcards.clips.partition("/")[0]
     return [f"results/metrics/{wildcards.experiment}/{seed}/extraction.csv"]

@@ -135,7 +135,7 @@ rule tokenize_clips:
 
 rule extract_prefixes:
     input:
-        weights=model_that_is_asked,
+        models=model_that_is_asked,
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
     output:
         table="results/metrics/{experiment}/seed-{seed}/extraction.csv",
@@ -144,7 +144,7 @@ rule extract_prefixes:
     benchmark:
         "results/benchmarks/extract_prefixes/{experiment}/seed-{seed}.tsv"
     wildcard_constraints:
-        experiment=either(n for n, e in CONFIG.experiments.items() if e.trained),
+        experiment=either(n for n, e in CONFIG.experiments.items() if e.continues),
     conda:
         with_library("../envs/torch.yaml")
     threads: 1

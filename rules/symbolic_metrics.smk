@@ -122,7 +122,7 @@ rule score_symbolic:
 
 rule score_perplexity:
     input:
-        weights="results/models/{experiment}/lm/seed-{seed}/model.safetensors",
+        models=model_that_is_asked,
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
     output:
         table="results/metrics/{experiment}/seed-{seed}/perplexity.csv",
@@ -132,7 +132,7 @@ rule score_perplexity:
     benchmark:
         "results/benchmarks/score_perplexity/{experiment}/seed-{seed}.tsv"
     wildcard_constraints:
-        experiment=either(SYMBOLIC_EXPERIMENTS),
+        experiment=either(n for n, e in CONFIG.experiments.items() if e.likelihood),
     conda:
         "../envs/torch.yaml"
     threads: 1

@@ -1,10 +1,13 @@
-# Packed tokens, of whichever system -> its trained stages.
+# Packed tokens, of whichever system -> its trained stages, and what they make of the corpus.
 
 
 rule import_weights:
     input:
         weights=weights_of,
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
+        tokenizers=tokenizers_of,
+        models=upstream_models,
+        latents=upstream_latents,
     output:
         weights="results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
         config="results/models/{experiment}/{stage}/seed-{seed}/config.json",
@@ -14,7 +17,7 @@ rule import_weights:
     benchmark:
         "results/benchmarks/import_weights/{experiment}/{stage}/seed-{seed}.tsv"
     wildcard_constraints:
-        experiment=with_stage(imported=True),
+        experiment=with_stage(lambda plan: plan.settings.imported),
     conda:
         with_library("../envs/torch.yaml")
     threads: 1
@@ -24,6 +27,7 @@ rule import_weights:
     params:
         version=version_of_system("models"),
         experiment=lambda w: experiment_of(w).stage_params(w.stage),
+        roles=roles_of,
     message:
         "Importing weights for {wildcards.experiment}: {wildcards.stage}"
     script:
@@ -33,8 +37,9 @@ rule import_weights:
 rule train_stage:
     input:
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
-        acoustic=codec_to_listen_with,
-        tokenizer=trained_here("{tokenizer}"),
+        tokenizers=tokenizers_of,
+        models=upstream_models,
+        latents=upstream_latents,
         weights=weights_of,
         verified=verified_embeddings,
     output:
@@ -54,7 +59,7 @@ rule train_stage:
     benchmark:
         "results/benchmarks/train_stage/{experiment}/{stage}/seed-{seed}.tsv"
     wildcard_constraints:
-        experiment=with_stage(imported=False),
+        experiment=with_stage(lambda plan: not plan.settings.imported),
     retries: RETRIES
     conda:
         with_library("../envs/torch.yaml")
@@ -62,20 +67,55 @@ rule train_stage:
     resources:
         mem_mb=8000,
         runtime=1440,
-        gpu=lambda w: getattr(experiment_of(w).stages, w.stage).training.devices,
+        gpu=lambda w: stage_of(w).training.devices,
     params:
         version=version_of_system("training"),
         experiment=lambda w: experiment_of(w).stage_params(w.stage),
+        roles=roles_of,
     message:
         "Training {wildcards.experiment}: {wildcards.stage}, seed {wildcards.seed}"
     script:
         "../scripts/train_stage.py"
 
 
+rule encode_stage:
+    input:
+        models=trained_and_upstream,
+        packed=for_experiment("results/packed/{corpus}/{tokens}"),
+        tokenizers=tokenizers_of,
+        latents=upstream_latents,
+    output:
+        latents=directory("results/latents/{experiment}/{stage}/seed-{seed}"),
+    log:
+        "results/logs/encode_stage/{experiment}/{stage}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/encode_stage/{experiment}/{stage}/seed-{seed}.tsv"
+    wildcard_constraints:
+        experiment=with_stage(lambda plan: plan.encodes),
+    conda:
+        with_library("../envs/torch.yaml")
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=1,
+    params:
+        version=version_of_system("encode"),
+        experiment=lambda w: experiment_of(w).stage_params(w.stage),
+        roles=roles_of,
+    message:
+        "Encoding the corpus by {wildcards.experiment}: {wildcards.stage}, seed {wildcards.seed}"
+    script:
+        "../scripts/encode_stage.py"
+
+
 rule keep_step:
     input:
         trained="results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
+        tokenizers=tokenizers_of,
+        models=upstream_models,
+        latents=upstream_latents,
         weights=weights_of,
     output:
         weights="results/models/{experiment}/{stage}/seed-{seed}/step-{step}.safetensors",
@@ -91,6 +131,7 @@ rule keep_step:
         runtime=10,
     params:
         experiment=lambda w: experiment_of(w).stage_params(w.stage),
+        roles=roles_of,
     message:
         "Keeping step {wildcards.step} of {wildcards.experiment}: {wildcards.stage}"
     script:

@@ -247,7 +247,7 @@ def test_a_figure_that_compares_with_etudes_own_counts_codes_alone():
     expected = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
     loss, figures = AudioLmStage.loss(stage, data)
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-6)
-    assert figures["tokens"] == 3 * 15 * 3 < stage.loss(data)[1]["tokens"]
+    assert figures["count"] == 3 * 15 * 3 < stage.loss(data)[1]["count"]
 
 
 # ------------------------------------------------------------------------------- its defects

@@ -122,7 +122,7 @@ def test_a_network_takes_the_place_of_the_transformer(here):
     ids = torch.randint(5, (2, 8), generator=torch.Generator().manual_seed(1))
     loss, figures = stage.loss({"semantic": ids, "last": torch.tensor([True, False])})
     loss.backward()
-    assert (loss > 0, figures["tokens"]) == (True, 18)
+    assert (loss > 0, figures["count"]) == (True, 18)
     given = torch.zeros((2, 1), dtype=torch.long)
     drawn = [
         continue_sequence(stage.eval(), given, 8, ClipStreams([0, 1]), Sampling(), cached=cached)

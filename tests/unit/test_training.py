@@ -15,7 +15,8 @@ from etude.config import Training
 from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.storage import read_csv
-from etude.training.data import PackedData, step_indices, validation_batches
+from etude.systems.audiolm.data import PackedData
+from etude.training.data import step_indices, validation_batches
 from etude.training.loop import Hooks, Interrupted, fit
 from etude.training.optimiser import build_optimiser, learning_rate
 from etude.training.stage import copy_kept_step, stage_fingerprint, train_stage
@@ -155,7 +156,7 @@ def test_history_has_the_validation_per_token(packed, tmp_path):
 def test_without_a_validation_split_training_goes_on(packed, tmp_path):
     (tmp_path / "state").mkdir()
     model = torch.nn.Linear(1, 1)
-    model.loss = lambda batch: (model(torch.ones(1, 1)).sum() ** 2, {"accuracy": 0.0, "tokens": 1})
+    model.loss = lambda batch: (model(torch.ones(1, 1)).sum() ** 2, {"accuracy": 0.0, "count": 1})
     data = PackedData(packed / "train", QUANTIZERS)
     empty = PackedData(packed / "test", QUANTIZERS)
     settings = Training(steps=5, batch_size=2, warmup_steps=0)
@@ -173,7 +174,7 @@ def test_a_loss_that_is_no_number_stops(packed, tmp_path):
     model = torch.nn.Linear(1, 1)
     model.loss = lambda batch: (
         model(torch.ones(1, 1)).sum() * torch.nan,
-        {"accuracy": 0.0, "tokens": 1},
+        {"accuracy": 0.0, "count": 1},
     )
     data = PackedData(packed / "train", QUANTIZERS)
     with pytest.raises(UserError, match="no longer a number at step 0"):
@@ -182,7 +183,7 @@ def test_a_loss_that_is_no_number_stops(packed, tmp_path):
 
 def test_on_validate_is_called(packed, tmp_path):
     model = torch.nn.Linear(1, 1)
-    model.loss = lambda batch: (model(torch.ones(1, 1)).sum() ** 2, {"accuracy": 0.0, "tokens": 1})
+    model.loss = lambda batch: (model(torch.ones(1, 1)).sum() ** 2, {"accuracy": 0.0, "count": 1})
     seen = []
     hooks = Hooks(on_validate=lambda step, m: seen.append((step, m)))
     settings = Training(steps=5, batch_size=2, validate_every=2)

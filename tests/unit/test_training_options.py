@@ -19,7 +19,8 @@ from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.storage import read_csv, read_json
 from etude.systems.audiolm.codebook_transformer import forgetful_mask
-from etude.training.data import PackedData, training_batch, validation_batches
+from etude.systems.audiolm.data import PackedData
+from etude.training.data import training_batch, validation_batches
 from etude.training.launch import launch
 from etude.training.loop import Interrupted, average_of, fit
 from etude.training.stage import train_stage
@@ -48,8 +49,8 @@ class Scripted(torch.nn.Linear):
 
     def loss(self, batch):
         if self.training:
-            return -self.weight.sum(), {"accuracy": 0.0, "tokens": 1}
-        return torch.tensor(next(self.given)), {"accuracy": 0.0, "tokens": 1}
+            return -self.weight.sum(), {"accuracy": 0.0, "count": 1}
+        return torch.tensor(next(self.given)), {"accuracy": 0.0, "count": 1}
 
 
 def scripted(packed, folder, losses, **training):

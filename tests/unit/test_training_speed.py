@@ -19,7 +19,7 @@ from etude.systems.audiolm.building import build_stage
 from etude.systems.symbolic_lm.data import Windows
 from etude.systems.symbolic_lm.stage import build_stage as build_symbolic
 from etude.training import speed
-from etude.training.data import PackedData
+from etude.systems.audiolm.data import PackedData
 from etude.training.stage import stage_fingerprint, train_stage
 
 

@@ -148,7 +148,7 @@ def test_the_simplest_case_gives_its_training_segment_back(workspace):
     from etude.config import Sampling
     from etude.systems.audiolm.building import STAGES
     from etude.systems.audiolm.player import load_instrument
-    from etude.training.data import PackedData
+    from etude.systems.audiolm.data import PackedData
 
     workspace.run(configs=[ROOT / "config/presets/overfit.yaml"])
     results = workspace.folder / "results"
