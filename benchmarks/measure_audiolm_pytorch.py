@@ -20,10 +20,10 @@ from etude.config.systems.audiolm import AudioLm, AudioLmPytorch
 from etude.storage import read_json
 from etude.systems.audiolm.audiolm_pytorch import LIBRARY_STAGES
 from etude.systems.audiolm.building import STAGES, build_stage
+from etude.systems.audiolm.data import PackedData
 from etude.systems.audiolm.library import library
 from etude.systems.audiolm.sampling import AudioLmGenerator
 from etude.systems.audiolm.stages import AudioLmStage, flatten_frames
-from etude.systems.audiolm.data import PackedData
 from etude.training.data import training_batch, validation_batches
 from etude.training.loop import Hooks, fit
 from etude.training.state import State

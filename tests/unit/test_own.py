@@ -149,6 +149,8 @@ def test_a_network_without_a_cache_is_sampled_too(here):
 
 def test_a_changed_module_is_another_training(here):
     from etude.config.systems.audiolm import AudioLm
+    from etude.storage import write_json
+    from etude.systems.base import Parts
     from etude.training.stage import stage_fingerprint
 
     packed = {
@@ -156,11 +158,13 @@ def test_a_changed_module_is_another_training(here):
         "quantizers": 3, "acoustic_frames": 8, "acoustic_frame_rate": 4, "cut": {"seconds": 2},
         "data_hash": "x",
     }  # fmt: skip
+    write_json(here / "packed" / "info.json", packed)
+    parts = Parts(packed=here / "packed")
     stages = {"coarse": {"network": {"kind": "gru:Gru"}}}
     experiment = AudioLm(system="audiolm", corpus="c", stages=stages)
 
     def prints():
-        return [stage_fingerprint(experiment, s, packed, 0) for s in ("semantic", "coarse")]
+        return [stage_fingerprint(experiment, s, parts, 0) for s in ("semantic", "coarse")]
 
     before = prints()
     write(here, (here / "gru.py").read_text() + "# another\n", "gru.py")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import threading
 
 import pytest
 import torch
 from packed import QUANTIZERS
 from safetensors.torch import load_file
-from trainings import experiment, stop_after
+from trainings import changed, experiment, stop_after
 
 from etude.config import Training
 from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.storage import read_csv
 from etude.systems.audiolm.data import PackedData
+from etude.systems.base import Parts
 from etude.training.data import step_indices, validation_batches
 from etude.training.loop import Hooks, Interrupted, fit
 from etude.training.optimiser import build_optimiser, learning_rate
@@ -26,7 +26,7 @@ from etude.training.state import State, fingerprint
 def train(packed, tmp_path, name, should_stop=lambda: False, **training):
     folder = tmp_path / name
     train_stage(
-        experiment(**training), "semantic", 0, packed, folder,
+        experiment(**training), "semantic", 0, Parts(packed=packed), folder,
         tmp_path / f"state-{name.split('-')[0]}", should_stop=should_stop,
     )  # fmt: skip
     return folder
@@ -72,12 +72,12 @@ def test_a_finished_training_is_restored(packed, tmp_path, caplog):
 
 
 def test_another_seed_or_setting_has_another_state(packed):
-    info = json.loads((packed / "info.json").read_text())
-    base = stage_fingerprint(experiment(), "semantic", info, 0)
-    assert base == stage_fingerprint(experiment(keep_steps=[4], save_every=9), "semantic", info, 0)
-    assert base != stage_fingerprint(experiment(steps=13), "semantic", info, 0)
-    assert base != stage_fingerprint(experiment(), "semantic", info, 1)
-    assert base != stage_fingerprint(experiment(), "semantic", info | {"data_hash": "1"}, 0)
+    parts = Parts(packed=packed)
+    base = stage_fingerprint(experiment(), "semantic", parts, 0)
+    assert base == stage_fingerprint(experiment(keep_steps=[4], save_every=9), "semantic", parts, 0)
+    assert base != stage_fingerprint(experiment(steps=13), "semantic", parts, 0)
+    assert base != stage_fingerprint(experiment(), "semantic", parts, 1)
+    assert base != stage_fingerprint(experiment(), "semantic", changed(packed, data_hash="1"), 0)
     assert fingerprint({}, 0, "a", ["x"]) != fingerprint({}, 0, "a", ["y"])
 
 
@@ -134,7 +134,7 @@ def test_a_training_says_which_state_is_its_own(packed, tmp_path):
 def test_kept_steps_are_there(packed, tmp_path):
     train(packed, tmp_path, "one", keep_steps=[4, 12])
     copy_kept_step(
-        experiment(keep_steps=[4, 12]), "semantic", 0, 12, packed=packed,
+        experiment(keep_steps=[4, 12]), "semantic", 0, 12, parts=Parts(packed=packed),
         state_root=tmp_path / "state-one", output=tmp_path / "step-12.safetensors",
     )  # fmt: skip
     kept, final = (
@@ -245,7 +245,8 @@ def test_accumulation_equals_one_large_batch(packed, tmp_path):
         stages = {"semantic": {"network": plain, "training": settings}}
         end = {"end_of_sequence": "none", "fine_frames": 5}
         wanted = AudioLm(system="audiolm", corpus="c", stages=stages, **end)
-        train_stage(wanted, "semantic", 0, packed, tmp_path / name, tmp_path / f"state-{name}")
+        parts = Parts(packed=packed)
+        train_stage(wanted, "semantic", 0, parts, tmp_path / name, tmp_path / f"state-{name}")
         return load_file(tmp_path / name / "model.safetensors")
 
     one, two = weights("one", batch_size=4), weights("two", batch_size=2, accumulate=2)
