@@ -70,6 +70,14 @@ class ExperimentPlan(DataPlan):
         roles = experiment.roles(self.config)
         return {role: self.fitted(name, experiment.corpus) for role, name in roles.items()}
 
+    def tokenizer_folders(self, wildcards: Any) -> Files:
+        """The same folders in the order of `roles_of`."""
+        return list(self.tokenizers_of(wildcards).values())
+
+    def roles_of(self, wildcards: Any) -> list[str]:
+        """What an experiment's tokenizers are for, one by one."""
+        return list(self.tokenizers_of(wildcards))
+
     def cut_of_experiment(self, wildcards: Any) -> Cut:
         """The cut by which an experiment's clips are compared with real music."""
         return self.config.cuts[self.experiment_of(wildcards).cut_name(self.config)]
@@ -141,6 +149,16 @@ class ExperimentPlan(DataPlan):
             pattern, experiment=wildcards.experiment, stage=chosen, seed=str(wildcards.seed)
         )
 
+    def trained_and_upstream(self, wildcards: Any) -> Files:
+        """A trained stage's weights, and those that it learned from."""
+        own = fill(
+            f"{MODEL}/model.safetensors",
+            experiment=wildcards.experiment,
+            stage=wildcards.stage,
+            seed=str(wildcards.seed),
+        )
+        return [*own, *self.upstream_models(wildcards)]
+
     def latents_of(self, experiment: str) -> dict[str, str]:
         """Where an experiment's stages encode the corpus to, by stage; `{seed}` is left open."""
         plans = self.config.experiments[experiment].stage_plans()
@@ -154,11 +172,6 @@ class ExperimentPlan(DataPlan):
         """The file of weights that config gives a stage; nothing where it begins at random."""
         settings = self.stage_of(wildcards).weights
         return given_weights.weights_file(settings, wildcards.stage, wildcards.seed)
-
-    def codec_to_listen_with(self, wildcards: Any) -> Files:
-        """The codec, for a stage that config wants to be listened to while it trains."""
-        wanted = self.stage_of(wildcards).training.audition
-        return self.for_experiment("{acoustic}")(wildcards) if wanted else []
 
     def trainings(self) -> Iterator[tuple[str, str, StageSettings, int]]:
         """Experiment, stage, its settings and seed of every training of the run."""
@@ -209,11 +222,11 @@ class ExperimentPlan(DataPlan):
             for path in fill(pattern, experiment=name, clips=self.draws(name))
         ]
 
-    def model_that_is_asked(self, wildcards: Any) -> str:
-        """The trained stage that is given beginnings of training items: a system's first."""
+    def model_that_is_asked(self, wildcards: Any) -> Files:
+        """The trained stage that is given music to go on with, or to foresee: a system's first."""
         stage = self.experiment_of(wildcards).stage_plans()[0].name
         folder = MODEL.format(experiment=wildcards.experiment, stage=stage, seed=wildcards.seed)
-        return f"{folder}/model.safetensors"
+        return [f"{folder}/model.safetensors"]
 
     def extraction_of(self, wildcards: Any) -> Files:
         """What a trained model answered to beginnings of training items; baselines have none."""
