@@ -95,9 +95,9 @@ def compared(results: Path) -> Iterator[str]:
     for file in sorted(results.rglob("*")):
         path = file.relative_to(results)
         hidden = any(part.startswith(".") for part in path.parts)
-        if file.is_file() and not hidden:
-            if not any(fnmatch(path.as_posix(), pattern) for pattern in NOT_COMPARED):
-                yield path.as_posix()
+        passed_over = any(fnmatch(path.as_posix(), pattern) for pattern in NOT_COMPARED)
+        if file.is_file() and not hidden and not passed_over:
+            yield path.as_posix()
 
 
 def moved(path: str) -> str:
