@@ -49,10 +49,14 @@ class ToyLatents(TrainedExperiment):
     cut: str = Field("two_seconds", description="a name from `cuts`: what clips are compared with")
     stages: Stages = Stages()
 
-    def cut_name(self, config: Config) -> str:  # noqa: D102
+    def cut_name(self, config: Config) -> str:
         return self.cut
 
-    def check(self, where: str, config: Config) -> None:  # noqa: D102
+    def check(self, where: str, config: Config) -> None:
         known(self.cut, config.cuts, f"{where}.cut", "cuts")
         if not isinstance(config.tokens[self.tokens], SymbolicTokenSet):
             raise ValueError(f"{where}.tokens: {self.tokens!r} is of audio")  # noqa: TRY004
+
+    def positions(self, config: Config) -> float:
+        windows = sum(plan.settings.training.items_seen for plan in self.stage_plans())
+        return float(windows * getattr(config.tokens[self.tokens], "window", 0))

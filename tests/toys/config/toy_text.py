@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from etude.config.base import Section
 from etude.config.systems.base import GenerateSettings, StageSettings, TrainedExperiment
+
+if TYPE_CHECKING:
+    from etude.config.whole import Config
 
 
 class Stages(Section):
@@ -45,3 +48,8 @@ class ToyText(TrainedExperiment):
     tokens: str = Field("embedded", description="a token set of audio from `tokens`")
     stages: Stages = Stages()
     generate: Generate = Generate()
+
+    def positions(self, config: Config) -> float:
+        """Frames that the training predicts, at 40 a second."""
+        seconds = config.cuts[self.cut_name(config)].seconds
+        return self.stages.words.training.items_seen * 40 * seconds

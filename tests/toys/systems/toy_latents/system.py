@@ -135,7 +135,7 @@ class Player:
                 raise Stopped
             for ids in self.sample([sampling.clip_seed(draw, number) for number in part]):
                 notes = self.tokenizer.decode(ids.tolist())
-                row = {"seed": seed, "draw": draw}
+                row = {"seed": seed, "draw": draw, "heard_seconds": f"{conditions.seconds:g}"}
                 yield Clip(self.wave(notes, conditions.seconds), row, notes=notes)
             used, share = time.perf_counter() - began, part.stop / settings.clips
             progress(GenerationProgress("prior", 100 * share, used, used * (1 / share - 1)))
