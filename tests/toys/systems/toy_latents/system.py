@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import ClassVar
 
 import datasets
 import numpy as np
@@ -14,15 +15,15 @@ from torch import nn
 
 from etude.clips import sampling
 from etude.clips.clip import Clip
-from etude.clips.progress import GenerationProgress, Stopped, batches
+from etude.clips.progress import GenerationProgress, Stopped, batches, never, silent
 from etude.config import GenerateSettings, Sampling
 from etude.config.systems.toy_latents import ToyLatents
 from etude.devices import choose_device
 from etude.midi.render import render_midi
 from etude.midi.writing import apart, to_score
 from etude.storage import read_json, write_json
-from etude.systems.base import ClipSet, Conditions, Figure, SystemBase, refuse
-from etude.systems.network import StageNetwork
+from etude.systems.base import ClipSet, Conditions, refuse
+from etude.systems.stage_module import OF_TOKENS, StagedSystem, StageModule, cross_entropy
 from etude.tokenizers.symbolic.making import load as load_tokenizer
 
 VERSION = 1  # raised when results change
@@ -30,11 +31,13 @@ GROUP, LATENT, DIM = 8, 8, 64  # tokens to a latent; its numbers; width
 STEPS = 8  # of the flow, from noise to a latent
 
 
-class Vae(StageNetwork):
+class Vae(StageModule):
     """Groups of tokens to latents and back."""
 
-    def __init__(self, stage, shape):
-        super().__init__(stage, shape)
+    stage = "vae"
+
+    def __init__(self, shape, settings=None):
+        super().__init__(shape, settings)
         self.words = nn.Embedding(shape["vocabulary"], DIM)
         self.narrow = nn.Linear(GROUP * DIM, LATENT)
         self.wide = nn.Linear(LATENT, GROUP * shape["vocabulary"])
@@ -48,19 +51,18 @@ class Vae(StageNetwork):
         return self.wide(latents).unflatten(2, (GROUP, -1)).flatten(1, 2)
 
     def loss(self, batch):
-        """Cross-entropy of the tokens, and how many of them come back."""
         ids, latents = batch["rows"], self.encode(batch["rows"])
-        logits = self.logits(latents)
-        figures = {"accuracy": float((logits.argmax(-1) == ids).float().mean())}
-        error = F.cross_entropy(logits.flatten(0, 1), ids.flatten())
-        return error + 1e-3 * latents.square().mean(), {**figures, "count": ids.numel()}
+        error, figures = cross_entropy([(self.logits(latents), ids)], 0.0, ignored=-1)
+        return error + 1e-3 * latents.square().mean(), figures
 
 
-class Prior(StageNetwork):
+class Prior(StageModule):
     """The direction from data to noise, at a time between 0 (data) and 1 (noise)."""
 
-    def __init__(self, stage, shape):
-        super().__init__(stage, shape)
+    stage = "prior"
+
+    def __init__(self, shape, settings=None):
+        super().__init__(shape, settings)
         self.places = nn.Parameter(torch.randn(shape["positions"], DIM) * 0.02)
         self.into = nn.Linear(2 * LATENT + 2, DIM)
         self.out = nn.Linear(DIM, LATENT)
@@ -163,11 +165,12 @@ class Player:
         return np.pad(wave[:length], (0, max(length - len(wave), 0)))
 
 
-class ToyLatentsSystem(SystemBase):
+class ToyLatentsSystem(StagedSystem):
     """What is particular to this system."""
 
     title, items = "Toy: notes by diffusion over latents", "windows"
     card_text = "Plays notes from nothing."
+    stages: ClassVar = {"vae": Vae, "prior": Prior}
 
     def shape(self, experiment, stage, parts):
         if stage == "vae":
@@ -179,10 +182,6 @@ class ToyLatentsSystem(SystemBase):
             scale = read_json(parts.latents["vae"] / "statistics.json")
         return {"positions": positions(parts), **scale}
 
-    def build(self, experiment, stage, parts, seed):
-        torch.manual_seed(seed)
-        return {"vae": Vae, "prior": Prior}[stage](stage, self.shape(experiment, stage, parts))
-
     def data(self, experiment, stage, parts):
         if stage == "vae":
             return Rows(tokens(parts, "train")), Rows(tokens(parts, "valid"))
@@ -192,12 +191,7 @@ class ToyLatentsSystem(SystemBase):
         return Rows(train), Rows(valid)
 
     def figures(self, stage):
-        return (Figure("accuracy", "share", "higher"),) if stage == "vae" else ()
-
-    def load(self, folder, parts):
-        return {"vae": Vae, "prior": Prior}[read_json(folder / "config.json")["stage"]].restore(
-            folder
-        )
+        return OF_TOKENS if stage == "vae" else ()
 
     @torch.no_grad()
     def encode(self, experiment, stage, parts, folder):
@@ -224,5 +218,5 @@ class ToyLatentsSystem(SystemBase):
         note = "" if held_out else "no valid split: the corpus has fewer than three tune groups"
         yield "reconstruction", ClipSet(clips, player.rate, note, midi=True)
         asked = player.prepare(settings, Conditions())
-        clips = player.clips(settings, first, seed, asked, lambda event: None, lambda: False)
+        clips = player.clips(settings, first, seed, asked, silent, never)
         yield "untrained", ClipSet(clips, player.rate, midi=True)

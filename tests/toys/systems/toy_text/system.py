@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from typing import ClassVar
 
 import datasets
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from etude.clips import sampling
 from etude.clips.clip import Clip
-from etude.clips.progress import GenerationProgress, Stopped, batches
+from etude.clips.progress import GenerationProgress, Stopped, batches, never, silent
 from etude.config import Sampling
 from etude.config.systems.toy_text import Generate, ToyText
 from etude.devices import choose_device
-from etude.systems.base import ClipSet, Conditions, Figure, SystemBase, refuse
-from etude.systems.network import StageNetwork
+from etude.systems.base import ClipSet, Conditions, refuse
+from etude.systems.stage_module import OF_TOKENS, StagedSystem, StageModule, cross_entropy
 from etude.tokenizers.registry import load as load_tokenizer
 
 VERSION = 1  # raised when results change
@@ -32,11 +32,13 @@ def spelled(text):
     return torch.tensor([*raw, *[0] * (LETTERS - len(raw))])
 
 
-class Words(StageNetwork):
+class Words(StageModule):
     """The network and its loss."""
 
-    def __init__(self, stage, shape):
-        super().__init__(stage, shape)
+    stage = "words"
+
+    def __init__(self, shape, settings=None):
+        super().__init__(shape, settings)
         self.size, self.quantizers = shape["codebook"], shape["quantizers"]
         self.letters = nn.Embedding(256, DIM)
         self.codes = nn.ModuleList(nn.Embedding(self.size, DIM) for _ in range(self.quantizers))
@@ -55,11 +57,9 @@ class Words(StageNetwork):
         return self.head(hidden).unflatten(2, (self.quantizers, self.size)), state
 
     def loss(self, batch):
-        """Mean cross-entropy of all codes, and the share of the likeliest that are right."""
-        logits = self(batch["text"], batch["codes"][:, :, :-1])[0].flatten(0, 2)
-        wanted = batch["codes"].transpose(1, 2).flatten()
-        right = (logits.argmax(-1) == wanted).float().mean()
-        return F.cross_entropy(logits, wanted), {"accuracy": float(right), "count": len(wanted)}
+        logits, _ = self(batch["text"], batch["codes"][:, :, :-1])
+        wanted = batch["codes"].transpose(1, 2)
+        return cross_entropy([(logits.flatten(1, 2), wanted.flatten(1))], 0.0, ignored=-1)
 
 
 class Segments:
@@ -107,7 +107,7 @@ class Player:
     @torch.no_grad()
     def sample(self, conditions, seeds):
         """Codes [clips, Q, T]; each clip has a random stream of its own."""
-        device, quantizers = next(self.network.parameters()).device, self.network.quantizers
+        device, quantizers = self.network.device, self.network.quantizers
         streams = sampling.ClipStreams(seeds, device)
         text = spelled(conditions.text).to(device).expand(len(seeds), -1)
         codes, state = torch.zeros(len(seeds), quantizers, 0, dtype=torch.long, device=device), None
@@ -120,33 +120,35 @@ class Player:
             codes = torch.cat([codes, torch.stack(drawn, dim=1)[..., None]], dim=2)
         return codes
 
+    def shuffled(self, real, seconds, seed):
+        """Real music as codes, their frames in random order."""
+        generator = torch.Generator().manual_seed(seed)
+        for wave in real.waves(self.rate):
+            codes = self.codec.encode(torch.from_numpy(wave)[None])[0]
+            order = torch.randperm(codes.shape[1], generator=generator)
+            yield Clip(self.wave(codes[:, order], seconds))
+
     def wave(self, codes, seconds):
         """Codes [Q, T] as sound, float32 [samples], of exactly this length."""
         wave, length = self.codec.decode(codes[None].cpu())[0].cpu(), round(seconds * self.rate)
         return np.pad(wave.numpy()[:length], (0, max(length - len(wave), 0)))
 
 
-class ToyTextSystem(SystemBase):
+class ToyTextSystem(StagedSystem):
     """What is particular to this system."""
 
     title, items = "Toy: sound from text", "segments"
     card_text = "Plays what a text asks for."
+    stages: ClassVar = {"words": Words}
 
     def shape(self, experiment, stage, parts):
         return {"codebook": parts.info["codebook_size"], "quantizers": parts.info["quantizers"]}
-
-    def build(self, experiment, stage, parts, seed):
-        torch.manual_seed(seed)
-        return Words(stage, self.shape(experiment, stage, parts))
 
     def data(self, experiment, stage, parts):
         return Segments(parts, "train"), Segments(parts, "valid")
 
     def figures(self, stage):
-        return (Figure("accuracy", "share", "higher"),)
-
-    def load(self, folder, parts):
-        return Words.restore(folder)
+        return OF_TOKENS
 
     def open(self, experiment, parts):
         network = self.load(parts.models["words"], parts)
@@ -156,11 +158,9 @@ class ToyTextSystem(SystemBase):
         settings, first = experiment.generate, experiment.seeds.train[0]
         network = self.build(experiment, "words", parts, first)
         player = Player(network, load_tokenizer(parts.tokenizers["acoustic"]))
-        music = Segments(parts, "train")
-        codes = music.batch([n % len(music) for n in range(settings.clips)])["codes"]
-        order = torch.randperm(codes.shape[2], generator=torch.Generator().manual_seed(seed))
-        mixed = (Clip(player.wave(part[:, order], settings.seconds)) for part in codes)
-        yield "shuffled", ClipSet(mixed, player.rate)
+        yield "shuffled", ClipSet(player.shuffled(real, settings.seconds, seed), player.rate)
         asked = player.prepare(settings, Conditions())
-        clips = player.clips(settings, first, seed, asked, lambda event: None, lambda: False)
-        yield "untrained", ClipSet(clips, player.rate)
+        yield (
+            "untrained",
+            ClipSet(player.clips(settings, first, seed, asked, silent, never), player.rate),
+        )
