@@ -8,6 +8,7 @@ import textwrap
 import tomllib
 from pathlib import Path
 
+import contributing
 import pytest
 import yaml
 
@@ -390,6 +391,14 @@ def test_shared_code_names_no_system():
             if found := names.search(NOT_SYSTEMS.sub("", words)):
                 wrong.append(f"{where}:{line} names {found[0]}")
     assert not wrong, "\n".join(dict.fromkeys(wrong))
+
+
+def test_the_recipe_for_a_system_is_the_toy():
+    """CONTRIBUTING.md shows parts of files that tests/workflow/test_toys.py takes to the page."""
+    shown = contributing.parts()
+    assert {path.stem for path, _ in shown} == {"toy_text", "system"}
+    for path, part in shown:
+        assert part in path.read_text(), f"{path.relative_to(ROOT)} has changed: show it anew"
 
 
 def test_both_registries_have_the_same_systems():
