@@ -107,8 +107,11 @@ def write_corpus(results):
     write_csv(results / "cuts/mine/two_seconds/0000/index.csv", columns, segments)
 
 
+STAGES = {"semantic": 0.9, "coarse": 2.1, "fine": 2.6, "lm": 0.7}  # in order, and their losses
+
+
 def write_models(results, experiment, seeds=(0,), stages=None):
-    for stage, low in (("semantic", 0.9), ("coarse", 2.1), ("fine", 2.6), ("lm", 0.7)):
+    for stage, low in STAGES.items():
         if stage not in (stages or ("semantic", "coarse", "fine")):
             continue
         for seed in seeds:
@@ -164,7 +167,6 @@ def everything(results, run, **over):
     """All that lies in a folder of results, as if one run had made it."""
     patterns = {
         "tables": [f"metrics/{name}/seed-*/draw-*/fad.csv" for name in run],
-        "histories": [f"models/{name}/*/seed-*/history.csv" for name in run],
         "pieces": ["corpora/*/pieces.csv"],
         "wav": ["corpora/*/wav/*"],
         "cuts": ["cuts/*/*/*"],
@@ -177,6 +179,12 @@ def everything(results, run, **over):
     found = {
         key: in_order(p for g in globs for p in results.glob(g)) for key, globs in patterns.items()
     }
+    found["histories"] = [
+        path
+        for name in run
+        for stage in STAGES
+        for path in in_order(results.glob(f"models/{name}/{stage}/seed-*/history.csv"))
+    ]
     return Made(**found | over)
 
 

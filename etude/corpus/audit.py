@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from etude.config import Config, Cut, FolderCorpus
-from etude.config.systems.audiolm import AudioLm
+from etude.config.systems import CLASSES
 from etude.corpus.deal import SIDES
 from etude.corpus.estimate import (
     advise_shards,
@@ -42,7 +42,8 @@ REMEDIES = {
     "too_large": "over 16 MB of MIDI is no piece of music",
     "silent": "there is nothing to hear in them",
 }
-BROKEN = "no option takes them: mend or leave them"
+USUAL = next(name for name, system in CLASSES.items() if system.trained)  # what is advised
+BROKEN = "no option takes them: fix or leave them"
 
 
 def audit(root: Path, corpus: FolderCorpus, settings: Config, cores: int) -> str:
@@ -146,8 +147,8 @@ def _expect(
     settings: Config,
     cores: int,
 ) -> list[str]:
-    experiment = AudioLm(system="audiolm", corpus="mine")
-    cut = settings.cuts[settings.audio_tokens(experiment.tokens).cut]
+    experiment = CLASSES[USUAL].model_validate({"system": USUAL, "corpus": "mine"})
+    cut = settings.cuts[experiment.cut_name(settings)]
     training = training_seconds(experiment, settings) / 60
     midi_s, audio_s = (_seconds(r for r in kept if r["kind"] == k) for k in ("midi", "audio"))
     segments = sum(_segments(float(row["seconds"]), cut) for row in kept)
@@ -174,7 +175,7 @@ def _config(root: Path, corpus: FolderCorpus, shards: int) -> list[str]:
     return [
         "three lines of config, for a file such as mine.yaml:",
         f"corpora: {{{name}: {json.dumps(entry | given, ensure_ascii=False)}}}",
-        f"experiments: {{{name}: {{system: audiolm, corpus: {name}}}}}",
+        f"experiments: {{{name}: {{system: {USUAL}, corpus: {name}}}}}",
         f"run: [{name}]",
     ]
 

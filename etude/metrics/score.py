@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -21,18 +19,12 @@ from etude.metrics.clip_sets import read_clips
 from etude.metrics.distances import METRICS, UNITS, Yardstick, measure_sets, tidy
 from etude.metrics.registry import projection
 from etude.metrics.samples import Estimate, read_about, read_sets, replicate_rows
+from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, config_hash, head  # noqa: F401
 from etude.own import label
-from etude.pretrained.origin import written
-from etude.storage import read_csv, read_json, write_csv
+from etude.storage import read_csv, write_csv
 
 VERSION = 4  # raised when the figures change
 
-COLUMNS = [
-    "experiment", "system", "clips", "metric", "embedding", "reference", "split", "value",
-    "ci_low", "ci_high", "n", "unit", "train_seed", "draw", "config_hash", "data_hash", "weights",
-    "note",
-]  # fmt: skip
-REPLICATE_COLUMNS = ["embedding", "metric", "clips", "replicate", "value"]
 PER_CLIP_COLUMNS = ["clip", "embedding", "fad"]
 SIGNAL_COLUMNS = ["clips", "clip", "et_grid", "flatness_db", "level_db"]
 
@@ -159,18 +151,6 @@ def write_signals(
     write_csv(output, [*SIGNAL_COLUMNS, *(own or {})], rows)
 
 
-def config_hash(experiment: Any) -> str:
-    """A short hash of an experiment's settings; where its files lie is no setting."""
-    values = experiment.model_dump(mode="json", exclude={"clips": True, "generate": {"prime"}})
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def weights_in(info: Mapping[str, Any]) -> str:
-    """Which weights of others made the tokens of a packed set, by its info.json; empty for none."""
-    parts = info.get("weights", {}).values()
-    return written(origin for part in parts for origin in part.values())
-
-
 def _all_weights(row: dict[str, Any], abouts: Mapping[str, str]) -> dict[str, str]:
     """Of a row the weights of its tokens, and those of the embedding that measured."""
     parts = (row["weights"], abouts.get(row.get("embedding", "")))
@@ -202,19 +182,7 @@ def write_scores(
     """
     made, others = ({path.stem: path for path in paths} for paths in (generated, baselines))
     notes = {p.parent.name: p.read_text().strip() for p in baseline_clips.glob("*/note.txt")}
-    seed, draw = (part.split("-")[1] for part in names["clips"].split("/"))
-    info = read_json(packed / "info.json") if packed else {}
-    common = {
-        "experiment": names["experiment"],
-        "system": experiment.system,
-        "reference": f"{experiment.corpus} test",
-        "split": "test",
-        "train_seed": seed,
-        "draw": draw,
-        "config_hash": config_hash(experiment),
-        "data_hash": info.get("data_hash", ""),
-        "weights": weights_in(info),
-    }
+    common = head(experiment, names["experiment"], names["clips"], packed)
     heard = list(summarise_signals([row for path in signals for row in read_csv(path)], own))
     silent = {row["clips"]: row["value"] for row in heard if row["metric"] == "silent"}
     scores = [

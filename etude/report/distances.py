@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from etude.config import Evaluation
 from etude.report.charts import Scale, Tick
 from etude.report.figures import decimal, number, some
-from etude.results.table import Table, judge, meaning
+from etude.results.systems import about, meaning, worthless
+from etude.results.table import Table, judge
 
 METRICS = {"frechet_distance": "Fréchet distance"}
 WORDS = {True: "holds", False: "fails", None: "undecided"}
-FLOOR, CEILINGS = "real", ("shuffled", "untrained", "noise")
-GATED = ("audiolm", "symbolic_lm")  # systems that Étude trains; it does not judge what others made
+FLOOR = "real"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def describe(name: str, tables: list[Table], settings: Evaluation) -> Result:
     if not tables:
         return Result(name, "", "missing", "There are no figures of this experiment.", [], [])
     system = tables[0].rows[0]["system"]
-    scores = [_score(table, settings, system in GATED) for table in tables]
+    gated = about(system).trained  # what others made is measured, not judged
+    scores = [_score(table, settings, gated) for table in tables]
     keys = [
         (row["metric"], row["embedding"]) for table in tables for row in table.rows
         if row["embedding"]
@@ -126,7 +127,7 @@ def _score(table: Table, settings: Evaluation, gated: bool) -> Score:
     own = table.value("real", "et_grid") or table.value("reference", "et_grid")
     rivals = [
         f"{name} {decimal(value)}"
-        for name in CEILINGS
+        for name in worthless(table.rows[0]["system"])
         if (value := table.value(name, metric, embedding)) is not None
     ]
     return Score(
@@ -203,6 +204,7 @@ def _block(tables: list[Table], metric: str, embedding: str) -> Block:
     ends = [v for line in lines for v in (line.value, line.low, line.high) if v is not None]
     floor = values.get(FLOOR)
     scale = Scale.around([*ends, *([2 * floor] if floor else [])])
+    rivals = worthless(tables[0].rows[0]["system"])
     return Block(
         metric=title,
         embedding=embedding,
@@ -211,7 +213,7 @@ def _block(tables: list[Table], metric: str, embedding: str) -> Block:
         log=scale.log,
         floor=scale.at(floor) if floor is not None else None,
         goal=scale.at(2 * floor) if floor is not None else None,
-        ceilings=[scale.at(values[name]) for name in CEILINGS if name in values],
+        ceilings=[scale.at(values[name]) for name in rivals if name in values],
     )
 
 

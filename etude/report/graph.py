@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -13,14 +14,9 @@ from etude.storage import atomic
 
 EDGE = re.compile(r"(\d+)\s*->\s*(\d+)")
 NODE = re.compile(r'(\d+)\[label\s*=\s*"([^"]+)"')
-COLOURS = {
-    "corpus.smk": "#dbe9f6",
-    "tokens.smk": "#e2f0d9",
-    "audiolm.smk": "#fde9d3",
-    "evaluation.smk": "#ece2f3",
-    "results.smk": "#f3e2e8",
-    "report.smk": "#f2f2f2",
-}
+INCLUDE = re.compile(r'^include: "rules/(.+)"', re.MULTILINE)
+# One for each rules file, in the order in which the Snakefile includes them.
+COLOURS = ("#dbe9f6", "#e2f0d9", "#fde9d3", "#ece2f3", "#f3e2e8", "#f2f2f2")
 
 
 def draw_graph(path: Path) -> None:
@@ -31,7 +27,7 @@ def draw_graph(path: Path) -> None:
     """
     nodes, edges = rule_graph()
     rows = depths(nodes, edges)
-    _draw(rows, edges, _files(), path)
+    _draw(rows, edges, _colours(nodes), path)
 
 
 def rule_graph() -> tuple[set[str], set[tuple[str, str]]]:
@@ -73,17 +69,19 @@ def depths(nodes: Iterable[str], edges: set[tuple[str, str]]) -> list[list[str]]
     return rows
 
 
-def _files() -> dict[str, str]:
-    """The rules file of every rule."""
+def _colours(drawn: set[str]) -> dict[str, str]:
+    """The colour of every rule that is drawn: those of one rules file have the same."""
+    colours = itertools.cycle(COLOURS)
     found = {}
-    for file in sorted(Path("rules").glob("*.smk")):
-        for name in re.findall(r"^rule (\w+):", file.read_text(encoding="utf-8"), re.MULTILINE):
-            found[name] = file.name
+    for file in INCLUDE.findall(Path("Snakefile").read_text(encoding="utf-8")):
+        text = Path("rules", file).read_text(encoding="utf-8")
+        if names := drawn.intersection(re.findall(r"^rule (\w+):", text, re.MULTILINE)):
+            found |= dict.fromkeys(names, next(colours))
     return found
 
 
 def _draw(
-    rows: list[list[str]], edges: set[tuple[str, str]], files: dict[str, str], path: Path
+    rows: list[list[str]], edges: set[tuple[str, str]], colours: dict[str, str], path: Path
 ) -> None:
     import matplotlib as mpl
 
@@ -111,7 +109,7 @@ def _draw(
     for name, (x, y) in place.items():
         box = {
             "boxstyle": "round,pad=0.4",
-            "fc": COLOURS.get(files.get(name, ""), "white"),
+            "fc": colours.get(name, "white"),
             "ec": "#666",
         }
         axes.text(x, y, name, ha="center", va="center", fontsize=8.5, family="monospace", bbox=box)

@@ -15,10 +15,9 @@ from etude.report.charts import Scale, Tick
 from etude.report.figures import Row, number
 from etude.results.leaderboard import DIRECTIONS
 from etude.results.summary import SIGNALS
-from etude.results.table import MEANING, meaning
+from etude.results.systems import clip_sets, meaning, worthless
 
-FLOOR, CEILINGS = "real", ("shuffled", "shuffled_bars", "untrained", "noise")
-OWN = "generated"
+FLOOR, OWN = "real", "generated"
 FEW = 12  # rows up to which the sets that give meaning stand in the one table
 
 # What a figure is called and what it says, in plain words.
@@ -154,7 +153,7 @@ def _board(metric: str, embedding: str, rows: list[Row], run: list[str]) -> Boar
     notes = {row.get("note", "") for row in rows}
     if all(note.startswith("not run") for note in notes):
         return replace(board, not_run=notes.pop().removeprefix("not run: "))
-    order = list(MEANING)
+    order = clip_sets()
     entries = [_entry(row) for row in rows if row.get("clips") != "reference"]
     entries.sort(
         key=lambda e: (
@@ -221,7 +220,9 @@ def _placed(entry: Entry, entries: list[Entry], scale: Scale) -> Entry:
         at=scale.at(entry.value) if entry.value is not None else 0.0,
         reach=(scale.at(entry.low), scale.at(entry.high)) if known else None,  # type: ignore[arg-type]
         floor=scale.at(floor) if floor is not None else None,
-        ceilings=tuple(scale.at(values[name]) for name in CEILINGS if name in values),
+        ceilings=tuple(
+            scale.at(values[name]) for name in worthless(entry.system) if name in values
+        ),
     )
 
 
@@ -238,7 +239,7 @@ def read_figures(rows: Iterable[Row], run: list[str], own: Iterable[str] = ()) -
                 (row.get("metric", ""), row.get("unit", "")), {}
             )
             cells[row.get("clips", "")] = _entry(row)
-    order = list(MEANING)
+    order = clip_sets()
     found = []
     for name, metrics in of_run.items():
         seen = {clips for cells in metrics.values() for clips in cells}

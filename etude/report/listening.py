@@ -11,7 +11,7 @@ from etude.report.evidence import Evidence, Facts, Nearest, read_evidence
 from etude.report.figures import Row, decimal, duration, number, rows_of
 from etude.report.media import Job, Medium, make_media
 from etude.report.spectrogram import HIGHEST_HZ, LOWEST_HZ
-from etude.results.table import MEANING
+from etude.results.systems import clip_sets
 
 PAIRS, FOR_THE_EAR = 6, 2
 PAIRED = ("real", "reconstruction")
@@ -116,7 +116,7 @@ def _shelves(results: Path, experiment: str, draws: list[str], settings: Page) -
         for draw in draws
     ]
     there = {folder.name: folder for folder in sorted((clips / "baselines").glob("*/"))}
-    known = [name for name in MEANING if name in there]
+    known = [name for name in clip_sets() if name in there]
     for name in [*known, *(name for name in there if name not in known)]:
         if name != "reference":
             most = PAIRS if name in PAIRED else FOR_THE_EAR

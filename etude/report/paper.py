@@ -21,7 +21,7 @@ from etude.report.methods import methods
 from etude.results.compare import read_sides
 from etude.results.leaderboard import GENERATED, number
 from etude.results.summary import NAMES
-from etude.results.table import MEANING
+from etude.results.systems import clip_sets
 from etude.storage import atomic, atomic_directory, read_csv, write_text
 
 Row = dict[str, str]
@@ -95,7 +95,7 @@ def leaderboard_table(board: list[Row]) -> str:
                     *(cell(known.get((name, metric))) for metric in metrics),
                     next(r["n"] for r in of if r["clips"] == name),
                 ]
-                for name in MEANING
+                for name in clip_sets()
                 if any(r["clips"] == name for r in of)
             ]
         )

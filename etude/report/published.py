@@ -11,8 +11,9 @@ from typing import Any
 
 from etude.config import Config
 from etude.errors import UserError
-from etude.results.leaderboard import FLOOR, GENERATED, WORTHLESS, number
-from etude.results.table import COPIED, MEANING
+from etude.results.leaderboard import FLOOR, GENERATED, number
+from etude.results.systems import WORTHLESS, clip_sets
+from etude.results.table import COPIED
 from etude.storage import hash_file, read_csv, read_json, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,7 +108,7 @@ def render(docs: Path = DOCS) -> str:
 
 def _block(rows: list[Row], embedding: str) -> list[str]:
     """The distances of all experiments under one embedding, a line each."""
-    sets = [n for n in MEANING if n != GENERATED and any(r["clips"] == n for r in rows)]
+    sets = [n for n in clip_sets() if n != GENERATED and any(r["clips"] == n for r in rows)]
     head = [embedding, GENERATED, *(f"{n} ({KIND[n]})" if n in KIND else n for n in sets), "n"]
     lines = ["", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name in dict.fromkeys(row["experiment"] for row in rows):

@@ -8,7 +8,6 @@ from pathlib import Path
 from etude.report.charts import Panel, Points, panel
 from etude.report.figures import Row, in_order, number, rows_of
 
-ORDER = ("semantic", "coarse", "fine")
 COLUMNS = (("train", "train_loss"), ("valid", "valid_loss"))
 
 
@@ -45,12 +44,11 @@ def read_training(experiment: str, histories: list[Path]) -> Training | None:
     """Curves of an experiment; None where nothing was trained.
 
     Args:
-        histories: its models/{experiment}/{stage}/seed-{seed}/history.csv.
+        histories: its models/{experiment}/{stage}/seed-{seed}/history.csv, in the order of the
+            stages.
     """
-    stages = {path.parents[1].name for path in histories}
-    known = [stage for stage in ORDER if stage in stages]
     panels, outcomes = [], []
-    for stage in [*known, *sorted(stages - set(ORDER))]:
+    for stage in dict.fromkeys(path.parents[1].name for path in histories):
         curves: list[tuple[str, Points]] = []
         for path in in_order(path for path in histories if path.parents[1].name == stage):
             if history := list(rows_of(path)):

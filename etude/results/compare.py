@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from etude.results.leaderboard import GENERATED, Figures, leaderboard, number, r
 from etude.results.summary import NAMES
 from etude.storage import read_csv
 
-TABLES = ("fad.csv", "memorisation.csv", "symbolic.csv")
+TIDY = {"experiment", "system", "train_seed", "clips", "metric", "value"}  # columns
 HASHES = {
     "config_hash": "settings",
     "data_hash": "data",
@@ -115,10 +116,16 @@ def _figures(folder: Path, name: str, board: list[dict[str, str]]) -> Figures:
         for s in sorted(seeds, key=int)
         for d in sorted(draws, key=int)
     ]
-    tables = [cell / file for cell in cells for file in TABLES if (cell / file).is_file()]
+    tables = [file for cell in cells for file in sorted(cell.glob("*.csv")) if _is_tidy(file)]
     replicates = [file for cell in cells for file in sorted(cell.glob("*replicates.csv"))]
     found = read_figures(tables, replicates).get(name)
     return found or Figures(name, [_as_cell(row, folder) for row in board])
+
+
+def _is_tidy(path: Path) -> bool:
+    """Whether a table has figures of sets, as the leaderboard takes them."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return set(next(csv.reader(file), ())) >= TIDY
 
 
 def _as_cell(row: dict[str, str], folder: Path) -> dict[str, str]:

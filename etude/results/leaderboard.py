@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.results.statistics import Cell, Estimate, estimate, sampling_variance
+from etude.results.systems import worthless
 from etude.storage import read_csv
 
 VERSION = 2  # raised when the rows change
@@ -22,7 +23,6 @@ Row = dict[str, str]
 Replicates = dict[tuple[str, str], dict[str, float]]  # (metric, embedding) -> replicate -> value
 
 GENERATED, FLOOR = "generated", "real"
-WORTHLESS = ("shuffled", "shuffled_bars", "untrained", "noise")  # the ceiling: the nearest of them
 LOWER, HIGHER = True, False  # is the better one
 DIRECTIONS = {
     "frechet_distance": LOWER, "fad_infinity": LOWER, "kad": LOWER, "mad": LOWER,
@@ -119,7 +119,8 @@ def reference_values(
     """
     floor = _value(one, FLOOR, metric, embedding)
     better = direction(metric)
-    known = [v for name in WORTHLESS if (v := _value(one, name, metric, embedding)) is not None]
+    rivals = worthless(one.rows[0]["system"])
+    known = [v for name in rivals if (v := _value(one, name, metric, embedding)) is not None]
     if better is None or not known:
         return floor, None
     return floor, min(known) if better == LOWER else max(known)

@@ -14,30 +14,27 @@ from pathlib import Path
 from typing import Any
 
 from etude.config import Evaluation
-from etude.results import differences
-from etude.results import leaderboard
+from etude.own import label
+from etude.results import differences, leaderboard
 from etude.results.leaderboard import (
     DIRECTIONS,
     FLOOR,
     GENERATED,
-    WORTHLESS,
     direction,
     read_figures,
     weights_named,
 )
+from etude.results.systems import clip_sets, meaning, worthless
 from etude.results.table import (
     COPIED,
-    GATED,
-    MEANING,
+    DECIDING,
     Table,
     Verdict,
     gate,
     judge,
-    meaning,
     read_tables,
     too_few,
 )
-from etude.own import label
 from etude.storage import write_csv, write_text
 
 VERSION = 3  # raised when the text changes
@@ -129,14 +126,12 @@ def _legend(parts: list[Part]) -> list[str]:
     there = {row["clips"] for part in parts for row in part.rows}
     systems = [part.rows[0]["system"] for part in parts]
     lines = [""]
-    for name in (name for name in MEANING if name in there):
-        said = dict.fromkeys(meaning(name, system) for system in systems)
-        lines.append(f"    {name:<15} {'; or '.join(said)}{_ceiling(name)}")
+    ceilings = {name for system in systems for name in worthless(system)}
+    for name in (name for name in clip_sets() if name in there):
+        said = dict.fromkeys(filter(None, (meaning(name, system) for system in systems)))
+        ceiling = " (a ceiling)" if name in ceilings else ""
+        lines.append(f"    {name:<15} {'; or '.join(said)}{ceiling}")
     return lines
-
-
-def _ceiling(name: str) -> str:
-    return " (a ceiling)" if name in WORTHLESS else ""
 
 
 # ------------------------------------------------------------------------------------- distances
@@ -157,7 +152,7 @@ def _block(parts: list[Part], embedding: str, settings: Evaluation) -> list[str]
             lines.append(f"  {note}")
             continue
         of_block = [r for r in part.rows if r["embedding"] == embedding]
-        for name in MEANING:
+        for name in clip_sets():
             row = _find(of_block, name, "frechet_distance")
             if name != "reference" and row is not None:
                 lines.append(_line(name, row, [_find(of_block, name, m) for m in beside]))
@@ -170,7 +165,8 @@ def _line(name: str, row: Row, others: list[Row | None]) -> str:
         return f"  {name:<15} {'n/a':>9}       {str(row['note']).removeprefix('n/a: ')}"
     beside = "".join(_number(_float(r.get("value")) if r else None, 10, 3) for r in others)
     figures = f"{float(row['value']):>9.2f} {_interval(row, 2):>20} {row['n']:>5}{beside}"
-    mark = "floor" if name == FLOOR else "ceiling" if name in WORTHLESS else ""
+    ceiling = "ceiling" if name in worthless(row["system"]) else ""
+    mark = "floor" if name == FLOOR else ceiling
     return f"  {name:<15} {figures}   {mark}".rstrip()
 
 
@@ -255,7 +251,7 @@ def _key_figures(rows: list[Row], settings: Evaluation) -> list[str]:
 
 def _in_order(rows: list[Row]) -> list[Row]:
     """What models made first, then what it is read against."""
-    order = list(MEANING)
+    order = clip_sets()
     return sorted(
         (r for r in rows if r["clips"] != "reference"),
         key=lambda r: order.index(r["clips"]) if r["clips"] in order else len(order),
@@ -284,7 +280,7 @@ def _copies(rows: list[Row]) -> list[str]:
         low, high = (_float(row.get(key)) for key in ("ci_low", "ci_high"))
         between = "" if low is None or high is None else f" [{low:.1%}, {high:.1%}]"
         said = f"{name} {float(row['value']):.1%}{between}"
-        (gated if rung in GATED else told).append(said)
+        (gated if rung in DECIDING else told).append(said)
     head = "  copies, share of clips nearer to the training music than 99 % of held-out real ones:"
     lines = [head] if gated or told else []
     lines += [f"    in the gate: {', '.join(gated)}"] if gated else []

@@ -7,43 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etude.config import Evaluation
+from etude.results.systems import about, clip_sets
 from etude.storage import read_csv
 
 VERSION = 4  # raised when a verdict changes
 
 Row = dict[str, str]
 
-MEANING = {
-    "generated": "what the models made",
-    "real": "real vs real: other held-out music, the floor",
-    "reconstruction": "those real clips through the codec",
-    "copies": "clips of the training music: what a copier would make",
-    "ngram": "an n-gram model of the training music",
-    "shuffled": "their tokens in random order",
-    "shuffled_bars": "their bars in random order",
-    "untrained": "the networks before training",
-    "noise": "white noise of the same level",
-}
-# What is said otherwise of systems whose clips are notes: no codec stands between them and the ear.
-OF_NOTES = {"reconstruction": "those pieces as tokens and back, played by the corpus's renderer"}
 COPIED = "memorised_"  # and the search's name: share of clips above the null's 99th percentile
-GATED = (
-    "exact",
-    "fingerprint",
-    "waveform",
-    "notes",
-)  # searches with high recall; others are told only
-# What clips must be better than. Symbols in random order still sound like the instrument, in chords
-# of the style: the distance of sounds is no judge of that, perplexity and the figures of notes are.
-SYMBOLIC = "symbolic_lm"
-RIVALS: dict[str, tuple[str, ...]] = {SYMBOLIC: ("untrained",)}
+# The searches whose recall is high enough to decide; others are reported only.
+DECIDING = ("exact", "fingerprint", "waveform", "notes")
 NO_NULL = "exact"  # equal samples are a copy, whatever held-out music does; none proves nothing
-
-
-def meaning(clips: str, system: str = "") -> str:
-    """What a set of clips is, in plain words; empty for a set that is not known."""
-    special = OF_NOTES if system == SYMBOLIC else {}
-    return special.get(clips) or MEANING.get(clips, "")
 
 
 @dataclass
@@ -96,14 +70,15 @@ class Table:
 
     @property
     def sets(self) -> list[str]:
-        """Clip sets, in the order of MEANING."""
-        return [name for name in MEANING if any(r["clips"] == name for r in self.rows)]
+        """Clip sets, in the order of every table."""
+        there = {row["clips"] for row in self.rows}
+        return [name for name in clip_sets() if name in there]
 
 
 def judge(table: Table, settings: Evaluation, embedding: str = "logmel") -> Verdict:
     """Whether a model's clips are better than worthless ones, tonal, audible and not copied."""
     distance = table.value("generated", "frechet_distance", embedding)
-    names = RIVALS.get(table.rows[0]["system"], ("shuffled", "untrained"))
+    names = about(table.rows[0]["system"]).rivals
     rivals = {name: table.value(name, "frechet_distance", embedding) for name in names}
     known = {name: value for name, value in rivals.items() if value is not None}
     harmony = table.value("generated", "et_grid")
@@ -130,7 +105,7 @@ def judge(table: Table, settings: Evaluation, embedding: str = "logmel") -> Verd
 
 def _judge_copies(table: Table, settings: Evaluation) -> tuple[bool, str]:
     """The search that flags most decides; those that are n/a are left out, which is said."""
-    rows = {name: row for name, row in table.copied().items() if name in GATED}
+    rows = {name: row for name, row in table.copied().items() if name in DECIDING}
     known = {name: float(row["value"]) for name, row in rows.items() if row["value"]}
     left_out = [name for name, row in rows.items() if not row["value"]]
     bound = settings.gate_copied

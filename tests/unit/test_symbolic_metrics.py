@@ -385,7 +385,7 @@ def scores(root, generated, compat="none", **sets):
         Experiment(), {"experiment": "e", "clips": "seed-0/draw-1"},
         settings={"smoothing": "jeffreys", "compat": compat, "replicates": 8},
         generated=root / "made.json", baselines=root / "baselines.json", vectors=root / "w.txt",
-        data_hash="", table=root / "t.csv", replicates=root / "r.csv", figures=root / "figures",
+        packed=None, table=root / "t.csv", replicates=root / "r.csv", figures=root / "figures",
     )  # fmt: skip
     with (root / "t.csv").open() as file:
         return {(row["clips"], row["metric"]): row for row in csv.DictReader(file)}

@@ -154,7 +154,7 @@ class AudioLm(TrainedExperiment):
     conditions: ClassVar[frozenset[str]] = frozenset({"recording"})
     continues: ClassVar[bool] = True
     sets: ClassVar[Mapping[str, str]] = {
-        "reconstruction": "real music through the codec",
+        "reconstruction": "those real clips through the codec",
         "shuffled": "their tokens in random order",
         "untrained": "the networks before training",
     }

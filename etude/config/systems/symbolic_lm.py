@@ -211,7 +211,7 @@ class SymbolicLm(TrainedExperiment):
         "shuffled": "their tokens in random order",
         "shuffled_bars": "their bars in random order",
         "untrained": "the networks before training",
-        "copies": "the training music itself, copied",
+        "copies": "clips of the training music: what a copier would make",
     }
     modules: ClassVar[Mapping[str, str]] = {
         "symbolic_lm.stage": "systems/symbolic_lm/stage",

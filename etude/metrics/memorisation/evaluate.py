@@ -39,8 +39,8 @@ from etude.metrics.memorisation.rows import (
 )
 from etude.metrics.memorisation.waveform import Waveforms
 from etude.metrics.registry import Options, embedding, open_embedding
-from etude.metrics.score import COLUMNS, config_hash, weights_in
-from etude.storage import atomic_directory, read_csv, read_json, write_csv
+from etude.metrics.tidy import COLUMNS, head
+from etude.storage import atomic_directory, read_csv, write_csv
 
 VERSION = 3  # raised when the files change
 
@@ -95,7 +95,7 @@ def find_memorisation(
     rows += recall_rows(read_csv(sources.recall))
     if sources.extraction:
         rows += extraction_rows(read_csv(sources.extraction))
-    common = _common(experiment, names, sources)
+    common = head(experiment, names["experiment"], names["clips"], sources.packed, "train")
     write_csv(table, COLUMNS, (common | row for row in rows))
     write_csv(clips, CLIP_COLUMNS, of_clips)
     with atomic_directory(hashes) as temporary:
@@ -132,23 +132,6 @@ def _climb(
         midi = midi_files(read_csv(sources.pieces), sources.midi_root)
         said.append(guarded("notes", "", lambda: search.notes(clips, Scores(search.music, midi))))
     return said, probes
-
-
-def _common(experiment: Any, names: dict[str, str], sources: Sources) -> dict[str, Any]:
-    parts = [part.partition("-")[2] for part in names["clips"].split("/")]
-    seed, draw = parts if len(parts) == 2 else ("", "")
-    info = read_json(sources.packed / "info.json") if sources.packed else {}
-    return {
-        "experiment": names["experiment"],
-        "system": experiment.system,
-        "reference": f"{experiment.corpus} train",
-        "split": "train",
-        "train_seed": seed,
-        "draw": draw,
-        "config_hash": config_hash(experiment),
-        "data_hash": info.get("data_hash", ""),
-        "weights": weights_in(info),
-    }
 
 
 def study_memorisation(

@@ -22,12 +22,11 @@ from etude.metrics.notes.counts import NEUROMUSIC
 from etude.metrics.notes.drawing import write_figures
 from etude.metrics.notes.table import UNITS, Chosen, Index, Measured, compare, measured, unit_of
 from etude.metrics.notes.word2vec import read_vectors
-from etude.metrics.score import COLUMNS, config_hash
+from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, head
 from etude.storage import read_json, write_csv
 
 VERSION = 1  # raised when the figures change
 
-REPLICATE_COLUMNS = ["embedding", "metric", "clips", "replicate", "value"]
 REFERENCE = "reference"
 WHOLE = -1  # in place of a replicate: all clips
 DRAWS = 40
@@ -240,7 +239,7 @@ def write_symbolic(
     generated: Path,
     baselines: Path,
     vectors: Path,
-    data_hash: str,
+    packed: Path | None,
     table: Path,
     replicates: Path,
     figures: Path,
@@ -254,17 +253,7 @@ def write_symbolic(
     compat = settings["compat"] if settings["compat"] == NEUROMUSIC else ""
     sets = read_measured(generated, baselines, vectors, compat)
     rows, drawn = score_sets(sets, {**settings, "compat": compat})
-    seed, draw = (part.split("-")[1] for part in names["clips"].split("/"))
-    common = {
-        "experiment": names["experiment"],
-        "system": experiment.system,
-        "reference": f"{experiment.corpus} test",
-        "split": "test",
-        "train_seed": seed,
-        "draw": draw,
-        "config_hash": config_hash(experiment),
-        "data_hash": data_hash,
-    }
+    common = head(experiment, names["experiment"], names["clips"], packed)
     write_figures(sets, list(read_vectors(vectors)), figures, settings["smoothing"], compat)
     write_csv(replicates, REPLICATE_COLUMNS, drawn)
     write_csv(table, COLUMNS, (common | row for row in rows))

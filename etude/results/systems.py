@@ -1,0 +1,49 @@
+"""What tables must know of the system that a row names: rows have its name, not its settings."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from etude.config import ExperimentBase
+from etude.config.systems import CLASSES
+
+# Clip sets in the order of every table, and what they are unless a system says it otherwise.
+MEANING = {
+    "generated": "what the models made",
+    "real": "real vs real: other held-out music, the floor",
+    "reconstruction": "those real clips through the codec",
+    "copies": "clips of the training music: what a copier would make",
+    "ngram": "an n-gram model of the training music",
+    "shuffled": "their tokens in random order",
+    "shuffled_bars": "their bars in random order",
+    "untrained": "the networks before training",
+    "noise": "white noise of the same level",
+}
+WORTHLESS = ("shuffled", "shuffled_bars", "untrained", "noise")  # the ceiling: the nearest of them
+
+
+class Unknown(ExperimentBase):
+    """A system that this version does not have, in results of another: measured, not judged."""
+
+    trained: ClassVar[bool] = False
+
+
+def about(system: str) -> type[ExperimentBase]:
+    """The settings class of a system, which says what it can do."""
+    return CLASSES.get(system, Unknown)
+
+
+def meaning(clips: str, system: str = "") -> str:
+    """What a set of clips is, in plain words; empty for a set that is not known."""
+    return about(system).sets.get(clips) or MEANING.get(clips, "")
+
+
+def worthless(system: str) -> tuple[str, ...]:
+    """The sets that are worth nothing: those of all systems, and the rivals of this one."""
+    return tuple(dict.fromkeys((*WORTHLESS, *about(system).rivals)))
+
+
+def clip_sets() -> list[str]:
+    """Clip sets in the order of every table; those that only one system makes come last."""
+    own = (name for system in CLASSES.values() for name in system.sets)
+    return list(dict.fromkeys((*MEANING, *own)))

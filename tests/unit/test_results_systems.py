@@ -1,0 +1,57 @@
+"""What the tables know of systems comes from their settings classes; names are not compared."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+from etude.config import ExperimentBase
+from etude.config.systems import CLASSES
+from etude.results.leaderboard import Figures, reference_values
+from etude.results.systems import MEANING, about, clip_sets, meaning, worthless
+from etude.results.table import Table
+from tests.tidy import row
+
+
+class Toy(ExperimentBase):
+    rivals: ClassVar = ("hummed", "untrained")
+    sets: ClassVar = {"hummed": "what a person hummed", "untrained": "random weights"}
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.setitem(CLASSES, "toy", Toy)
+
+
+def rows(system, **distances):
+    common = {"system": system, "train_seed": "0", "draw": "0"}
+    return [
+        row(clips, "frechet_distance", value, "logmel") | common
+        for clips, value in distances.items()
+    ]
+
+
+def test_a_new_systems_sets_stand_in_the_tables(toy):
+    table = Table(rows("toy", hummed=3.0, generated=1.0, untrained=9.0, prefixes_train=0.1))
+    assert table.sets == ["generated", "untrained", "hummed"]
+    assert meaning("hummed", "toy") == "what a person hummed"
+    assert meaning("untrained", "toy") == "random weights"
+    assert meaning("untrained", "audiolm") == MEANING["untrained"]
+
+
+def test_a_systems_rivals_are_its_ceiling(toy):
+    of_toy = Figures("e", rows("toy", hummed=3.0, generated=1.0, untrained=9.0))
+    assert reference_values(of_toy, "frechet_distance", "logmel") == (None, 3.0)
+    other = Figures("e", rows("audiolm", hummed=3.0, generated=1.0, untrained=9.0))
+    assert reference_values(other, "frechet_distance", "logmel") == (None, 9.0)
+
+
+def test_results_of_a_system_that_is_not_there_are_read():
+    assert not about("of_another_version").trained
+    assert worthless("of_another_version") == worthless("audiolm")
+    assert meaning("real", "of_another_version") == MEANING["real"]
+
+
+def test_every_set_that_a_system_makes_has_a_place():
+    assert {name for system in CLASSES.values() for name in system.sets} <= set(clip_sets())
