@@ -24,8 +24,10 @@ from etude.config.systems.symbolic_lm import Gpt2, SymbolicSampling, SymbolicTra
 from etude.storage import read_json
 from etude.systems.audiolm.building import build_stage
 from etude.systems.audiolm.data import PackedData
+from etude.systems.audiolm.system import AudioLmSystem
 from etude.systems.symbolic_lm.sampling import sample
 from etude.systems.symbolic_lm.stage import SymbolicLmStage
+from etude.systems.symbolic_lm.system import SymbolicLmSystem
 from etude.training.loop import fit
 from etude.training.optimiser import build_optimiser
 from etude.training.speed import flops_of, peak_flops, prepare_network
@@ -107,7 +109,7 @@ def test_gpt2_small(tmp_path: Path) -> None:
         settings = settings_of(compiled)
         state = State(tmp_path / f"state-{compiled}")
         looped = steady(
-            fit(gpt2(), data, None, settings, 0, state, device="cuda", flops=flops_of_lm).timings
+            fit(gpt2(), data, None, settings, 0, state, device="cuda", flops=SymbolicLmSystem().flops).timings
         )
         torch.cuda.empty_cache()
         found = {"bare loop": bare(gpt2(), data, settings), "etude": looped}
