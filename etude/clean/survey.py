@@ -39,7 +39,7 @@ SECTIONS = {
     "verified_embeddings": ("corpora", "cuts"),
     "criteria": ("experiments",),
     "memorisation": ("corpora", "cuts"),
-    **dict.fromkeys(("models", "clips", "embeddings", "metrics"), ("experiments",)),
+    **dict.fromkeys(("models", "latents", "clips", "embeddings", "metrics"), ("experiments",)),
 }
 ALWAYS_KEPT = ("logs", "benchmarks", "tensorboard")  # small, and of use to who asks later
 
