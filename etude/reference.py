@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -12,18 +12,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from etude import config
-from etude.config.systems import symbolic_lm
-from etude.config.systems.audiolm import (
-    AudioLm,
-    AudioLmPytorch,
-    AudioLmStages,
-    Generate,
-    Network,
-    Stage,
-)
-from etude.config.systems.external import External
-from etude.config.systems.symbolic_lm import SymbolicGenerate, SymbolicLm, SymbolicSampling
+from etude.config import Config
+from etude.config.systems import CLASSES
 from etude.storage import write_text
 
 HEAD = """# Configuration
@@ -42,80 +32,18 @@ Where a `source`, a `kind`, an embedding or a signal is named, `module:Class` ta
 module in the folder that you run in, or on the Python path (CONTRIBUTING.md shows one of each).
 """
 
-SECTIONS: list[tuple[str, list[type[BaseModel]]]] = [
-    ("The whole", [config.Config]),
-    (
-        "corpora: where music comes from",
-        [
-            config.Music21Corpus,
-            config.FolderCorpus,
-            config.ArchiveCorpus,
-            config.OwnCorpus,
-            config.Filter,
-            config.Split,
-            config.Render,
-        ],
-    ),
-    ("cuts: how audio is cut", [config.Cut]),
-    (
-        "tokenizers: audio or MIDI to tokens and back",
-        [
-            config.SemitoneBands,
-            config.Mfcc,
-            config.MagnitudeRvq,
-            config.OnOff,
-            config.Remi,
-            config.Tsd,
-            config.Structured,
-            config.Hubert,
-            config.Encodec,
-            config.OwnTokenizer,
-            config.Fit,
-            config.SymbolicFit,
-        ],
-    ),
-    ("pretrained: weights that others trained", [config.Pretrained]),
-    ("tokens: token sets", [config.TokenSet, config.SymbolicTokenSet]),
-    (
-        "experiments",
-        [
-            AudioLm,
-            External,
-            AudioLmStages,
-            Stage,
-            Network,
-            AudioLmPytorch,
-            config.OwnNetwork,
-            config.Training,
-            config.Weights,
-            Generate,
-            config.Sampling,
-            config.Seeds,
-        ],
-    ),
-    (
-        "experiments of the system symbolic_lm",
-        [
-            SymbolicLm,
-            symbolic_lm.SymbolicStages,
-            symbolic_lm.SymbolicStage,
-            symbolic_lm.Gpt2,
-            symbolic_lm.Llama,
-            symbolic_lm.MusicTransformer,
-            symbolic_lm.SymbolicTraining,
-            symbolic_lm.Augment,
-            SymbolicGenerate,
-            SymbolicSampling,
-        ],
-    ),
-    ("sweep: a grid of experiments", [config.Sweep]),
-    (
-        "evaluation",
-        [config.Evaluation, config.Memorisation, config.SymbolicMetrics, config.Word2Vec],
-    ),
-    ("criteria: what an experiment must reach", [config.Criteria]),
-    ("report: the page to listen and read", [config.Page]),
-]
+# What a section of the configuration is about, where its field does not say enough.
+TITLES = {
+    "corpora": "where music comes from",
+    "cuts": "how audio is cut",
+    "tokenizers": "audio or MIDI to tokens and back",
+    "pretrained": "weights that others trained",
+    "tokens": "token sets",
+    "sweep": "a grid of experiments",
+    "evaluation": "the metrics' protocol",
+    "criteria": "what an experiment must reach",
+    "report": "the page to listen and read",
+}
 
 
 def write_reference(path: Path) -> None:
@@ -126,10 +54,42 @@ def write_reference(path: Path) -> None:
 def render_reference() -> str:
     """The whole page as Markdown."""
     parts = [HEAD]
-    for title, models in SECTIONS:
+    for title, models in sections():
         parts.append(f"## {title}\n")
         parts += [_table(model) for model in models]
     return "\n".join(parts)
+
+
+def sections() -> Iterator[tuple[str, list[type[BaseModel]]]]:
+    """All settings that the configuration reaches: a section for each of its own, and each system.
+
+    What several reach (networks of the user's own, seeds, ...) stands where it is met first.
+    """
+    yield "The whole", [Config]
+    seen: set[type[BaseModel]] = {Config}
+    for key, field in Config.model_fields.items():
+        if key == "experiments":
+            for name, system in CLASSES.items():
+                yield f"experiments of the system {name}", list(_reached(system, seen))
+        elif models := list(_reached(field.annotation, seen)):
+            yield f"{key}: {TITLES.get(key, field.description)}", models
+
+
+def _reached(annotation: Any, seen: set[type[BaseModel]]) -> Iterator[type[BaseModel]]:
+    """The models of a type that were not seen yet: those of a union, then what each has."""
+    members = [model for model in _models(annotation) if model not in seen]
+    seen.update(members)
+    yield from members
+    for model in members:
+        for field in model.model_fields.values():
+            yield from _reached(field.annotation, seen)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
 
 
 def _table(model: type[BaseModel]) -> str:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from etude.config import Config, TrainedExperiment
+from etude.config import Config
 from etude.storage import read_json
 
 ROOT = "results"  # as the rules call it, wherever a link may lead
@@ -39,7 +39,7 @@ SECTIONS = {
     "verified_embeddings": ("corpora", "cuts"),
     "criteria": ("experiments",),
     "memorisation": ("corpora", "cuts"),
-    **dict.fromkeys(("models", "clips", "embeddings", "metrics"), ("experiments",)),
+    **dict.fromkeys(("models", "latents", "clips", "embeddings", "metrics"), ("experiments",)),
 }
 ALWAYS_KEPT = ("logs", "benchmarks", "tensorboard")  # small, and of use to who asks later
 
@@ -195,9 +195,7 @@ def refs_in_use(state: Path, config: Config) -> Iterator[Path]:
     for ref in sorted((state / "refs").glob("*/*/seed-*")):
         name, stage, seed = ref.parts[-3:]
         experiment = config.experiments.get(name)
-        if not isinstance(experiment, TrainedExperiment) or stage not in [
-            p.name for p in experiment.stage_plans()
-        ]:
+        if experiment is None or stage not in [p.name for p in experiment.stage_plans()]:
             continue
         configured = seed in [f"seed-{number}" for number in experiment.seeds.train]
         if configured or (state.parent / "models" / name / stage / seed).is_dir():

@@ -37,7 +37,7 @@ REMEDIES = {
     "no_notes": "there is nothing to hear in them",
     "empty_file": "there is nothing in them",
     "no_samples": "there is nothing in them",
-    "unreadable": "mend their permissions or links",
+    "unreadable": "fix their permissions or links",
     "unsupported_midi": "save them again with times in beats",
     "too_large": "over 16 MB of MIDI is no piece of music",
     "silent": "there is nothing to hear in them",

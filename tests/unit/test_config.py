@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import etude.__main__
 import etude.runs
-from etude.config import DEFAULT, Corpus, Cut, Experiment, load, merge, parse, read
+from etude.config import DEFAULT, Config, Corpus, Cut, Experiment, load, merge, parse, read
+from etude.config.systems import CLASSES
 from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.reference import render_reference
@@ -190,6 +191,15 @@ def test_unreadable_yaml_is_a_user_error(tmp_path):
 def test_the_reference_is_in_step():
     written = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
     assert written == render_reference(), "run: python -m etude config --write"
+
+
+def test_the_reference_has_every_section_that_the_configuration_reaches():
+    reached = {"Config", *Config.model_json_schema()["$defs"]}
+    assert {"Training", "Weights", "Augment", "Word2Vec"} < reached
+    shown = [line[4:] for line in render_reference().splitlines() if line.startswith("### ")]
+    assert sorted(shown) == sorted(reached)  # each once
+    for name in CLASSES:
+        assert f"## experiments of the system {name}\n" in render_reference()
 
 
 def test_parsing_needs_no_heavy_package():

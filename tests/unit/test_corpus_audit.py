@@ -42,7 +42,7 @@ def test_the_text(folder):
     before = sorted(p.name for p in folder.rglob("*"))
     (text,) = plain(audited(folder, filter=Filter(max_minutes=0.6)))
     assert "my music!: 15 files" in text
-    assert "corrupt_midi: no option takes them: mend or leave them such as broken.mid" in text
+    assert "corrupt_midi: no option takes them: fix or leave them such as broken.mid" in text
     assert "duplicate_of: duplicates: keep takes them such as z copy.mid (mid-piece-004-" in text
     assert "of them have drums, which are left out (filter: {drums: keep})" in text
     assert re.search(r"too_long: filter: \{max_minutes: 1\} takes them", text)
