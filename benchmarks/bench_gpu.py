@@ -109,7 +109,16 @@ def test_gpt2_small(tmp_path: Path) -> None:
         settings = settings_of(compiled)
         state = State(tmp_path / f"state-{compiled}")
         looped = steady(
-            fit(gpt2(), data, None, settings, 0, state, device="cuda", flops=SymbolicLmSystem().flops).timings
+            fit(
+                gpt2(),
+                data,
+                None,
+                settings,
+                0,
+                state,
+                device="cuda",
+                flops=SymbolicLmSystem().flops,
+            ).timings
         )
         torch.cuda.empty_cache()
         found = {"bare loop": bare(gpt2(), data, settings), "etude": looped}

@@ -70,7 +70,7 @@ def _plain(value: Any) -> Any:
 
 
 def _parts(values: Mapping[str, Any]) -> Parts:
-    folders = {
+    folders: dict[str, Any] = {
         key: {name: Path(path) for name, path in values[key].items()}
         for key in ("tokenizers", "models", "latents")
     }

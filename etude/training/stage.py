@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -124,7 +124,7 @@ def train_stage(
 
 
 def _tracking(
-    names: list[str], folder: Path | None, name: str, run: str, experiment: TrainedExperiment
+    names: Sequence[str], folder: Path | None, name: str, run: str, experiment: TrainedExperiment
 ) -> tuple[Path | None, Any]:
     """TensorBoard's folder and wandb's run, None for what is not wanted."""
     if folder is None:

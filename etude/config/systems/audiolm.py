@@ -208,7 +208,7 @@ class AudioLm(TrainedExperiment):
         ]
 
     def env(self, stage: str | None = None) -> str:  # noqa: D102
-        return "audiolm" if self.library_stages(*[stage] * bool(stage)) else "torch"
+        return "audiolm" if self.library_stages(*filter(None, [stage])) else "torch"
 
     def labels(self, what: str, stage: str | None = None) -> tuple[str, ...]:  # noqa: D102
         more = ("audiolm.library",) if self.env(stage) == "audiolm" else ()

@@ -33,12 +33,12 @@ class External(ExperimentBase):
     )
 
     @property
-    def generate(self) -> GenerateSettings:
+    def generate(self) -> GenerateSettings:  # type: ignore[misc]
         """How many clips of this length they are compared with."""
         return GenerateSettings(seconds=self.seconds)
 
     @property
-    def seeds(self) -> Seeds:
+    def seeds(self) -> Seeds:  # type: ignore[misc]
         """There is one set of clips."""
         return Seeds()
 
