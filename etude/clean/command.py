@@ -124,7 +124,7 @@ def _of_training(
             models={name: results / "models" / folder.format(name) for name in models},
             latents={name: results / "latents" / folder.format(name) for name in latents},
         )
-        needed = [*given, *parts.models.values(), *parts.latents.values()]
+        needed: list[Path | str] = [*given, *parts.models.values(), *parts.latents.values()]
         if plan.settings.imported or not all(Path(file).exists() for file in needed):
             continue  # nothing was trained, or only its ref knows what it began with
         weights = Path(given[0]) if given else None

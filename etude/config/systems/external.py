@@ -32,13 +32,13 @@ class External(ExperimentBase):
         2.0, gt=0, le=3600, description="longer files are cut into clips of this length"
     )
 
-    @property
-    def generate(self) -> GenerateSettings:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def generate(self) -> GenerateSettings:
         """How many clips of this length they are compared with."""
         return GenerateSettings(seconds=self.seconds)
 
-    @property
-    def seeds(self) -> Seeds:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def seeds(self) -> Seeds:
         """There is one set of clips."""
         return Seeds()
 
