@@ -71,7 +71,7 @@ class ExperimentPlan(DataPlan):
         return {role: self.fitted(name, experiment.corpus) for role, name in roles.items()}
 
     def tokenizer_folders(self, wildcards: Any) -> Files:
-        """The same folders in the order of `roles_of`."""
+        """The same folders as a rule's input, in the order of `roles_of`."""
         return list(self.tokenizers_of(wildcards).values())
 
     def roles_of(self, wildcards: Any) -> list[str]:
@@ -135,6 +135,16 @@ class ExperimentPlan(DataPlan):
         """The weights that a stage learns from: of stages that it needs and that encode nothing."""
         return self._of_stages(wildcards, f"{MODEL}/model.safetensors", encodes=False)
 
+    def trained_and_upstream(self, wildcards: Any) -> Files:
+        """A trained stage's weights, and those that it learned from."""
+        own = fill(
+            f"{MODEL}/model.safetensors",
+            experiment=wildcards.experiment,
+            stage=wildcards.stage,
+            seed=str(wildcards.seed),
+        )
+        return [*own, *self.upstream_models(wildcards)]
+
     def upstream_latents(self, wildcards: Any) -> Files:
         """The latents that a stage learns from: of stages that it needs and that encode."""
         return self._of_stages(wildcards, LATENTS, encodes=True)
@@ -148,16 +158,6 @@ class ExperimentPlan(DataPlan):
         return fill(
             pattern, experiment=wildcards.experiment, stage=chosen, seed=str(wildcards.seed)
         )
-
-    def trained_and_upstream(self, wildcards: Any) -> Files:
-        """A trained stage's weights, and those that it learned from."""
-        own = fill(
-            f"{MODEL}/model.safetensors",
-            experiment=wildcards.experiment,
-            stage=wildcards.stage,
-            seed=str(wildcards.seed),
-        )
-        return [*own, *self.upstream_models(wildcards)]
 
     def latents_of(self, experiment: str) -> dict[str, str]:
         """Where an experiment's stages encode the corpus to, by stage; `{seed}` is left open."""
@@ -222,11 +222,11 @@ class ExperimentPlan(DataPlan):
             for path in fill(pattern, experiment=name, clips=self.draws(name))
         ]
 
-    def model_that_is_asked(self, wildcards: Any) -> Files:
-        """The trained stage that is given music to go on with, or to foresee: a system's first."""
+    def model_that_is_asked(self, wildcards: Any) -> str:
+        """The trained stage that is given beginnings of training items: a system's first."""
         stage = self.experiment_of(wildcards).stage_plans()[0].name
         folder = MODEL.format(experiment=wildcards.experiment, stage=stage, seed=wildcards.seed)
-        return [f"{folder}/model.safetensors"]
+        return f"{folder}/model.safetensors"
 
     def extraction_of(self, wildcards: Any) -> Files:
         """What a trained model answered to beginnings of training items; baselines have none."""

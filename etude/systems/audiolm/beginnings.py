@@ -17,6 +17,7 @@ from etude.systems.audiolm.sampling import continue_sequence
 from etude.systems.audiolm.stages import SemanticStage
 from etude.systems.base import Beginnings, Ids, Parts
 
+VERSION = 1  # raised when figures change
 BATCH = 32
 SHARES = (0.25, 0.5, 0.75)  # of a segment, as the longest of prefix and continuation goes
 

@@ -14,6 +14,7 @@ from etude.systems.symbolic_lm.data import Windows
 from etude.systems.symbolic_lm.sampling import continue_tokens
 from etude.systems.symbolic_lm.stage import SymbolicLmStage, load_stage
 
+VERSION = 1  # raised when figures change
 BATCH = 32
 HELD_OUT = ("valid", "test")
 NO_TOKEN = -1  # behind the end of a piece that ends without a word for it
