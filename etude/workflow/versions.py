@@ -57,7 +57,7 @@ MODULES: dict[str, str] = {
     "loop": "training/loop",
     "steps": "training/data",
     "sampling": "clips/sampling",
-    "clips": "clips/clip",
+    "clips": "clips/writing",
     "baselines": "generation/baselines",
     "ngram": "systems/ngram",
     **{
