@@ -28,10 +28,10 @@ include: "rules/pretrained.smk"
 include: "rules/tokens.smk"
 # Packed tokens -> trained stages, of whichever system.
 include: "rules/training.smk"
-# Three transformers over audio tokens -> clips.
-include: "rules/audiolm.smk"
-# MIDI -> symbolic tokens -> packed training data; one language model of them -> clips.
+# MIDI -> symbolic tokens -> packed training data.
 include: "rules/symbolic.smk"
+# Trained stages, of whichever system -> clips; what clips are compared with.
+include: "rules/generation.smk"
 # Clips, real and generated -> embeddings -> distances.
 include: "rules/evaluation.smk"
 # Clips, searched in the training music; planted copies say what would be found.

@@ -217,7 +217,7 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _continue(options: argparse.Namespace) -> None:
-    from etude.systems.symbolic_lm.command import continue_midi
+    from etude.generation.command import continue_midi
 
     continue_midi(options)
 

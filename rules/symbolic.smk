@@ -1,4 +1,4 @@
-# MIDI -> tokens of language models -> packed training data; a trained model -> music.
+# MIDI -> tokens of language models -> packed training data.
 
 
 rule make_tokenizer:
@@ -153,35 +153,3 @@ rule pack_symbolic:
         "Joining tokens and split of {wildcards.corpus}; nothing may cross"
     script:
         "../scripts/pack_symbolic.py"
-
-
-rule generate_symbolic:
-    input:
-        model="results/models/{experiment}/lm/seed-{seed}/model.safetensors",
-        tokenizer=for_experiment("{tokenizer}"),
-        packed=for_experiment("results/packed/{corpus}/{tokens}"),
-        prime=lambda w: experiment_of(w).generate.prime or [],
-        soundfont=lambda w: sources.soundfont_file(CONFIG.corpora[experiment_of(w).corpus]),
-    output:
-        folder=directory("results/clips/{experiment}/seed-{seed}/draw-{draw}"),
-    log:
-        "results/logs/generate_symbolic/{experiment}/seed-{seed}/draw-{draw}.log",
-    benchmark:
-        "results/benchmarks/generate_symbolic/{experiment}/seed-{seed}/draw-{draw}.tsv"
-    wildcard_constraints:
-        experiment=either(n for n in plan.making("notes") if n in plan.having("trained")),
-    conda:
-        "../envs/torch.yaml"
-    threads: 8
-    resources:
-        mem_mb=8000,
-        runtime=240,
-        gpu=1,
-    params:
-        version=version("generate_symbolic", what="generate"),
-        generate=lambda w: experiment_of(w).generate.params(),
-        corpus=lambda w: CONFIG.corpora[experiment_of(w).corpus].params("filter", "render"),
-    message:
-        "Generating music of {wildcards.experiment}, seed {wildcards.seed}, draw {wildcards.draw}"
-    script:
-        "../scripts/generate_symbolic.py"

@@ -5,10 +5,9 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Cut, parse
-    from etude.config.systems.external import External
+    from etude.config import Cut, Experiment, parse
     from etude.systems.external.importing import import_clips
 
-    experiment = parse(External, snakemake.params.experiment)
+    experiment = parse(Experiment, snakemake.params.experiment)
     rate = parse(Cut, snakemake.params.cut).rate
     import_clips(experiment.clips, rate, experiment.seconds, Path(snakemake.output.folder))

@@ -1,4 +1,4 @@
-"""Held-out music, its reconstruction, shuffled tokens, untrained networks, noise, and more."""
+"""Held-out music, noise, and what a system is compared with besides: codec, untrained networks."""
 
 from pathlib import Path
 
@@ -7,22 +7,21 @@ from adapter import job
 with job(snakemake):
     from etude.config import CorpusBase, Cut, Experiment, parse
     from etude.generation.baselines import make_baselines
+    from etude.systems.base import Parts
 
-    def one(paths):
-        """The path of an input that external experiments do not have."""
-        return Path(paths[0]) if paths else None
-
+    given, params = snakemake.input, snakemake.params
+    parts = Parts(
+        packed=Path(given.packed[0]) if given.packed else None,  # external experiments have none
+        tokenizers=dict(zip(params.roles, map(Path, given.tokenizers), strict=True)),
+        corpus=parse(CorpusBase, params.corpus) if params.corpus else None,
+    )
     make_baselines(
-        parse(Experiment, snakemake.params.experiment),
-        parse(Cut, snakemake.params.cut),
-        pieces=Path(snakemake.input.pieces[0]),
-        wav=[Path(p) for p in snakemake.input.wav],
-        cuts=[Path(p) for p in snakemake.input.cuts],
-        packed=one(snakemake.input.packed),
-        semantic=one(snakemake.input.semantic),
-        acoustic=one(snakemake.input.acoustic),
-        tokenizer=one(snakemake.input.tokenizer),
-        corpus=parse(CorpusBase, snakemake.params.corpus) if snakemake.params.corpus else None,
-        seed=snakemake.params.seed,
+        parse(Experiment, params.experiment),
+        parts,
+        parse(Cut, params.cut),
+        pieces=Path(given.pieces[0]),
+        wav=[Path(p) for p in given.wav],
+        cuts=[Path(p) for p in given.cuts],
+        seed=params.seed,
         folder=Path(snakemake.output.folder),
     )

@@ -24,3 +24,12 @@ def int16_rms(samples: np.ndarray) -> float:
 def dbfs(level: float) -> float:
     """A linear level (1.0 is full scale) in decibels; minus infinity for silence."""
     return 20 * math.log10(level) if level > 0 else -math.inf
+
+
+def fade_out(wave: np.ndarray, rate: int, seconds: float) -> np.ndarray:
+    """A copy of a wave [samples] with a raised-cosine fade over its last `seconds`."""
+    count = min(round(seconds * rate), len(wave))
+    faded = wave.copy()
+    if count:
+        faded[-count:] *= 0.5 * (1 + np.cos(np.linspace(0, np.pi, count, dtype=np.float32)))
+    return faded

@@ -23,6 +23,7 @@ class Clip:
             <folder>/<clip>.mid.
         result: its row of results.json; None: that file is not written.
         rate: that of `wave`, where the system knows it for each clip; must be the player's.
+        number: in the set, where clips are not made in their order; None: the next one.
     """
 
     wave: np.ndarray
@@ -32,3 +33,4 @@ class Clip:
     parts: dict[str, NoteTable] = field(default_factory=dict)
     result: dict[str, Any] | None = None
     rate: int | None = None
+    number: int | None = None

@@ -29,6 +29,41 @@ class GenerationProgress:
 Tell = Callable[[GenerationProgress], None]
 
 
+def silent(_: GenerationProgress) -> None:
+    """Progress that nobody watches."""
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+def stopping(tell: Tell, should_stop: Callable[[], bool]) -> Tell:
+    """Progress that asks, each time something is told, whether to stop.
+
+    Raises:
+        Stopped: when it is called and the answer is yes.
+    """
+
+    def tell_or_stop(event: GenerationProgress) -> None:
+        if should_stop():
+            raise Stopped
+        tell(event)
+
+    return tell_or_stop
+
+
+def part_of(tell: Tell, part: range, total: int) -> Tell:
+    """The progress of these of `total` clips, told as that of all."""
+
+    def tell_share(event: GenerationProgress) -> None:
+        done = (part.start + len(part) * event.percent / 100) / total
+        rest = event.eta_seconds * (1 + (total - part.stop) / len(part)) if part else 0.0
+        tell(GenerationProgress(event.stage, 100 * done, event.seconds, rest))
+
+    return tell_share
+
+
 class ProgressBar:
     """Generation's progress on the terminal."""
 

@@ -1,71 +1,44 @@
 """Clip sets that give a distance its meaning: what is perfect, and what is worthless.
 
-reference       held-out segments of the test split: what all sets are measured against
-real            held-out music of the valid split, ten times as many clips as are generated:
-                the floor, real against real, is the mean over draws of as many as are generated
-reconstruction  the first real clips through the codec: the best that a model of its tokens can do
-shuffled        those clips' tokens in random order: right sounds, no music
-untrained       the networks before training, sampled alike
-noise           white noise at the level of those clips
-copies          clips of the training split, as many as are generated: what a model would make that
-                does nothing but copy. Its distances are small, so small distances alone are no
-                proof of a good model; the memorisation test has to tell it from one
+reference  held-out segments of the test split: what all sets are measured against
+real       held-out music of the valid split, ten times as many clips as are generated:
+           the floor, real against real, is the mean over draws of as many as are generated
+noise      white noise at the level of the first real clips
+copies     clips of the training split, as many as are generated: what a model would make that
+           does nothing but copy. Its distances are small, so small distances alone are no proof
+           of a good model; the memorisation test has to tell it from one
 
-A set that a small corpus cannot have gets a folder without clips and the reason in note.txt.
+A system adds its own (`SystemBase.baselines`), copies of its own kind among them where it makes
+notes. A set that a small corpus cannot have gets a folder without clips and the reason in note.txt.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from etude.audio.cuts import why_nothing
-from etude.audio.files import read_audio, write_wav
+from etude.audio.files import read_audio
 from etude.audio.levels import rms
-from etude.config import CorpusBase, Cut
-from etude.config.systems.audiolm import AudioLm, Generate
-from etude.config.systems.external import External
-from etude.config.systems.symbolic_lm import SymbolicLm
-from etude.storage import atomic_directory, read_csv, read_json, write_csv, write_text
-from etude.systems.audiolm.building import STAGES, build_stage
-from etude.systems.audiolm.player import Instrument, generate_clips, instrument
+from etude.clips.clip import Clip
+from etude.clips.writing import COMPARED, write_clips
+from etude.config import Cut, ExperimentBase
+from etude.storage import atomic_directory, read_csv
+from etude.systems import open_system
+from etude.systems.base import ClipSet, Parts, Span, Wave
 
 VERSION = 2  # raised when the clip sets change
 
 log = logging.getLogger(__name__)
-Wave = NDArray[np.float32]
 
-SETS = ("reference", "real", "reconstruction", "shuffled", "untrained", "noise", "copies")
-CUT_FROM_MUSIC = ("reference", "real", "noise", "copies")  # at the rate of the cut
-AUDIO_ONLY = ("reference", "real", "noise")  # made of audio alone, whatever the system
-COLUMNS = ["clip", "file", "piece", "start_s", "seconds"]
 REFERENCE_CLIPS = 1000  # enough for a stable covariance; a larger reference changes nothing
 FLOOR_DRAWS = 10  # real clips per generated one: one draw of few clips is no floor, see score.py
-
-
-@dataclass(frozen=True)
-class Span:
-    """A stretch of real music."""
-
-    piece: str
-    start_s: float
-    wav: Path
-
-
-@dataclass
-class ClipSet:
-    """Clips with their rows, or none and the reason."""
-
-    clips: Iterable[tuple[dict[str, Any], Wave]]
-    note: str = ""
 
 
 def find_spans(
@@ -103,194 +76,120 @@ def choose(spans: list[Span], count: int, seed: int) -> list[Span]:
     return [spans[i] for i in order[:count]]
 
 
-def read_spans(
-    spans: list[Span], rate: int, seconds: float
-) -> Iterator[tuple[dict[str, Any], Wave]]:
-    """The audio of spans, with rows."""
-    for span in spans:
-        wave = read_audio(span.wav, rate, start_s=span.start_s, seconds=seconds)
-        yield {"piece": span.piece, "start_s": span.start_s}, wave
+@dataclass
+class Real:
+    """Real music, as the sets are made of it.
 
+    Attributes:
+        all_spans: stretches by split.
+        reasons: for splits that have pieces and no stretch, why (may be empty).
+        cut: by which clips are compared with real music.
+        seconds: length of a clip.
+        count: how many clips are generated.
+        seed: of what is chosen.
+    """
 
-class Baselines:
-    """Makes the sets of one experiment."""
+    all_spans: dict[str, list[Span]]
+    reasons: dict[str, str]
+    cut: Cut
+    seconds: float
+    count: int
+    seed: int
 
-    def __init__(
-        self,
-        spans: dict[str, list[Span]],
-        reasons: dict[str, str],
-        cut: Cut,
-        settings: Generate,
-        seed: int,
-        untrained: Instrument | None,
-    ) -> None:
-        self.spans, self.reasons = spans, reasons
-        self.cut, self.settings, self.seed = cut, settings, seed
-        self.untrained = untrained
-        self.rate = untrained.rate if untrained else cut.rate
-        wanted = settings.clips * FLOOR_DRAWS
-        # Never the test split: what is measured against it must not be made of it.
-        self.material = choose(spans["valid"] or spans["train"], wanted, seed)
-        first = self.material[: settings.clips]
-        self.real = list(read_spans(first, cut.rate, settings.seconds))
+    @cached_property
+    def floor(self) -> list[Span]:
+        """Ten stretches for each clip, never of the test split: it is what all is measured by."""
+        spans = self.all_spans["valid"] or self.all_spans["train"]
+        return choose(spans, self.count * FLOOR_DRAWS, self.seed)
 
-    def make(self, name: str) -> ClipSet:
-        """One of SETS."""
-        made: ClipSet = getattr(self, f"_{name}")()
-        return made
+    @property
+    def spans(self) -> list[Span]:
+        """The first of these, as many as clips are generated, where there are that many."""
+        return self.floor[: self.count]
 
-    def _reference(self) -> ClipSet:
-        chosen = choose(self.spans["test"], REFERENCE_CLIPS, self.seed)
-        if not chosen:
-            return ClipSet([], self._missing("test", "two"))
-        return ClipSet(read_spans(chosen, self.cut.rate, self.settings.seconds))
+    @property
+    def rate(self) -> int:
+        """Samples per second at which clips are compared with it."""
+        return self.cut.rate
 
-    def _real(self) -> ClipSet:
-        if not self.spans["valid"]:
-            return ClipSet([], self._missing("valid", "three"))
-        return ClipSet(read_spans(self.material, self.cut.rate, self.settings.seconds))
+    def waves(self, rate: int) -> Iterator[Wave]:
+        """Their sound at a rate, float32 [samples] each."""
+        for span in self.spans:
+            yield self._wave(span, rate)
 
-    def _missing(self, split: str, groups: str) -> str:
-        """Why there is no real music of a split."""
+    def _wave(self, span: Span, rate: int) -> Wave:
+        upsample = rate != self.rate
+        return read_audio(span.wav, rate, span.start_s, self.seconds, upsample=upsample)
+
+    def _clips(self, spans: list[Span]) -> Iterator[Clip]:
+        for span in spans:
+            yield Clip(self._wave(span, self.rate), span.row)
+
+    def _of(self, spans: list[Span], split: str, groups: str) -> ClipSet:
+        """A set of stretches, or why the corpus has none."""
+        if self.all_spans[split]:
+            return ClipSet(self._clips(spans), self.rate)
         if split in self.reasons:
-            what = f"no stretch of {self.settings.seconds:g} s in the {split} split is kept whole"
-            return what + f" ({self.reasons[split]})" * bool(self.reasons[split])
-        return (
+            why = self.reasons[split]
+            note = f"no stretch of {self.seconds:g} s in the {split} split is kept whole"
+            return ClipSet([], self.rate, note + f" ({why})" * bool(why))
+        note = (
             f"no {split} split: the corpus has fewer than {groups} tune groups, "
             "or its `split` leaves none"
         )
+        return ClipSet([], self.rate, note)
 
-    def _reconstruction(self) -> ClipSet:
-        if self.untrained is None:
-            return ClipSet([], "this system has no codec")
-        codec = self.untrained.acoustic
-        return ClipSet(
-            (row, self._decode(codec.encode(self._heard(row, wave)))) for row, wave in self.real
-        )
-
-    def _shuffled(self) -> ClipSet:
-        if self.untrained is None:
-            return ClipSet([], "this system has no tokens")
-        codec = self.untrained.acoustic
-        if not self.real:
-            return ClipSet([], "no real clips")
-        codes = torch.cat([codec.encode(self._heard(row, wave)) for row, wave in self.real], dim=2)
-        generator = torch.Generator().manual_seed(self.seed)
-        # Each quantizer on its own: the codes keep their frequencies and lose all else.
-        mixed = torch.stack(
-            [q[:, torch.randperm(q.shape[1], generator=generator)] for q in codes.unbind(1)], 1
-        )
-        parts = mixed.split(mixed.shape[2] // len(self.real), dim=2)[: len(self.real)]
-        return ClipSet(({}, self._decode(part)) for part in parts)
-
-    def _untrained(self) -> ClipSet:
-        if self.untrained is None:
-            return ClipSet([], "this system has no networks of ours")
-        made = generate_clips(self.untrained, self.settings, self.seed, self.seed)
-        return ClipSet(({}, clip.wave) for clip in made)
-
-    def _noise(self) -> ClipSet:
+    def _noise(self) -> Iterator[Clip]:
         generator = np.random.default_rng(self.seed)
-        return ClipSet(
-            ({}, (generator.standard_normal(len(wave)) * rms(wave)).astype(np.float32))
-            for _, wave in self.real
-        )
+        for wave in self.waves(self.rate):
+            noise = generator.standard_normal(len(wave)) * rms(wave)
+            yield Clip(noise.astype(np.float32))
 
-    def _copies(self) -> ClipSet:
-        chosen = choose(self.spans["train"], self.settings.clips, self.seed)
-        if not chosen:
-            return ClipSet([], self._missing("train", "one"))
-        return ClipSet(read_spans(chosen, self.cut.rate, self.settings.seconds))
-
-    def _heard(self, row: dict[str, Any], wave: Wave) -> torch.Tensor:
-        """A real clip as the codec reads it, [1, samples]."""
-        span = next(
-            s for s in self.material if (s.piece, s.start_s) == (row["piece"], row["start_s"])
-        )
-        heard = wave if self.rate == self.cut.rate else read_audio(
-            span.wav, self.rate, start_s=span.start_s, seconds=self.settings.seconds, upsample=True
-        )  # fmt: skip
-        return torch.from_numpy(heard)[None]
-
-    def _decode(self, codes: torch.Tensor) -> Wave:
-        assert self.untrained is not None
-        wave: Wave = self.untrained.acoustic.decode(codes)[0].cpu().numpy()
-        return wave
-
-
-def write_set(made: ClipSet, folder: Path, rate: int) -> int:
-    """Write a clip set; an empty one keeps its reason in note.txt."""
-    rows = []
-    with atomic_directory(folder) as temporary:
-        for index, (row, wave) in enumerate(made.clips):
-            name = f"clip-{index:04d}"
-            write_wav(temporary / f"{name}.wav", wave, rate)
-            seconds = f"{len(wave) / rate:.3f}"
-            rows.append({"clip": name, "file": f"{name}.wav", "seconds": seconds, **row})
-        write_csv(temporary / "clips.csv", COLUMNS, rows)
-        write_text(temporary / "note.txt", made.note + "\n" if made.note else "")
-    return len(rows)
+    def sets(self) -> Iterator[tuple[str, ClipSet]]:
+        """The sets that every system has, each with its name."""
+        train, test = self.all_spans["train"], self.all_spans["test"]
+        yield "reference", self._of(choose(test, REFERENCE_CLIPS, self.seed), "test", "two")
+        yield "real", self._of(self.floor, "valid", "three")
+        yield "noise", ClipSet(self._noise(), self.rate)
+        yield "copies", self._of(choose(train, self.count, self.seed), "train", "one")
 
 
 def make_baselines(
-    experiment: AudioLm | SymbolicLm | External,
+    experiment: ExperimentBase,
+    parts: Parts,
     cut: Cut,
     *,
     pieces: Path,
     wav: list[Path],
     cuts: list[Path],
-    packed: Path | None,
-    semantic: Path | None,
-    acoustic: Path | None,
-    tokenizer: Path | None = None,
-    corpus: CorpusBase | None = None,
     seed: int,
     folder: Path,
 ) -> None:
     """All sets of an experiment, each in a folder of its name.
 
-    Args:
-        tokenizer, corpus: of symbolic experiments, which render what they decode.
+    Raises:
+        UserError: a set of the system's own is not what it says.
     """
-    settings = _lengths(experiment)
+    settings = experiment.generate
     spans = find_spans(pieces, wav, cuts, cut, settings.seconds)
     reasons = _reasons(pieces, wav, cuts, [name for name in spans if not spans[name]])
-    untrained = None
-    if isinstance(experiment, AudioLm) and packed and semantic and acoustic:
-        untrained = untrained_instrument(experiment, packed, semantic, acoustic)
-    baselines = Baselines(spans, reasons, cut, settings, seed, untrained)
+    real = Real(spans, reasons, cut, settings.seconds, settings.clips, seed)
+    system = open_system(experiment.system)
     with atomic_directory(folder) as temporary:
-        symbolic = isinstance(experiment, SymbolicLm)
-        for name in AUDIO_ONLY if symbolic else SETS:
-            rate = cut.rate if name in CUT_FROM_MUSIC else baselines.rate
-            count = write_set(baselines.make(name), temporary / name, rate)
-            log.info("%s: %d clips", name, count)
-        if isinstance(experiment, SymbolicLm) and packed and tokenizer and corpus:
-            _add_symbolic(experiment, packed, tokenizer, corpus, seed, temporary)
+        for name, made in real.sets():
+            if name not in experiment.sets:  # the system's own are of its own kind
+                _write(name, made, temporary, "Étude")
+        for name, made in system.baselines(experiment, parts, real, seed):
+            _write(name, made, temporary, f"the system {experiment.system} (set {name})")
 
 
-def _lengths(experiment: AudioLm | SymbolicLm | External) -> Generate:
-    """How many clips of what length an experiment has."""
-    if isinstance(experiment, AudioLm):
-        return experiment.generate
-    if isinstance(experiment, SymbolicLm):
-        return Generate(clips=experiment.generate.clips, seconds=experiment.generate.seconds)
-    return Generate(seconds=experiment.seconds)
-
-
-def _add_symbolic(
-    experiment: SymbolicLm,
-    packed: Path,
-    tokenizer: Path,
-    corpus: CorpusBase,
-    seed: int,
-    folder: Path,
-) -> None:
-    from etude.systems.symbolic_lm import baselines as symbolic
-
-    made = symbolic.SymbolicBaselines(experiment, packed, tokenizer, corpus, seed)
-    for name in symbolic.SYMBOLIC_SETS:
-        log.info("%s: %d clips", name, symbolic.write_symbolic_set(made, name, folder / name))
+def _write(name: str, made: ClipSet, folder: Path, maker: str) -> None:
+    write_clips(
+        *(made.clips, folder / name, made.rate, COMPARED),
+        maker=maker,
+        notes=made.midi,
+        note=made.note,
+    )
 
 
 def _reasons(pieces: Path, wav: list[Path], cuts: list[Path], splits: list[str]) -> dict[str, str]:
@@ -300,14 +199,3 @@ def _reasons(pieces: Path, wav: list[Path], cuts: list[Path], splits: list[str])
         if row["split"] in splits:
             names[row["split"]].add(row["piece"])
     return {split: why_nothing(wav, cuts, members) for split, members in names.items()}
-
-
-def untrained_instrument(
-    experiment: AudioLm, packed: Path, semantic: Path, acoustic: Path
-) -> Instrument:
-    """The experiment's networks as they are before training, with its tokenizers."""
-    info = read_json(packed / "info.json")
-    settings = experiment.model_copy(update={"end_of_sequence": "none"})
-    seed = experiment.seeds.train[0]
-    stages = {name: build_stage(settings, name, info, seed).eval() for name in STAGES}
-    return instrument(stages, semantic, acoustic)

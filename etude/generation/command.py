@@ -1,69 +1,71 @@
-"""`python -m etude generate`: clips from a trained experiment, outside the workflow."""
+"""`python -m etude generate` and `continue`: clips from a trained experiment, outside the workflow.
+
+What is asked on the command line is laid over the experiment's `generate` settings, whatever keys
+these have.
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from etude import config
 from etude.audio.files import write_wav
-from etude.config import Sampling
-from etude.config.systems.audiolm import Generate
-from etude.config.systems.symbolic_lm import SymbolicGenerate
+from etude.audio.levels import fade_out
+from etude.clips.clip import Clip
+from etude.clips.progress import GenerationProgress, ProgressBar, never, teller
+from etude.clips.writing import check_clip
+from etude.config import GenerateSettings
 from etude.errors import UserError
-from etude.generation.trained import Trained, in_export, in_results
-from etude.storage import write_json
-from etude.systems.audiolm.player import (
-    Instrument,
-    ProgressBar,
-    fade_out,
-    generate_clips,
-    read_prime,
-)
-from etude.systems.audiolm.sampling import GenerationProgress
+from etude.generation.trained import Trained, in_export, in_results, open_player
+from etude.midi.writing import write_midi
+from etude.systems.base import Conditions
 
 log = logging.getLogger(__name__)
 
+# Options that are laid over settings of the same name, and over those of their sampling.
+OPTIONS = ("hop",)
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "grammar")
+
 
 def generate(options: argparse.Namespace) -> list[Path]:
-    """Write `<output>1.wav` … and give back their paths.
+    """Write `<output>1.wav` … (and .mid, where there are notes) and give back their paths.
 
     Raises:
-        UserError: an unknown experiment, one that is not trained yet, a value out of range.
+        UserError: an unknown experiment, one that is not trained yet, a value out of range, an
+            option that means nothing to its system.
     """
     trained = open_trained(options)
-    if isinstance(trained.generate, SymbolicGenerate):
-        from etude.systems.symbolic_lm.command import generate_music
+    files: tuple[Path, ...] = ()
+    if options.prime_wave:
+        _require(trained, "recording", "leave out --prime_wave")
+        files = (options.prime_wave,)
+    conditions = Conditions(files=files, seconds=options.duration)
+    return _write(trained, conditions, options, options.fade)
 
-        return generate_music(trained, options)
-    wanted = _wanted(trained.generate, options)
-    instrument = cast(Instrument, trained.load())
-    window = instrument.generator.window_seconds
-    if wanted.hop is not None and wanted.hop > window:
-        raise UserError(
-            f"--hop {wanted.hop:g} is more than a window, which is {window:g} s long",
-            do="give a smaller --hop; half of the window is usual",
-        )
-    prime = read_prime(options.prime_wave, instrument, wanted.hop) if options.prime_wave else None
-    written = []
-    with ProgressBar("generating") as bar:
-        tell = teller(bar, options.progress)
-        clips = generate_clips(instrument, wanted, trained.seed, options.seed, prime, tell)
-        for number, clip in enumerate(clips, start=1):
-            if clip.row["ended"] == "true":
-                log.info("track %d ended by itself at %s s", number, clip.row["seconds"])
-            path = Path(f"{options.output.removesuffix('.wav')}{number}.wav")
-            if path.exists():
-                log.warning("%s is replaced", path)
-            write_wav(path, fade_out(clip.wave, instrument.rate, options.fade), instrument.rate)
-            written.append(path)
-        tell(GenerationProgress("done", 100.0, wanted.seconds, 0.0))
-    for path in written:
-        print(path)
-    return written
+
+def continue_midi(options: argparse.Namespace) -> list[Path]:
+    """Go on from the user's own MIDI: the whole file, then so many bars.
+
+    Raises:
+        UserError: a system that does not, a prompt that cannot be used, an option out of range.
+    """
+    for name in ("bars", "seconds", "prompt_tokens"):
+        if (value := getattr(options, name)) is not None and value < 0:
+            raise UserError(
+                f"--{name} {value:g} is less than nothing", do=f"give a larger --{name}"
+            )
+    trained = open_trained(options)
+    _require(trained, "midi", "name another experiment")
+    conditions = Conditions(
+        files=(options.midi,),
+        seconds=options.seconds or None,
+        bars=None if options.seconds else options.bars,
+        tokens=options.prompt_tokens or 0,
+    )
+    return _write(trained, conditions, options, 0.0)
 
 
 def open_trained(options: argparse.Namespace) -> Trained:
@@ -79,34 +81,102 @@ def open_trained(options: argparse.Namespace) -> Trained:
     return in_export(options.exported)
 
 
-def _wanted(base: Generate, options: argparse.Namespace) -> Generate:
-    """The experiment's generation settings with what the command line says."""
-    chosen = {key: getattr(options, key) for key in ("temperature", "top_k", "top_p")}
-    sampling = base.sampling.model_dump() | {k: v for k, v in chosen.items() if v is not None}
-    values = {
-        "clips": options.batch_size,
-        "seconds": options.duration,
-        "hop": options.hop or base.hop,
-        "batch_size": min(options.batch_size, base.batch_size),
-    }
-    return config.checked(Generate, {**values, "sampling": config.checked(Sampling, sampling)})
+# How each kind of file is given to the commands.
+GIVEN_BY = {
+    "recording": "`python -m etude generate --prime_wave recording.wav` goes on from a recording",
+    "midi": "`python -m etude continue my.mid` goes on from MIDI",
+}
 
 
-def teller(bar: ProgressBar, path: Path | None) -> Callable[[GenerationProgress], None]:
-    """Progress to the terminal and, each whole percent, to a JSON file (atomically)."""
-    last = -1
+def _require(trained: Trained, condition: str, do: str) -> None:
+    """See that a system takes a condition.
 
-    def tell(event: GenerationProgress) -> None:
-        nonlocal last
-        bar(event)
-        if path is not None and int(event.percent) > last:
-            last = int(event.percent)
-            values = {
-                "stage": event.stage,
-                "percent": round(event.percent, 2),
-                "seconds": round(event.seconds, 3),
-                "eta_seconds": round(event.eta_seconds, 1),
-            }
-            write_json(path, values)
+    Raises:
+        UserError: naming those that it takes.
+    """
+    takes = trained.experiment.conditions
+    if condition not in takes:
+        other = [text for name, text in GIVEN_BY.items() if name in takes]
+        raise UserError(
+            f"the system {trained.experiment.system} takes no {condition} to go on from",
+            where=f"experiment {trained.name}",
+            why=f"it takes: {', '.join(sorted(takes)) or 'none, it plays from nothing'}",
+            do="; or ".join([do, *other]),
+        )
 
-    return tell
+
+def _write(
+    trained: Trained, conditions: Conditions, options: argparse.Namespace, fade_s: float
+) -> list[Path]:
+    """Make the clips, write and name them."""
+    settings = laid_over(trained.experiment.generate, options)
+    player = open_player(trained)
+    prepared = player.prepare(settings, conditions)
+    notes, name = "notes" in trained.experiment.makes, str(options.output)
+    for suffix in (".wav", *[".mid"] * notes):
+        name = name.removesuffix(suffix)
+    written = []
+    with ProgressBar("generating") as bar:
+        tell = teller(bar, options.progress)
+        clips = player.clips(settings, trained.seed, options.seed, prepared, tell, never)
+        for number, clip in enumerate(clips, start=1):
+            check_clip(clip, player.rate, f"the system {trained.experiment.system}", notes)
+            if clip.row.get("ended") == "true":
+                seconds = len(clip.wave) / player.rate
+                log.info("track %d ended by itself at %.1f s", number, seconds)
+            written += _write_clip(clip, f"{name}{number}", player.rate, fade_s)
+        tell(GenerationProgress("done", 100.0, settings.seconds, 0.0))
+    for path in written:
+        print(path)
+    return written
+
+
+def _write_clip(clip: Clip, name: str, rate: int, fade_s: float) -> list[Path]:
+    """A clip's notes, where it has any, and its sound -> the files."""
+    files = [Path(f"{name}.mid")] * (clip.notes is not None) + [Path(f"{name}.wav")]
+    if files[0].exists():
+        log.warning("%s is replaced", files[0])
+    if clip.notes is not None:
+        write_midi(clip.notes, files[0])
+    write_wav(files[-1], fade_out(clip.wave, rate, fade_s), rate)
+    return files
+
+
+def laid_over(base: GenerateSettings, options: argparse.Namespace) -> GenerateSettings:
+    """The experiment's generation settings with what the command line says.
+
+    Raises:
+        UserError: a value out of range, or an option that the settings do not have.
+    """
+    given, sampling = vars(options), getattr(base, "sampling", None)
+    # What the experiment's own clips are asked to be is for the workflow.
+    values = base.model_dump(exclude=set(base.conditions))
+    values["clips"] = options.batch_size
+    values["batch_size"] = min(options.batch_size, base.batch_size)
+    if given.get("duration") is not None:
+        values["seconds"] = options.duration
+    values |= _asked(type(base), {key: given.get(key) or None for key in OPTIONS})
+    drawing = {key: given.get(key) for key in SAMPLING}
+    if given.get("free"):
+        drawing["grammar"] = False
+    if asked := _asked(type(sampling), drawing):
+        values["sampling"] |= asked
+    return config.checked(type(base), values)
+
+
+def _asked(section: type, options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that are given.
+
+    Raises:
+        UserError: one that is no key of the section.
+    """
+    asked = {key: value for key, value in options.items() if value is not None}
+    for key in asked:
+        if key not in getattr(section, "model_fields", {}):
+            option = {"grammar": "free"}.get(key, key)
+            raise UserError(
+                f"--{option} means nothing to this experiment",
+                why=f"its system has no setting {key!r} for the clips that it makes",
+                do=f"leave out --{option}",
+            )
+    return asked

@@ -1,10 +1,11 @@
 """`python -m etude export`: a trained experiment as one folder, without corpus and results.
 
 README.md            the model card
-export.json          format, training seed, how clips are made, sha256 of what plays
+export.json          format, training seed, settings, how clips are made, sha256 of what plays
 config.yaml          the configuration in effect, paths of this machine left out
 models/<stage>/      model.safetensors, config.json, card.md
-tokenizers/<role>/   semantic and acoustic, as they were fitted
+latents/<stage>/     statistics.json of a stage that encodes for others
+tokenizers/<role>/   as they were fitted
 
 All is copied as it is, so that `generate --from` gives the bytes of `generate --experiment`.
 """
@@ -22,16 +23,17 @@ from urllib.parse import urlsplit
 import yaml
 
 import etude
-from etude.config import Config, Fit, TrainedExperiment
+from etude.config import Config, Fit
 from etude.errors import UserError
-from etude.generation.trained import ABOUT, FORMAT, Trained, find_experiment, in_results, roles
+from etude.generation.trained import ABOUT, FORMAT, Trained, in_results, open_player
 from etude.storage import atomic_directory, hash_file, visible_files, write_json, write_text
-from etude.systems.audiolm.player import Instrument
-from etude.systems.symbolic_lm.player import SymbolicInstrument
+from etude.systems import open_system
+from etude.systems.base import Player
 from etude.workflow.given_weights import MODEL
 
 log = logging.getLogger(__name__)
 OF_A_STAGE = (MODEL, "config.json", "card.md")
+STATISTICS = "statistics.json"
 
 
 def export(settings: Config, name: str, seed: int | None, folder: Path) -> None:
@@ -45,36 +47,52 @@ def export(settings: Config, name: str, seed: int | None, folder: Path) -> None:
     """
     folder = folder.absolute()
     _refuse_what_is_there(folder)
-    experiment = find_experiment(settings, name)
     trained = in_results(settings, name, seed)
-    instrument = trained.load()  # what cannot play here would not play elsewhere
+    experiment, parts = trained.experiment, trained.parts
+    player = open_player(trained)  # what cannot play here would not play elsewhere
     with atomic_directory(folder) as temporary:
-        for stage, source in trained.models.items():
+        for stage, source in parts.models.items():
             _copy(source, temporary / "models" / stage, OF_A_STAGE)
-        for role, source in trained.tokenizers.items():
+        for stage, source in parts.latents.items():
+            _copy(source, temporary / "latents" / stage, [STATISTICS])
+        for role, source in parts.tokenizers.items():
             inner = source / "model"  # the network of a pretrained tokenizer
             files = [*visible_files(source), *(visible_files(inner) if inner.is_dir() else [])]
             names = [file.relative_to(source).as_posix() for file in files]
             _copy(source, temporary / "tokenizers" / role, names)
-        write_text(temporary / "config.yaml", _config(settings, name, experiment, trained.seed))
+        write_text(temporary / "config.yaml", _config(settings, trained))
         corpus = f"{experiment.corpus} ({settings.corpora[experiment.corpus].source})"
-        write_text(temporary / "README.md", _card(name, corpus, trained, instrument))
+        write_text(temporary / "README.md", _card(corpus, trained, player))
         # Not of the README: whoever passes the folder on writes the licence into it.
-        parts = [p for d in ("models", "tokenizers") for p in (temporary / d).rglob("*.*")]
-        about: dict[str, Any] = {
-            "format": FORMAT,
-            "etude": etude.__version__,
-            "experiment": name,
-            "system": experiment.system,
-            "train_seed": trained.seed,
-            "generate": trained.generate.model_dump(mode="json", exclude={"prime"}),
-            "sha256": {p.relative_to(temporary).as_posix(): hash_file(p) for p in parts},
-        }
-        if trained.corpus is not None:  # how the notes are played
-            about["corpus"] = json.loads(trained.corpus.params("filter", "render"))
-            about["corpus"]["render"].pop("soundfont", None)
-        write_json(temporary / ABOUT, about)
-    log.info("%s, training seed %d: %d files", name, trained.seed, len(parts) + 3)
+        kept = [
+            p for d in ("models", "latents", "tokenizers") for p in temporary.glob(f"{d}/**/*.*")
+        ]
+        write_json(
+            temporary / ABOUT,
+            _about(trained)
+            | {
+                "sha256": {p.relative_to(temporary).as_posix(): hash_file(p) for p in kept},
+            },
+        )
+    log.info("%s, training seed %d: %d files", name, trained.seed, len(kept) + 3)
+
+
+def _about(trained: Trained) -> dict[str, Any]:
+    """What opens the experiment again, and plays its clips as they were played here."""
+    experiment, corpus = trained.experiment, trained.parts.corpus
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "etude": etude.__version__,
+        "experiment": trained.name,
+        "system": experiment.system,
+        "settings": _plain(experiment.model_dump(exclude={"generate"})),
+        "train_seed": trained.seed,
+        "generate": experiment.generate.model_dump(mode="json", exclude={"prime"}),
+    }
+    if corpus is not None:  # how the notes are played
+        about["corpus"] = json.loads(corpus.params("filter", "render"))
+        about["corpus"]["render"].pop("soundfont", None)
+    return about
 
 
 def _refuse_what_is_there(folder: Path) -> None:
@@ -100,9 +118,10 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
         shutil.copyfile(source / name, target / name)
 
 
-def _config(settings: Config, name: str, experiment: TrainedExperiment, seed: int) -> str:
+def _config(settings: Config, trained: Trained) -> str:
     """All of the configuration that decided this experiment, as YAML that Étude reads again."""
-    tokenizers = set(roles(settings, experiment).values())
+    name, experiment = trained.name, trained.experiment
+    tokenizers = set(experiment.roles(settings).values())
     parts = [settings.tokenizers[t] for t in tokenizers]
     fits = [part.fit for part in parts]
     weights = [getattr(part, key, None) for part in parts for key in ("model", "centres")]
@@ -121,7 +140,7 @@ def _config(settings: Config, name: str, experiment: TrainedExperiment, seed: in
     for section in ("corpora", "cuts", "tokenizers", "pretrained", "tokens", "experiments"):
         entries = getattr(settings, section)
         values[section] = {key: entries[key].model_dump() for key in sorted(chosen[section])}
-    values["experiments"][name]["seeds"]["train"] = [seed]
+    values["experiments"][name]["seeds"]["train"] = [trained.seed]
     values["evaluation"] = settings.evaluation.model_dump()
     head = f"# {name} as it was trained; of paths on the machine it was trained on, only names.\n"
     return head + yaml.safe_dump(_plain(values), sort_keys=False, allow_unicode=True)
@@ -140,19 +159,12 @@ def _plain(value: Any, key: str = "") -> Any:
 
 CARD = """---
 library_name: etude
-tags: [music, audio, audio-generation, audiolm]
+tags: [{tags}]
 ---
 
 # {name}
 
-A generator of music: AudioLM (Borsos et al., arXiv 2209.03143) as Étude {version} trains it, three
-transformers over discrete audio tokens, with the tokenizers that make and play these tokens.
-
-    python -m etude generate --from FOLDER --duration 8 --batch_size 4 --output track
-
-plays it (FOLDER: where this lies) in Étude's environment, from any directory; neither Snakemake nor
-the corpus is needed. To go on from these weights on other music, name this folder as `weights` of a
-stage, and its tokenizers/semantic and tokenizers/acoustic as `fit.folder` of the tokenizers.
+{text}
 
 | | |
 |---|---|
@@ -160,49 +172,21 @@ stage, and its tokenizers/semantic and tokenizers/acoustic as `fit.folder` of th
 
 ## Rights
 
-No licence is given here: the rights in weights hang on the music that they learned from. Whoever
+No licence is given here: the rights in weights depend on the music that they learned from. Whoever
 passes this folder on names that music and adds the licence under which it may be used.
 """
 
 
-SYMBOLIC = """---
-library_name: etude
-tags: [music, midi, music-generation]
----
-
-# {name}
-
-A generator of music as notes: a language model over symbolic tokens, as Étude {version} trains it.
-
-    python -m etude generate --from FOLDER --duration 8 --batch_size 4 --output track
-    python -m etude continue my.mid --from FOLDER --bars 8 --out continued
-
-play it and go on from a MIDI file of yours (FOLDER: where this lies) in Étude's environment, from
-any directory. models/lm of a GPT-2 or a Llama is read by transformers' `from_pretrained` as well.
-
-| | |
-|---|---|
-{rows}
-
-## Rights
-
-No licence is given here: the rights in weights hang on the music that they learned from. Whoever
-passes this folder on names that music and adds the licence under which it may be used.
-"""
-
-
-def _card(
-    name: str, corpus: str, trained: Trained, instrument: Instrument | SymbolicInstrument
-) -> str:
+def _card(corpus: str, trained: Trained, player: Player) -> str:
     """The model card: what this is, how it plays, what it learned from, each stage's own card."""
-    rows: dict[str, Any] = {"corpus": corpus, "sound": f"{instrument.rate} Hz, mono"}
-    if isinstance(instrument, SymbolicInstrument):
-        rows |= {"context": f"{instrument.stage.shape['context']} tokens"}
-    else:
-        rows |= {"window": f"{instrument.generator.window_seconds:g} s"}
+    system, models = open_system(trained.experiment.system), trained.parts.models
+    rows = {"corpus": corpus, "sound": f"{player.rate} Hz, mono"} | system.card(player)
     rows |= {"training seed": trained.seed}
-    lines = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    text = CARD if trained.corpus is None else SYMBOLIC
-    page = text.format(name=name, version=etude.__version__, rows=lines)
-    cards = [(trained.models[s] / "card.md").read_text(encoding="utf-8") for s in trained.models]
+    page = CARD.format(
+        name=trained.name,
+        tags=", ".join(system.card_tags),
+        text=system.card_text,
+        rows="\n".join(f"| {key} | {value} |" for key, value in rows.items()),
+    )
+    cards = [(models[stage] / "card.md").read_text(encoding="utf-8") for stage in models]
     return "\n".join([page, *(f"#{card}" for card in cards)])

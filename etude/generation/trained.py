@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from etude.config import Config, CorpusBase, TrainedExperiment
-from etude.config.systems.audiolm import AudioLm, Generate
-from etude.config.systems.symbolic_lm import SymbolicGenerate
+from etude.config import Config, CorpusBase, Experiment, ExperimentBase
 from etude.errors import UserError
 from etude.storage import hash_file, read_json
-from etude.systems.audiolm.building import STAGES
-from etude.systems.audiolm.player import Instrument, load_instrument
-from etude.systems.symbolic_lm.player import SymbolicInstrument, load_symbolic
+from etude.systems import open_system
+from etude.systems.base import Parts, Player
+from etude.workflow.given_weights import MODEL
 
 FORMAT = 1  # of an exported folder; raised when older programs could not read it
 ABOUT = "export.json"
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Where the stages and tokenizers lie, and how clips are made of them.
+    """A trained experiment.
 
-    Attributes: models (by stage), tokenizers (by role), generate, seed (of training), corpus (how
-    a symbolic system's notes are played; None for audio).
+    Attributes: name, experiment (its settings), parts (where stages and tokenizers lie), seed (of
+    training).
     """
 
-    models: dict[str, Path]
-    tokenizers: dict[str, Path]
-    generate: Generate | SymbolicGenerate
+    name: str
+    experiment: ExperimentBase
+    parts: Parts
     seed: int
-    corpus: CorpusBase | None = None
 
     def require(self) -> None:
         """Raises UserError where weights are missing.
@@ -41,7 +39,7 @@ class Trained:
         They are named one by one: where clips of them are left, Snakemake would find that there
         is nothing to be done.
         """
-        weights = [folder / WEIGHTS for folder in self.models.values()]
+        weights = [folder / MODEL for folder in self.parts.models.values()]
         if missing := [str(path) for path in weights if not path.is_file()]:
             raise UserError(
                 "this experiment is not trained yet",
@@ -51,27 +49,26 @@ class Trained:
                 f"{' '.join(missing)} --configfile with the files that this command had",
             )
 
-    def load(self) -> Instrument | SymbolicInstrument:
-        """The parts as one instrument.
 
-        Raises:
-            UserError: there are no weights yet, or they do not fit.
-        """
-        self.require()
-        if self.corpus is not None:
-            return load_symbolic(self.models["lm"], self.tokenizers["tokenizer"], self.corpus)
-        return load_instrument(self.models, **self.tokenizers)
+def open_player(trained: Trained) -> Player:
+    """What makes clips of a trained experiment.
+
+    Raises:
+        UserError: there are no weights yet, or they do not fit.
+    """
+    trained.require()
+    return open_system(trained.experiment.system).open(trained.experiment, trained.parts)
 
 
-def find_experiment(settings: Config, name: str) -> TrainedExperiment:
+def find_experiment(settings: Config, name: str) -> ExperimentBase:
     """The settings of an experiment that Étude trains.
 
     Raises:
         UserError: there is none of that name.
     """
     experiment = settings.experiments.get(name)
-    if not isinstance(experiment, TrainedExperiment):
-        names = [n for n, e in settings.experiments.items() if isinstance(e, TrainedExperiment)]
+    if experiment is None or not experiment.trained:
+        names = [name for name, found in settings.experiments.items() if found.trained]
         raise UserError(
             f"there is no experiment {name!r} that can generate",
             do=f"choose one of: {', '.join(names)}; add --configfile for your own",
@@ -89,20 +86,29 @@ def in_results(settings: Config, name: str, seed: int | None) -> Trained:
     seed = experiment.seeds.train[0] if seed is None else seed
     tokenizers = {
         role: Path("results/tokenizers", settings.tokenizers[t].fit.corpus or experiment.corpus, t)
-        for role, t in roles(settings, experiment).items()
+        for role, t in experiment.roles(settings).items()
     }
-    names = [plan.name for plan in experiment.stage_plans()]
-    models = {stage: Path("results/models", name, stage, f"seed-{seed}") for stage in names}
-    is_audio = isinstance(experiment, AudioLm)
-    corpus = None if is_audio else settings.corpora[experiment.corpus]
-    return Trained(models, tokenizers, experiment.generate, seed, corpus)
+    models, latents = Path("results/models", name), Path("results/latents", name)
+    corpus = settings.corpora[experiment.corpus] if "notes" in experiment.makes else None
+    parts = _parts(experiment, models, latents, f"seed-{seed}", tokenizers, corpus)
+    return Trained(name, experiment, parts, seed)
 
 
-def roles(settings: Config, experiment: TrainedExperiment) -> dict[str, str]:
-    """Which tokenizers an experiment's token set names, by role."""
-    tokens = settings.tokens[experiment.tokens]
-    known = ("semantic", "acoustic", "tokenizer")
-    return {role: getattr(tokens, role) for role in known if hasattr(tokens, role)}
+def _parts(
+    experiment: ExperimentBase,
+    models: Path,
+    latents: Path,
+    below: str,
+    tokenizers: dict[str, Path],
+    corpus: CorpusBase | None,
+) -> Parts:
+    plans = experiment.stage_plans()
+    return Parts(
+        models={plan.name: models / plan.name / below for plan in plans},
+        latents={plan.name: latents / plan.name / below for plan in plans if plan.encodes},
+        tokenizers=tokenizers,
+        corpus=corpus,
+    )
 
 
 def in_export(folder: Path) -> Trained:
@@ -113,7 +119,7 @@ def in_export(folder: Path) -> Trained:
     """
     try:
         about = read_json(folder / ABOUT)
-        form, seed, generate = (about[key] for key in ("format", "train_seed", "generate"))
+        form, seed = about["format"], int(about["train_seed"])
         hashes = dict(about["sha256"])
         if form != FORMAT:
             raise UserError(
@@ -122,8 +128,8 @@ def in_export(folder: Path) -> Trained:
                 why=f"its format is {form}, this program's is {FORMAT}",
                 do="export it again with this version",
             )
+        experiment = _experiment(about)
         corpus = CorpusBase.model_validate(about["corpus"]) if "corpus" in about else None
-        settings = (Generate if corpus is None else SymbolicGenerate)(**generate)
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise UserError(
             "this is no exported experiment",
@@ -132,11 +138,27 @@ def in_export(folder: Path) -> Trained:
             do="make one: python -m etude export --experiment … --output …",
         ) from None
     _check_files(folder, hashes)
-    stages = STAGES if corpus is None else ("lm",)
-    models = {stage: folder / "models" / stage for stage in stages}
-    roles_ = ("semantic", "acoustic") if corpus is None else ("tokenizer",)
-    tokenizers = {role: folder / "tokenizers" / role for role in roles_}
-    return Trained(models, tokenizers, settings, int(seed), corpus)
+    tokenizers = {role: folder / "tokenizers" / role for role in _roles(hashes)}
+    parts = _parts(experiment, folder / "models", folder / "latents", "", tokenizers, corpus)
+    return Trained(about.get("experiment", str(folder)), experiment, parts, seed)
+
+
+def _experiment(about: dict[str, Any]) -> ExperimentBase:
+    """The settings of an exported experiment.
+
+    Older folders have no more of them than how clips are made; the rest decided the training alone.
+    """
+    unnamed = {"corpus": "", "tokens": ""}
+    values = unnamed | about.get("settings", {}) | {"generate": about["generate"]}
+    values["system"] = about["system"]
+    experiment: ExperimentBase = TypeAdapter(Experiment).validate_python(values)
+    return experiment
+
+
+def _roles(files: Iterable[str]) -> list[str]:
+    """The roles of the tokenizers that are among the files."""
+    parts = (name.split("/") for name in files)
+    return sorted({part[1] for part in parts if part[0] == "tokenizers"})
 
 
 def _check_files(folder: Path, hashes: dict[str, str]) -> None:

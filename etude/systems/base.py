@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from etude.clips.clip import Clip
 from etude.clips.progress import Tell
-from etude.config import CorpusBase, GenerateSettings, TrainedExperiment
+from etude.config import CorpusBase, GenerateSettings
 from etude.errors import UserError
 
 Batch = dict[str, Tensor]
@@ -162,6 +162,35 @@ class Player(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Span:
+    """A stretch of real music: where it begins in the audio of a piece."""
+
+    piece: str
+    start_s: float
+    wav: Path
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its columns of clips.csv."""
+        return {"piece": self.piece, "start_s": self.start_s}
+
+
+class RealMusic(Protocol):
+    """Held-out music in stretches as long as clips, and as many where there are that many."""
+
+    @property
+    def rate(self) -> int:
+        """Samples per second at which clips are compared with it."""
+
+    @property
+    def spans(self) -> list[Span]:
+        """The stretches."""
+
+    def waves(self, rate: int) -> Iterator[Wave]:
+        """Their sound at a rate."""
+
+
 @dataclass
 class ClipSet:
     """Clips of a set that others are compared with, or none and the reason.
@@ -250,16 +279,19 @@ class SystemBase:
     # ------------------------------------------------------------------------------- generation
 
     def open(self, experiment: Any, parts: Parts) -> Player:
-        """A player of the trained stages in `parts.models`."""
+        """A player of the trained stages in `parts.models`.
+
+        Outside the workflow there is no `parts.packed`, and of `parts.latents` only statistics.
+        """
         raise NotImplementedError
 
     def baselines(
-        self, experiment: TrainedExperiment, parts: Parts, real: Any, seed: int
+        self, experiment: Any, parts: Parts, real: RealMusic, seed: int
     ) -> Iterator[tuple[str, ClipSet]]:
         """The sets of `sets` of the experiment's settings.
 
         Args:
-            real: real clips (etude.generation.baselines.Real).
+            real: held-out music to make sets of.
         """
         return iter(())
 
@@ -268,6 +300,7 @@ class SystemBase:
         return {}
 
     card_text: ClassVar[str] = ""  # what the exported experiment is, and how it is played
+    card_tags: ClassVar[tuple[str, ...]] = ("music", "audio")
 
     # ------------------------------------------------------------------------------- evaluation
 

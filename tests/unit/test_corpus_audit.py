@@ -120,7 +120,7 @@ def test_jobs_are_those_of_the_rules():
     asked_for_by_name |= {"embed_clips_pretrained", "embed_clips_fadtk"}
     # Of symbolic experiments.
     asked_for_by_name |= {"make_tokenizer", "tokenize_midi", "write_events", "summarise_tokens"}
-    asked_for_by_name |= {"pack_symbolic", "generate_symbolic", "train_word2vec"}
+    asked_for_by_name |= {"pack_symbolic", "train_word2vec"}
     asked_for_by_name |= {"measure_symbolic", "score_symbolic", "score_perplexity"}
     assert {*JOBS_PER_SHARD, *JOBS_ONCE} == rules - asked_for_by_name
     assert jobs(2) == 34

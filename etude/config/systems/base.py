@@ -198,13 +198,19 @@ class TrainedExperiment(ExperimentBase):
         return json.dumps(values | {"stages": {stage: own}}, sort_keys=True)
 
     def generate_params(self) -> str:
-        """All that decides how clips are sampled; of the user's files only the names.
+        """All that decides how clips are sampled: the experiment without its training, as JSON.
 
-        The files are inputs of the rule, and params must not say on which machine they lay.
+        Of the user's files it has the names only: they are inputs of the rule, and params must not
+        say on which machine they lay.
         """
-        values = self.generate.model_dump(mode="json", exclude={"prime"})
-        names = [path.name for path in self.generate.primes]
-        return json.dumps(values | {"primes": names}, sort_keys=True)
+        keys = {"system", "corpus", "tokens", "generate"}.union(*self.stage_keys.values())
+        values = self.model_dump(include=keys)
+        values["stages"] = {plan.name: self._network_of(plan) for plan in self.stage_plans()}
+        return json.dumps(values, sort_keys=True, default=lambda path: path.name)
+
+    @staticmethod
+    def _network_of(plan: StagePlan) -> dict[str, Any]:
+        return plan.settings.model_dump(mode="json", include={"network"})
 
     def untrained_params(self) -> str:
         """All that decides the networks before training and how they are sampled."""

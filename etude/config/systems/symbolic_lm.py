@@ -218,7 +218,7 @@ class SymbolicLm(TrainedExperiment):
         "symbolic_lm.data": "systems/symbolic_lm/data",
         "symbolic_lm.beginnings": "systems/symbolic_lm/beginnings",
         "symbolic_lm.sampling": "systems/symbolic_lm/sampling",
-        "symbolic_lm.files": "systems/symbolic_lm/files",
+        "symbolic_lm.prompts": "systems/symbolic_lm/prompts",
         "symbolic_lm.player": "systems/symbolic_lm/player",
         "symbolic_lm.baselines": "systems/symbolic_lm/baselines",
     }
@@ -226,7 +226,7 @@ class SymbolicLm(TrainedExperiment):
         "build": ("symbolic_lm.stage",),
         "train": ("symbolic_lm.stage", "symbolic_lm.data", "loop", "steps"),
         "generate": (
-            *("symbolic_lm.player", "symbolic_lm.sampling", "symbolic_lm.files", "sampling"),
+            *("symbolic_lm.player", "symbolic_lm.sampling", "symbolic_lm.prompts", "sampling"),
             *("clips", "render", "midi_writing"),
         ),
         "baselines": (

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from etude.clips.progress import GenerationProgress, Tell, silent
 from etude.clips.sampling import ClipStreams, draw
 from etude.config import Sampling
 from etude.systems.audiolm.networks import can_cache
@@ -31,16 +32,6 @@ VERSION = 2  # raised when the same seeds give other tokens
 UNKNOWN = -1  # a place of `known` that is to be drawn
 
 
-@dataclass(frozen=True)
-class GenerationProgress:
-    """What a progress callback gets while clips are generated."""
-
-    stage: str
-    percent: float
-    seconds: float
-    eta_seconds: float
-
-
 @dataclass
 class Tokens:
     """What was sampled: semantic [B, T'], acoustic [B, Q, frames], frames of each clip [B]."""
@@ -54,7 +45,7 @@ class Tokens:
 class _Meter:
     """Counts sampled tokens and tells how far all is."""
 
-    def __init__(self, total: int, seconds: float, tell: Callable[[GenerationProgress], None]):
+    def __init__(self, total: int, seconds: float, tell: Tell):
         self.total, self.seconds, self.tell = max(total, 1), seconds, tell
         self.done, self.began = 0, time.perf_counter()
 
@@ -133,7 +124,7 @@ class AudioLmGenerator:
         sampling: Sampling,
         hop: float | None = None,
         prime: Tokens | None = None,
-        progress: Callable[[GenerationProgress], None] = lambda event: None,
+        progress: Tell = silent,
         *,
         whole_length: bool = False,
     ) -> Tokens:
@@ -319,9 +310,3 @@ def whole_frames(seconds: float, rate: float) -> int:
 
 def _repeat(tokens: Tensor, batch: int) -> Tensor:
     return tokens if len(tokens) == batch else tokens.repeat(batch, *[1] * (tokens.dim() - 1))
-
-
-def batches(count: int, size: int) -> Iterator[range]:
-    """Ranges of at most `size` clips."""
-    for start in range(0, count, size):
-        yield range(start, min(start + size, count))

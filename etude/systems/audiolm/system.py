@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+import etude
 from etude.config.systems.audiolm import AudioLm
 from etude.systems.audiolm.beginnings import beginnings
-from etude.systems.audiolm.building import build_stage, load_stage, stage_class
+from etude.systems.audiolm.building import STAGES, build_stage, load_stage, stage_class
 from etude.systems.audiolm.data import PackedData
 from etude.systems.audiolm.networks import build_network
 from etude.systems.audiolm.stages import COMMON_KEYS, AudioLmStage, audiolm_shape
-from etude.systems.base import Audition, Batch, Beginnings, Data, Figure, Parts, SystemBase
+from etude.systems.base import (
+    Audition,
+    Batch,
+    Beginnings,
+    ClipSet,
+    Data,
+    Figure,
+    Parts,
+    RealMusic,
+    SystemBase,
+)
 from etude.systems.stage_module import OF_TOKENS, transformer_flops
+
+if TYPE_CHECKING:
+    from etude.systems.audiolm.player import AudioLmPlayer
 
 CODEBOOKS = [2, 16]  # ids, for a network that is only tried
 
@@ -71,6 +85,33 @@ class AudioLmSystem(SystemBase):
         build_network(CODEBOOKS, network)
 
     # ------------------------------------------------------------------------------- generation
+
+    def open(self, experiment: AudioLm, parts: Parts) -> AudioLmPlayer:  # noqa: D102
+        from etude.systems.audiolm.player import make_player
+
+        stages = {name: load_stage(parts.models[name]) for name in STAGES}
+        return make_player(stages, parts.tokenizers)
+
+    def baselines(  # noqa: D102
+        self, experiment: AudioLm, parts: Parts, real: RealMusic, seed: int
+    ) -> Iterator[tuple[str, ClipSet]]:
+        from etude.systems.audiolm.baselines import baselines
+
+        return baselines(experiment, parts, real, seed)
+
+    def card(self, player: AudioLmPlayer) -> dict[str, Any]:  # noqa: D102
+        return {"window": f"{player.generator.window_seconds:g} s"}
+
+    card_tags = ("music", "audio", "audio-generation", "audiolm")
+    card_text = f"""\
+A generator of music: AudioLM (Borsos et al., arXiv 2209.03143) as Étude {etude.__version__} trains
+it, three transformers over discrete audio tokens, with the tokenizers that make and play them.
+
+    python -m etude generate --from FOLDER --duration 8 --batch_size 4 --output track
+
+plays it (FOLDER: where this lies) in Étude's environment, from any directory; neither Snakemake nor
+the corpus is needed. To go on from these weights on other music, name this folder as `weights` of a
+stage, and its tokenizers/semantic and tokenizers/acoustic as `fit.folder` of the tokenizers."""
 
     # ------------------------------------------------------------------------------- evaluation
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from etude.audio.files import AudioError, read_audio, write_wav
+from etude.audio.files import AudioError, read_audio
+from etude.clips.clip import Clip
+from etude.clips.writing import IMPORTED, write_clips
 from etude.corpus.scan import AUDIO_SUFFIXES, list_files
 from etude.errors import UserError
-from etude.storage import atomic_directory, write_csv
-from etude.systems.audiolm.player import COLUMNS
 
 VERSION = 1  # raised when the clip sets change
 
@@ -28,32 +29,36 @@ def import_clips(source: Path, rate: int, seconds: float, folder: Path) -> int:
     Raises:
         UserError: when the folder holds no audio that can be read.
     """
-    rows: list[dict[str, Any]] = []
-    rejected: list[dict[str, str]] = []
-    with atomic_directory(folder) as temporary:
-        for path in list_files(source):
-            if Path(path).suffix.lower() not in AUDIO_SUFFIXES:
-                rejected.append({"path": path, "reason": f"not audio: {Path(path).suffix}"})
-                continue
-            try:
-                wave = read_audio(source / path, rate, upsample=True)
-            except AudioError as error:
-                rejected.append({"path": path, "reason": error.reason})
-                continue
-            length = round(seconds * rate)
-            for start in range(0, max(len(wave) - length, 0) + 1, length):
-                part, name = wave[start : start + length], f"clip-{len(rows):04d}"
-                write_wav(temporary / f"{name}.wav", part, rate)
-                row = {"clip": name, "file": f"{name}.wav", "seconds": f"{len(part) / rate:.3f}"}
-                rows.append({**row, "seed": 0, "draw": 0, "prime_seconds": "0.000", "source": path})
-        write_csv(temporary / "clips.csv", [*COLUMNS, "source"], rows)
-        write_csv(temporary / "rejected.csv", REJECTED, rejected)
-        if not rows:
-            raise UserError(
-                "no clip can be read",
-                where=str(source),
-                why=f"{len(rejected)} files, none of them audio that can be decoded",
-                do=f"put clips there, of these kinds: {' '.join(sorted(AUDIO_SUFFIXES))}",
-            )
-    log.info("%d clips, %d files left out (rejected.csv)", len(rows), len(rejected))
-    return len(rows)
+    rejected: list[dict[str, Any]] = []
+    clips = _read(source, rate, seconds, rejected)
+    tables = {"rejected.csv": (REJECTED, rejected)}
+    count = write_clips(clips, folder, rate, IMPORTED, maker=str(source), tables=tables)
+    log.info("%d files left out (rejected.csv)", len(rejected))
+    return count
+
+
+def _read(
+    source: Path, rate: int, seconds: float, rejected: list[dict[str, Any]]
+) -> Iterator[Clip]:
+    """The clips of a folder; files without any are added to `rejected`."""
+    found, length = False, round(seconds * rate)
+    for path in list_files(source):
+        if Path(path).suffix.lower() not in AUDIO_SUFFIXES:
+            rejected.append({"path": path, "reason": f"not audio: {Path(path).suffix}"})
+            continue
+        try:
+            wave = read_audio(source / path, rate, upsample=True)
+        except AudioError as error:
+            rejected.append({"path": path, "reason": error.reason})
+            continue
+        for start in range(0, max(len(wave) - length, 0) + 1, length):
+            found = True
+            row = {"seed": 0, "draw": 0, "prime_seconds": "0.000", "source": path}
+            yield Clip(wave[start : start + length], row)
+    if not found:
+        raise UserError(
+            "no clip can be read",
+            where=str(source),
+            why=f"{len(rejected)} files, none of them audio that can be decoded",
+            do=f"put clips there, of these kinds: {' '.join(sorted(AUDIO_SUFFIXES))}",
+        )

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from etude.systems.base import SystemBase
+from collections.abc import Iterator
+from typing import Any
+
+from etude.systems.base import ClipSet, Parts, RealMusic, SystemBase
+
+# Why it has none of the sets that are made with a trained system's parts.
+WITHOUT = {
+    "reconstruction": "this system has no codec",
+    "shuffled": "this system has no tokens",
+    "untrained": "this system has no networks of ours",
+}
 
 
 class ExternalSystem(SystemBase):
     """Clips that somebody else made."""
 
     title = "clips from elsewhere"
+
+    # ------------------------------------------------------------------------------- generation
+
+    def baselines(  # noqa: D102
+        self, experiment: Any, parts: Parts, real: RealMusic, seed: int
+    ) -> Iterator[tuple[str, ClipSet]]:
+        for name, why in WITHOUT.items():
+            yield name, ClipSet((), real.rate, why)

@@ -15,78 +15,58 @@ Of a window a stretch anywhere in it is heard, as the real clips are cut anywher
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
+import datasets
 import numpy as np
 
-from etude.config import CorpusBase
+from etude.clips.clip import Clip
 from etude.config.systems.symbolic_lm import SymbolicLm
+from etude.devices import choose_device
 from etude.midi.notes import NoteTable
-from etude.storage import atomic_directory, read_json, write_csv, write_text
+from etude.systems.base import ClipSet, Parts
 from etude.systems.ngram import NGram
-from etude.systems.symbolic_lm.files import write_table
-from etude.systems.symbolic_lm.player import SymbolicInstrument, generate_symbolic
+from etude.systems.symbolic_lm.player import SymbolicLmPlayer
 from etude.systems.symbolic_lm.stage import build_stage
 from etude.tokenizers.symbolic.making import load as load_tokenizer
-from etude.training.stage import choose_device
 
 VERSION = 1  # raised when the clip sets change
 
-SYMBOLIC_SETS = (*("reconstruction", "shuffled", "shuffled_bars", "untrained", "copies", "ngram"),)
-COLUMNS = [
-    *("clip", "file", "midi", "piece", "start_s", "seconds"),
-    *("prime_seconds", "heard_seconds"),
-]
 ORDER = 5  # of the n-gram model
 BAR = 4  # quarters
 
 
-@dataclass
-class Item:
-    """A clip of a set: its notes, where it is of, and when hearing begins."""
-
-    table: NoteTable
-    piece: str = ""
-    start_s: float = 0.0
-
-
 class SymbolicBaselines:
-    """Makes the sets of one experiment that are made of tokens.
+    """Makes the sets of one experiment that are made of tokens."""
 
-    Args:
-        packed: the token set's folder.
-        tokenizer: its folder.
-    """
-
-    def __init__(
-        self, experiment: SymbolicLm, packed: Path, tokenizer: Path, corpus: CorpusBase, seed: int
-    ) -> None:
-        import datasets
-
-        self.info, self.settings, self.seed = (
-            read_json(packed / "info.json"),
-            experiment.generate,
-            seed,
-        )
+    def __init__(self, experiment: SymbolicLm, parts: Parts, seed: int) -> None:
+        assert parts.packed is not None
+        assert parts.corpus is not None
+        self.info, self.settings, self.seed = parts.info, experiment.generate, seed
         stage = build_stage(experiment, "lm", self.info, experiment.seeds.train[0]).eval()
-        loaded = load_tokenizer(tokenizer)
-        self.instrument = SymbolicInstrument(stage.to(choose_device()), loaded, corpus)
-        self.splits = {s: datasets.load_from_disk(str(packed / s)) for s in ("train", "valid")}
+        tokenizer = load_tokenizer(parts.tokenizers["tokenizer"])
+        self.player = SymbolicLmPlayer(stage.to(choose_device()), tokenizer, parts.corpus)
+        self.splits = {
+            split: datasets.load_from_disk(str(parts.packed / split))
+            for split in ("train", "valid")
+        }
 
-    def make(self, name: str) -> Iterator[Item]:
-        """One of SYMBOLIC_SETS."""
-        made: Iterator[Item] = getattr(self, f"_{name}")()
-        return made
-
-    def why_not(self, name: str) -> str:
-        """Why a set cannot be made of this corpus; empty where it can."""
-        if name in ("reconstruction", "shuffled", "shuffled_bars") and not len(
-            self.splits["valid"]
-        ):
-            return "no valid split: the corpus has fewer than three tune groups"
-        return ""
+    def sets(self) -> Iterator[tuple[str, ClipSet]]:
+        """Each set with its name, or none and the reason."""
+        rate, note = self.player.rate, ""
+        if not len(self.splits["valid"]):
+            note = "no valid split: the corpus has fewer than three tune groups"
+        of_valid = {
+            "reconstruction": self._decoded("valid"),
+            "shuffled": self._shuffled(),
+            "shuffled_bars": self._shuffled_bars(),
+        }
+        for name, clips in of_valid.items():
+            yield name, ClipSet(() if note else clips, rate, note, midi=True)
+        yield "untrained", ClipSet(self._untrained(), rate, midi=True)
+        yield "copies", ClipSet(self._decoded("train"), rate, midi=True)
+        yield "ngram", ClipSet(self._ngram(), rate, midi=True)
 
     def _windows(self, split: str) -> list[dict[str, Any]]:
         """A seeded choice of a split's windows as they are (not transposed)."""
@@ -95,53 +75,59 @@ class SymbolicBaselines:
         order = np.random.default_rng(self.seed).permutation(plain)
         return [dataset[int(i)] for i in order[: self.settings.clips]]
 
-    def _heard(self, table: NoteTable, number: int, piece: str = "") -> Item:
+    def _clip(self, table: NoteTable, piece: str = "", start_s: float = 0.0) -> Clip:
+        """Notes, of which metrics hear a stretch that begins at `start_s`."""
+        seconds = self.settings.seconds
+        row = {
+            "piece": piece,
+            "start_s": f"{start_s:.3f}" if piece else "",
+            "prime_seconds": f"{start_s:.3f}",
+            "heard_seconds": f"{seconds:g}",
+        }
+        return Clip(self.player.play(table, start_s + seconds), row, table)
+
+    def _stretch(self, table: NoteTable, number: int, piece: str = "") -> Clip:
         """A stretch somewhere in a window."""
         room = max(table.seconds - self.settings.seconds, 0.0)
         place = np.random.default_rng([self.seed, number]).random() * room
-        return Item(table, piece, round(float(place), 3))
+        return self._clip(table, piece, round(float(place), 3))
 
-    def _decoded(self, split: str) -> Iterator[Item]:
+    def _tables(self, split: str) -> Iterator[tuple[int, str, NoteTable]]:
         for number, row in enumerate(self._windows(split)):
-            table = self.instrument.tokenizer.decode(row["input_ids"])
-            yield self._heard(table, number, row["piece"])
+            yield number, row["piece"], self.player.tokenizer.decode(row["input_ids"])
 
-    def _reconstruction(self) -> Iterator[Item]:
-        return self._decoded("valid")
+    def _decoded(self, split: str) -> Iterator[Clip]:
+        for number, piece, table in self._tables(split):
+            yield self._stretch(table, number, piece)
 
-    def _copies(self) -> Iterator[Item]:
-        return self._decoded("train")
-
-    def _shuffled(self) -> Iterator[Item]:
+    def _shuffled(self) -> Iterator[Clip]:
         """Over all windows at once: each keeps its length and loses all else."""
         rows = self._windows("valid")
         ids = np.concatenate([row["input_ids"] for row in rows])
         mixed = np.random.default_rng(self.seed).permutation(ids)
         ends = np.cumsum([len(row["input_ids"]) for row in rows])
         for number, part in enumerate(np.split(mixed, ends[:-1])):
-            yield self._heard(self.instrument.tokenizer.decode(part.tolist()), number)
+            yield self._stretch(self.player.tokenizer.decode(part.tolist()), number)
 
-    def _shuffled_bars(self) -> Iterator[Item]:
-        for number, item in enumerate(self._decoded("valid")):
-            yield self._heard(shuffle_bars(item.table, self.seed + number), number, item.piece)
+    def _shuffled_bars(self) -> Iterator[Clip]:
+        for number, piece, table in self._tables("valid"):
+            yield self._stretch(shuffle_bars(table, self.seed + number), number, piece)
 
-    def _untrained(self) -> Iterator[Item]:
-        for clip in generate_symbolic(self.instrument, self._plain(), self.seed):
-            yield Item(clip.table)
+    def _untrained(self) -> Iterator[Clip]:
+        """From nothing, whatever the experiment's clips go on from."""
+        for music in self.player.music(self.settings, self.seed):
+            yield self._clip(music.table)
 
-    def _plain(self) -> Any:
-        return self.settings.model_copy(update={"prompt": "none", "prime": None})
-
-    def _ngram(self) -> Iterator[Item]:
-        dataset, begin = self.splits["train"], self.instrument.begin
+    def _ngram(self) -> Iterator[Clip]:
+        dataset, begin = self.splits["train"], self.player.begin
         rows = zip(dataset["input_ids"], dataset["window"], strict=True)
-        own = self.instrument.tokenizer.bos is not None
+        own = self.player.tokenizer.bos is not None
         texts = [ids if own or window else [begin, *ids] for ids, window in rows]
         model = NGram(self.info["vocabulary"], ORDER).fit(texts)
         length = self.settings.new_tokens + 1
-        eos = self.instrument.tokenizer.eos
+        eos = self.player.tokenizer.eos
         for ids in model.sample(self.settings.clips, length, self.seed, begin=[begin], end=eos):
-            yield Item(self.instrument.tokenizer.decode(ids[1:]))
+            yield self._clip(self.player.tokenizer.decode(ids[1:]))
 
 
 def shuffle_bars(table: NoteTable, seed: int) -> NoteTable:
@@ -151,19 +137,3 @@ def shuffle_bars(table: NoteTable, seed: int) -> NoteTable:
     order = np.random.default_rng(seed).permutation(int(bar.max(initial=0)) + 1)
     moved = replace(table, onset=table.onset + (order[bar] - bar) * length)
     return moved.at(moved.order())
-
-
-def write_symbolic_set(baselines: SymbolicBaselines, name: str, folder: Path) -> int:
-    """Write a set; an empty one keeps its reason in note.txt."""
-    rows, instrument = [], baselines.instrument
-    note, seconds = baselines.why_not(name), baselines.settings.seconds
-    with atomic_directory(folder) as temporary:
-        for index, item in enumerate(() if note else baselines.make(name)):
-            wave = instrument.play(item.table, item.start_s + seconds)
-            row = write_table(temporary, f"clip-{index:04d}", item.table, wave, instrument.rate)
-            row |= {"piece": item.piece, "start_s": f"{item.start_s:.3f}" if item.piece else ""}
-            heard = {"prime_seconds": f"{item.start_s:.3f}", "heard_seconds": f"{seconds:g}"}
-            rows.append(row | heard)
-        write_csv(temporary / "clips.csv", COLUMNS, rows)
-        write_text(temporary / "note.txt", note + "\n" if note else "")
-    return len(rows)

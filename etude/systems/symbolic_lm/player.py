@@ -1,7 +1,8 @@
-"""Symbolic clips: prompts, sampling in batches, notes and where the prompt ends in them."""
+"""The player of `symbolic_lm`: prompts, sampling in batches, notes and where the prompt ends."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,38 +11,39 @@ from typing import Any
 
 import numpy as np
 
+from etude.clips.clip import Clip
+from etude.clips.progress import (
+    GenerationProgress,
+    Stopped,
+    Tell,
+    batches,
+    silent,
+    stopping,
+)
 from etude.clips.sampling import ClipStreams, clip_seed
 from etude.config import CorpusBase
-from etude.config.systems.symbolic_lm import SymbolicGenerate
-from etude.corpus.ingest import taken
-from etude.errors import UserError
-from etude.midi.notes import MidiError, NoteTable, read_midi
+from etude.config.systems.symbolic_lm import SymbolicGenerate, SymbolicLm
+from etude.midi.notes import NoteTable
 from etude.midi.render import render_midi
 from etude.midi.writing import apart, to_score
-from etude.systems.audiolm.sampling import GenerationProgress, batches
+from etude.systems.base import Conditions, ShouldStop, Wave, refuse
+from etude.systems.symbolic_lm.prompts import Prompt, held_out_prompts, read_prompt
 from etude.systems.symbolic_lm.sampling import Drawn, Rules, sample
-from etude.systems.symbolic_lm.stage import SymbolicLmStage, load_stage
+from etude.systems.symbolic_lm.stage import SymbolicLmStage
 from etude.tokenizers.symbolic.base import SymbolicTokenizer
-from etude.tokenizers.symbolic.making import load as load_tokenizer
-from etude.training.stage import choose_device
 
 VERSION = 1  # raised when the same tokens give other clips
+
+log = logging.getLogger(__name__)
 MOST_MINUTES = 600.0  # of a rendered clip
-
-Told = Callable[[GenerationProgress], None]
-
-
-@dataclass
-class Prompt:
-    """What a clip goes on from: ids without a beginning's; whose they are; how it went on."""
-
-    ids: list[int] = field(default_factory=list)
-    source: str = ""
-    original: list[int] = field(default_factory=list)
+FIRST_TOKENS = 256  # tried for a length in time; doubled until there is music enough
+MOST_TOKENS = 16384
+BAR = 4  # quarters
+ALL = 2**20  # tokens of a prompt: more than any has
 
 
 @dataclass
-class SymbolicClip:
+class Music:
     """One generated item.
 
     Attributes: table (prompt and what follows), prompt (its notes alone), prime_s (when what was
@@ -58,12 +60,47 @@ class SymbolicClip:
 
 
 @dataclass
-class SymbolicInstrument:
-    """All that is needed to make clips: network, tokenizer, and how notes are played."""
+class Prepared:
+    """What clips are asked to be.
 
-    stage: SymbolicLmStage
-    tokenizer: SymbolicTokenizer
-    corpus: CorpusBase
+    Attributes: prompts (in turn; none: from nothing), given (tokens of a prompt that the network
+    is given at the most), seconds or bars behind the prompt (None: `new_tokens` of the settings).
+    """
+
+    prompts: list[Prompt] = field(default_factory=list)
+    given: int = ALL
+    seconds: float | None = None
+    bars: float | None = None
+
+    def end_s(self, music: Music) -> float | None:
+        """Second at which a clip is cut; a bar is as long as at the clip's last tempo."""
+        if self.seconds is not None:
+            return music.prime_s + self.seconds
+        if self.bars is None:
+            return None
+        microseconds = music.table.tempos[-1, 1] if len(music.table.tempos) else 500_000
+        return music.prime_s + self.bars * BAR * float(microseconds) / 1e6
+
+
+class SymbolicLmPlayer:
+    """Network, tokenizer, and how notes are played, ready to make clips.
+
+    Args:
+        corpus: its filter and its way of rendering.
+        packed: the token set, where held-out prompts are read; without it (outside the workflow)
+            clips begin from nothing, or from the user's MIDI.
+    """
+
+    Settings = SymbolicGenerate
+
+    def __init__(
+        self,
+        stage: SymbolicLmStage,
+        tokenizer: SymbolicTokenizer,
+        corpus: CorpusBase,
+        packed: Path | None = None,
+    ) -> None:
+        self.stage, self.tokenizer, self.corpus, self.packed = stage, tokenizer, corpus, packed
 
     @property
     def rate(self) -> int:
@@ -76,7 +113,95 @@ class SymbolicInstrument:
         bos = self.tokenizer.bos
         return self.tokenizer.pad if bos is None else bos
 
-    def play(self, table: NoteTable, least_s: float = 0.1) -> np.ndarray:
+    def prepare(self, settings: SymbolicGenerate, conditions: Conditions) -> Prepared:
+        """Read what clips go on from.
+
+        Raises:
+            UserError: a MIDI file cannot be used, or no held-out piece is long enough.
+        """
+        refuse(conditions, SymbolicLm.conditions, "symbolic_lm")
+        given = settings.prompt_tokens if conditions.tokens is None else conditions.tokens
+        prompts = [
+            read_prompt(path, self.tokenizer, self.corpus, given or None)
+            for path in conditions.files
+        ]
+        if not prompts and settings.prompt == "held_out" and self.packed is not None:
+            prompts = held_out_prompts(self.packed, settings)
+        return Prepared(prompts, given or ALL, conditions.seconds, conditions.bars)
+
+    def clips(
+        self,
+        settings: SymbolicGenerate,
+        seed: int,
+        draw: int,
+        conditions: Prepared,
+        progress: Tell,
+        should_stop: ShouldStop,
+    ) -> Iterator[Clip]:
+        """Sample and render clips; clip i goes on from prompt i modulo their number."""
+        settings = settings.model_copy(update={"prompt_tokens": conditions.given})
+        tell = stopping(progress, should_stop)
+        timed = conditions.seconds is not None or conditions.bars is not None
+        make = self._long_enough if timed else self.music
+        for music in make(settings, draw, conditions, tell):
+            if should_stop():
+                raise Stopped
+            yield self._clip(music, settings, conditions, {"seed": seed, "draw": draw})
+
+    def music(
+        self,
+        settings: SymbolicGenerate,
+        draw: int,
+        conditions: Prepared | None = None,
+        tell: Tell = silent,
+    ) -> Iterator[Music]:
+        """Sample items batch by batch, each of `new_tokens` tokens behind its prompt."""
+        prompts = (conditions.prompts if conditions else []) or [Prompt()]
+        total, began = settings.clips * settings.new_tokens, time.perf_counter()
+        done = 0
+        for part in batches(settings.clips, settings.batch_size):
+            chosen = [prompts[clip % len(prompts)] for clip in part]
+            seeds = [clip_seed(draw, clip) for clip in part]
+
+            def step(size: int = len(part)) -> None:
+                nonlocal done
+                done = min(done + size, total)
+                used = time.perf_counter() - began
+                rest = used * (total / done - 1)
+                tell(GenerationProgress("lm", 100 * done / total, 0.0, rest))
+
+            start = time.perf_counter()
+            drawn = self.sample(chosen, settings, seeds, settings.new_tokens, step)
+            used = (time.perf_counter() - start) / len(part)
+            done = part.stop * settings.new_tokens  # clips may end early
+            for prompt, found in zip(chosen, drawn, strict=True):
+                yield self._music(prompt, found, settings.sampling.grammar, used)
+
+    def _long_enough(
+        self, settings: SymbolicGenerate, draw: int, conditions: Prepared, tell: Tell
+    ) -> list[Music]:
+        """Items that reach the end or ended by themselves.
+
+        The same streams give the same tokens each time, so more tokens make the music longer and
+        change nothing of it.
+        """
+        count = FIRST_TOKENS
+        while True:
+            longer = settings.model_copy(update={"new_tokens": count})
+            made = list(self.music(longer, draw, conditions, tell))
+            short = [
+                music
+                for music in made
+                if not music.drawn.ended and music.table.seconds < (conditions.end_s(music) or 0)
+            ]
+            if not short or count >= MOST_TOKENS:
+                break
+            count *= 2
+        if short:
+            log.warning("%d clips are shorter than asked after %d tokens", len(short), count)
+        return made
+
+    def play(self, table: NoteTable, least_s: float = 0.1) -> Wave:
         """Notes as sound, float32 [samples]; silence where there are none."""
         wave = np.zeros(0, np.float32)
         if len(table):
@@ -101,7 +226,7 @@ class SymbolicInstrument:
         rules = Rules(
             grammar=grammar,
             constrain=settings.sampling.grammar,
-            # Without the grammar all is drawn as the network says it, and what is wrong is counted.
+            # Without the grammar all is drawn as the network gives it, and what is wrong counted.
             never=sorted(never) if settings.sampling.grammar else (),
         )
         streams = ClipStreams(seeds, self.stage.device)
@@ -117,7 +242,7 @@ class SymbolicInstrument:
         begun = prompt.ids[:1] == [self.begin]
         return prompt.ids if begun else [self.begin, *prompt.ids]
 
-    def clip(self, prompt: Prompt, drawn: Drawn, constrained: bool, used: float) -> SymbolicClip:
+    def _music(self, prompt: Prompt, drawn: Drawn, constrained: bool, used: float) -> Music:
         """Ids as notes."""
         table = self.tokenizer.decode([*prompt.ids, *drawn.ids])
         before = self.tokenizer.decode(prompt.ids) if prompt.ids else table.at(np.zeros(0, int))
@@ -127,7 +252,46 @@ class SymbolicInstrument:
             else self.tokenizer.invalid_share(drawn.ids, prompt.ids or [self.begin])
         )
         prime_s = first_new(table, before) if prompt.ids else 0.0
-        return SymbolicClip(table, before, prime_s, drawn, prompt, invalid, used)
+        return Music(table, before, prime_s, drawn, prompt, invalid, used)
+
+    def _clip(
+        self,
+        music: Music,
+        settings: SymbolicGenerate,
+        conditions: Prepared,
+        row: dict[str, Any],
+    ) -> Clip:
+        """An item as a clip: cut where a length in time is asked, else with all that was drawn."""
+        end = conditions.end_s(music)
+        if end is None:
+            table, wave = music.table, self.play(music.table, music.prime_s + settings.seconds)
+        else:
+            table = after(music.table, 0.0, end)
+            wave = self.play(table)
+        row |= {
+            "tokens": len(music.drawn.ids),
+            "ended": str(music.drawn.ended).lower(),
+            "prime_seconds": f"{music.prime_s:.3f}",
+            "heard_seconds": f"{settings.seconds:g}",
+            "prompt_tokens": len(music.given.ids),
+            "invalid_share": f"{music.invalid:.6f}",
+            "entropy": f"{music.drawn.entropy:.6f}",
+        }
+        condition = {"prompt": music.given.source}
+        result = describe(music)
+        if settings.times:
+            result["generation_time"] = round(music.seconds_used, 4)
+        return Clip(wave, row, table, condition, self._parts(music), result, self.rate)
+
+    def _parts(self, music: Music) -> dict[str, NoteTable]:
+        """Prompt, continuation and original apart, for metrics that compare them."""
+        if not music.given.ids:
+            return {}
+        parts = {"prompts": music.prompt, "generated": after(music.table, music.prime_s)}
+        if music.given.original:
+            whole = self.tokenizer.decode([*music.given.ids, *music.given.original])
+            parts["originals"] = after(whole, first_new(whole, music.prompt))
+        return parts
 
 
 def first_new(table: NoteTable, before: NoteTable) -> float:
@@ -160,139 +324,15 @@ def after(table: NoteTable, second: float, until: float | None = None) -> NoteTa
     return replace(part, onset=np.maximum(part.onset - tick, 0))
 
 
-def load_symbolic(model: Path, tokenizer: Path, corpus: CorpusBase) -> SymbolicInstrument:
-    """A trained network and its tokenizer from their folders.
-
-    Raises:
-        UserError: one is not there, or they do not belong together.
-    """
-    stage = load_stage(model, tokenizer).to(choose_device())
-    return SymbolicInstrument(stage, load_tokenizer(tokenizer), corpus)
-
-
-def generate_symbolic(
-    instrument: SymbolicInstrument,
-    settings: SymbolicGenerate,
-    draw: int,
-    prompts: Sequence[Prompt] = (),
-    progress: Told = lambda event: None,
-) -> Iterator[SymbolicClip]:
-    """Sample clips batch by batch, each of `new_tokens` tokens behind its prompt."""
-    prompts = prompts or [Prompt()]
-    total, began = settings.clips * settings.new_tokens, time.perf_counter()
-    done = 0
-    for part in batches(settings.clips, settings.batch_size):
-        chosen = [prompts[clip % len(prompts)] for clip in part]
-        seeds = [clip_seed(draw, clip) for clip in part]
-
-        def tell(size: int = len(part)) -> None:
-            nonlocal done
-            done = min(done + size, total)
-            used = time.perf_counter() - began
-            progress(GenerationProgress("lm", 100 * done / total, 0.0, used * (total / done - 1)))
-
-        start = time.perf_counter()
-        drawn = instrument.sample(chosen, settings, seeds, settings.new_tokens, tell)
-        used = (time.perf_counter() - start) / len(part)
-        done = part.stop * settings.new_tokens  # clips may end early
-        for prompt, found in zip(chosen, drawn, strict=True):
-            yield instrument.clip(prompt, found, settings.sampling.grammar, used)
-
-
-# ---------------------------------------------------------------------------------------- prompts
-
-
-def held_out_prompts(
-    packed: Path, settings: SymbolicGenerate, split: str = "valid"
-) -> list[Prompt]:
-    """The beginnings of held-out pieces, and how they really go on.
-
-    They are of the validation split: what is measured against the test split must not hold it.
-
-    Raises:
-        UserError: no piece is long enough.
-    """
-    import datasets
-
-    dataset = datasets.load_from_disk(str(packed / split))
-    found, longest = [], 0
-    for row in dataset:
-        if row["window"] or row["transpose"]:
-            continue
-        ids, size = row["input_ids"], settings.prompt_tokens
-        longest = max(longest, len(ids))
-        if len(ids) > size:
-            found.append(Prompt(ids[:size], row["piece"], ids[size : size + settings.new_tokens]))
-    if not found:
-        raise UserError(
-            f"no held-out piece has a prompt of {settings.prompt_tokens} tokens",
-            where=str(packed / split),
-            why=f"the longest has {longest} tokens, and something must follow the prompt",
-            do="set a smaller `generate: {prompt_tokens: …}`",
-        )
-    return found
-
-
-def read_prompt(path: Path, instrument: SymbolicInstrument, tokens: int | None = None) -> Prompt:
-    """A user's own MIDI as a prompt, with the corpus's filter.
-
-    Args:
-        tokens: how many it must have; None: as many as there are.
-
-    Raises:
-        UserError: it cannot be read, has no notes or drums alone, or is shorter than asked.
-    """
-    try:
-        whole = read_midi(path)
-        table = taken(instrument.corpus.rules, whole)
-    except MidiError as error:
-        raise UserError(
-            "the prompt cannot be used",
-            where=str(path),
-            why=str(error),
-            do="give another MIDI file, or change the corpus's `filter`",
-        ) from None
-    if len(whole) and not len(whole.without_drums()):
-        raise UserError(
-            "the prompt has only drums",
-            where=str(path),
-            why="the tokens are of pitched notes",
-            do="give a MIDI file with a part that is no drums",
-        )
-    ids = instrument.tokenizer.encode(table) if len(table) else []
-    if not ids:
-        raise UserError(
-            "the prompt has no notes that the tokenizer reads",
-            where=str(path),
-            do="give a MIDI file with pitched notes",
-        )
-    if tokens is not None and len(ids) < tokens:
-        raise UserError(
-            f"the prompt is shorter than asked: {len(ids)} tokens of {tokens}",
-            where=str(path),
-            do=f"ask for no more than {len(ids)} (`prompt_tokens`), or give a longer piece",
-        )
-    return Prompt(list(ids), path.name)
-
-
-def find_prompts(
-    instrument: SymbolicInstrument, settings: SymbolicGenerate, packed: Path
-) -> list[Prompt]:
-    """What the settings say that clips go on from; nothing: from nothing."""
-    if settings.prime is not None:
-        return [read_prompt(settings.prime, instrument, settings.prompt_tokens)]
-    return held_out_prompts(packed, settings) if settings.prompt == "held_out" else []
-
-
-def describe(clip: SymbolicClip) -> dict[str, Any]:
-    """The row of the seed's results.json; each name is a clip's own, so none is written twice."""
+def describe(music: Music) -> dict[str, Any]:
+    """Neuromusic's row of results.json; each name is a clip's own, so none is written twice."""
     return {
-        "prompt_length": len(clip.given.ids),
-        "generated_length": len(clip.drawn.ids),
-        "original_length": len(clip.given.original),
-        "continued_original_length": len(clip.given.ids) + len(clip.given.original),
-        "ended_with_eos": clip.drawn.ended,
-        "prompt_original_path": clip.given.source,
-        "entropy": round(clip.drawn.entropy, 6),
-        "invalid_share": round(clip.invalid, 6),
+        "prompt_length": len(music.given.ids),
+        "generated_length": len(music.drawn.ids),
+        "original_length": len(music.given.original),
+        "continued_original_length": len(music.given.ids) + len(music.given.original),
+        "ended_with_eos": music.drawn.ended,
+        "prompt_original_path": music.given.source,
+        "entropy": round(music.drawn.entropy, 6),
+        "invalid_share": round(music.invalid, 6),
     }

@@ -1,0 +1,58 @@
+"""The clips of a trained experiment, as the workflow makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from etude.clips.progress import ProgressBar
+from etude.clips.writing import write_clips
+from etude.config import TrainedExperiment
+from etude.storage import hash_file, hash_folder
+from etude.systems import open_system
+from etude.systems.base import Conditions, Parts, ShouldStop
+from etude.tokenizers.fitted import weights_of
+from etude.workflow.given_weights import MODEL
+
+
+def make_clips(
+    experiment: TrainedExperiment,
+    parts: Parts,
+    seed: int,
+    draw: int,
+    folder: Path,
+    *,
+    primes: Iterable[Path] = (),
+    should_stop: ShouldStop,
+) -> None:
+    """Load a player, sample and write its clips.
+
+    Args:
+        seed, draw: of training and of generation.
+        primes: the user's files that clips go on from, in turn.
+
+    Raises:
+        UserError: a file cannot be used, or the player makes what is no clip.
+        Stopped: `should_stop` said so; no folder is left.
+    """
+    settings = experiment.generate
+    player = open_system(experiment.system).open(experiment, parts)
+    prepared = player.prepare(settings, Conditions(files=tuple(primes)))
+    with ProgressBar("clips") as bar:
+        clips = player.clips(settings, seed, draw, prepared, bar, should_stop)
+        write_clips(
+            *(clips, folder, player.rate),
+            maker=f"the system {experiment.system}",
+            notes="notes" in experiment.makes,
+            about=made_with(parts),
+        )
+
+
+def made_with(parts: Parts) -> dict[str, Any]:
+    """Hashes of all that made clips: stages, fitted tokenizers, weights of others in these."""
+    return {
+        "stages": {name: hash_file(folder / MODEL) for name, folder in parts.models.items()},
+        "tokenizers": {role: hash_folder(folder) for role, folder in parts.tokenizers.items()},
+        "pretrained": weights_of(parts.tokenizers),
+    }
