@@ -52,6 +52,6 @@ trains it.
     python -m etude continue my.mid --from FOLDER --bars 8 --out continued
 
 play it and go on from a MIDI file of yours (FOLDER: where this lies) in Étude's environment, from
-any directory. models/lm of a GPT-2 or a Llama is read by transformers' `from_pretrained` as well."""
+any directory. models/lm of a GPT-2 or a Llama is read by transformers' `from_pretrained` too."""
 
     # ------------------------------------------------------------------------------- evaluation
