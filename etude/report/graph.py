@@ -16,7 +16,7 @@ NODE = re.compile(r'(\d+)\[label\s*=\s*"([^"]+)"')
 COLOURS = {
     "corpus.smk": "#dbe9f6",
     "tokens.smk": "#e2f0d9",
-    "audiolm.smk": "#fde9d3",
+    "generation.smk": "#fde9d3",
     "evaluation.smk": "#ece2f3",
     "results.smk": "#f3e2e8",
     "report.smk": "#f2f2f2",
