@@ -96,5 +96,3 @@ rule make_baselines:
         "Making the clips that {wildcards.experiment} is compared with"
     script:
         "../scripts/make_baselines.py"
-
-

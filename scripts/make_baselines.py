@@ -1,4 +1,4 @@
-"""Held-out music, noise, and what a system is compared with besides: codec, untrained networks."""
+"""Held-out music, noise, and the sets of a system: its codec, untrained networks, and more."""
 
 from pathlib import Path
 

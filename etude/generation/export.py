@@ -64,16 +64,10 @@ def export(settings: Config, name: str, seed: int | None, folder: Path) -> None:
         corpus = f"{experiment.corpus} ({settings.corpora[experiment.corpus].source})"
         write_text(temporary / "README.md", _card(corpus, trained, player))
         # Not of the README: whoever passes the folder on writes the licence into it.
-        kept = [
-            p for d in ("models", "latents", "tokenizers") for p in temporary.glob(f"{d}/**/*.*")
-        ]
-        write_json(
-            temporary / ABOUT,
-            _about(trained)
-            | {
-                "sha256": {p.relative_to(temporary).as_posix(): hash_file(p) for p in kept},
-            },
-        )
+        folders = ("models", "latents", "tokenizers")
+        kept = [path for top in folders for path in (temporary / top).rglob("*.*")]
+        hashes = {path.relative_to(temporary).as_posix(): hash_file(path) for path in kept}
+        write_json(temporary / ABOUT, _about(trained) | {"sha256": hashes})
     log.info("%s, training seed %d: %d files", name, trained.seed, len(kept) + 3)
 
 

@@ -125,15 +125,15 @@ class Conditions:
 
 
 class Player(Protocol):
-    """A trained experiment, ready to make clips.
+    """A trained experiment, ready to make clips."""
 
-    Attributes:
-        rate: samples per second of what it plays.
-        Settings: the class of its settings; commands and forms are built from it.
-    """
+    @property
+    def rate(self) -> int:
+        """Samples per second of what it plays."""
 
-    rate: int
-    Settings: type[GenerateSettings]
+    @property
+    def Settings(self) -> type[GenerateSettings]:  # noqa: N802
+        """The class of its settings; commands and forms are built from it."""
 
     def prepare(self, settings: Any, conditions: Conditions) -> Any:
         """Read the conditions, once for all clips.

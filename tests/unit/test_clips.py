@@ -8,16 +8,22 @@ import soundfile
 import torch
 
 from etude.audio.files import write_wav
+from etude.audio.levels import fade_out
+from etude.clips.clip import Clip
+from etude.clips.progress import GenerationProgress, Stopped, never, silent
+from etude.clips.writing import COMPARED, write_clips
 from etude.config import Cut
 from etude.config.systems.audiolm import Generate
 from etude.config.systems.external import External
 from etude.errors import UserError
-from etude.generation.baselines import ClipSet, Span, choose, find_spans, make_baselines, write_set
+from etude.generation.baselines import choose, find_spans, make_baselines
 from etude.metrics.clip_sets import clip_sets, count_clips, read_clips
 from etude.metrics.folders import compare_folders, find_copies
+from etude.midi.writing import plain_table
 from etude.storage import read_csv, write_csv
-from etude.systems.audiolm.player import Clip, Prime, fade_out, join_prime, take_turns, write_clips
-from etude.systems.audiolm.sampling import GenerationProgress, Tokens
+from etude.systems.audiolm.player import AudioLmPlayer, Prepared, Prime, join_prime
+from etude.systems.audiolm.sampling import Tokens
+from etude.systems.base import Conditions, Parts, Span
 from etude.systems.external.importing import import_clips
 
 RATE = 24000
@@ -57,14 +63,13 @@ def test_fade_out_ends_in_silence_and_leaves_the_rest():
     assert (fade_out(wave, 1000, 0) == wave).all()
 
 
-def clip(name, wave, **row):
-    row = {"clip": name, "seed": 0, "draw": 0, "seconds": "2.000", "prime_seconds": "0.000"} | row
-    return Clip(wave, row)
+def clip(wave, **row):
+    return Clip(wave, {"seed": 0, "draw": 0, "prime_seconds": "0.000"} | row)
 
 
 def test_clips_are_written_whole_or_not_at_all(tmp_path):
     def broken():
-        yield clip("clip-0000", tone(440))
+        yield clip(tone(440))
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -73,7 +78,7 @@ def test_clips_are_written_whole_or_not_at_all(tmp_path):
 
 
 def test_a_metric_does_not_hear_the_prime(tmp_path):
-    clips = [clip("clip-0000", tone(440, 3.0), prime_seconds="1.000")]
+    clips = [clip(tone(440, 3.0), prime_seconds="1.000")]
     assert write_clips(clips, tmp_path / "set", RATE) == count_clips(tmp_path / "set") == 1
     [(row, wave)] = read_clips(tmp_path / "set", RATE)
     assert row["clip"] == "clip-0000"
@@ -81,12 +86,66 @@ def test_a_metric_does_not_hear_the_prime(tmp_path):
 
 
 def test_clip_sets_are_found(tmp_path):
-    write_clips([clip("clip-0000", tone(440))], tmp_path / "made", RATE)
+    write_clips([clip(tone(440))], tmp_path / "made", RATE)
     assert list(clip_sets(tmp_path / "made")) == ["generated"]
-    write_set(ClipSet([({}, tone(220))]), tmp_path / "base" / "real", RATE)
-    write_set(ClipSet([], "why"), tmp_path / "base" / "noise", RATE)
+    write_clips([Clip(tone(220))], tmp_path / "base" / "real", RATE, COMPARED)
+    write_clips([], tmp_path / "base" / "noise", RATE, COMPARED, note="why")
     assert list(clip_sets(tmp_path / "base")) == ["noise", "real"]
     assert (tmp_path / "base/noise/note.txt").read_text() == "why\n"
+
+
+def columns(folder, name="clips.csv"):
+    return (folder / name).read_text().splitlines()[0]
+
+
+def test_each_kind_of_set_has_its_columns_in_their_order(tmp_path):
+    notes = plain_table([0], [240], [60])
+    made = Clip(tone(440), {"loudness": 3, "entropy": 1, "tokens": 2}, notes, {"text": "calm"})
+    write_clips([made], tmp_path / "a", RATE, notes=True, about={"stages": {}})
+    assert columns(tmp_path / "a") == (
+        "clip,file,midi,seed,draw,seconds,tokens,ended,prime_seconds,heard_seconds,entropy,loudness"
+    )
+    assert columns(tmp_path / "a", "conditions.csv") == "clip,prime,prompt,sections,length,text"
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {
+        *("clip-0000.wav", "clip-0000.mid", "clips.csv", "conditions.csv", "weights.json")
+    }
+    write_clips([], tmp_path / "b", RATE, COMPARED, notes=True)
+    assert columns(tmp_path / "b") == (
+        "clip,file,midi,piece,start_s,seconds,prime_seconds,heard_seconds"
+    )
+    write_clips([Clip(tone(440))], tmp_path / "c", RATE, COMPARED)
+    assert columns(tmp_path / "c") == "clip,file,piece,start_s,seconds"
+    assert {p.name for p in (tmp_path / "c").iterdir()} == {
+        *("clip-0000.wav", "clips.csv", "note.txt")
+    }
+
+
+@pytest.mark.parametrize(
+    ("made", "wrong"),
+    [
+        (Clip(np.zeros((2, 10), np.float32)), r"shape \[2, 10\]"),
+        (Clip(np.zeros(10, np.int16)), "of int16"),
+        (Clip(np.array([0, np.nan], np.float32)), "not finite"),
+        (Clip([0.0]), "shape"),
+        (Clip(tone(440), rate=44100), "at 44100 samples per second"),
+        (Clip(tone(440)), "without notes"),
+    ],
+)
+def test_what_is_no_clip_is_a_clear_error_at_once(tmp_path, made, wrong):
+    def clips():
+        yield made
+        raise AssertionError("the next was made as well")
+
+    with pytest.raises(UserError, match=wrong) as error:
+        write_clips(clips(), tmp_path / "x", RATE, maker="the system dream", notes=True)
+    assert error.value.what.startswith("the system dream")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rate", [24000.5, 0, -24000, 10**7, None, "24000"])
+def test_an_impossible_rate_is_a_clear_error(tmp_path, rate):
+    with pytest.raises(UserError, match="impossible rate"):
+        write_clips([Clip(tone(440))], tmp_path / "x", rate, maker="the system dream")
 
 
 # --------------------------------------------------------------------------- real stretches
@@ -162,13 +221,11 @@ def test_a_split_of_which_nothing_is_heard_says_why(tmp_path):
     write_csv(pieces, ["piece", "split"], [{"piece": p, "split": s} for p, s in sides.items()])
     make_baselines(
         External(system="external", corpus="c", clips=tmp_path),
+        Parts(),
         Cut(),
         pieces=pieces,
         wav=[wav],
         cuts=[cuts],
-        packed=None,
-        semantic=None,
-        acoustic=None,
         seed=0,
         folder=tmp_path / "made",
     )
@@ -182,6 +239,10 @@ def test_a_split_of_which_nothing_is_heard_says_why(tmp_path):
         "(2 too_short, 1 blank_segment)\n",
         "real": "no stretch of 2 s in the valid split is kept whole (1 silent)\n",
     }
+    assert {path.name for path in (tmp_path / "made").iterdir()} == {
+        *("reference", "real", "noise", "copies", "reconstruction", "shuffled", "untrained")
+    }
+    assert (tmp_path / "made/shuffled/note.txt").read_text() == "this system has no tokens\n"
 
 
 # ------------------------------------------------------------------------ folders of a user
@@ -239,22 +300,33 @@ def test_unmatched_clips_are_listed_as_well():
     assert [row["matched_dataset_files"] for row in rows] == ["r, s", "No match"]
 
 
-class FakeInstrument:
-    """Plays one second of the prime's own level for each clip."""
+class FakeGenerator:
+    """Plays one second of a constant for each clip."""
 
-    rate = 100
+    window_seconds = 2.0
+    sample_rate = 1000
 
     def __init__(self):
-        self.generator, self.heard = self, []
+        self.asked = []
 
     def generate(self, total, seeds, sampling, hop, prime, tell, *, whole_length):
-        self.heard.append((prime, len(seeds)))
+        self.asked.append((prime, len(seeds)))
         tell(GenerationProgress("fine", 100.0, total, 0.0))
         return Tokens(torch.zeros(len(seeds), 1), torch.zeros(len(seeds), 1, 1),
                       [1] * len(seeds), [False] * len(seeds))  # fmt: skip
 
-    def play(self, tokens):
-        return [np.ones(200, np.float32) for _ in tokens.frames]
+    def decode(self, codes):
+        return torch.ones(len(codes), 2000)
+
+
+@pytest.fixture
+def player():
+    fake = FakeGenerator()
+    return AudioLmPlayer(fake, fake, fake)
+
+
+def recording(path):
+    return Prime(np.zeros(1000, np.float32), path.name, 1.0, path.name)
 
 
 @pytest.mark.parametrize(
@@ -265,21 +337,37 @@ class FakeInstrument:
         (None, [""] * 5),
     ],
 )
-def test_primes_take_turns_and_conditions_name_them(tmp_path, monkeypatch, prime, expected):
-    def read(path, instrument, hop):
-        return Prime(np.zeros(100, np.float32), path.name, 1.0)
-
-    monkeypatch.setattr("etude.systems.audiolm.player.read_prime", read)
-    settings, instrument, said = Generate(clips=5, batch_size=2, prime=prime), FakeInstrument(), []
-    clips = take_turns(instrument, settings, 0, 0, lambda event: said.append(event.percent))
-    assert write_clips(clips, tmp_path / "set", 100) == 5
+def test_primes_take_turns_and_conditions_name_them(tmp_path, player, prime, expected):
+    settings, told = Generate(clips=5, batch_size=2, prime=prime), []
+    prepared = Prepared(2.0, [recording(path) for path in settings.primes])
+    clips = player.clips(settings, 3, 4, prepared, lambda e: told.append(e.percent), never)
+    assert write_clips(clips, tmp_path / "set", 1000) == 5
     conditions = list(read_csv(tmp_path / "set" / "conditions.csv"))
     assert [row["prime"] for row in conditions] == expected
     assert [row["clip"] for row in conditions] == [f"clip-{i:04d}" for i in range(5)]
-    assert sum(count for _, count in instrument.heard) == 5
-    assert {name for name, _ in instrument.heard} == {name or None for name in expected}
-    assert said == sorted(said)
-    assert said[-1] == pytest.approx(100)
+    rows = list(read_csv(tmp_path / "set" / "clips.csv"))
+    assert {(row["seed"], row["draw"], row["ended"]) for row in rows} == {("3", "4", "false")}
+    assert sum(count for _, count in player.generator.asked) == 5
+    assert {name for name, _ in player.generator.asked} == {name or None for name in expected}
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(100)
+
+
+@pytest.mark.parametrize("asks", [1, 2, 3])
+def test_a_player_stops_when_it_is_asked_to(tmp_path, player, asks):
+    answers = iter([*[False] * (asks - 1), True])
+    settings = Generate(clips=6, batch_size=2)
+    clips = player.clips(settings, 0, 0, Prepared(2.0), silent, lambda: next(answers))
+    with pytest.raises(Stopped):
+        write_clips(clips, tmp_path / "set", 1000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_conditions_that_mean_nothing_are_refused(player):
+    with pytest.raises(UserError, match="text"):
+        player.prepare(Generate(), Conditions(text="calm"))
+    with pytest.raises(UserError, match="more than a window"):
+        player.prepare(Generate(hop=3.0), Conditions())
 
 
 @pytest.mark.parametrize("prime", [[], ["x/a.wav", "y/a.wav"], ["1", "2", "3"]])

@@ -12,13 +12,12 @@ from symbols import NETWORKS
 from etude import config
 from etude.__main__ import _parser
 from etude.errors import UserError
-from etude.generation.command import generate
+from etude.generation.command import continue_midi, generate
 from etude.generation.export import export
-from etude.generation.trained import in_export
+from etude.generation.trained import in_export, open_player
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import hash_folder, read_json
-from etude.systems.symbolic_lm.command import continue_midi
 from etude.systems.symbolic_lm.stage import build_stage
 from etude.tokenizers.symbolic.making import create
 
@@ -96,4 +95,4 @@ def test_an_export_names_its_tokenizer_by_hash_and_takes_no_other(mine, tmp_path
     trained = in_export(tmp_path / "out")
     other.save(tokenizer)
     with pytest.raises(UserError, match="does not match the checkpoint"):
-        trained.load()
+        open_player(trained)

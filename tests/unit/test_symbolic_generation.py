@@ -15,7 +15,9 @@ import torch
 from pydantic import TypeAdapter
 from symbols import NETWORKS, SHAPE, VOCABULARY, WINDOW
 
+from etude.clips.progress import Stopped, never, silent
 from etude.clips.sampling import ClipStreams, clip_seed, draw
+from etude.clips.writing import write_clips
 from etude.config import AnyTokenizer, CorpusBase
 from etude.config.systems.symbolic_lm import (
     SymbolicGenerate,
@@ -28,17 +30,10 @@ from etude.metrics.clip_sets import read_clips
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import read_csv, read_json
-from etude.systems.symbolic_lm.baselines import SYMBOLIC_SETS, shuffle_bars
-from etude.systems.symbolic_lm.files import write_symbolic
-from etude.systems.symbolic_lm.player import (
-    Prompt,
-    SymbolicInstrument,
-    after,
-    first_new,
-    generate_symbolic,
-    held_out_prompts,
-    read_prompt,
-)
+from etude.systems.base import Conditions
+from etude.systems.symbolic_lm.baselines import shuffle_bars
+from etude.systems.symbolic_lm.player import Prepared, SymbolicLmPlayer, after, first_new
+from etude.systems.symbolic_lm.prompts import Prompt, held_out_prompts, read_prompt
 from etude.systems.symbolic_lm.sampling import (
     Rules,
     continue_tokens,
@@ -150,11 +145,11 @@ def test_min_p_leaves_only_what_is_likely():
 # ------------------------------------------------------------------------------------- with notes
 
 
-def instrument_of(kind="onoff", network="gpt2", context=64, **options):
+def player_of(kind="onoff", network="gpt2", context=64, **options):
     tokenizer = create(TypeAdapter(AnyTokenizer).validate_python({"kind": kind, **options}))
     shape = {"vocabulary": tokenizer.vocabulary, "context": context}
     shape |= {name: getattr(tokenizer, name) for name in ("pad", "bos", "eos")}
-    return SymbolicInstrument(stage_of(network, shape), tokenizer, CorpusBase())
+    return SymbolicLmPlayer(stage_of(network, shape), tokenizer, CorpusBase())
 
 
 def tune(notes=40):
@@ -163,8 +158,8 @@ def tune(notes=40):
 
 
 @pytest.fixture(scope="module", params=["onoff", "remi", "tsd", "structured"])
-def instrument(request):
-    return instrument_of(request.param)
+def player(request):
+    return player_of(request.param)
 
 
 def settings_of(**values):
@@ -173,26 +168,31 @@ def settings_of(**values):
     )
 
 
-def test_with_the_grammar_nothing_is_invalid(instrument):
-    for clip in generate_symbolic(instrument, settings_of(), 0):
-        ids = [instrument.begin, *clip.drawn.ids]
-        assert instrument.tokenizer.invalid_share(ids[1:], ids[:1]) == 0
+def test_with_the_grammar_nothing_is_invalid(player):
+    for clip in player.music(settings_of(), 0):
+        ids = [player.begin, *clip.drawn.ids]
+        assert player.tokenizer.invalid_share(ids[1:], ids[:1]) == 0
         assert 0 <= clip.invalid <= 1
 
 
 def test_without_the_grammar_what_is_invalid_is_counted():
-    instrument = instrument_of()
+    player = player_of()
     free = settings_of(sampling=SymbolicSampling(grammar=False))
-    clips = list(generate_symbolic(instrument, free, 0))
+    clips = list(player.music(free, 0))
     assert np.mean([clip.invalid for clip in clips]) > 0.2  # an untrained network knows no rule
 
 
-def test_clips_are_written_and_open_everywhere(instrument, tmp_path):
+def written(player, prompt, folder):
+    prepared = Prepared([prompt], given=512)
+    clips = player.clips(settings_of(), 0, 0, prepared, silent, never)
+    return write_clips(clips, folder, player.rate, notes=True)
+
+
+def test_clips_are_written_and_open_everywhere(player, tmp_path):
     music21 = pytest.importorskip("music21")
-    ids = instrument.tokenizer.encode(tune())
+    ids = player.tokenizer.encode(tune())
     prompt = Prompt(ids[:24], "piece", ids[24:50])
-    clips = generate_symbolic(instrument, settings_of(), 0, [prompt])
-    assert write_symbolic(clips, instrument, settings_of(), 0, 0, tmp_path / "a") == 3
+    assert written(player, prompt, tmp_path / "a") == 3
     rows = list(read_csv(tmp_path / "a/clips.csv"))
     for row in rows:
         path = tmp_path / "a" / row["midi"]
@@ -210,8 +210,7 @@ def test_clips_are_written_and_open_everywhere(instrument, tmp_path):
     assert results[0]["prompt_length"] == 24
     assert results[0]["continued_original_length"] == 50
     assert "generation_time" not in results[0]
-    clips = generate_symbolic(instrument, settings_of(), 0, [prompt])
-    write_symbolic(clips, instrument, settings_of(), 0, 0, tmp_path / "b")
+    written(player, prompt, tmp_path / "b")
     for path in sorted((tmp_path / "a").rglob("*.*")):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
 
@@ -238,22 +237,58 @@ def test_where_a_prompt_ends():
 
 
 def test_prompts_of_ones_own(tmp_path):
-    instrument = instrument_of()
+    player = player_of()
     write_midi(tune(), tmp_path / "mine.mid")
-    prompt = read_prompt(tmp_path / "mine.mid", instrument)
-    assert prompt.ids == instrument.tokenizer.encode(tune())
+    prompt = read_prompt(tmp_path / "mine.mid", player.tokenizer, player.corpus)
+    assert prompt.ids == player.tokenizer.encode(tune())
     with pytest.raises(UserError, match="shorter than asked: 80 tokens of 512"):
-        read_prompt(tmp_path / "mine.mid", instrument, 512)
+        read_prompt(tmp_path / "mine.mid", player.tokenizer, player.corpus, 512)
     drums = dataclasses.replace(tune(), program=np.full(40, 128, np.int16))
     write_midi(drums, tmp_path / "drums.mid")
     with pytest.raises(UserError, match="only drums"):
-        read_prompt(tmp_path / "drums.mid", instrument)
+        read_prompt(tmp_path / "drums.mid", player.tokenizer, player.corpus)
     write_midi(tune(0), tmp_path / "empty.mid")
     with pytest.raises(UserError, match=r"no notes|cannot be used"):
-        read_prompt(tmp_path / "empty.mid", instrument)
+        read_prompt(tmp_path / "empty.mid", player.tokenizer, player.corpus)
     (tmp_path / "no.mid").write_bytes(b"no music")
     with pytest.raises(UserError, match="cannot be used"):
-        read_prompt(tmp_path / "no.mid", instrument)
+        read_prompt(tmp_path / "no.mid", player.tokenizer, player.corpus)
+
+
+def test_what_a_prompt_must_have_and_how_much_of_it_is_given(tmp_path):
+    player, settings = player_of(), settings_of(prompt_tokens=24)
+    write_midi(tune(), tmp_path / "mine.mid")
+    files = (tmp_path / "mine.mid",)
+    for tokens, given in ((None, 24), (0, 2**20), (30, 30)):
+        prepared = player.prepare(settings, Conditions(files, tokens=tokens))
+        assert prepared.given == given
+        assert len(prepared.prompts[0].ids) == 80
+    for short in (settings_of(prompt_tokens=81), settings_of()):
+        with pytest.raises(UserError, match="shorter than asked"):
+            player.prepare(short, Conditions(files))
+    with pytest.raises(UserError, match="text"):
+        player.prepare(settings, Conditions(text="calm"))
+
+
+def test_a_length_in_time_is_reached_and_not_passed(tmp_path):
+    player = player_of()
+    prepared = player.prepare(settings_of(), Conditions(seconds=1.5))
+    for clip in player.clips(settings_of(clips=2), 0, 0, prepared, silent, never):
+        assert len(clip.notes) == 0 or clip.notes.seconds <= 1.5 + 1e-6
+        assert clip.row["ended"] == "true" or clip.notes.seconds > 1
+
+
+def test_sampling_stops_when_it_is_asked_to():
+    player, asked = player_of(), []
+
+    def should_stop():
+        asked.append(1)
+        return len(asked) == 5
+
+    clips = player.clips(settings_of(), 0, 0, Prepared(), silent, should_stop)
+    with pytest.raises(Stopped):
+        list(clips)
+    assert len(asked) == 5, "once for every token"
 
 
 def test_held_out_prompts_are_beginnings_of_the_validation_split(tmp_path):
@@ -289,6 +324,5 @@ def test_settings_of_the_other_system_are_refused():
     assert json.loads(SymbolicLm(system="symbolic_lm", corpus="c", tokens="t").stage_params("lm"))[
         "stages"
     ].keys() == {"lm"}
-    assert SYMBOLIC_SETS[0] == "reconstruction"
     assert Rules().never == ()
     assert SHAPE["context"] == WINDOW

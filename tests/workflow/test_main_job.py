@@ -146,21 +146,23 @@ def test_the_simplest_case_gives_its_training_segment_back(workspace):
 
     from etude.audio.files import read_audio
     from etude.config import Sampling
+    from etude.systems import open_system
     from etude.systems.audiolm.building import STAGES
     from etude.systems.audiolm.data import PackedData
-    from etude.systems.audiolm.player import load_instrument
+    from etude.systems.base import Parts
 
     workspace.run(configs=[ROOT / "config/presets/overfit.yaml"])
     results = workspace.folder / "results"
     models = {s: results / f"models/overfit/{s}/seed-0" for s in STAGES}
-    tokenizers = [results / "tokenizers/one_piece" / n for n in ("bands", "magnitude")]
-    instrument = load_instrument(models, *tokenizers)
+    named = {"semantic": "bands", "acoustic": "magnitude"}
+    tokenizers = {r: results / "tokenizers/one_piece" / n for r, n in named.items()}
+    player = open_system("audiolm").open(None, Parts(models=models, tokenizers=tokenizers))
     taught = PackedData(results / "packed/one_piece/embedded/train", 4).batch([0])
-    tokens = instrument.generator.generate(2.0, [0], Sampling(temperature=0))
+    tokens = player.generator.generate(2.0, [0], Sampling(temperature=0))
     assert torch.equal(tokens.semantic, taught["semantic"])
     assert torch.equal(tokens.acoustic, taught["acoustic"])
     clip = read_audio(results / "clips/overfit/seed-0/draw-0/clip-0000.wav", 24000)
-    expected = instrument.acoustic.decode(taught["acoustic"])[0].numpy()
+    expected = player.acoustic.decode(taught["acoustic"])[0].numpy()
     np.testing.assert_allclose(clip, expected, atol=1e-4)
     assert "gate: n/a" in workspace.text("results/fad.txt")
 

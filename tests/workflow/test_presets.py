@@ -48,7 +48,7 @@ def test_neuromusic_plans_its_nine_experiments(workspace):
     ]
     assert sorted(pairs) == sorted((t, n) for t in TOKENS for n in NETWORKS)
     done = workspace.run("-n", configs=configs)
-    assert {"fetch_source", "tokenize_midi", "train_stage", "generate_symbolic"} <= jobs(done)
+    assert {"fetch_source", "tokenize_midi", "train_stage", "generate_clips"} <= jobs(done)
     cells = map(str.split, (done.stdout + done.stderr).splitlines())
     counts = dict(pair for pair in cells if len(pair) == 2)
     assert (counts["train_stage"], counts["pack_symbolic"], counts["fetch_source"]) == (
@@ -62,7 +62,7 @@ def test_midilm_plans_on_a_folder(workspace):
     music.make_chorales(workspace.folder / "midi", 3)
     own = {"corpora": {"midi": {"path": str(workspace.folder / "midi")}}}
     done = workspace.run("-n", configs=[MIDILM, workspace.config("own", own)])
-    assert {"tokenize_midi", "pack_symbolic", "train_stage", "generate_symbolic"} <= jobs(done)
+    assert {"tokenize_midi", "pack_symbolic", "train_stage", "generate_clips"} <= jobs(done)
 
 
 @pytest.mark.proof

@@ -47,10 +47,8 @@ class SymbolicBaselines:
         stage = build_stage(experiment, "lm", self.info, experiment.seeds.train[0]).eval()
         tokenizer = load_tokenizer(parts.tokenizers["tokenizer"])
         self.player = SymbolicLmPlayer(stage.to(choose_device()), tokenizer, parts.corpus)
-        self.splits = {
-            split: datasets.load_from_disk(str(parts.packed / split))
-            for split in ("train", "valid")
-        }
+        folders = {split: str(parts.packed / split) for split in ("train", "valid")}
+        self.splits = {split: datasets.load_from_disk(path) for split, path in folders.items()}
 
     def sets(self) -> Iterator[tuple[str, ClipSet]]:
         """Each set with its name, or none and the reason."""
