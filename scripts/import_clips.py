@@ -6,8 +6,8 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import Cut, Experiment, parse
-    from etude.systems.external.importing import import_clips
+    from etude.systems import open_system
 
     experiment = parse(Experiment, snakemake.params.experiment)
     rate = parse(Cut, snakemake.params.cut).rate
-    import_clips(experiment.clips, rate, experiment.seconds, Path(snakemake.output.folder))
+    open_system(experiment.system).bring(experiment, rate, Path(snakemake.output.folder))

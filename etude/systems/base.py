@@ -285,6 +285,17 @@ class SystemBase:
         """
         raise NotImplementedError
 
+    def bring(self, experiment: Any, rate: int, folder: Path) -> int:
+        """Write the clips of a system that is not trained here as a clip set; how many there are.
+
+        Args:
+            rate: samples per second of its waves.
+
+        Raises:
+            UserError: none of them can be read.
+        """
+        raise NotImplementedError
+
     def baselines(
         self, experiment: Any, parts: Parts, real: RealMusic, seed: int
     ) -> Iterator[tuple[str, ClipSet]]:

@@ -26,12 +26,12 @@ from etude.storage import (
     write_text,
 )
 from etude.systems import open_system
-from etude.systems.base import Audition, Parts
+from etude.systems.base import Audition, Figure, Parts
 from etude.systems.stage_module import StageModule
 from etude.training.card import imported_card, trained_card
 from etude.training.curve import draw_curve
 from etude.training.loop import Hooks, Progress, Trained, fit, history_columns
-from etude.training.state import State, fingerprint
+from etude.training.state import State, fingerprint, open_state
 from etude.training.tracking import open_wandb
 from etude.training.transfer import Origin, transfer
 from etude.workflow.given_weights import MODEL
@@ -93,11 +93,9 @@ def train_stage(
     settings = experiment.stage(stage).training
     model, origin = begin_stage(experiment, stage, parts, seed, weights)
     print_ = stage_fingerprint(experiment, stage, parts, seed, weights)
-    state = State(state_root / print_)
-    state.folder.mkdir(parents=True, exist_ok=True)
     name = "/".join(folder.parts[-3:])
-    state.describe({"for": name, "stage": stage, "seed": seed, "data_hash": info["data_hash"]})
-    state.refer(name)
+    about = {"for": name, "stage": stage, "seed": seed, "data_hash": info["data_hash"]}
+    state = open_state(state_root / print_, name, about)
     train, valid = system.data(experiment, stage, parts)
     size = sum(p.numel() for p in model.parameters())
     log.info("%s: %.2f M parameters, %d sequences", stage, size / 1e6, len(train))
@@ -112,15 +110,22 @@ def train_stage(
             model, train, valid, settings, seed, state, hooks, device, figures, system.flops
         )
     model.save(folder, info.get("tokenizers", {}))
-    rows = ({n: "" if v is None else f"{v:.6g}" for n, v in r.items()} for r in trained.history)
-    write_csv(folder / "history.csv", history_columns(figures), rows)
-    write_csv(folder / "timings.csv", TIMINGS, ({"mfu": ""} | row for row in trained.timings))
     unit = system.loss_unit(stage)
     loss = f"{system.loss_name} ({unit})" if unit else system.loss_name
-    draw_curve(trained.history, folder / "curve.svg", f"{stage}, seed {seed}", loss)
+    _write_history(trained, folder, figures, f"{stage}, seed {seed}", loss)
     card = trained_card(experiment, stage, seed, info, size, trained, origin)
     write_text(folder / "card.md", card)
     return trained
+
+
+def _write_history(
+    trained: Trained, folder: Path, figures: Sequence[Figure], title: str, loss: str
+) -> None:
+    """history.csv, timings.csv and curve.svg of a training."""
+    rows = ({n: "" if v is None else f"{v:.6g}" for n, v in r.items()} for r in trained.history)
+    write_csv(folder / "history.csv", history_columns(figures), rows)
+    write_csv(folder / "timings.csv", TIMINGS, ({"mfu": ""} | row for row in trained.timings))
+    draw_curve(trained.history, folder / "curve.svg", title, loss)
 
 
 def _tracking(

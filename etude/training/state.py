@@ -100,3 +100,12 @@ class State:
     def kept(self, step: int) -> Path:
         """Where the weights of a kept step lie."""
         return self.folder / f"step-{step}.safetensors"
+
+
+def open_state(folder: Path, training: str, about: dict[str, Any]) -> State:
+    """The state of a training (`<experiment>/<stage>/seed-<n>`), described and referred to."""
+    state = State(folder)
+    state.folder.mkdir(parents=True, exist_ok=True)
+    state.describe(about)
+    state.refer(training)
+    return state

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from etude.config.systems.external import External
 from etude.systems.base import ClipSet, Parts, RealMusic, SystemBase
 
 # Why it has none of the sets that are made with a trained system's parts.
@@ -21,6 +23,11 @@ class ExternalSystem(SystemBase):
     title = "clips from elsewhere"
 
     # ------------------------------------------------------------------------------- generation
+
+    def bring(self, experiment: External, rate: int, folder: Path) -> int:  # noqa: D102
+        from etude.systems.external.importing import import_clips
+
+        return import_clips(experiment.clips, rate, experiment.seconds, folder)
 
     def baselines(  # noqa: D102
         self, experiment: Any, parts: Parts, real: RealMusic, seed: int
