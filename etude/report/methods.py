@@ -11,6 +11,7 @@ from etude.own import is_own
 from etude.report import latex
 from etude.results.leaderboard import GENERATED
 from etude.results.summary import NAMES
+from etude.results.systems import rivals
 from etude.storage import read_csv
 
 Row = dict[str, str]
@@ -125,8 +126,8 @@ def _measured(board: list[Row], settings: Config) -> list[str]:
         f"{how}."
     )
     asked = (
-        f"The gate asks for a Fréchet distance under {gate.gate_ratio:g} of that of the better of "
-        "shuffled tokens and untrained networks, and for at most "
+        f"The gate asks for a Fréchet distance under {gate.gate_ratio:g} of that of "
+        f"{rivals(r['system'] for r in made)}, and for at most "
         f"{gate.gate_copied:.0%} of clips nearer to the training music than 99 % of held-out clips."
     )
     return [compared, asked]

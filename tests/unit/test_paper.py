@@ -10,7 +10,7 @@ from etude.config.systems.audiolm import AudioLmPytorch, Network
 from etude.config.systems.symbolic_lm import Gpt2, MusicTransformer
 from etude.errors import UserError
 from etude.report import latex, published
-from etude.report.methods import _stage
+from etude.report.methods import _measured, _stage
 from etude.report.paper import figure, write_paper
 from etude.results.leaderboard import number
 from etude.results.summary import write_results
@@ -127,6 +127,15 @@ def test_the_methods_name_each_network_and_its_size(network, said):
     assert said in text
     assert ", 200 steps of 16 sequences" in text
     assert ("of its own" in text) == (":" in said)
+
+
+def test_the_methods_name_the_rivals_that_decide():
+    row = dict.fromkeys(("embedding", "reference", "train_seeds", "draws"), "x")
+    row |= {"metric": "frechet_distance", "clips": "generated", "value": "1"}
+    settings = config.read(config.DEFAULT)
+    said = [_measured([row | {"system": s}], settings)[1] for s in ("audiolm", "symbolic_lm")]
+    assert "of that of the better of shuffled tokens and untrained networks, and" in said[0]
+    assert "of that of untrained networks, and" in said[1]
 
 
 def test_the_same_run_gives_the_same_bytes(results, settings, tmp_path):

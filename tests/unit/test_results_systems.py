@@ -9,9 +9,12 @@ import pytest
 from etude.config import ExperimentBase
 from etude.config.systems import CLASSES
 from etude.results.leaderboard import Figures, reference_values
-from etude.results.systems import MEANING, about, clip_sets, meaning, worthless
+from etude.results.systems import MEANING, about, clip_sets, meaning, rivals, worthless
 from etude.results.table import Table
 from tests.tidy import row
+
+
+BETTER = "the better of shuffled tokens and untrained networks"
 
 
 class Toy(ExperimentBase):
@@ -51,6 +54,23 @@ def test_results_of_a_system_that_is_not_there_are_read():
     assert not about("of_another_version").trained
     assert worthless("of_another_version") == worthless("audiolm")
     assert meaning("real", "of_another_version") == MEANING["real"]
+
+
+@pytest.mark.parametrize(
+    ("systems", "said"),
+    [
+        (["audiolm", "external"], BETTER),
+        (["symbolic_lm", "symbolic_lm"], "untrained networks"),
+        (["toy"], "the better of hummed and untrained networks"),
+        (
+            ["symbolic_lm", "audiolm"],
+            f"untrained networks (symbolic_lm), or {BETTER} (audiolm)",
+        ),
+        (["external"], "what is worth nothing"),
+    ],
+)
+def test_the_gates_rivals_are_named_as_each_system_has_them(toy, systems, said):
+    assert rivals(systems) == said
 
 
 def test_every_set_that_a_system_makes_has_a_place():
