@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pytest
+from tidy import row
 
 from etude.config import ExperimentBase
 from etude.config.systems import CLASSES
 from etude.results.leaderboard import Figures, reference_values
 from etude.results.systems import MEANING, about, clip_sets, meaning, rivals, worthless
 from etude.results.table import Table
-from tests.tidy import row
-
 
 BETTER = "the better of shuffled tokens and untrained networks"
 
