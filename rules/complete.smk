@@ -34,7 +34,9 @@ def tables_of(name):
     }
     if experiment.system == "symbolic_lm":  # of a training, whatever is drawn from it
         seeds = experiment.seeds.train
-        found["tables"] += [f"results/metrics/{name}/seed-{s}/perplexity.csv" for s in seeds]
+        folders = [f"results/metrics/{name}/seed-{s}" for s in seeds]
+        found["tables"] += [f"{folder}/perplexity.csv" for folder in folders]
+        found["replicates"] += [f"{folder}/perplexity_replicates.csv" for folder in folders]
     return found
 
 
