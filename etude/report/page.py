@@ -44,7 +44,7 @@ from etude.results.systems import about, rivals
 from etude.results.table import Table, read_tables
 from etude.storage import atomic_directory, read_json, write_text
 
-VERSION = 3  # raised when the page changes
+VERSION = 4  # raised when the page changes
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).resolve().parent
