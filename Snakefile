@@ -50,7 +50,7 @@ include: "rules/report.smk"
 
 onstart:
     stop_without_what_to_bring()
-    stop_without_the_library()
+    stop_without_extras()
     etude.runs.record_main(remote=not workflow.local_exec)
     forecast.announce(CONFIG)
 
@@ -69,9 +69,7 @@ rule all:
     input:
         "results/fad.txt",
         "results/report/index.html",
-        of_all_runs("results/metrics/{experiment}/{clips}/memorisation.csv"),
-        kept_steps(),
-        symbolic_tables(),
-        symbolic_scores(),
-        stated_criteria(),
+        plan.kept_steps(),
+        plan.symbolic_tables(),
+        plan.stated_criteria(),
     localrule: True

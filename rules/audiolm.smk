@@ -3,11 +3,7 @@
 
 rule generate_clips:
     input:
-        models=collect(
-            "results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
-            stage=("semantic", "coarse", "fine"),
-            allow_missing=True,
-        ),
+        models=plan.models_of,
         semantic=for_experiment("{semantic}"),
         acoustic=for_experiment("{acoustic}"),
         prime=lambda w: experiment_of(w).generate.primes,
@@ -18,16 +14,16 @@ rule generate_clips:
     benchmark:
         "results/benchmarks/generate_clips/{experiment}/seed-{seed}/draw-{draw}.tsv"
     wildcard_constraints:
-        experiment=either(n for n, e in CONFIG.experiments.items() if e.system == "audiolm"),
+        experiment=either(n for n in plan.having("trained") if n not in plan.making("notes")),
     conda:
-        with_library("../envs/torch.yaml")
+        system_env
     threads: 8
     resources:
         mem_mb=8000,
         runtime=240,
         gpu=1,
     params:
-        version=version("systems/audiolm/sampling", "systems/audiolm/player", "clips/sampling"),
+        version=version("generate_clips", what="generate"),
         generate=lambda w: experiment_of(w).generate.params(),
     message:
         "Generating clips of {wildcards.experiment}, seed {wildcards.seed}, draw {wildcards.draw}"

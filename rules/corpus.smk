@@ -18,7 +18,7 @@ rule fetch_source:
         mem_mb=2000,
         runtime=60,
     params:
-        version=version_of_source,
+        version=version("fetch_source", version.of_source),
         corpus=lambda w: sources.fetch_params(corpus_of(w)),
     message:
         "Fetching the music of corpus {wildcards.corpus}"
@@ -42,7 +42,7 @@ rule ingest_corpus:
         mem_mb=2000,
         runtime=60,
     params:
-        version=version("corpus/ingest", "midi/notes", "audio/recordings"),
+        version=version("ingest_corpus", "ingest", "notes", "recordings"),
         corpus=lambda w: corpus_of(w).params("shards", "limit", "filter", "metadata"),
         # With `input`, Snakemake does not compare it: a folder that has moved is no reason.
         root=lambda w, input: input.get("source") or str(corpus_of(w).path),
@@ -74,7 +74,7 @@ rule decide_split:
         mem_mb=4000,
         runtime=60,
     params:
-        version=version("corpus/split"),
+        version=version("decide_split", "split"),
         corpus=lambda w: corpus_of(w).params("shards", "duplicates", "max_rejected", "split"),
     message:
         "Finding duplicates and tunes of {wildcards.corpus}, deciding its split"
@@ -100,7 +100,7 @@ rule render_midi:
         mem_mb=4000,
         runtime=120,
     params:
-        version=version("midi/render", "audio/recordings"),
+        version=version("render_midi", "render", "recordings"),
         corpus=lambda w: corpus_of(w).params("filter", "render"),
         root=lambda w, input: input.get("source") or str(corpus_of(w).path),  # as above
     message:

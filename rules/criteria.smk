@@ -3,7 +3,7 @@
 
 rule check_criteria:
     input:
-        histories=histories_of,
+        histories=plan.histories_of,
         hashes=of_draws("results/metrics/{experiment}/{clips}/hashes"),
         tables=of_draws("results/metrics/{experiment}/{clips}/fad.csv"),
     output:
@@ -18,7 +18,7 @@ rule check_criteria:
     benchmark:
         "results/benchmarks/check_criteria/{experiment}.tsv"
     wildcard_constraints:
-        experiment=either(name for name in CONFIG.run if name in CONFIG.criteria),
+        experiment=either(plan.with_criteria),
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -26,7 +26,7 @@ rule check_criteria:
         mem_mb=1000,
         runtime=10,
     params:
-        version=version("results/criteria"),
+        version=version("check_criteria", "results.criteria"),
         criteria=lambda w: CONFIG.criteria[w.experiment].params(),
     message:
         "Did {wildcards.experiment} reach what its criteria ask?"

@@ -11,7 +11,7 @@ rule import_clips:
     benchmark:
         "results/benchmarks/import_clips/{experiment}/seed-{seed}/draw-{draw}.tsv"
     wildcard_constraints:
-        experiment=either(name for name, e in CONFIG.experiments.items() if not e.trained),
+        experiment=either(CONFIG.experiments.keys() - plan.having("trained")),
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -19,7 +19,7 @@ rule import_clips:
         mem_mb=2000,
         runtime=60,
     params:
-        version=version("systems/external/importing"),
+        version=version("import_clips", what="generate"),
         experiment=lambda w: experiment_of(w).params(),
         cut=lambda w: cut_of_experiment(w).params(),
         digest=lambda w: scan.digests(experiment_of(w).clips, 1)[0],
@@ -45,18 +45,17 @@ rule make_baselines:
     benchmark:
         "results/benchmarks/make_baselines/{experiment}.tsv"
     conda:
-        with_library("../envs/torch.yaml")
+        system_env
     threads: 1
     resources:
         mem_mb=8000,
         runtime=120,
         gpu=1,
     params:
-        version=version_of_system("baselines"),
+        version=version("make_baselines", what="baselines"),
         experiment=lambda w: experiment_of(w).untrained_params(),
         cut=lambda w: cut_of_experiment(w).params(),
-        # Symbolic clips are rendered as their corpus is.
-        corpus=lambda w: rendering_of(experiment_of(w)),
+        corpus=plan.rendering_of,
         seed=CONFIG.evaluation.seed,
     message:
         "Making the clips that {wildcards.experiment} is compared with"
@@ -74,9 +73,7 @@ rule embed_clips:
     benchmark:
         "results/benchmarks/embed_clips/{experiment}/{clips}/{embedding}.tsv"
     wildcard_constraints:
-        embedding=either(
-            label(n) for n in CONFIG.evaluation.embeddings if n in registry.EMBEDDINGS or is_own(n)
-        ),
+        embedding=either(plan.embeddings_by("here")),
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -85,7 +82,7 @@ rule embed_clips:
         runtime=120,
         gpu=1,
     params:
-        version=version_of_embedding,
+        version=version("embed_clips", version.of_embedding),
         embedding=embedding_of,
         options=CONFIG.evaluation.options,
         rate=lambda w: cut_of_experiment(w).rate,
@@ -117,7 +114,7 @@ rule measure_clips:
         mem_mb=2000,
         runtime=60,
     params:
-        version=version("metrics/signals", own=CONFIG.evaluation.signals),
+        version=version("measure_clips", "signals", own=CONFIG.evaluation.signals),
         signals=CONFIG.evaluation.signals,
         options=CONFIG.evaluation.options,
         rate=lambda w: cut_of_experiment(w).rate,
@@ -131,11 +128,11 @@ rule score_fad:
     input:
         generated=collect(
             "results/embeddings/{{experiment}}/{{clips}}/{embedding}.npz",
-            embedding=runnable_embeddings(),
+            embedding=plan.runnable_embeddings,
         ),
         baselines=collect(
             "results/embeddings/{{experiment}}/baselines/{embedding}.npz",
-            embedding=runnable_embeddings(),
+            embedding=plan.runnable_embeddings,
         ),
         signals="results/metrics/{experiment}/{clips}/signals.csv",
         baseline_signals="results/metrics/{experiment}/baselines/signals.csv",
@@ -175,8 +172,8 @@ rule score_fad:
         runtime=30,
     params:
         version=version(
-            *("metrics/score", "metrics/distances", "metrics/samples"),
-            *("metrics/frechet", "metrics/kad", "metrics/mad"),
+            "score_fad",
+            *("score", "distances", "samples", "frechet", "kad", "mad"),
         ),
         experiment=lambda w: experiment_of(w).params(),
         embeddings=CONFIG.evaluation.embeddings,

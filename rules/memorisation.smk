@@ -22,10 +22,9 @@ rule catalogue_corpus:
         runtime=120,
     params:
         version=version(
-            "metrics/memorisation/reference",
-            "metrics/memorisation/catalogue",
-            "metrics/memorisation/fingerprint",
-            "metrics/memorisation/exact",
+            "catalogue_corpus",
+            *("memorisation.reference", "memorisation.catalogue"),
+            *("memorisation.fingerprint", "memorisation.exact"),
         ),
         cut=lambda w: CONFIG.cuts[w.cut].params(),
     message:
@@ -53,7 +52,7 @@ rule embed_corpus:
         runtime=240,
         gpu=1,
     params:
-        version=version_of_embedding,
+        version=version("embed_corpus", version.of_embedding),
         embedding=embedding_of,
         options=CONFIG.evaluation.options,
         rate=lambda w: CONFIG.cuts[w.cut].rate,
@@ -71,7 +70,7 @@ rule study_memorisation:
         catalogue="results/memorisation/{corpus}/{cut}/catalogue",
         embeddings=collect(
             "results/memorisation/{corpus}/{cut}/embeddings/{embedding}.npz",
-            embedding=searched_embeddings(),
+            embedding=plan.searched_embeddings,
             allow_missing=True,
         ),
     output:
@@ -88,18 +87,15 @@ rule study_memorisation:
         runtime=240,
     params:
         version=version(
-            "metrics/memorisation/attacks",
-            "metrics/memorisation/recall",
-            "metrics/memorisation/waveform",
-            "metrics/memorisation/notes",
-            "metrics/memorisation/neighbours",
-            "metrics/memorisation/sequences",
+            "study_memorisation",
+            *("memorisation.attacks", "memorisation.recall", "memorisation.waveform"),
+            *("memorisation.notes", "memorisation.neighbours", "memorisation.sequences"),
         ),
         corpus=lambda w: corpus_of(w).params(),
         cut=lambda w: CONFIG.cuts[w.cut].params(),
         settings=SETTINGS.params("null_clips", "planted", "embedded", "soundfont"),
         seed=CONFIG.evaluation.seed,
-        embeddings=runnable_names(),
+        embeddings=plan.own_embeddings,
         options=CONFIG.evaluation.options,
         root=lambda w, input: input.get("source") or str(corpus_of(w).path),
     message:
@@ -126,7 +122,7 @@ rule tokenize_clips:
         runtime=60,
         gpu=1,
     params:
-        version=version("metrics/memorisation/clip_tokens", "metrics/clip_sets"),
+        version=version("tokenize_clips", "memorisation.clip_tokens", "clip_sets"),
     message:
         "Semantic tokens of {wildcards.experiment} ({wildcards.clips})"
     script:
@@ -135,7 +131,7 @@ rule tokenize_clips:
 
 rule extract_prefixes:
     input:
-        weights=model_that_is_asked,
+        models=plan.model_that_is_asked,
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
     output:
         table="results/metrics/{experiment}/seed-{seed}/extraction.csv",
@@ -144,16 +140,16 @@ rule extract_prefixes:
     benchmark:
         "results/benchmarks/extract_prefixes/{experiment}/seed-{seed}.tsv"
     wildcard_constraints:
-        experiment=either(n for n, e in CONFIG.experiments.items() if e.trained),
+        experiment=either(plan.having("continues")),
     conda:
-        with_library("../envs/torch.yaml")
+        system_env
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
         gpu=1,
     params:
-        version=version_of_system("prefixes"),
+        version=version("extract_prefixes", what="continuation"),
         system=lambda w: experiment_of(w).system,
         settings=SETTINGS.params("prefixes", "prefix_tokens", "continued_tokens"),
         seed=CONFIG.evaluation.seed,
@@ -170,15 +166,15 @@ rule find_memorisation:
         pieces=for_experiment("results/corpora/{corpus}/pieces.csv"),
         wav=for_experiment("results/corpora/{corpus}/wav/{shard}"),
         catalogue=for_experiment("results/memorisation/{corpus}/{cut}/catalogue"),
-        corpus_embeddings=of_corpus_embeddings,
+        corpus_embeddings=plan.of_corpus_embeddings,
         clip_embeddings=collect(
             "results/embeddings/{{experiment}}/{{clips}}/{embedding}.npz",
-            embedding=searched_embeddings(),
+            embedding=plan.searched_embeddings,
         ),
         recall=for_experiment("results/memorisation/{corpus}/{cut}/recall.csv"),
-        tokens=if_audio_tokens(for_experiment("results/tokens/{corpus}/{tokens}/{shard}.jsonl")),
-        clip_tokens=if_audio_tokens(lambda w: ["results/metrics/{experiment}/{clips}/tokens.jsonl"]),
-        extraction=extraction_of,
+        tokens=plan.with_role("semantic", "results/tokens/{corpus}/{tokens}/{shard}.jsonl"),
+        clip_tokens=plan.with_role("semantic", "results/metrics/{experiment}/{clips}/tokens.jsonl"),
+        extraction=plan.extraction_of,
         packed=trained_here("results/packed/{corpus}/{tokens}"),
     output:
         table=report(
@@ -208,20 +204,16 @@ rule find_memorisation:
         runtime=120,
     params:
         version=version(
-            "metrics/memorisation/evaluate",
-            "metrics/memorisation/find",
-            "metrics/memorisation/waveform",
-            "metrics/memorisation/rows",
-            "metrics/memorisation/sequences",
-            "metrics/memorisation/neighbours",
-            "metrics/notes/clips",
-            "metrics/clip_sets",
+            "find_memorisation",
+            *("memorisation.evaluate", "memorisation.find", "memorisation.waveform"),
+            *("memorisation.rows", "memorisation.sequences", "memorisation.neighbours"),
+            *("notes.clips", "clip_sets"),
         ),
         experiment=lambda w: experiment_of(w).params(),
         cut=lambda w: cut_of_experiment(w).params(),
         settings=SETTINGS.params("null_clips"),
         seed=CONFIG.evaluation.seed,
-        embeddings=runnable_names(),
+        embeddings=plan.own_embeddings,
         root=lambda w, input: input.get("source") or str(corpus_of(experiment_of(w)).path),
     message:
         "Does {wildcards.experiment} ({wildcards.clips}) repeat its training music?"

@@ -3,7 +3,7 @@
 
 rule fetch_weights:
     input:
-        given=given_weights_of,
+        given=plan.given_weights_of,
     output:
         folder=directory("results/pretrained/{pretrained}"),
     log:
@@ -18,7 +18,7 @@ rule fetch_weights:
         mem_mb=8000,
         runtime=240,
     params:
-        version=version("pretrained/fetch"),
+        version=version("fetch_weights", "pretrained"),
         pretrained=lambda w: CONFIG.pretrained[w.pretrained].params(),
     message:
         "Fetching the pretrained weights {wildcards.pretrained}"
@@ -43,11 +43,7 @@ rule verify_models:
     benchmark:
         "results/benchmarks/verify_models/{corpus}/{tokenizer}.tsv"
     wildcard_constraints:
-        tokenizer=either(
-            name
-            for name, t in CONFIG.tokenizers.items()
-            if t.kind in etude.config.PRETRAINED_KINDS
-        ),
+        tokenizer=either(plan.pretrained_tokenizers),
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -56,8 +52,8 @@ rule verify_models:
         runtime=60,
         gpu=1,
     params:
-        version=version("metrics/verify"),
-        cut=lambda w: CONFIG.cuts[CONFIG.tokenizers[w.tokenizer].fit.cut].params(),
+        version=version("verify_models", "verify"),
+        cut=lambda w: plan.fitting_cut(w).params(),
         strict=lambda w: CONFIG.pretrained[CONFIG.tokenizers[w.tokenizer].model].verify == "strict",
     message:
         "Proving that {wildcards.tokenizer} works on {wildcards.corpus}"
@@ -82,7 +78,7 @@ rule verify_embedding:
     benchmark:
         "results/benchmarks/verify_embedding/{corpus}/{cut}/{embedding}.tsv"
     wildcard_constraints:
-        embedding=either(CLAPS),
+        embedding=either(plan.embeddings_by("pretrained")),
     conda:
         "../envs/torch.yaml"
     threads: 2
@@ -91,7 +87,7 @@ rule verify_embedding:
         runtime=60,
         gpu=1,
     params:
-        version=version("metrics/verify_embedding"),
+        version=version("verify_embedding", "verify_embedding"),
         rate=lambda w: CONFIG.cuts[w.cut].rate,
         strict=lambda w: CONFIG.pretrained[w.embedding].verify == "strict",
     message:
@@ -116,7 +112,7 @@ rule verify_embedding_fadtk:
     benchmark:
         "results/benchmarks/verify_embedding_fadtk/{corpus}/{cut}/{embedding}.tsv"
     wildcard_constraints:
-        embedding=either(FADTK_CLAPS),
+        embedding=either(plan.fadtk_claps),
     conda:
         "../envs/fadtk.yaml"
     threads: 2
@@ -125,7 +121,7 @@ rule verify_embedding_fadtk:
         runtime=60,
         gpu=1,
     params:
-        version=version("metrics/verify_embedding"),
+        version=version("verify_embedding", "verify_embedding"),
         rate=lambda w: CONFIG.cuts[w.cut].rate,
         strict=CONFIG.evaluation.verify == "strict",
     message:
@@ -146,7 +142,7 @@ rule embed_clips_pretrained:
     benchmark:
         "results/benchmarks/embed_clips_pretrained/{experiment}/{clips}/{embedding}.tsv"
     wildcard_constraints:
-        embedding=either(n for n in CONFIG.evaluation.embeddings if n in CONFIG.pretrained),
+        embedding=either(plan.embeddings_by("pretrained")),
     conda:
         "../envs/torch.yaml"
     threads: 2
@@ -155,7 +151,7 @@ rule embed_clips_pretrained:
         runtime=120,
         gpu=1,
     params:
-        version=version_of_embedding,
+        version=version("embed_clips", version.of_embedding),
         embedding=embedding_of,
         options=CONFIG.evaluation.options,
         rate=lambda w: cut_of_experiment(w).rate,
@@ -176,11 +172,7 @@ rule embed_clips_fadtk:
     benchmark:
         "results/benchmarks/embed_clips_fadtk/{experiment}/{clips}/{embedding}.tsv"
     wildcard_constraints:
-        embedding=either(
-            n
-            for n in CONFIG.evaluation.embeddings
-            if n in etude.config.FADTK and n not in CONFIG.pretrained
-        ),
+        embedding=either(plan.embeddings_by("fadtk")),
     conda:
         "../envs/fadtk.yaml"
     threads: 2
@@ -189,7 +181,7 @@ rule embed_clips_fadtk:
         runtime=120,
         gpu=1,
     params:
-        version=version_of_embedding,
+        version=version("embed_clips", version.of_embedding),
         embedding=embedding_of,
         options=CONFIG.evaluation.options,
         rate=lambda w: cut_of_experiment(w).rate,

@@ -6,24 +6,20 @@ rule build_report:
         fad="results/fad.txt",
         leaderboard="results/leaderboard.csv",
         differences="results/differences.csv",
-        memorisation=tables_if_made("memorisation.csv"),
-        symbolic=tables_if_made("symbolic.csv"),
-        tables=of_all_runs("results/metrics/{experiment}/{clips}/fad.csv"),
-        signals=of_all_runs("results/metrics/{experiment}/{clips}/signals.csv"),
+        memorisation=plan.tables_if_made("memorisation.csv"),
+        symbolic=plan.tables_if_made("symbolic.csv"),
+        tables=plan.of_all_runs("results/metrics/{experiment}/{clips}/fad.csv"),
+        signals=plan.of_all_runs("results/metrics/{experiment}/{clips}/signals.csv"),
         baseline_signals=collect(
             "results/metrics/{experiment}/baselines/signals.csv", experiment=CONFIG.run
         ),
-        clips=of_all_runs("results/clips/{experiment}/{clips}"),
+        clips=plan.of_all_runs("results/clips/{experiment}/{clips}"),
         baselines=collect("results/clips/{experiment}/baselines", experiment=CONFIG.run),
-        histories=histories(),
-        pieces=collect("results/corpora/{corpus}/pieces.csv", corpus=corpora_run()),
-        wav=[f"results/corpora/{c}/wav/{shard}" for c in corpora_run() for shard in shards_of(c)],
-        cuts=cut_folders_run(),
-        packed=[
-            f"results/packed/{CONFIG.experiments[name].corpus}/{CONFIG.experiments[name].tokens}"
-            for name in CONFIG.run
-            if CONFIG.experiments[name].trained
-        ],
+        histories=plan.histories(),
+        pieces=collect("results/corpora/{corpus}/pieces.csv", corpus=plan.corpora_run()),
+        wav=plan.wav_run(),
+        cuts=plan.cut_folders_run(),
+        packed=plan.packed_run(),
     output:
         page=report(
             "results/report/index.html",
@@ -42,7 +38,7 @@ rule build_report:
         mem_mb=4000,
         runtime=60,
     params:
-        version=version("report/page"),
+        version=version("build_report", "page"),
         run=CONFIG.run,
         evaluation=CONFIG.evaluation.params(),
         page=CONFIG.report.params(),

@@ -3,7 +3,7 @@
 
 rule write_fad:
     input:
-        **of_each_kind(),
+        **plan.of_each_kind(),
     output:
         text=report(
             "results/fad.txt",
@@ -32,14 +32,12 @@ rule write_fad:
         runtime=10,
     params:
         version=version(
-            "results/table",
-            "results/summary",
-            "results/leaderboard",
-            "results/differences",
-            "results/statistics",
+            "write_fad",
+            *("results.table", "results.summary", "results.leaderboard"),
+            *("results.differences", "results.statistics"),
         ),
         evaluation=CONFIG.evaluation.params(),
-        gated=GATED,
+        gated=plan.gated,
         hashes=HASHES,
     message:
         "Writing results/leaderboard.csv and results/fad.txt"

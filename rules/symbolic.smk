@@ -4,9 +4,9 @@
 rule make_tokenizer:
     input:
         # What learns (byte pairs, one of the user's own) does so from the training split.
-        pieces=where_it_learns("results/corpora/{corpus}/pieces.csv"),
-        ingest=where_it_learns("results/corpora/{corpus}/ingest/{shard}.csv"),
-        source=lambda w: source_folder(w) if learns(w.tokenizer) else [],
+        pieces=plan.where_it_learns("results/corpora/{corpus}/pieces.csv"),
+        ingest=plan.where_it_learns("results/corpora/{corpus}/ingest/{shard}.csv"),
+        source=lambda w: source_folder(w) if plan.learns(w.tokenizer) else [],
     output:
         folder=directory("results/tokenizers/{corpus}/{tokenizer}"),
     log:
@@ -14,7 +14,7 @@ rule make_tokenizer:
     benchmark:
         "results/benchmarks/make_tokenizer/{corpus}/{tokenizer}.tsv"
     wildcard_constraints:
-        tokenizer=either(n for n in SYMBOLIC_TOKENIZERS if not is_given(n)),
+        tokenizer=either(n for n in plan.symbolic_tokenizers if not plan.is_given(n)),
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -22,9 +22,9 @@ rule make_tokenizer:
         mem_mb=4000,
         runtime=60,
     params:
-        version=version_of_tokenizer,
+        version=version("make_tokenizer", version.of_tokenizer),
         tokenizer=lambda w: CONFIG.tokenizers[w.tokenizer].params(),
-        corpus=lambda w: corpus_of(w).params("filter") if learns(w.tokenizer) else "",
+        corpus=lambda w: corpus_of(w).params("filter") if plan.learns(w.tokenizer) else "",
         # A user's own folder is no input; with `input`, Snakemake does not compare it.
         root=lambda w, input: input.get("source") or str(getattr(corpus_of(w), "path", "")),
     message:
@@ -37,7 +37,7 @@ rule tokenize_midi:
     input:
         source=source_folder,
         ingest="results/corpora/{corpus}/ingest/{shard}.csv",
-        tokenizer=symbolic_tokenizer,
+        tokenizer=tokenizer_of("tokenizer"),
     output:
         tokens="results/tokens/{corpus}/{tokens}/{shard}.jsonl",
         table="results/tokens/{corpus}/{tokens}/{shard}.csv",
@@ -47,7 +47,7 @@ rule tokenize_midi:
     benchmark:
         "results/benchmarks/tokenize_midi/{corpus}/{tokens}/{shard}.tsv"
     wildcard_constraints:
-        tokens=either(SYMBOLIC_SETS),
+        tokens=either(plan.symbolic_sets),
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -56,11 +56,8 @@ rule tokenize_midi:
         runtime=60,
     params:
         version=version(
-            "tokenizers/symbolic/tokenize",
-            "tokenizers/symbolic/midilm",
-            "midi/cleaning",
-            "midi/we_sharp",
-            "midi/notes",
+            "tokenize_midi",
+            *("symbolic.tokenize", "symbolic.midilm", "cleaning", "we_sharp", "notes"),
         ),
         tokens=lambda w: CONFIG.tokens[w.tokens].tokens_params(),
         corpus=lambda w: corpus_of(w).params("filter"),
@@ -75,7 +72,7 @@ rule write_events:
     input:
         source=source_folder,
         ingest="results/corpora/{corpus}/ingest/{shard}.csv",
-        tokenizer=symbolic_tokenizer,
+        tokenizer=tokenizer_of("tokenizer"),
     output:
         folder=directory("results/events/{corpus}/{tokens}/{shard}"),
     log:
@@ -83,7 +80,7 @@ rule write_events:
     benchmark:
         "results/benchmarks/write_events/{corpus}/{tokens}/{shard}.tsv"
     wildcard_constraints:
-        tokens=either(SYMBOLIC_SETS),
+        tokens=either(plan.symbolic_sets),
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -92,10 +89,8 @@ rule write_events:
         runtime=60,
     params:
         version=version(
-            "tokenizers/symbolic/tokenize",
-            "tokenizers/symbolic/midilm",
-            "midi/cleaning",
-            "midi/we_sharp",
+            "write_events",
+            *("symbolic.tokenize", "symbolic.midilm", "cleaning", "we_sharp"),
         ),
         tokens=lambda w: CONFIG.tokens[w.tokens].tokens_params(),
         corpus=lambda w: corpus_of(w).params("filter"),
@@ -117,7 +112,7 @@ rule summarise_tokens:
     benchmark:
         "results/benchmarks/summarise_tokens/{corpus}/{tokens}.tsv"
     wildcard_constraints:
-        tokens=either(SYMBOLIC_SETS),
+        tokens=either(plan.symbolic_sets),
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -125,7 +120,7 @@ rule summarise_tokens:
         mem_mb=2000,
         runtime=20,
     params:
-        version=version("tokenizers/symbolic/summary"),
+        version=version("summarise_tokens", "symbolic.summary"),
     message:
         "Counting the tokens of {wildcards.corpus} ({wildcards.tokens})"
     script:
@@ -136,7 +131,7 @@ rule pack_symbolic:
     input:
         pieces="results/corpora/{corpus}/pieces.csv",
         tokens=per_shard("results/tokens/{corpus}/{tokens}/{shard}.jsonl"),
-        tokenizer=symbolic_tokenizer,
+        tokenizer=tokenizer_of("tokenizer"),
     output:
         folder=directory("results/packed/{corpus}/{tokens}"),
     log:
@@ -144,7 +139,7 @@ rule pack_symbolic:
     benchmark:
         "results/benchmarks/pack_symbolic/{corpus}/{tokens}.tsv"
     wildcard_constraints:
-        tokens=either(SYMBOLIC_SETS),
+        tokens=either(plan.symbolic_sets),
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -152,7 +147,7 @@ rule pack_symbolic:
         mem_mb=4000,
         runtime=60,
     params:
-        version=version("tokenizers/symbolic/pack"),
+        version=version("pack_symbolic", "symbolic.pack"),
         tokens=lambda w: CONFIG.tokens[w.tokens].tokens_params(),
     message:
         "Joining tokens and split of {wildcards.corpus}; nothing may cross"
@@ -174,7 +169,7 @@ rule generate_symbolic:
     benchmark:
         "results/benchmarks/generate_symbolic/{experiment}/seed-{seed}/draw-{draw}.tsv"
     wildcard_constraints:
-        experiment=either(n for n, e in CONFIG.experiments.items() if e.system == "symbolic_lm"),
+        experiment=either(n for n in plan.making("notes") if n in plan.having("trained")),
     conda:
         "../envs/torch.yaml"
     threads: 8
@@ -183,14 +178,7 @@ rule generate_symbolic:
         runtime=240,
         gpu=1,
     params:
-        version=version(
-            "systems/symbolic_lm/player",
-            "systems/symbolic_lm/sampling",
-            "systems/symbolic_lm/files",
-            "clips/sampling",
-            "midi/render",
-            "midi/writing",
-        ),
+        version=version("generate_symbolic", what="generate"),
         generate=lambda w: experiment_of(w).generate.params(),
         corpus=lambda w: CONFIG.corpora[experiment_of(w).corpus].params("filter", "render"),
     message:

@@ -19,7 +19,7 @@ rule train_word2vec:
         mem_mb=2000,
         runtime=120,
     params:
-        version=version("metrics/notes/word2vec", "metrics/notes/harmony", "midi/notes"),
+        version=version("train_word2vec", "notes.word2vec", "notes.harmony", "notes"),
         settings=CONFIG.evaluation.symbolic.word2vec.params(),
         # A user's own folder is no input; with `input`, Snakemake does not compare it.
         root=lambda w, input: input.get("source") or str(corpus_of(w).path),
@@ -42,7 +42,7 @@ rule measure_symbolic:
     benchmark:
         "results/benchmarks/measure_symbolic/{experiment}/{clips}.tsv"
     wildcard_constraints:
-        experiment=either(SYMBOLIC_EXPERIMENTS),
+        experiment=either(plan.making("notes")),
     conda:
         "../envs/harmony.yaml"
     threads: 1
@@ -51,15 +51,12 @@ rule measure_symbolic:
         runtime=60,
     params:
         version=version(
-            "metrics/notes/measure",
-            "metrics/notes/clips",
-            "metrics/notes/counts",
-            "metrics/notes/features",
-            "metrics/notes/harmony",
-            "metrics/notes/structure",
+            "measure_symbolic",
+            *("notes.measure", "notes.clips", "notes.counts"),
+            *("notes.features", "notes.harmony", "notes.structure"),
         ),
         settings=CONFIG.evaluation.symbolic.measuring(),
-        prompted=lambda w: prompted(experiment_of(w)),
+        prompted=lambda w: experiment_of(w).generate.prompted,
         root=lambda w, input: input.get("source")
         or str(CONFIG.corpora[experiment_of(w).corpus].path),
     message:
@@ -96,7 +93,7 @@ rule score_symbolic:
     benchmark:
         "results/benchmarks/score_symbolic/{experiment}/{clips}.tsv"
     wildcard_constraints:
-        experiment=either(SYMBOLIC_EXPERIMENTS),
+        experiment=either(plan.making("notes")),
     conda:
         "../envs/harmony.yaml"
     threads: 1
@@ -105,12 +102,9 @@ rule score_symbolic:
         runtime=60,
     params:
         version=version(
-            "metrics/notes/score",
-            "metrics/notes/table",
-            "metrics/notes/divergence",
-            "metrics/notes/overlap",
-            "metrics/notes/frechet",
-            "metrics/frechet",
+            "score_symbolic",
+            *("notes.score", "notes.table", "notes.divergence"),
+            *("notes.overlap", "notes.frechet", "frechet"),
         ),
         experiment=lambda w: experiment_of(w).params(),
         settings=CONFIG.evaluation.symbolic.scoring(),
@@ -122,7 +116,7 @@ rule score_symbolic:
 
 rule score_perplexity:
     input:
-        weights="results/models/{experiment}/lm/seed-{seed}/model.safetensors",
+        models=plan.model_that_is_asked,
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
     output:
         table="results/metrics/{experiment}/seed-{seed}/perplexity.csv",
@@ -132,7 +126,7 @@ rule score_perplexity:
     benchmark:
         "results/benchmarks/score_perplexity/{experiment}/seed-{seed}.tsv"
     wildcard_constraints:
-        experiment=either(SYMBOLIC_EXPERIMENTS),
+        experiment=either(plan.having("likelihood")),
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -141,7 +135,7 @@ rule score_perplexity:
         runtime=60,
         gpu=1,
     params:
-        version=version("metrics/perplexity", "systems/ngram", "systems/symbolic_lm/stage"),
+        version=version("score_perplexity", what="likelihood"),
         experiment=lambda w: experiment_of(w).params(),
         settings=CONFIG.evaluation.symbolic.params("perplexity_windows", "replicates"),
     message:

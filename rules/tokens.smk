@@ -17,7 +17,7 @@ rule cut_segments:
         mem_mb=2000,
         runtime=60,
     params:
-        version=version("audio/cuts"),
+        version=version("cut_segments", "cuts"),
         cut=lambda w: CONFIG.cuts[w.cut].params(),
     message:
         "Cutting {wildcards.corpus} ({wildcards.cut}), shard {wildcards.shard}"
@@ -30,8 +30,8 @@ rule fit_tokenizer:
         pieces="results/corpora/{corpus}/pieces.csv",
         wav=fit_shards("results/corpora/{corpus}/wav/{shard}"),
         cuts=fit_shards("results/cuts/{corpus}/{cut}/{shard}"),
-        weights=pretrained_of("model"),
-        centres=pretrained_of("centres"),
+        weights=plan.pretrained_of("model"),
+        centres=plan.pretrained_of("centres"),
     output:
         folder=directory("results/tokenizers/{corpus}/{tokenizer}"),
     log:
@@ -39,7 +39,7 @@ rule fit_tokenizer:
     benchmark:
         "results/benchmarks/fit_tokenizer/{corpus}/{tokenizer}.tsv"
     wildcard_constraints:
-        tokenizer=either(n for n in AUDIO_TOKENIZERS if not is_given(n)),
+        tokenizer=either(n for n in plan.audio_tokenizers if not plan.is_given(n)),
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -47,9 +47,9 @@ rule fit_tokenizer:
         mem_mb=4000,
         runtime=60,
     params:
-        version=version_of_tokenizer,
+        version=version("fit_tokenizer", version.of_tokenizer),
         tokenizer=lambda w: CONFIG.tokenizers[w.tokenizer].params(),
-        cut=lambda w: CONFIG.cuts[CONFIG.tokenizers[w.tokenizer].fit.cut].params(),
+        cut=lambda w: plan.fitting_cut(w).params(),
     message:
         "Fitting tokenizer {wildcards.tokenizer} on the training split of {wildcards.corpus}"
     script:
@@ -66,7 +66,7 @@ rule import_tokenizer:
     benchmark:
         "results/benchmarks/import_tokenizer/{corpus}/{tokenizer}.tsv"
     wildcard_constraints:
-        tokenizer=either(filter(is_given, CONFIG.tokenizers)),
+        tokenizer=either(filter(plan.is_given, CONFIG.tokenizers)),
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -74,7 +74,7 @@ rule import_tokenizer:
         mem_mb=2000,
         runtime=10,
     params:
-        version=version_of_tokenizer,
+        version=version("import_tokenizer", version.of_tokenizer),
         tokenizer=lambda w: CONFIG.tokenizers[w.tokenizer].params(),
     message:
         "Taking over tokenizer {wildcards.tokenizer} for {wildcards.corpus}"
@@ -85,10 +85,10 @@ rule import_tokenizer:
 rule tokenize_audio:
     input:
         wav="results/corpora/{corpus}/wav/{shard}",
-        cuts=lambda w: f"results/cuts/{w.corpus}/{cut_of_tokens(w)}/{w.shard}",
+        cuts=lambda w: f"results/cuts/{w.corpus}/{plan.cut_of_tokens(w)}/{w.shard}",
         semantic=tokenizer_of("semantic"),
         acoustic=tokenizer_of("acoustic"),
-        verified=verified_tokenizers,
+        verified=plan.verified_tokenizers,
     output:
         tokens="results/tokens/{corpus}/{tokens}/{shard}.jsonl",
     log:
@@ -96,7 +96,7 @@ rule tokenize_audio:
     benchmark:
         "results/benchmarks/tokenize_audio/{corpus}/{tokens}/{shard}.tsv"
     wildcard_constraints:
-        tokens=either(AUDIO_SETS),
+        tokens=either(plan.audio_sets),
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -104,8 +104,8 @@ rule tokenize_audio:
         mem_mb=4000,
         runtime=120,
     params:
-        version=version("tokenizers/tokenize"),
-        cut=lambda w: CONFIG.cuts[cut_of_tokens(w)].params(),
+        version=version("tokenize_audio", "tokenize"),
+        cut=lambda w: CONFIG.cuts[plan.cut_of_tokens(w)].params(),
     message:
         "Tokenizing {wildcards.corpus} ({wildcards.tokens}), shard {wildcards.shard}"
     script:
@@ -125,7 +125,7 @@ rule pack_tokens:
     benchmark:
         "results/benchmarks/pack_tokens/{corpus}/{tokens}.tsv"
     wildcard_constraints:
-        tokens=either(AUDIO_SETS),
+        tokens=either(plan.audio_sets),
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -133,8 +133,8 @@ rule pack_tokens:
         mem_mb=4000,
         runtime=60,
     params:
-        version=version("tokenizers/pack"),
-        cut=lambda w: CONFIG.cuts[cut_of_tokens(w)].params(),
+        version=version("pack_tokens", "pack"),
+        cut=lambda w: CONFIG.cuts[plan.cut_of_tokens(w)].params(),
     message:
         "Joining tokens and split of {wildcards.corpus}; nothing may cross"
     script:

@@ -22,9 +22,10 @@ CORES = "1" if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1 else "2
 
 @dataclass
 class Workspace:
-    """A folder in which the workflow runs."""
+    """A folder in which the workflow runs, of this checkout or of another."""
 
     folder: Path
+    checkout: Path = ROOT
 
     def config(self, name: str, content: dict) -> Path:
         path = self.folder / f"{name}.yaml"
@@ -34,7 +35,7 @@ class Workspace:
     def run(self, *arguments: str | Path, configs: list[Path] | None = None, check: bool = True):
         """Run snakemake here; with `check`, a failure shows what it said."""
         command = [
-            sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"),
+            sys.executable, "-m", "snakemake", "-s", str(self.checkout / "Snakefile"),
             "--directory", str(self.folder), "--cores", CORES, *map(str, arguments),
         ]  # fmt: skip
         if configs:
@@ -43,7 +44,11 @@ class Workspace:
 
     def by_hand(self, *arguments: str | Path, configs: list[Path], check: bool = True):
         """Run the scripts of some outputs in one process, without the workflow."""
-        script = [sys.executable, str(ROOT / "scripts" / "by_hand.py"), *map(str, arguments)]
+        script = [
+            sys.executable,
+            str(self.checkout / "scripts" / "by_hand.py"),
+            *map(str, arguments),
+        ]
         command = [*script, "--cores", CORES, "--configfile", *map(str, configs)]
         return self._call(command, check)
 
@@ -52,7 +57,7 @@ class Workspace:
         return self._call([sys.executable, "-m", "etude", *map(str, arguments)], check)
 
     def _call(self, command: list[str], check: bool):
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": CORES}
+        environment = os.environ | {"PYTHONPATH": str(self.checkout), "OMP_NUM_THREADS": CORES}
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )

@@ -197,7 +197,7 @@ def _members(annotation: Any, tag: str = "") -> Iterator[tuple[str, type[BaseMod
             yield from _members(field.annotation)
             for rule in field.metadata:
                 if isinstance(rule, Tag):
-                    yield rule.tag, field.annotation  # type: ignore[misc]
+                    yield rule.tag, field.annotation
     for inner in get_args(annotation):
         yield from _members(inner, tag)
 

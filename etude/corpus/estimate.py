@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from etude.config import Config, Cut, OwnTokenizer, Tokenizer, TrainedExperiment
-from etude.config.systems.symbolic_lm import SymbolicLm
+from etude.config import Config, Cut, ExperimentBase
 
 # Seconds of music (or files) per second of one core, measured on a shared cloud machine with the
 # default settings: 160 chorales of 5,221 s, and recordings of 309 s. Dense orchestral scores
@@ -26,7 +25,6 @@ MAX_SHARDS = 2000  # etude.config's own limit
 
 TRAINED_TOKENS = 10_000.0  # a second on two cores, networks of the default size
 TOKENS_BYTES = 3000.0  # of a segment: as JSON lines and packed
-OWN_FRAME_RATE = 50.0  # as most tokenizers have
 MADE_BYTES = 170e6  # of an experiment: clips and those beside them, states, weights
 
 # Jobs of a run with one experiment, by rule. Fetching is left out: a folder is read in place.
@@ -75,35 +73,9 @@ def jobs(shards: int) -> int:
     return len(JOBS_PER_SHARD) * shards + sum(JOBS_ONCE.values())
 
 
-def training_seconds(experiment: TrainedExperiment, settings: Config) -> float:
+def training_seconds(experiment: ExperimentBase, settings: Config) -> float:
     """Seconds of training on two cores: the steps are given, so the corpus does not matter."""
-    if isinstance(experiment, SymbolicLm):
-        tokens, training = settings.tokens[experiment.tokens], experiment.stages.lm.training
-        rows = training.steps * training.batch_size * training.accumulate
-        return rows * getattr(tokens, "window", 0) / TRAINED_TOKENS
-    tokens = settings.audio_tokens(experiment.tokens)
-    seconds = settings.cuts[tokens.cut].seconds
-    semantic, acoustic = (
-        settings.audio_tokenizer(name) for name in (tokens.semantic, tokens.acoustic)
-    )
-    said, frames = (seconds * _frame_rate(t) for t in (semantic, acoustic))
-    lengths = {
-        "semantic": said,
-        "coarse": said + frames * experiment.coarse_quantizers,
-        "fine": experiment.fine_frames * getattr(acoustic, "quantizers", 1),
-    }
-    total = 0.0
-    for name, stage in experiment.stages:
-        training = stage.training
-        total += training.steps * training.batch_size * training.accumulate * lengths[name]
-    return total / TRAINED_TOKENS
-
-
-def _frame_rate(tokenizer: Tokenizer) -> float:
-    """Frames per second; one of the user's own is not asked, it would have to be imported."""
-    if isinstance(tokenizer, OwnTokenizer):
-        return OWN_FRAME_RATE
-    return tokenizer.sample_rate / tokenizer.hop
+    return experiment.positions(settings) / TRAINED_TOKENS
 
 
 def disk_bytes(midi_s: float, audio_s: float, stored: float, rate: int, cut: Cut) -> float:

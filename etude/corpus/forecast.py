@@ -12,13 +12,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from etude.config import Config, CorpusBase, FolderCorpus, Music21Corpus
-from etude.config.systems.audiolm import AudioLm
-from etude.config.systems.symbolic_lm import SymbolicLm
+from etude.config import Config, CorpusBase, ExperimentBase, FolderCorpus, Music21Corpus
 from etude.corpus.chorales import CHORALES
 from etude.corpus.estimate import (
     MADE_BYTES,
-    TRAINED_TOKENS,
     corpus_bytes,
     training_seconds,
     work_seconds,
@@ -69,7 +66,7 @@ def forecast(config: Config, results: Path = RESULTS) -> Forecast:
             disk += corpus_bytes(music.midi_s, music.audio_s, stored, rate, config.cuts[cut])
     for name in config.run:
         experiment = config.experiments.get(name)
-        if isinstance(experiment, AudioLm | SymbolicLm):
+        if experiment is not None and experiment.trained:
             made, seconds = _experiment(name, experiment, config, results)
             disk, training = disk + made, training + seconds
     return Forecast(disk, work, training, tuple(unknown))
@@ -113,38 +110,32 @@ def _to_make(config: Config, results: Path) -> dict[str, set[str]]:
 
 
 def _experiment(
-    name: str, experiment: AudioLm | SymbolicLm, config: Config, results: Path
+    name: str, experiment: ExperimentBase, config: Config, results: Path
 ) -> tuple[float, float]:
     """Bytes and seconds that are still to come of an experiment."""
+    stages = {plan.name: plan.settings for plan in experiment.stage_plans()}
     todo = {
         stage: [
             seed
             for seed in experiment.seeds.train
             if not (results / f"models/{name}/{stage}/seed-{seed}/model.safetensors").is_file()
         ]
-        for stage in (p.name for p in experiment.stage_plans())
+        for stage in stages
     }
     disk = 0.0 if (results / "metrics" / name).is_dir() else MADE_BYTES
     disk += sum(
-        STATE_BYTES * weights_of(getattr(experiment.stages, stage).network) * len(seeds)
+        STATE_BYTES * weights_of(stages[stage].network) * len(seeds)
         for stage, seeds in todo.items()
     )
     share = sum(map(len, todo.values())) / len(todo)  # stages of one experiment take about as long
     return disk, share * _training(experiment, config)
 
 
-def _training(experiment: AudioLm | SymbolicLm, config: Config) -> float:
+def _training(experiment: ExperimentBase, config: Config) -> float:
     """Seconds of one training of all stages; a larger network is slower by its weights."""
-    if isinstance(experiment, AudioLm):
-        seconds = training_seconds(experiment, config)
-        networks = [stage.network for _, stage in experiment.stages]
-    else:
-        training = experiment.stages.lm.training
-        window = getattr(config.tokens[experiment.tokens], "window", 0)
-        tokens = training.steps * training.batch_size * training.accumulate * window
-        seconds, networks = tokens / TRAINED_TOKENS, [experiment.stages.lm.network]
+    networks = [plan.settings.network for plan in experiment.stage_plans()]
     weights = sum(map(weights_of, networks)) / len(networks)
-    return seconds * max(1.0, weights / USUAL_NETWORK)
+    return training_seconds(experiment, config) * max(1.0, weights / USUAL_NETWORK)
 
 
 # ------------------------------------------------------------------------------------- in words

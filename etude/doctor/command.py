@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from etude.doctor import configured, machine
 from etude.doctor.findings import Finding
 from etude.errors import UserError
+from etude.workflow import extras
 
 if TYPE_CHECKING:
     from etude.config import Config
@@ -39,7 +40,8 @@ def examine(configfiles: Sequence[Path]) -> Iterator[Finding]:
     )
     yield from machine.examine_commands()
     yield machine.examine_fadtk(config is not None and _asks_for_fadtk(config))
-    yield machine.examine_audiolm_pytorch(config is not None and _asks_for_the_library(config))
+    used = _environments(config) if config is not None else []
+    yield from (machine.examine_extras(env, env in used) for env in extras.environments())
     yield reading
     if config is not None:
         yield from configured.examine_music(config)
@@ -56,9 +58,10 @@ def _asks_for_fadtk(config: Config) -> bool:
     return config.evaluation.fadtk and bool(asked)
 
 
-def _asks_for_the_library(config: Config) -> bool:
-    found = configured.experiments_of(config).values()
-    return any(e.system == "audiolm" and e.library_stages() for e in found)
+def _environments(config: Config) -> list[str]:
+    from etude.workflow import needs
+
+    return needs.environments_used(config)
 
 
 def _read(configfiles: Sequence[Path]) -> tuple[Config | None, Finding]:

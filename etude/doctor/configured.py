@@ -7,31 +7,30 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etude import runs
 from etude.corpus import scan
 from etude.doctor.findings import Finding
 
 if TYPE_CHECKING:
-    from etude.config import Config, Pretrained
+    from etude.config import Config, ExperimentBase, Pretrained
 
 RESULTS = Path("results")
 
 
-def experiments_of(config: Config) -> dict[str, Any]:
-    """The experiments of the run, by name."""
-    return {name: config.experiments[name] for name in config.run if name in config.experiments}
+def _run(config: Config) -> list[ExperimentBase]:
+    from etude.workflow import needs  # not above: the machine is examined without any package
+
+    return list(needs.experiments_of(config).values())
 
 
 def devices_wanted(config: Config) -> int:
     """The most devices that a training of the run takes."""
-    trainings = (
-        getattr(experiment.stages, stage).training
-        for experiment in experiments_of(config).values()
-        for stage in getattr(experiment, "STAGES", ())
-    )
-    return max((getattr(training, "devices", 1) for training in trainings), default=1)
+    from etude.workflow import needs
+
+    trainings = (settings.training for _, _, settings in needs.stages_of(config))
+    return max((training.devices for training in trainings), default=1)
 
 
 # ----------------------------------------------------------------------------------- music
@@ -39,13 +38,13 @@ def devices_wanted(config: Config) -> int:
 
 def renders_midi(config: Config) -> bool:
     """Whether a corpus of the run may hold MIDI; an archive is not looked into."""
-    corpora = [config.corpora[e.corpus] for e in experiments_of(config).values()]
+    corpora = [config.corpora[e.corpus] for e in _run(config)]
     return any(c.source != "folder" or _holds_midi(c.path) for c in corpora)  # type: ignore[union-attr]
 
 
 def uses_default_soundfont(config: Config) -> bool:
     """Whether a corpus of the run names no SoundFont of its own."""
-    corpora = [config.corpora[e.corpus] for e in experiments_of(config).values()]
+    corpora = [config.corpora[e.corpus] for e in _run(config)]
     return any(corpus.render.soundfont is None for corpus in corpora)
 
 
@@ -57,7 +56,7 @@ def _holds_midi(folder: Path) -> bool:
 
 def examine_music(config: Config) -> Iterator[Finding]:
     """Folders and SoundFonts that the configuration names."""
-    for name in sorted({e.corpus for e in experiments_of(config).values()}):
+    for name in sorted({e.corpus for e in _run(config)}):
         corpus = config.corpora[name]
         where = getattr(corpus, "path", None)
         if where is not None:
@@ -78,37 +77,19 @@ def examine_music(config: Config) -> Iterator[Finding]:
 
 def examine_weights(config: Config, results: Path = RESULTS) -> Iterator[Finding]:
     """Pretrained weights that the run uses, and those that stages begin with."""
-    used = weights_used(config)
+    from etude.workflow import needs
+
+    used = needs.weights_used(config)
     for name, tokenizers in used.items():
         yield _pretrained(name, config.pretrained[name], tokenizers, results)
-    for name, experiment in experiments_of(config).items():
-        for stage in getattr(experiment, "STAGES", ()):
-            weights = getattr(experiment.stages, stage).weights
-            if weights is not None:
-                there = weights.path.exists()
-                text = f"{name}, {stage}: {weights.path}" + ("" if there else " is not there")
-                do = f"correct `experiments.{name}.stages.{stage}.weights.path`"
-                yield Finding("weights", "ok" if there else "broken", text, do)
+    for name, stage, settings in needs.stages_of(config):
+        if (weights := settings.weights) is not None:
+            there = weights.path.exists()
+            text = f"{name}, {stage}: {weights.path}" + ("" if there else " is not there")
+            do = f"correct `experiments.{name}.stages.{stage}.weights.path`"
+            yield Finding("weights", "ok" if there else "broken", text, do)
     if not used:
         yield Finding("weights", "ok", "none of a hub: this run trains everything itself")
-
-
-def weights_used(config: Config) -> dict[str, list[str]]:
-    """Names of `pretrained` that the run needs, and the tables below results/ that prove them."""
-    used: dict[str, list[str]] = {}
-    for experiment in experiments_of(config).values():
-        tokens = config.tokens[experiment.tokens]
-        for role in ("semantic", "acoustic"):
-            tokenizer = config.tokenizers.get(getattr(tokens, role, ""))
-            for key in ("model", "centres"):
-                if (name := getattr(tokenizer, key, None)) in config.pretrained:
-                    corpus = tokenizer.fit.corpus or experiment.corpus  # type: ignore[union-attr]
-                    table = f"verified/{corpus}/{getattr(tokens, role)}.csv"
-                    used.setdefault(name, []).append(table)
-        for name in filter(config.pretrained.__contains__, config.evaluation.embeddings):
-            place = f"{experiment.corpus}/{experiment.cut_name(config)}"
-            used.setdefault(name, []).append(f"verified_embeddings/{place}/{name}.csv")
-    return used
 
 
 def _pretrained(name: str, settings: Pretrained, proofs: list[str], results: Path) -> Finding:

@@ -11,13 +11,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
 
 from etude import setup
 from etude.doctor.findings import Finding
 from etude.errors import UserError
-from etude.workflow.audiolm_release import INSTALL, RELEASE, check_installed
+from etude.workflow import extras
+from etude.workflow.extras import installed
 
 ROOT = Path(__file__).resolve().parents[2]
 OLDEST = (3, 11)
@@ -61,14 +62,6 @@ def examine_packages(root: Path = ROOT) -> Finding:
         parts.append("other versions: " + _some([f"{n} {found[n]} ({pins[n]})" for n in others]))
     state = "broken" if asked & set(missing) else "absent" if missing or others else "ok"
     return Finding("packages", state, "; ".join(parts), "make setup")  # type: ignore[arg-type]
-
-
-def installed(name: str) -> str | None:
-    """The version of an installed package, None where it is not."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _pins(path: Path) -> Iterator[tuple[str, str]]:
@@ -203,17 +196,19 @@ def examine_fadtk(needed: bool) -> Finding:
     return Finding("fadtk", "absent", text, do)
 
 
-def examine_audiolm_pytorch(needed: bool) -> Finding:
-    """The seed's library: here, or in an environment of its own that conda can make."""
+def examine_extras(env: str, needed: bool) -> Finding:
+    """The packages that an environment has beyond the usual: here, or in one that conda makes."""
+    (name, version), *_ = extras.packages(env).items()
     try:
-        check_installed()
+        extras.check_installed(env)
     except UserError as error:
         if not needed:
-            text = "not here; no run needs it, Étude has AudioLM of its own"
-            return Finding("audiolm-pytorch", "absent", text, INSTALL)
+            text = "not here; this run does without"
+            return Finding(name, "absent", text, extras.install(env))
         if shutil.which("conda"):
             text = "not here; conda makes its environment"
-            do = f"add --sdm conda to the command, or: {INSTALL}"
-            return Finding("audiolm-pytorch", "absent", text, do)
-        return Finding("audiolm-pytorch", "broken", f"{error.what}, and the run's network", INSTALL)
-    return Finding("audiolm-pytorch", "ok", RELEASE)
+            do = f"add --sdm conda to the command, or: {extras.install(env)}"
+            return Finding(name, "absent", text, do)
+        text = f"{error.what}, and the run's networks need it"
+        return Finding(name, "broken", text, extras.install(env))
+    return Finding(name, "ok", version)

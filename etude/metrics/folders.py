@@ -21,13 +21,14 @@ from tqdm import tqdm
 
 from etude.audio.files import AudioError, AudioFile
 from etude.audio.recordings import Summary, summarise
+from etude.config.embeddings import why_not
 from etude.corpus.scan import AUDIO_SUFFIXES, list_files, music_kind, printable
 from etude.errors import UserError
 from etude.metrics import signals
 from etude.metrics.cache import Cache, version_of
 from etude.metrics.distances import METRICS, Yardstick, measure_sets
 from etude.metrics.registry import embedding as find_embedding
-from etude.metrics.registry import open_embedding, why_not
+from etude.metrics.registry import open_embedding
 from etude.metrics.samples import Clips, Estimate
 from etude.own import is_own
 from etude.storage import write_csv

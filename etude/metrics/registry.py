@@ -73,22 +73,3 @@ def open_signals(names: Iterable[str], options: Options) -> dict[str, Any]:
     """
     needs = ("measure", "unit")
     return {own.label(n): own.create(n, options.get(n, {}), needs) for n in names}
-
-
-def why_not(name: str, pretrained: Iterable[str] = (), *, fadtk: bool = False) -> str:
-    """Why an embedding cannot run here, and how to get it; empty when it can.
-
-    Args:
-        pretrained: names of `pretrained` in the configuration.
-        fadtk: whether fadtk's embeddings run in an environment of their own.
-    """
-    if name in EMBEDDINGS or own.is_own(name) or name in pretrained:
-        return ""
-    if name in FADTK:
-        if fadtk:
-            return ""
-        return (
-            "needs pretrained weights. By fadtk: set `evaluation.fadtk: true` and run with "
-            f"--sdm conda. By transformers: name weights `{name}` in `pretrained` (kind clap)"
-        )
-    return f"no embedding has this name; there are: {', '.join([*EMBEDDINGS, *FADTK])}"

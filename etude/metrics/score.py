@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from etude.config.embeddings import why_not
 from etude.errors import UserError
 from etude.metrics import signals
 from etude.metrics.clip_sets import read_clips
 from etude.metrics.distances import METRICS, UNITS, Yardstick, measure_sets, tidy
-from etude.metrics.registry import projection, why_not
+from etude.metrics.registry import projection
 from etude.metrics.samples import Estimate, read_about, read_sets, replicate_rows
 from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, config_hash, head  # noqa: F401
 from etude.own import label

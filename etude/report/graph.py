@@ -72,7 +72,7 @@ def depths(nodes: Iterable[str], edges: set[tuple[str, str]]) -> list[list[str]]
 def _colours(drawn: set[str]) -> dict[str, str]:
     """The colour of every rule that is drawn: those of one rules file have the same."""
     colours = itertools.cycle(COLOURS)
-    found = {}
+    found: dict[str, str] = {}
     for file in INCLUDE.findall(Path("Snakefile").read_text(encoding="utf-8")):
         text = Path("rules", file).read_text(encoding="utf-8")
         if names := drawn.intersection(re.findall(r"^rule (\w+):", text, re.MULTILINE)):

@@ -10,8 +10,6 @@ import logging
 import random
 import sys
 import warnings
-from importlib import metadata, util
-from importlib.machinery import ModuleSpec
 
 import pytest
 import torch
@@ -26,9 +24,10 @@ from etude.systems.audiolm import library as audiolm_library
 from etude.systems.audiolm.audiolm_pytorch import LIBRARY_STAGES
 from etude.systems.audiolm.building import STAGES, build_stage, load_stage, stage_class
 from etude.systems.audiolm.networks import read_network
+from etude.systems.base import Parts
 from etude.training.stage import stage_fingerprint
 from etude.training.transfer import transfer
-from etude.workflow import audiolm_release
+from etude.workflow import extras
 
 NETWORK = {"backend": "audiolm_pytorch", "dim": 32, "depth": 1, "heads": 2}
 
@@ -42,12 +41,9 @@ def experiment(*stages: str, network: dict | None = None, **over) -> AudioLm:
 @pytest.fixture
 def absent(monkeypatch):
     """An environment without the package, also where a developer has it."""
-    found = util.find_spec
-
-    def find(name, *rest):
-        return None if name in audiolm_release.NEEDED else found(name, *rest)
-
-    monkeypatch.setattr(util, "find_spec", find)
+    missing = extras.packages("audiolm")
+    found = extras.installed
+    monkeypatch.setattr(extras, "installed", lambda n: None if n in missing else found(n))
     audiolm_library.library.cache_clear()
 
 
@@ -131,7 +127,7 @@ def test_without_the_package_a_stage_says_what_to_install(tmp_path):
         build_stage(experiment("coarse"), "coarse", info, 0)
     said = str(caught.value)
     assert "audiolm-pytorch is not installed" in said
-    assert audiolm_release.INSTALL in said
+    assert extras.install("audiolm") in said
     assert "--sdm conda" in said
     folder = tmp_path / "coarse"
     shape = {"stage": "coarse", "version": 1, "network": NETWORK, "shape": {}}
@@ -141,21 +137,20 @@ def test_without_the_package_a_stage_says_what_to_install(tmp_path):
 
 
 def test_another_release_is_refused(monkeypatch):
-    monkeypatch.setattr(util, "find_spec", lambda name: ModuleSpec(name, None, origin="here.py"))
-    monkeypatch.setattr(metadata, "version", lambda name: "2.5.0")
+    monkeypatch.setattr(extras, "installed", lambda name: "2.5.0")
     with pytest.raises(UserError, match=r"2\.4\.0 is needed, 2\.5\.0 is installed"):
-        audiolm_release.check_installed()
+        extras.check_installed("audiolm")
 
 
 @pytest.mark.usefixtures("absent")
 def test_a_fingerprint_needs_no_package_and_tells_backends_apart(tmp_path):
     """So a kept step is brought out of a state by any environment."""
-    info = read_json(make_packed(tmp_path / "packed") / "info.json")
-    theirs, ours = experiment("coarse"), experiment()
-    assert stage_fingerprint(theirs, "coarse", info, 0) != stage_fingerprint(
-        ours, "coarse", info, 0
-    )
-    assert stage_fingerprint(theirs, "fine", info, 0) == stage_fingerprint(ours, "fine", info, 0)
+    parts = Parts(packed=make_packed(tmp_path / "packed"))
+    for stage, same in (("coarse", False), ("fine", True)):
+        prints = {
+            stage_fingerprint(e, stage, parts, 0) for e in (experiment("coarse"), experiment())
+        }
+        assert (len(prints) == 1) == same
 
 
 def test_weights_of_another_backend_are_told_apart(tmp_path):
@@ -204,7 +199,7 @@ def fake(tmp_path, monkeypatch):
     (folder / "inner.py").write_text("VALUE = 3\n")
     (folder / "audiolm_pytorch.py").write_text(FAKE)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(audiolm_library, "check_installed", lambda: None)
+    monkeypatch.setattr(audiolm_library, "check_installed", lambda env: None)
     audiolm_library.library.cache_clear()
     yield
     audiolm_library.library.cache_clear()
@@ -259,6 +254,6 @@ def test_a_failed_import_leaves_nothing_behind(tmp_path):
 )
 def test_the_doctor_fails_only_where_a_run_needs_it(needed, conda, state, monkeypatch):
     monkeypatch.setattr(machine.shutil, "which", lambda name: conda)
-    finding = machine.examine_audiolm_pytorch(needed)
+    finding = machine.examine_extras("audiolm", needed)
     assert finding.state == state
-    assert audiolm_release.INSTALL in str(finding) or state == "absent"
+    assert extras.install("audiolm") in str(finding) or state == "absent"

@@ -1,4 +1,4 @@
-"""The house holds: environments, lock, profile, sizes, directions of import."""
+"""The house holds: environments, lock, profile, sizes, directions of import, names."""
 
 import ast
 import re
@@ -8,10 +8,13 @@ import textwrap
 import tomllib
 from pathlib import Path
 
+import contributing
 import pytest
 import yaml
 
 import etude.slurm
+from etude.config.systems import MEMBERS
+from etude.systems import MEMBERS as HEAVY_MEMBERS
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements" / "lock.txt").read_text().splitlines()
@@ -49,8 +52,19 @@ OTHERWISE = {
     "audiolm": {"beartype", "einops", "hyper-connections", "torch-einops-utils"},
 }
 # An environment that a rule names, by its name or through the function that chooses one.
-CONDA = r'conda:\s*(?:(with_library)\()?"([^"]+)"'
-LIBRARY = ROOT / "envs" / "audiolm.yaml"  # what with_library may choose
+CONDA = r'conda:\s*(system_env|"[^"]+")'
+LIBRARY = ROOT / "envs" / "audiolm.yaml"
+SYSTEM_ENVS = [ROOT / "envs" / "torch.yaml", LIBRARY]  # what system_env may choose
+
+
+def envs_named(text):
+    """The environments that the conda directive of a rule may mean; none where there is none."""
+    found = re.search("^    " + CONDA, text, re.MULTILINE)
+    if not found:
+        return []
+    return (
+        SYSTEM_ENVS if found[1] == "system_env" else [(ROOT / "rules" / found[1][1:-1]).resolve()]
+    )
 
 
 @pytest.mark.parametrize("path", ENVS, ids=lambda path: path.stem)
@@ -68,27 +82,20 @@ def test_env_pins_equal_the_lock(path):
     assert conda <= {"python", "pip", "fluidsynth", "ffmpeg"}, "what the lock pins is pinned there"
 
 
-def test_every_env_that_a_rule_names_exists():
-    for rules in (ROOT / "rules").glob("*.smk"):
-        for _, name in re.findall(CONDA, rules.read_text()):
-            assert (rules.parent / name).is_file(), f"{rules.name}: {name}"
-
-
 def test_no_rule_lacks_an_env_and_no_env_a_rule():
     named = set()
     for rules in (ROOT / "rules").glob("*.smk"):
         for text in re.split(r"^rule ", rules.read_text(), flags=re.MULTILINE)[1:]:
-            found = re.search("^    " + CONDA, text, re.MULTILINE)
+            found = envs_named(text)
             assert found, f"{rules.name}: {text.split(':')[0]} has no conda environment"
-            named.add((rules.parent / found[2]).resolve())
-            if found[1]:
-                named.add(LIBRARY)
+            named.update(found)
     assert named == set(ENVS)
 
 
 def test_audiolm_pytorch_is_one_release_everywhere():
     """In the environment, in what installs it elsewhere, in what loads it."""
-    from etude.workflow.audiolm_release import INSTALL, PACKAGE, RELEASE
+    from etude.systems.audiolm.library import PACKAGE, RELEASE
+    from etude.workflow.extras import install
 
     lines = (ROOT / "requirements" / "audiolm.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
@@ -101,7 +108,7 @@ def test_audiolm_pytorch_is_one_release_everywhere():
     torch = yaml.safe_load((ROOT / "envs" / "torch.yaml").read_text())["dependencies"]
     for part in torch:
         assert part in parts if isinstance(part, str) else set(part["pip"]) <= set(rows)
-    assert f"#   {INSTALL}\n" in (ROOT / "requirements" / "audiolm.txt").read_text()
+    assert f"#   {install('audiolm')}\n" in (ROOT / "requirements" / "audiolm.txt").read_text()
 
 
 def test_version_is_one():
@@ -114,7 +121,8 @@ def test_profile_leaves_sites_alone():
     profile = yaml.safe_load((ROOT / "profiles" / "default" / "config.yaml").read_text())
     known = {"rerun-triggers", "rerun-incomplete", "show-failed-logs", "keep-going"}
     assert profile.keys() == known
-    assert "software-env" not in profile["rerun-triggers"]
+    # `code` also compares times of scripts, which a fresh clone changes; see test_versions.
+    assert profile["rerun-triggers"] == ["mtime", "params", "input"]
 
 
 def test_slurm_profile_is_whole():
@@ -145,13 +153,22 @@ def test_partitions_are_as_the_plugin_reads_them():
 # ---------------------------------------------------------------------------- sizes and imports
 
 CODE = sorted([*ROOT.glob("etude/**/*.py"), *ROOT.glob("scripts/*.py")])
-FLOORS = [  # a module may import from its own floor and those before it
-    {"corpus", "midi", "audio"},
-    {"tokenizers"},
-    {"models"},
-    {"training", "generation"},
+FLOORS = [  # a module may import from its own floor and those before it; `etude` is __init__.py
+    {"errors", "etude"},
+    {"devices", "own", "pool", "processes", "setup", "slurm", "storage"},
+    {"runs"},
+    {"config", "workflow"},
+    {"audio", "corpus", "midi"},
+    {"pretrained"},
+    {"diffusion", "tokenizers"},
+    {"clips"},
+    {"systems"},
+    {"generation", "training"},
     {"metrics"},
-    {"report"},
+    {"results"},
+    {"report", "studio"},
+    {"clean", "doctor", "reference", "trial"},
+    {"__main__"},
 ]
 
 
@@ -159,13 +176,28 @@ def functions(tree):
     return [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
+RULES = [ROOT / "Snakefile", *sorted(ROOT.glob("rules/*.smk"))]
+LONGEST = {"Snakefile": 80, "common.smk": 200}  # lines of a file; of others 400
+
+
+def functions_in_rules(text):
+    """The functions of a Snakefile, each as Python: Snakemake's own words are no Python."""
+    starts = [found.start() for found in re.finditer(r"^def ", text, re.MULTILINE)]
+    for start in starts:
+        after = re.search(r"^(?!def |\)|#)\S", text[start + 1 :], re.MULTILINE)
+        end = start + 1 + after.start() if after else len(text)
+        following = re.search(r"^def ", text[start + 1 : end], re.MULTILINE)
+        yield text[start : start + 1 + following.start() if following else end]
+
+
 def test_size_of_files_and_functions():
     too_long = []
-    for path in CODE:
+    for path in [*CODE, *RULES]:
         text = path.read_text()
-        if len(text.splitlines()) > 400:
+        if len(text.splitlines()) > LONGEST.get(path.name, 400):
             too_long.append(f"{path.relative_to(ROOT)}: {len(text.splitlines())} lines")
-        for node in functions(ast.parse(text)):
+        parts = functions_in_rules(text) if path in RULES else [text]
+        for node in (node for part in parts for node in functions(ast.parse(part))):
             lines = node.end_lineno - node.lineno + 1
             if lines > 50:
                 too_long.append(f"{path.relative_to(ROOT)}: {node.name} has {lines} lines")
@@ -201,12 +233,10 @@ def packages(path, seen):
 def rules_with_env():
     for file in sorted((ROOT / "rules").glob("*.smk")):
         for text in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
-            env, script = re.search(CONDA, text), re.search(r'script:\s*"([^"]+)"', text)
-            if env and script:
-                place, name = (file.parent / script[1]).resolve(), text.split(":")[0]
-                yield pytest.param((file.parent / env[2]).resolve(), place, id=name)
-                if env[1]:
-                    yield pytest.param(LIBRARY, place, id=f"{name}-audiolm")
+            script, name = re.search(r'script:\s*"([^"]+)"', text), text.split(":")[0]
+            for env in envs_named(text) if script else ():
+                place = (file.parent / script[1]).resolve()
+                yield pytest.param(env, place, id=f"{name}-{env.stem}")
 
 
 @pytest.mark.parametrize(("env", "script"), list(rules_with_env()))
@@ -217,18 +247,183 @@ def test_env_of_a_rule_has_what_its_script_imports(env, script):
     assert not set(packages(script, set())) - set(pips), f"missing in {env.name}"
 
 
-def test_imports_run_one_way():
-    floor = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
-    wrong = []
+def at_run_time(tree):
+    """All nodes but those that only a type checker reads."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for other in node.orelse:
+                yield from (other, *at_run_time(other))
+        else:
+            yield node
+            yield from at_run_time(node)
+
+
+def modules():
+    """The modules of etude by their dotted names."""
+    named = {}
     for path in ROOT.glob("etude/**/*.py"):
-        for name in imported(path):
-            if name.split(".")[0] == "snakemake":
-                wrong.append(f"{path.relative_to(ROOT)} imports Snakemake")
-            own = path.relative_to(ROOT / "etude").parts[0]
-            other = name.split(".")[1] if name.startswith("etude.") else ""
-            if floor.get(own, 99) < floor.get(other, 0):
-                wrong.append(f"{path.relative_to(ROOT)} imports {name}, of a floor above it")
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return named
+
+
+def module_of(name, known):
+    """The module that an imported name is, or lies in."""
+    while name not in known:
+        name = name.rpartition(".")[0]
+        if not name:
+            return None
+    return name
+
+
+def import_graph():
+    """The modules of etude that each imports when it runs, at its top or in its functions."""
+    known = modules()
+    graph = {name: set() for name in known}
+    for module, path in known.items():
+        for node in at_run_time(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{module}: imports are absolute here"
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            assert not [n for n in names if n.split(".")[0] == "snakemake"], f"{module}: Snakemake"
+            found = {module_of(n, known) for n in names if n.split(".")[0] == "etude"}
+            graph[module] |= found - {None, module}
+    return graph
+
+
+GRAPH = import_graph()
+
+
+def room(module):
+    """The room of a module, a module at the root is one: etude.midi.notes -> midi."""
+    return module.split(".")[1] if "." in module else module
+
+
+def test_every_room_has_a_floor():
+    listed = [name for rooms in FLOORS for name in rooms]
+    assert len(listed) == len(set(listed))
+    assert not {room(module) for module in GRAPH} - set(listed), "say in FLOORS what it may import"
+
+
+def test_imports_run_one_way():
+    floor = {name: i for i, rooms in enumerate(FLOORS) for name in rooms}
+    wrong = [
+        f"{module} imports {other}, of a floor above it"
+        for module, others in sorted(GRAPH.items())
+        for other in sorted(others)
+        if floor[room(module)] < floor[room(other)]
+    ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_imports_make_no_circle():
+    """Between modules, in one room or in several; imports inside functions count."""
+    left = {module: set(others) for module, others in GRAPH.items()}
+    while ready := {module for module, others in left.items() if not others}:
+        left = {m: others - ready for m, others in left.items() if m not in ready}
+    # What remains imports a circle; what nothing that remains imports is not in it.
+    while outer := left.keys() - set().union(*left.values()):
+        left = {m: others for m, others in left.items() if m not in outer}
+    assert not left, "a circle among: " + ", ".join(sorted(left))
+
+
+# ------------------------------------------------------------------------------ names of systems
+
+# A system's name may stand in its own file and folder, and in the two registries. Kinds of weights
+# from elsewhere and the package audiolm-pytorch have longer names, which are not those of systems.
+NOT_SYSTEMS = re.compile(r"audiolm[-_]pytorch|audiolm[-_]release|external_attr", re.IGNORECASE)
+
+
+def own_paths():
+    """Files in which systems are named: of each its own, and the registries."""
+    found = {ROOT / "etude/systems/__init__.py", ROOT / "etude/config/systems/__init__.py"}
+    for name in MEMBERS:
+        found.add(ROOT / f"etude/config/systems/{name}.py")
+        found |= set(ROOT.glob(f"etude/systems/{name}/**/*"))
+    return found
+
+
+def system_names():
+    """What a system is called in code: its name as a word, its classes."""
+    registries = [*MEMBERS.values(), *HEAVY_MEMBERS.values()]
+    classes = sorted({entry.split(":")[1] for entry in registries})
+    # An underscore ends a name as it begins one: `audiolm_stages` names a system as well.
+    words = [rf"(?<![A-Za-z0-9]){name}(?![A-Za-z0-9])" for name in MEMBERS]
+    return re.compile("|".join([*words, *(rf"(?<![A-Za-z]){name}(?![a-z])" for name in classes)]))
+
+
+def said_in_python(text):
+    """Identifiers, and strings that are no docstrings, with their lines.
+
+    A string in prose may have an everyday word (external): only strings that are data count, which
+    are without spaces.
+    """
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        line = getattr(node, "lineno", 0)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if " " not in node.value.strip():
+                yield line, node.value
+        elif isinstance(node, ast.Name):
+            yield line, node.id
+        elif isinstance(node, ast.Attribute):
+            yield line, node.attr
+        elif isinstance(node, ast.arg | ast.keyword):
+            yield line, node.arg or ""
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield line, node.name
+        elif isinstance(node, ast.alias):
+            yield line, f"{node.name} {node.asname or ''}"
+        elif isinstance(node, ast.ImportFrom):
+            yield line, node.module or ""
+
+
+def said_in_text(text, comment):
+    """Lines of rules and templates without comments."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        yield number, re.sub(comment, "", line)
+
+
+def shared_files():
+    """All that must not know a system: path -> (line, words)."""
+    own = own_paths()
+    for path in sorted([*ROOT.glob("etude/**/*.py"), *ROOT.glob("scripts/*.py")]):
+        if path not in own:
+            yield path, said_in_python(path.read_text())
+    for path in sorted([ROOT / "Snakefile", *ROOT.glob("rules/*.smk")]):
+        yield path, said_in_text(path.read_text(), r"#.*")
+    for path in sorted([*ROOT.glob("etude/**/*.j2"), *ROOT.glob("etude/**/*.js")]):
+        if path not in own:
+            yield path, said_in_text(path.read_text(), r"\{#.*?#\}|//.*")
+
+
+def test_shared_code_names_no_system():
+    """It asks what a system can do (etude/config/systems/base.py), never which one it is."""
+    names, wrong = system_names(), []
+    for path, lines in shared_files():
+        where = path.relative_to(ROOT)
+        for line, words in [(0, path.stem), *lines]:
+            if found := names.search(NOT_SYSTEMS.sub("", words)):
+                wrong.append(f"{where}:{line} names {found[0]}")
+    assert not wrong, "\n".join(dict.fromkeys(wrong))
+
+
+def test_the_recipe_for_a_system_is_the_toy():
+    """CONTRIBUTING.md shows parts of files that tests/workflow/test_toys.py takes to the page."""
+    shown = contributing.parts()
+    assert {path.stem for path, _ in shown} == {"toy_text", "system"}
+    for path, part in shown:
+        assert part in path.read_text(), f"{path.relative_to(ROOT)} has changed: show it anew"
+
+
+def test_both_registries_have_the_same_systems():
+    assert list(MEMBERS) == list(HEAVY_MEMBERS)
+    for name, entry in MEMBERS.items():
+        assert entry.startswith(f"etude.config.systems.{name}:")
+        assert HEAVY_MEMBERS[name].startswith(f"etude.systems.{name}.system:")
 
 
 @pytest.mark.parametrize(

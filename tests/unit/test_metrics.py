@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import linalg
 
 from etude.config import Evaluation
+from etude.config.embeddings import EMBEDDINGS, FADTK, why_not
 from etude.errors import UserError
 from etude.metrics import frechet, signals
 from etude.metrics.logmel import LogMel, mel_filters
-from etude.metrics.registry import EMBEDDINGS, FADTK, why_not
 from etude.results.table import Table, judge
 
 RATE = 24000

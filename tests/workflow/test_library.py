@@ -12,7 +12,7 @@ import pytest
 from workspace import ROOT, SMOKE, jobs, own_folder
 
 from etude.errors import UserError
-from etude.workflow import audiolm_release
+from etude.workflow import extras
 
 pytestmark = pytest.mark.workflow
 NETWORK = {"backend": "audiolm_pytorch", "dim": 32, "depth": 1, "heads": 2}
@@ -44,11 +44,11 @@ def test_a_stage_of_the_librarys_has_its_environment(mine):
 def test_without_conda_and_package_a_run_stops_before_it_starts(mine):
     assert "train_stage" in jobs(mine.run("-n", configs=mine.configs))
     with suppress(UserError):
-        audiolm_release.check_installed()
+        extras.check_installed("audiolm")
         pytest.skip("the package is installed here")
     done = mine.run(configs=mine.configs, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 1
-    assert audiolm_release.INSTALL in said
+    assert extras.install("audiolm") in said
     assert "Traceback" not in said
     assert not (mine.folder / "results/corpora").exists()

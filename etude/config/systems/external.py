@@ -19,7 +19,11 @@ class External(ExperimentBase):
     """Clips that somebody else made: a folder, put into the same table."""
 
     trained: ClassVar[bool] = False
-    depends: ClassVar[Mapping[str, tuple[str, ...]]] = {"baselines": ("baselines", "clips")}
+    modules: ClassVar[Mapping[str, str]] = {"external.importing": "systems/external/importing"}
+    depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "generate": ("external.importing", "clips"),
+        "baselines": ("baselines", "clips"),
+    }
 
     system: Literal["external"]
     tokens: str = Field("embedded", description="a name from `tokens`: gives the cut")
@@ -28,12 +32,12 @@ class External(ExperimentBase):
         2.0, gt=0, le=3600, description="longer files are cut into clips of this length"
     )
 
-    @property
+    @property  # type: ignore[misc]
     def generate(self) -> GenerateSettings:
         """How many clips of this length they are compared with."""
         return GenerateSettings(seconds=self.seconds)
 
-    @property
+    @property  # type: ignore[misc]
     def seeds(self) -> Seeds:
         """There is one set of clips."""
         return Seeds()

@@ -216,7 +216,9 @@ class SymbolicLm(TrainedExperiment):
     modules: ClassVar[Mapping[str, str]] = {
         "symbolic_lm.stage": "systems/symbolic_lm/stage",
         "symbolic_lm.data": "systems/symbolic_lm/data",
+        "symbolic_lm.beginnings": "systems/symbolic_lm/beginnings",
         "symbolic_lm.sampling": "systems/symbolic_lm/sampling",
+        "symbolic_lm.files": "systems/symbolic_lm/files",
         "symbolic_lm.player": "systems/symbolic_lm/player",
         "symbolic_lm.baselines": "systems/symbolic_lm/baselines",
     }
@@ -224,15 +226,16 @@ class SymbolicLm(TrainedExperiment):
         "build": ("symbolic_lm.stage",),
         "train": ("symbolic_lm.stage", "symbolic_lm.data", "loop", "steps"),
         "generate": (
-            *("symbolic_lm.player", "symbolic_lm.sampling", "sampling", "clips"),
-            *("render", "midi_writing"),
+            *("symbolic_lm.player", "symbolic_lm.sampling", "symbolic_lm.files", "sampling"),
+            *("clips", "render", "midi_writing"),
         ),
         "baselines": (
             *("symbolic_lm.stage", "symbolic_lm.player", "symbolic_lm.sampling", "sampling"),
             *("symbolic_lm.baselines", "ngram", "baselines", "clips", "render", "midi_writing"),
         ),
         "continuation": (
-            *("symbolic_lm.stage", "symbolic_lm.data", "symbolic_lm.sampling", "extraction"),
+            *("symbolic_lm.stage", "symbolic_lm.data", "symbolic_lm.sampling"),
+            *("symbolic_lm.beginnings", "extraction"),
         ),
         "likelihood": ("symbolic_lm.stage", "perplexity", "ngram"),
     }

@@ -25,8 +25,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from etude.workflow.audiolm_release import check_installed
+from etude.workflow.extras import check_installed
 
+PACKAGE, RELEASE = "audiolm-pytorch", "2.4.0"  # as in requirements/audiolm.txt
 TEXT_WIDTH = 768  # d_model of google/t5-v1_1-base, whose projection every checkpoint holds
 
 
@@ -64,7 +65,7 @@ def library() -> ModuleType:
     Raises:
         UserError: the package, or one that it needs, is not installed, or of another release.
     """
-    check_installed()
+    check_installed("audiolm")
     spec = importlib.util.find_spec("audiolm_pytorch")
     assert spec is not None
     package = _module("audiolm_pytorch", {"__path__": list(spec.submodule_search_locations or [])})

@@ -1,0 +1,236 @@
+"""What a run makes of its experiments: the graph of stages, their weights and latents, clips."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from etude.config import Config, Cut, ExperimentBase, StageSettings
+from etude.workflow import given_weights, sources
+from etude.workflow.data import DataPlan, Files, InputFunction, fill, names_in
+
+MODEL = "results/models/{experiment}/{stage}/seed-{seed}"
+LATENTS = "results/latents/{experiment}/{stage}/seed-{seed}"
+
+
+class ExperimentPlan(DataPlan):
+    """Experiments and their stages, as rules ask for them."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.run = {name: config.experiments[name] for name in config.run}
+
+    def having(self, capability: str) -> Files:
+        """The experiments that have a capability: `trained`, `likelihood`, `continues`, ..."""
+        return [name for name, e in self.config.experiments.items() if getattr(e, capability)]
+
+    def making(self, modality: str) -> Files:
+        """The experiments whose clips have this modality: `audio`, `notes`."""
+        return [name for name, e in self.config.experiments.items() if modality in e.makes]
+
+    def experiment_of(self, wildcards: Any) -> ExperimentBase:
+        """The settings of the experiment that the wildcards name."""
+        return self.config.experiments[wildcards.experiment]
+
+    def for_experiment(self, pattern: str) -> InputFunction:
+        """An input function: the pattern with an experiment's corpus, tokens, cut and tokenizers.
+
+        Nothing where it names a tokenizer of a role that the experiment has not.
+        """
+
+        def files(wildcards: Any) -> Files:
+            experiment = self.experiment_of(wildcards)
+            values: dict[str, str | Files] = {
+                "corpus": experiment.corpus,
+                "tokens": experiment.tokens,
+                "cut": experiment.cut_name(self.config),
+                "shard": self.shards_of(experiment.corpus),
+                **self.tokenizers_of(wildcards),
+            }
+            # What is left open is of the rule's wildcards, or of a role that is not there.
+            absent = (n for n in names_in(pattern) if n not in values and not hasattr(wildcards, n))
+            return [] if any(absent) else fill(pattern, **values)
+
+        return files
+
+    def trained_here(self, pattern: str) -> InputFunction:
+        """As `for_experiment`, and nothing for systems that Étude does not train."""
+        files = self.for_experiment(pattern)
+        return lambda wildcards: files(wildcards) if self.experiment_of(wildcards).trained else []
+
+    def with_role(self, role: str, pattern: str) -> InputFunction:
+        """As `for_experiment`, and nothing for experiments without a tokenizer of this role."""
+        files = self.for_experiment(pattern)
+        return lambda wildcards: files(wildcards) if role in self.tokenizers_of(wildcards) else []
+
+    def tokenizers_of(self, wildcards: Any) -> dict[str, str]:
+        """The folders of an experiment's fitted tokenizers, by role."""
+        experiment = self.experiment_of(wildcards)
+        roles = experiment.roles(self.config)
+        return {role: self.fitted(name, experiment.corpus) for role, name in roles.items()}
+
+    def tokenizer_folders(self, wildcards: Any) -> Files:
+        """The same folders as a rule's input, in the order of `roles_of`."""
+        return list(self.tokenizers_of(wildcards).values())
+
+    def roles_of(self, wildcards: Any) -> list[str]:
+        """What an experiment's tokenizers are for, one by one."""
+        return list(self.tokenizers_of(wildcards))
+
+    def cut_of_experiment(self, wildcards: Any) -> Cut:
+        """The cut by which an experiment's clips are compared with real music."""
+        return self.config.cuts[self.experiment_of(wildcards).cut_name(self.config)]
+
+    def rendering_of(self, wildcards: Any) -> str:
+        """How an experiment's notes are played, as its corpus; nothing where it makes none."""
+        experiment = self.experiment_of(wildcards)
+        if "notes" not in experiment.makes:
+            return ""
+        return self.config.corpora[experiment.corpus].params("filter", "render")
+
+    def soundfont_of(self, wildcards: Any) -> Files:
+        """The user's SoundFont by which an experiment's notes are played; mostly nothing."""
+        experiment = self.experiment_of(wildcards)
+        if "notes" not in experiment.makes:
+            return []
+        return sources.soundfont_file(self.config.corpora[experiment.corpus])
+
+    def env_of(self, wildcards: Any) -> str:
+        """The environment of a job that runs an experiment's networks, or those of a stage."""
+        return self.experiment_of(wildcards).env(getattr(wildcards, "stage", None))
+
+    # ------------------------------------------------------------------------- stage graph
+
+    def stage_of(self, wildcards: Any) -> StageSettings:
+        """The settings of the stage that the wildcards name."""
+        return self.experiment_of(wildcards).stage(wildcards.stage)
+
+    @property
+    def stages(self) -> set[str]:
+        """The names of all stages."""
+        every = self.config.experiments.values()
+        return {plan.name for experiment in every for plan in experiment.stage_plans()}
+
+    def with_stage(self, *, imported: bool | None = None, encodes: bool | None = None) -> str:
+        """A constraint on `{experiment}` in `{experiment}/{stage}/`: by what becomes of the stage.
+
+        Args:
+            imported: whether weights from elsewhere take the place of training; None: either.
+            encodes: whether the stage encodes the corpus for others; None: either.
+        """
+        pairs = [
+            f"{re.escape(name)}(?=/{plan.name}/)"
+            for name, experiment in self.config.experiments.items()
+            for plan in experiment.stage_plans()
+            if imported in (None, plan.settings.imported) and encodes in (None, plan.encodes)
+        ]
+        return "|".join(pairs) or "none"
+
+    def models_of(self, wildcards: Any) -> Files:
+        """The weights of all stages of an experiment, of the seed that the wildcards name."""
+        return self._of_stages(wildcards, f"{MODEL}/model.safetensors", encodes=None)
+
+    def upstream_models(self, wildcards: Any) -> Files:
+        """The weights that a stage learns from: of stages that it needs and that encode nothing."""
+        return self._of_stages(wildcards, f"{MODEL}/model.safetensors", encodes=False)
+
+    def trained_and_upstream(self, wildcards: Any) -> Files:
+        """A trained stage's weights, and those that it learned from."""
+        own = fill(
+            f"{MODEL}/model.safetensors",
+            experiment=wildcards.experiment,
+            stage=wildcards.stage,
+            seed=str(wildcards.seed),
+        )
+        return [*own, *self.upstream_models(wildcards)]
+
+    def upstream_latents(self, wildcards: Any) -> Files:
+        """The latents that a stage learns from: of stages that it needs and that encode."""
+        return self._of_stages(wildcards, LATENTS, encodes=True)
+
+    def _of_stages(self, wildcards: Any, pattern: str, encodes: bool | None) -> Files:
+        """The pattern for the stages that a stage needs, or for all where none is named."""
+        plans = {plan.name: plan for plan in self.experiment_of(wildcards).stage_plans()}
+        stage = getattr(wildcards, "stage", None)
+        names = plans[stage].needs if stage else tuple(plans)
+        chosen = [name for name in names if encodes in (None, plans[name].encodes)]
+        return fill(
+            pattern, experiment=wildcards.experiment, stage=chosen, seed=str(wildcards.seed)
+        )
+
+    def latents_of(self, experiment: str) -> dict[str, str]:
+        """Where an experiment's stages encode the corpus to, by stage; `{seed}` is left open."""
+        plans = self.config.experiments[experiment].stage_plans()
+        return {
+            plan.name: LATENTS.format(experiment=experiment, stage=plan.name, seed="{seed}")
+            for plan in plans
+            if plan.encodes
+        }
+
+    def weights_of(self, wildcards: Any) -> Files:
+        """The file of weights that config gives a stage; nothing where it begins at random."""
+        settings = self.stage_of(wildcards).weights
+        return given_weights.weights_file(settings, wildcards.stage, wildcards.seed)
+
+    def trainings(self) -> Iterator[tuple[str, str, StageSettings, int]]:
+        """Experiment, stage, its settings and seed of every training of the run."""
+        for name, experiment in self.run.items():
+            for plan in experiment.stage_plans():
+                for seed in experiment.seeds.train:
+                    yield name, plan.name, plan.settings, seed
+
+    def kept_steps(self) -> Files:
+        """Weights of the steps that config wants to keep."""
+        return [
+            f"results/models/{name}/{stage}/seed-{seed}/step-{step}.safetensors"
+            for name, stage, settings, seed in self.trainings()
+            for step in settings.training.keep_steps
+        ]
+
+    def histories(self) -> Files:
+        """The training histories of the run; imported stages have none."""
+        return [
+            f"results/models/{name}/{stage}/seed-{seed}/history.csv"
+            for name, stage, settings, seed in self.trainings()
+            if not settings.imported
+        ]
+
+    def histories_of(self, wildcards: Any) -> Files:
+        """The training histories of an experiment's stages, of each training seed."""
+        folder = f"results/models/{wildcards.experiment}/"
+        return [path for path in self.histories() if path.startswith(folder)]
+
+    # ------------------------------------------------------------------------------- clips
+
+    def draws(self, experiment: str) -> Files:
+        """The clip sets of an experiment: every training seed with every generation seed."""
+        settings = self.config.experiments[experiment]
+        if not settings.trained:
+            return ["seed-0/draw-0"]
+        return [f"seed-{s}/draw-{d}" for s in settings.seeds.train for d in settings.seeds.generate]
+
+    def of_draws(self, pattern: str) -> InputFunction:
+        """An input function: the pattern for every clip set of the experiment."""
+        return lambda wildcards: fill(pattern, clips=self.draws(wildcards.experiment))
+
+    def of_all_runs(self, pattern: str) -> Files:
+        """The pattern for every experiment of the run and each of its clip sets."""
+        return [
+            path
+            for name in self.run
+            for path in fill(pattern, experiment=name, clips=self.draws(name))
+        ]
+
+    def model_that_is_asked(self, wildcards: Any) -> str:
+        """The trained stage that is given beginnings of training items: a system's first."""
+        stage = self.experiment_of(wildcards).stage_plans()[0].name
+        folder = MODEL.format(experiment=wildcards.experiment, stage=stage, seed=wildcards.seed)
+        return f"{folder}/model.safetensors"
+
+    def extraction_of(self, wildcards: Any) -> Files:
+        """What a trained model answered to beginnings of training items; baselines have none."""
+        if not self.experiment_of(wildcards).continues or wildcards.clips == "baselines":
+            return []
+        seed = wildcards.clips.partition("/")[0]
+        return [f"results/metrics/{wildcards.experiment}/{seed}/extraction.csv"]

@@ -1,0 +1,85 @@
+"""What a run needs that it does not make: files to bring, weights of others, extra packages.
+
+One list for the rules and for `etude doctor`. Standard library, pydantic and yaml only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from etude.config import Config, ExperimentBase, StageSettings
+from etude.errors import UserError
+from etude.storage import check_folder
+from etude.workflow import given_tokenizers, given_weights, sources
+
+KEYS = ("model", "centres")  # of tokenizers: names from `pretrained`
+
+
+def experiments_of(config: Config) -> dict[str, ExperimentBase]:
+    """The experiments of the run, by name."""
+    return {name: config.experiments[name] for name in config.run if name in config.experiments}
+
+
+def stages_of(config: Config) -> list[tuple[str, str, StageSettings]]:
+    """Experiment, stage and settings of every stage of the run."""
+    found = experiments_of(config).items()
+    return [(name, plan.name, plan.settings) for name, e in found for plan in e.stage_plans()]
+
+
+def weights_used(config: Config) -> dict[str, list[str]]:
+    """Names of `pretrained` that the run needs, and the tables below results/ that prove them."""
+    used: dict[str, list[str]] = {}
+    for experiment in experiments_of(config).values():
+        for tokenizer in experiment.roles(config).values():
+            settings = config.tokenizers[tokenizer]
+            for name in (getattr(settings, key, None) for key in KEYS):
+                if name in config.pretrained:
+                    corpus = settings.fit.corpus or experiment.corpus
+                    used.setdefault(name, []).append(f"verified/{corpus}/{tokenizer}.csv")
+        for name in filter(config.pretrained.__contains__, config.evaluation.embeddings):
+            place = f"{experiment.corpus}/{experiment.cut_name(config)}"
+            used.setdefault(name, []).append(f"verified_embeddings/{place}/{name}.csv")
+    return used
+
+
+def environments_used(config: Config) -> list[str]:
+    """The environments that the networks of the run's experiments need, each once."""
+    used = {
+        experiment.env(plan.name)
+        for experiment in experiments_of(config).values()
+        for plan in experiment.stage_plans()
+    }
+    return sorted(used)
+
+
+def to_bring(config: Config) -> list[UserError]:
+    """What the run needs and a user has to bring by hand, as errors; empty when all is there."""
+    found = []
+    for name in dict.fromkeys(e.corpus for e in experiments_of(config).values()):
+        corpus = config.corpora[name]
+        if paths := sources.to_bring(corpus):
+            found.append(sources.bring_error(f"the corpus {name!r}", paths, corpus.bring or ""))
+    for name in weights_used(config):
+        weights = config.pretrained[name]
+        if weights.bring and weights.path and not weights.path.exists():
+            what = f"the pretrained part {name!r}"
+            found.append(sources.bring_error(what, [weights.path], weights.bring))
+    return found
+
+
+def check(config: Config) -> None:
+    """See that what the run takes over from elsewhere is there, and that results can be written.
+
+    Raises:
+        UserError: the first that is not.
+    """
+    check_folder(Path("results"))
+    for name in dict.fromkeys(e.corpus for e in experiments_of(config).values()):
+        sources.check_files(config.corpora[name])
+    for experiment in experiments_of(config).values():
+        for tokenizer in experiment.roles(config).values():
+            given_tokenizers.check_fitted(config.tokenizers[tokenizer].fit)
+        for plan in experiment.stage_plans():
+            for seed in experiment.seeds.train:
+                weights = plan.settings.weights
+                given_weights.check_weights(weights, plan.name, seed, config.experiments)

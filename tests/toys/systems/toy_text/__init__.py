@@ -1,0 +1,1 @@
+"""The heavy half of the system `toy_text`."""
