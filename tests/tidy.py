@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from etude.config import Evaluation
-from etude.metrics.score import COLUMNS
+from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS
 from etude.results.summary import Run
 from etude.storage import write_csv
 
@@ -37,19 +37,34 @@ def rows_of(distances, harmony=0.9, silent=0, width=1.0, **more):
     return [*rows, row("generated", "frechet_distance", None, "clap-laion-audio", note=why)]
 
 
-def write_cell(results: Path, experiment: str, rows, seed=0, draw=0, replicates=None) -> Path:
-    """results/metrics/{experiment}/seed-S/draw-D/: fad.csv, and replicates.csv where given."""
-    folder = results / "metrics" / experiment / f"seed-{seed}" / f"draw-{draw}"
-    common = {
+def head(experiment: str, seed: int, draw: int | str) -> dict:
+    return {
         "experiment": experiment, "system": "audiolm", "reference": "c test", "split": "test",
         "train_seed": seed, "draw": draw, "config_hash": f"c-{experiment}", "data_hash": "d",
     }  # fmt: skip
-    write_csv(folder / "fad.csv", COLUMNS, (common | r for r in rows))
+
+
+def write_training(results: Path, experiment: str, rows, seed=0, replicates=None) -> Path:
+    """results/metrics/{experiment}/seed-S/perplexity.csv: of a training, whatever is drawn."""
+    table = results / "metrics" / experiment / f"seed-{seed}" / "perplexity.csv"
+    write_csv(table, COLUMNS, (head(experiment, seed, "") | r for r in rows))
     if replicates is not None:
-        columns = ["embedding", "metric", "clips", "replicate", "value"]
-        known = {"embedding": "logmel", "metric": "frechet_distance", "clips": "generated"}
-        lines = (known | {"replicate": i, "value": f"{v:.6f}"} for i, v in enumerate(replicates))
-        write_csv(folder / "replicates.csv", columns, lines)
+        write_replicates(table.with_name("perplexity_replicates.csv"), replicates, "perplexity")
+    return table
+
+
+def write_replicates(path: Path, values, metric, embedding="") -> None:
+    known = {"embedding": embedding, "metric": metric, "clips": "generated"}
+    lines = (known | {"replicate": i, "value": f"{v:.6f}"} for i, v in enumerate(values))
+    write_csv(path, REPLICATE_COLUMNS, lines)
+
+
+def write_cell(results: Path, experiment: str, rows, seed=0, draw=0, replicates=None) -> Path:
+    """results/metrics/{experiment}/seed-S/draw-D/: fad.csv, and replicates.csv where given."""
+    folder = results / "metrics" / experiment / f"seed-{seed}" / f"draw-{draw}"
+    write_csv(folder / "fad.csv", COLUMNS, (head(experiment, seed, draw) | r for r in rows))
+    if replicates is not None:
+        write_replicates(folder / "replicates.csv", replicates, "frechet_distance", "logmel")
     return folder
 
 

@@ -61,11 +61,6 @@ def shard_of(relative: str, shards: int) -> int:
     return int(path_hash(relative), 16) % shards
 
 
-def shard_name(shard: int) -> str:
-    """Shards are named by four digits."""
-    return f"{shard:04d}"
-
-
 def piece_id(relative: str) -> str:
     """A readable name that is unique: the end of the path as a slug, then 8 digits of its hash."""
     stem = os.path.splitext(relative)[0]  # noqa: PTH122 (surrogates and trailing dots survive)

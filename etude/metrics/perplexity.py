@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etude.config import TrainedExperiment
-from etude.metrics.score import COLUMNS, config_hash
+from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, head
 from etude.storage import read_json, write_csv
 from etude.systems import open_system
 from etude.systems.base import Parts
@@ -41,7 +41,6 @@ Nats = Callable[[list[tuple[str, Ids, int]]], list[Array]]
 
 ORDER = 5
 LEAST_SHARED = 8
-REPLICATE_COLUMNS = ["embedding", "metric", "clips", "replicate", "value"]
 
 
 def overlap(before: Ids, after: Ids) -> int:
@@ -169,14 +168,6 @@ def write_perplexity(
     system, (model,) = open_system(experiment.system), parts.models.values()
     nats_of = partial(system.nats, system.load(model, parts))
     rows, more = perplexities(nats_of, parts.packed, most=most, replicates=replicates)
-    common = {
-        "experiment": name,
-        "system": experiment.system,
-        "reference": f"{experiment.corpus} test",
-        "split": "test",
-        "train_seed": seed,
-        "config_hash": config_hash(experiment),
-        "data_hash": parts.info["data_hash"],
-    }
+    common = head(experiment, name, f"seed-{seed}", parts.packed)
     write_csv(drawn, REPLICATE_COLUMNS, more)
     write_csv(table, COLUMNS, (common | row for row in rows))

@@ -19,7 +19,7 @@ from etude.metrics.clip_sets import read_clips
 from etude.metrics.distances import METRICS, UNITS, Yardstick, measure_sets, tidy
 from etude.metrics.registry import projection
 from etude.metrics.samples import Estimate, read_about, read_sets, replicate_rows
-from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, config_hash, head  # noqa: F401
+from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, head
 from etude.own import label
 from etude.storage import read_csv, write_csv
 

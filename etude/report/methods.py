@@ -6,10 +6,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from etude.config import Config
+from etude.config import Config, StagePlan
+from etude.own import is_own
 from etude.report import latex
 from etude.results.leaderboard import GENERATED
 from etude.results.summary import NAMES
+from etude.results.systems import rivals
 from etude.storage import read_csv
 
 Row = dict[str, str]
@@ -49,8 +51,8 @@ def _experiment(name: str, board: list[Row], settings: Config, results: Path) ->
         return [f"The settings of {name} are not in the configuration that was given."]
     said = [f"{name} ({experiment.system}) is of the corpus {experiment.corpus}"]
     said[0] += f"{_pieces(results / 'corpora' / experiment.corpus / 'pieces.csv')}."
-    if stages := getattr(experiment, "stages", None):
-        said.append(_stages(stages))
+    if plans := experiment.stage_plans():
+        said.append(f"Its stages are {'; '.join(map(_stage, plans))}.")
     if rows:
         first = max(rows, key=lambda row: len(row["train_seeds"]))
         clips = sorted({int(r["n"]) for r in rows if r["n"].isdigit()})
@@ -81,23 +83,25 @@ def _pieces(path: Path) -> str:
     return f" (pieces: {', '.join(parts)})" if parts else ""
 
 
-def _stages(stages: Any) -> str:
-    parts = []
-    for stage, settings in stages:
-        network, training = settings.network, settings.training
-        library = " (audiolm-pytorch's)" if hasattr(network, "backend") else ""
-        shape = (
-            f"a network of its own ({network.kind})"
-            if hasattr(network, "kind")
-            else f"a transformer of {network.depth} layers, width {network.dim}{library}"
-        )
-        how = (
-            "with weights that were given"
-            if settings.imported
-            else f"{training.steps} steps of {training.batch_size * training.accumulate} sequences"
-        )
-        parts.append(f"{stage}: {shape}, {how}")
-    return f"Its stages are {'; '.join(parts)}."
+def _stage(plan: StagePlan) -> str:
+    training = plan.settings.training
+    how = (
+        "with weights that were given"
+        if plan.settings.imported
+        else f"{training.steps} steps of {training.batch_size * training.accumulate} sequences"
+    )
+    return f"{plan.name}: {_network(plan.settings.network)}, {how}"
+
+
+def _network(network: Any) -> str:
+    """What a network is and how large, as far as its settings have the usual names for that."""
+    kind, backend = (str(getattr(network, key, "")) for key in ("kind", "backend"))
+    if is_own(kind):
+        return f"a network of its own ({kind})"
+    layers = getattr(network, "depth", None) or getattr(network, "layers", None)
+    size = "" if layers is None else f" of {layers} layers, width {network.dim}"
+    name = f"a {kind}" if kind else "a transformer" if size else "a network"
+    return name.replace("_", " ") + size + (f" ({backend}'s)".replace("_", "-") if backend else "")
 
 
 def _measured(board: list[Row], settings: Config) -> list[str]:
@@ -122,8 +126,8 @@ def _measured(board: list[Row], settings: Config) -> list[str]:
         f"{how}."
     )
     asked = (
-        f"The gate asks for a Fréchet distance under {gate.gate_ratio:g} of that of the better of "
-        "shuffled tokens and untrained networks, and for at most "
+        f"The gate asks for a Fréchet distance under {gate.gate_ratio:g} of that of "
+        f"{rivals(r['system'] for r in made)}, and for at most "
         f"{gate.gate_copied:.0%} of clips nearer to the training music than 99 % of held-out clips."
     )
     return [compared, asked]

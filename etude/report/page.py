@@ -40,11 +40,11 @@ from etude.report.runtimes import read_runtimes
 from etude.report.training import read_training
 from etude.results.leaderboard import weights_named
 from etude.results.summary import LADDER
-from etude.results.systems import about
+from etude.results.systems import about, rivals
 from etude.results.table import Table, read_tables
 from etude.storage import atomic_directory, read_json, write_text
 
-VERSION = 3  # raised when the page changes
+VERSION = 4  # raised when the page changes
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).resolve().parent
@@ -119,6 +119,7 @@ def build_report(
         "picture": spectrogram,
         "settings": settings,
         "shown": page.clips,
+        "rivals": rivals(one.system for one in runs),
         "with_notes": {one.name for one in runs if "notes" in about(one.system).makes},
     }
     write_text(folder / "index.html", _template().render(context))

@@ -111,13 +111,11 @@ def _figures(folder: Path, name: str, board: list[dict[str, str]]) -> Figures:
     """The figures of single seeds and draws, only of those that the leaderboard names."""
     seeds = {s for row in board for s in row["train_seeds"].split()}
     draws = {d for row in board for d in row["draws"].split()}
-    cells = [
-        folder / "metrics" / name / f"seed-{s}" / f"draw-{d}"
-        for s in sorted(seeds, key=int)
-        for d in sorted(draws, key=int)
-    ]
-    tables = [file for cell in cells for file in sorted(cell.glob("*.csv")) if _is_tidy(file)]
-    replicates = [file for cell in cells for file in sorted(cell.glob("*replicates.csv"))]
+    trainings = [folder / "metrics" / name / f"seed-{s}" for s in sorted(seeds, key=int)]
+    cells = [training / f"draw-{d}" for training in trainings for d in sorted(draws, key=int)]
+    places = [*cells, *trainings]  # as the leaderboard reads them: what is of no draw comes last
+    tables = [file for place in places for file in sorted(place.glob("*.csv")) if _is_tidy(file)]
+    replicates = [file for place in places for file in sorted(place.glob("*replicates.csv"))]
     found = read_figures(tables, replicates).get(name)
     return found or Figures(name, [_as_cell(row, folder) for row in board])
 

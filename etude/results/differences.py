@@ -38,7 +38,7 @@ from etude.results.statistics import (
     verdict,
 )
 
-VERSION = 1  # raised when the rows change
+VERSION = 2  # raised when the rows change
 
 OF_TOKENS = ("perplexity",)  # only models of the same tokens can be compared by it
 FEWEST = 10  # replicates for a correlation

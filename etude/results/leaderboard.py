@@ -74,7 +74,8 @@ def read_figures(tables: Iterable[Path], replicates: Iterable[Path] = ()) -> dic
 
     Args:
         tables: fad.csv, memorisation.csv, symbolic.csv: any file with the tidy columns.
-        replicates: .../{experiment}/seed-S/draw-D/replicates.csv.
+        replicates: .../{experiment}/seed-S/draw-D/replicates.csv, or without draw-D where they are
+            of a training, whatever is drawn from it.
     """
     found: dict[str, Figures] = {}
     for path in tables:
@@ -82,6 +83,8 @@ def read_figures(tables: Iterable[Path], replicates: Iterable[Path] = ()) -> dic
             found.setdefault(row["experiment"], Figures(row["experiment"])).rows.append(row)
     for path in replicates:
         name, seed, draw = path.parts[-4:-1]
+        if draw.startswith("seed-"):
+            name, seed, draw = seed, draw, ""
         if name not in found:
             continue
         key = (seed.removeprefix("seed-"), draw.removeprefix("draw-"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from etude.config import ExperimentBase
@@ -19,6 +20,7 @@ MEANING = {
     "untrained": "the networks before training",
     "noise": "white noise of the same level",
 }
+IN_WORDS = {"shuffled": "shuffled tokens", "untrained": "untrained networks"}
 WORTHLESS = ("shuffled", "shuffled_bars", "untrained", "noise")  # the ceiling: the nearest of them
 
 
@@ -41,6 +43,19 @@ def meaning(clips: str, system: str = "") -> str:
 def worthless(system: str) -> tuple[str, ...]:
     """The sets that are worth nothing: those of all systems, and the rivals of this one."""
     return tuple(dict.fromkeys((*WORTHLESS, *about(system).rivals)))
+
+
+def rivals(systems: Iterable[str]) -> str:
+    """What the clips of these systems must be better than to pass the gate, in words."""
+    of_sets: dict[str, list[str]] = {}
+    for system in dict.fromkeys(systems):
+        if about(system).trained:
+            words = [IN_WORDS.get(name, name.replace("_", " ")) for name in about(system).rivals]
+            better = "the better of " if len(words) > 1 else ""
+            of_sets.setdefault(better + " and ".join(words), []).append(system)
+    if len(of_sets) < 2:
+        return next(iter(of_sets), "what is worth nothing")
+    return ", or ".join(f"{words} ({', '.join(names)})" for words, names in of_sets.items())
 
 
 def clip_sets() -> list[str]:

@@ -47,7 +47,10 @@ REPLICATES: dict[str, Applies] = {
     "replicates.csv": always,
     "symbolic_replicates.csv": makes_notes,
 }
-OF_TRAININGS: dict[str, Applies] = {"perplexity.csv": has_likelihood}
+OF_TRAININGS: dict[str, dict[str, Applies]] = {
+    "tables": {"perplexity.csv": has_likelihood},
+    "replicates": {"perplexity_replicates.csv": has_likelihood},
+}
 
 
 class Plan(ExperimentPlan):
@@ -177,12 +180,13 @@ class Plan(ExperimentPlan):
             ]
             for kind, files in {"tables": TABLES, "replicates": REPLICATES}.items()
         }
-        found["tables"] += [  # of a training, whatever is drawn from it
-            f"{folder}/seed-{seed}/{file}"
-            for file, applies in OF_TRAININGS.items()
-            if applies(experiment)
-            for seed in experiment.seeds.train
-        ]
+        for kind, files in OF_TRAININGS.items():  # of a training, whatever is drawn from it
+            found[kind] += [
+                f"{folder}/seed-{seed}/{file}"
+                for file, applies in files.items()
+                if applies(experiment)
+                for seed in experiment.seeds.train
+            ]
         return found
 
     def of_each_kind(self) -> dict[str, Files]:

@@ -1,9 +1,10 @@
 """`python -m etude compare`: two runs or two experiments side by side, and clear errors."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
-from tidy import DISTANCES, rows_of, run, two_experiments, write_cell
+from tidy import DISTANCES, row, rows_of, run, two_experiments, write_cell, write_training
 
 from etude.__main__ import main
 from etude.errors import UserError
@@ -39,6 +40,24 @@ def test_two_folders_pair_their_seeds(tmp_path):
     assert "-4 [-5.414, -2.586]" in line
     assert "better (p 0.000)" in line
     assert f"A = {one}: e" in text
+
+
+def test_perplexity_is_of_a_training_and_is_compared_too(tmp_path):
+    folders = []
+    for name, value in (("one", 8.0), ("other", 9.0)):
+        results = tmp_path / name
+        cell = write_cell(results, "e", rows_of(DISTANCES))
+        figure = row("generated", "perplexity", value, unit="per token", n="500")
+        figure |= {"ci_low": f"{value - 0.2:.6f}", "ci_high": f"{value + 0.2:.6f}"}
+        table = write_training(results, "e", [figure])
+        (cell.parent / "extraction.csv").write_text("items,prefix,metric,value\ntrain,8,exact,1\n")
+        write_results(replace(run(results), tables=[cell / "fad.csv", table]), results)
+        folders.append(str(results))
+    line = next(x for x in compare(*folders).splitlines() if x.startswith("  perplexity"))
+    assert "8 [7.8, 8.2] 500" in line
+    assert "9 [8.8, 9.2] 500" in line
+    assert "better" in line
+    assert "unpaired" not in line
 
 
 def test_published_figures_alone_are_compared_unpaired(tmp_path):

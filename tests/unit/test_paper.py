@@ -6,8 +6,11 @@ import pytest
 from tidy import DISTANCES, rows_of, run, two_experiments, write_cell
 
 from etude import config
+from etude.config.systems.audiolm import AudioLmPytorch, Network
+from etude.config.systems.symbolic_lm import Gpt2, MusicTransformer
 from etude.errors import UserError
 from etude.report import latex, published
+from etude.report.methods import _measured, _stage
 from etude.report.paper import figure, write_paper
 from etude.results.leaderboard import number
 from etude.results.summary import write_results
@@ -106,6 +109,33 @@ def test_the_methods_have_the_true_numbers(results, settings, tmp_path):
     assert "Holm-corrected within families of 1" in text
     assert "settings c-a, c-b; data d; code k; environment v" in text
     well_formed((tmp_path / "paper" / "methods.tex").read_text())
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (Network(), "a transformer of 3 layers, width 192"),
+        (AudioLmPytorch(backend="audiolm_pytorch"), "of 6 layers, width 1024 (audiolm-pytorch's)"),
+        (Gpt2(kind="gpt2"), "a gpt2 of 3 layers, width 128"),
+        (MusicTransformer(kind="music_transformer", layers=5), "a music transformer of 5 layers"),
+        (config.OwnNetwork(kind="gru:Gru"), "a network of its own (gru:Gru)"),
+    ],
+)
+def test_the_methods_name_each_network_and_its_size(network, said):
+    plan = config.StagePlan("s", config.StageSettings(network=network))
+    text = _stage(plan)
+    assert said in text
+    assert ", 200 steps of 16 sequences" in text
+    assert ("of its own" in text) == (":" in said)
+
+
+def test_the_methods_name_the_rivals_that_decide():
+    row = dict.fromkeys(("embedding", "reference", "train_seeds", "draws"), "x")
+    row |= {"metric": "frechet_distance", "clips": "generated", "value": "1"}
+    settings = config.read(config.DEFAULT)
+    said = [_measured([row | {"system": s}], settings)[1] for s in ("audiolm", "symbolic_lm")]
+    assert "of that of the better of shuffled tokens and untrained networks, and" in said[0]
+    assert "of that of untrained networks, and" in said[1]
 
 
 def test_the_same_run_gives_the_same_bytes(results, settings, tmp_path):

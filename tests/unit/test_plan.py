@@ -89,6 +89,8 @@ def test_tables_are_those_that_a_rule_makes(plan):
         "sound": audio, "notes": sorted([*audio, "symbolic.csv", "perplexity.csv"]), "theirs": audio,
     }  # fmt: skip
     assert len(plan.tables_of("sound")["replicates"]) == 4
+    of_training = "results/metrics/notes/seed-0/perplexity_replicates.csv"
+    assert plan.tables_of("notes")["replicates"][-1] == of_training
     assert plan.tables_if_made("symbolic.csv") == [
         "results/metrics/notes/seed-0/draw-0/symbolic.csv"
     ]

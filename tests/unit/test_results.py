@@ -2,8 +2,18 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from tidy import DISTANCES, REPLICATES, row, rows_of, run, two_experiments, write_cell
+from tidy import (
+    DISTANCES,
+    REPLICATES,
+    row,
+    rows_of,
+    run,
+    two_experiments,
+    write_cell,
+    write_training,
+)  # fmt: skip
 
 from etude.results.leaderboard import read_figures
 from etude.results.summary import write_results
@@ -314,6 +324,24 @@ def test_replicates_are_read_by_seed_and_draw(results):
     found = read_figures(run(results).tables, run(results).replicates)["a"].replicates
     assert set(found) == {(str(s), str(d)) for s in range(3) for d in range(2)}
     assert len(found["0", "0"]["frechet_distance", "logmel"]) == REPLICATES
+
+
+def test_perplexities_pair_by_the_pieces_that_both_were_measured_on(results):
+    """One training each, whose intervals overlap: the replicates drew the same pieces."""
+    dice = np.random.default_rng(0).standard_normal(REPLICATES)
+    tables, replicates = [], []
+    for name, value in (("a", 8.0), ("b", 8.3)):
+        figure = row("generated", "perplexity", value, unit="per token", n="500")
+        figure |= {"ci_low": f"{value - 1:.6f}", "ci_high": f"{value + 1:.6f}"}
+        tables.append(write_cell(results, name, rows_of(DISTANCES)) / "fad.csv")
+        tables.append(write_training(results, name, [figure], replicates=value + dice / 2))
+        replicates.append(tables[-1].with_name("perplexity_replicates.csv"))
+    verdicts = []
+    for paths in ([], replicates):
+        write_results(replace(run(results), tables=tables, replicates=paths), results)
+        pairs = list(read_csv(results / "differences.csv"))
+        verdicts.append(only(pairs, metric="perplexity")["verdict"])
+    assert verdicts == ["inconclusive", "better"]
 
 
 def test_the_same_files_give_the_same_bytes(results):

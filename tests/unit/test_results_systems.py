@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pytest
+from tidy import row
 
-from etude.config import ExperimentBase
+from etude.config import Evaluation, ExperimentBase
 from etude.config.systems import CLASSES
+from etude.report.distances import describe
 from etude.results.leaderboard import Figures, reference_values
-from etude.results.systems import MEANING, about, clip_sets, meaning, worthless
+from etude.results.systems import MEANING, about, clip_sets, meaning, rivals, worthless
 from etude.results.table import Table
-from tests.tidy import row
+
+BETTER = "the better of shuffled tokens and untrained networks"
 
 
 class Toy(ExperimentBase):
@@ -51,6 +54,37 @@ def test_results_of_a_system_that_is_not_there_are_read():
     assert not about("of_another_version").trained
     assert worthless("of_another_version") == worthless("audiolm")
     assert meaning("real", "of_another_version") == MEANING["real"]
+
+
+@pytest.mark.parametrize(("system", "judged"), [("toy", True), ("external", False), ("old", False)])
+def test_the_page_judges_what_is_trained_as_the_gate_does(toy, system, judged):
+    """One truth: `trained` of the settings class, of which the plan takes `gated` for fad.txt."""
+    distances = {"generated": 1.0, "hummed": 3.0, "shuffled": 3.0, "untrained": 9.0}
+    harmony = [
+        row(clips, "et_grid", 0.9) | {"system": system, "train_seed": "0", "draw": "0"}
+        for clips in ("generated", "real")
+    ]
+    table = Table([*rows(system, **distances), *harmony])
+    result = describe("e", [table], Evaluation(gate_clips=2))
+    assert (result.verdict != "ungated") == judged == about(system).trained
+    assert result.verdict == ("holds" if judged else "ungated")
+
+
+@pytest.mark.parametrize(
+    ("systems", "said"),
+    [
+        (["audiolm", "external"], BETTER),
+        (["symbolic_lm", "symbolic_lm"], "untrained networks"),
+        (["toy"], "the better of hummed and untrained networks"),
+        (
+            ["symbolic_lm", "audiolm"],
+            f"untrained networks (symbolic_lm), or {BETTER} (audiolm)",
+        ),
+        (["external"], "what is worth nothing"),
+    ],
+)
+def test_the_gates_rivals_are_named_as_each_system_has_them(toy, systems, said):
+    assert rivals(systems) == said
 
 
 def test_every_set_that_a_system_makes_has_a_place():

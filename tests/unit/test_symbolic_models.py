@@ -160,7 +160,8 @@ def test_sizes_of_the_seeds(network, vocabulary, millions):
     shape = SHAPE | {"vocabulary": vocabulary, "context": 1024}
     with torch.device("meta"):
         built = families.build_network(settings(network), shape)
-    assert families.count_parameters(built) / 1e6 == pytest.approx(millions, rel=2e-3)
+    weights = sum(weight.numel() for weight in built.parameters())
+    assert weights / 1e6 == pytest.approx(millions, rel=2e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -164,8 +164,3 @@ def tied(network: nn.Module) -> dict[str, str]:
         else:
             first[place] = name
     return found
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Numbers that are learned, tied ones once."""
-    return sum(parameter.numel() for parameter in network.parameters())
