@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo resume show quick test lint format proof proof-gpu graph lock distclean
+.PHONY: help setup demo resume show quick test lint format proof proof-gpu graph ledger lock distclean
 
 help: ## this list
 	@echo "Étude: from a folder of MIDI or audio to trained music generators and a table of results"
@@ -82,6 +82,11 @@ proof: setup ## the long proofs and the benchmarks (marked `proof`)
 
 proof-gpu: setup ## what a GPU does: tokens/s, MFU, sampling; without one nothing is measured
 	$(PY) -m pytest -m proof -rs benchmarks/bench_gpu.py
+
+# Code that decides results changed and no VERSION did? Then REASON says why none had to.
+REASON ?=
+ledger: setup ## docs/ledger.csv as the code is: make ledger REASON="names only"
+	@$(PY) -m etude.workflow.ledger --reason "$(REASON)"
 
 graph: setup ## the picture of the flow in the README
 	$(PY) -m etude graph

@@ -23,9 +23,9 @@ from etude.config.systems.audiolm import AudioLm
 from etude.config.systems.symbolic_lm import Gpt2, SymbolicSampling, SymbolicTraining
 from etude.storage import read_json
 from etude.systems.audiolm.building import build_stage
+from etude.systems.audiolm.data import PackedData
 from etude.systems.symbolic_lm.sampling import sample
 from etude.systems.symbolic_lm.stage import SymbolicLmStage
-from etude.training.data import PackedData
 from etude.training.loop import fit
 from etude.training.optimiser import build_optimiser
 from etude.training.speed import flops_of, peak_flops, prepare_network
@@ -106,7 +106,9 @@ def test_gpt2_small(tmp_path: Path) -> None:
     for compiled in (False, True):
         settings = settings_of(compiled)
         state = State(tmp_path / f"state-{compiled}")
-        looped = steady(fit(gpt2(), data, None, settings, 0, state, device="cuda").timings)
+        looped = steady(
+            fit(gpt2(), data, None, settings, 0, state, device="cuda", flops=flops_of_lm).timings
+        )
         torch.cuda.empty_cache()
         found = {"bare loop": bare(gpt2(), data, settings), "etude": looped}
         torch.cuda.empty_cache()
@@ -136,7 +138,9 @@ def test_audiolm_stages(tmp_path: Path) -> None:
         model = build_stage(wanted, stage, info, 0)
         settings = getattr(wanted.stages, stage).training
         state = State(tmp_path / stage)
-        timings = fit(model, data, None, settings, 0, state, device="cuda").timings
+        timings = fit(
+            model, data, None, settings, 0, state, device="cuda", flops=AudioLmSystem().flops
+        ).timings
         last = timings[-1]
         rows.append([stage, f"{last['tokens_per_second']:.0f}", last["mfu"]])
     lines = [f"{torch.cuda.get_device_name()}, bf16, width 1024, depth 6, batch 16, 2 s.", ""]

@@ -18,9 +18,10 @@ from etude.config.systems.audiolm import AudioLm, Network
 from etude.storage import read_json
 from etude.systems.audiolm.building import STAGES
 from etude.systems.audiolm.codebook_transformer import KeyValueCache
+from etude.systems.audiolm.data import PackedData
 from etude.systems.audiolm.sampling import continue_sequence
 from etude.systems.audiolm.stages import AudioLmStage
-from etude.training.data import PackedData, training_batch
+from etude.training.data import training_batch
 from etude.training.loop import fit
 from etude.training.optimiser import build_optimiser
 from etude.training.state import State

@@ -20,10 +20,11 @@ from etude.config.systems.audiolm import AudioLm, AudioLmPytorch
 from etude.storage import read_json
 from etude.systems.audiolm.audiolm_pytorch import LIBRARY_STAGES
 from etude.systems.audiolm.building import STAGES, build_stage
+from etude.systems.audiolm.data import PackedData
 from etude.systems.audiolm.library import library
 from etude.systems.audiolm.sampling import AudioLmGenerator
 from etude.systems.audiolm.stages import AudioLmStage, flatten_frames
-from etude.training.data import PackedData, training_batch, validation_batches
+from etude.training.data import training_batch, validation_batches
 from etude.training.loop import Hooks, fit
 from etude.training.state import State
 
@@ -67,8 +68,8 @@ def measure_training(packed: Path, backend: str, steps: str) -> dict:
                 AudioLmStage.loss(validated, batch)  # type: ignore[arg-type]
                 for batch in validation_batches(valid, 8, 32)
             ]
-        tokens = sum(figures["tokens"] for _, figures in found)
-        losses[step] = sum(float(loss) * figures["tokens"] for loss, figures in found) / tokens
+        tokens = sum(figures["count"] for _, figures in found)
+        losses[step] = sum(float(loss) * figures["count"] for loss, figures in found) / tokens
         listening += time.perf_counter() - began
 
     with tempfile.TemporaryDirectory() as state:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from etude import own
 from etude.config import Config, OwnCorpus, OwnNetwork, OwnTokenizer
-from etude.config.systems.audiolm import AudioLm
-from etude.config.systems.symbolic_lm import SymbolicLm
 from etude.metrics.registry import open_embedding, open_signals
-from etude.systems.audiolm.networks import build_network
-from etude.systems.symbolic_lm import families
+from etude.systems import open_system
 from etude.tokenizers.registry import create
 
 RATE = 24000  # samples per second, for embeddings
-CODEBOOKS = [2, 16]  # ids, for networks
-SYMBOLS = {"vocabulary": 16, "context": 32}  # for networks of symbols
 
 
 def try_parts(settings: Config) -> list[str]:
@@ -32,14 +27,9 @@ def try_parts(settings: Config) -> list[str]:
         if isinstance(tokenizer, OwnTokenizer):
             create(tokenizer)
     for experiment in settings.experiments.values():
-        if isinstance(experiment, AudioLm):
-            for _, stage in experiment.stages:
-                if isinstance(stage.network, OwnNetwork):
-                    build_network(CODEBOOKS, stage.network)
-        if isinstance(experiment, SymbolicLm) and isinstance(
-            experiment.stages.lm.network, OwnNetwork
-        ):
-            families.build_network(experiment.stages.lm.network, SYMBOLS)
+        for plan in experiment.stage_plans():
+            if isinstance(plan.settings.network, OwnNetwork):
+                open_system(experiment.system).try_network(plan.settings.network)
     evaluation = settings.evaluation
     for name in filter(own.is_own, evaluation.embeddings):
         open_embedding(name, RATE, evaluation.options)

@@ -70,7 +70,7 @@ corpus_of, experiment_of, stage_of = plan.corpus_of, plan.experiment_of, plan.st
 cut_of_experiment, source_folder = plan.cut_of_experiment, plan.source_folder
 per_shard, fit_shards, of_draws = plan.per_shard, plan.fit_shards, plan.of_draws
 for_experiment, trained_here = plan.for_experiment, plan.trained_here
-tokenizer_of, weights_of = plan.tokenizer_of, plan.weights_of
+tokenizer_of, weights_of, of_all_runs = plan.tokenizer_of, plan.weights_of, plan.of_all_runs
 embedding_of = version.embedding
 
 

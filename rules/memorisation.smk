@@ -131,7 +131,7 @@ rule tokenize_clips:
 
 rule extract_prefixes:
     input:
-        weights=plan.model_that_is_asked,
+        models=plan.model_that_is_asked,
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
     output:
         table="results/metrics/{experiment}/seed-{seed}/extraction.csv",

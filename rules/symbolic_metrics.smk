@@ -116,7 +116,7 @@ rule score_symbolic:
 
 rule score_perplexity:
     input:
-        weights=plan.model_that_is_asked,
+        models=plan.model_that_is_asked,
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
     output:
         table="results/metrics/{experiment}/seed-{seed}/perplexity.csv",

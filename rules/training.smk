@@ -1,10 +1,13 @@
-# Packed tokens, of whichever system -> its trained stages.
+# Packed tokens, of whichever system -> its trained stages, and what they make of the corpus.
 
 
 rule import_weights:
     input:
         weights=weights_of,
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
+        tokenizers=plan.tokenizer_folders,
+        models=plan.upstream_models,
+        latents=plan.upstream_latents,
     output:
         weights="results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
         config="results/models/{experiment}/{stage}/seed-{seed}/config.json",
@@ -24,6 +27,7 @@ rule import_weights:
     params:
         version=version("import_weights", what="build"),
         experiment=lambda w: experiment_of(w).stage_params(w.stage),
+        roles=plan.roles_of,
     message:
         "Importing weights for {wildcards.experiment}: {wildcards.stage}"
     script:
@@ -33,8 +37,9 @@ rule import_weights:
 rule train_stage:
     input:
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
-        acoustic=plan.codec_to_listen_with,
-        tokenizer=trained_here("{tokenizer}"),
+        tokenizers=plan.tokenizer_folders,
+        models=plan.upstream_models,
+        latents=plan.upstream_latents,
         weights=weights_of,
         verified=verified_embeddings,
     output:
@@ -66,16 +71,51 @@ rule train_stage:
     params:
         version=version("train_stage", what="train"),
         experiment=lambda w: experiment_of(w).stage_params(w.stage),
+        roles=plan.roles_of,
     message:
         "Training {wildcards.experiment}: {wildcards.stage}, seed {wildcards.seed}"
     script:
         "../scripts/train_stage.py"
 
 
+rule encode_stage:
+    input:
+        models=plan.trained_and_upstream,
+        packed=for_experiment("results/packed/{corpus}/{tokens}"),
+        tokenizers=plan.tokenizer_folders,
+        latents=plan.upstream_latents,
+    output:
+        latents=directory("results/latents/{experiment}/{stage}/seed-{seed}"),
+    log:
+        "results/logs/encode_stage/{experiment}/{stage}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/encode_stage/{experiment}/{stage}/seed-{seed}.tsv"
+    wildcard_constraints:
+        experiment=plan.with_stage(encodes=True),
+    conda:
+        system_env
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=1,
+    params:
+        version=version("encode_stage", what="encode"),
+        experiment=lambda w: experiment_of(w).stage_params(w.stage),
+        roles=plan.roles_of,
+    message:
+        "Encoding the corpus by {wildcards.experiment}: {wildcards.stage}, seed {wildcards.seed}"
+    script:
+        "../scripts/encode_stage.py"
+
+
 rule keep_step:
     input:
         trained="results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
+        tokenizers=plan.tokenizer_folders,
+        models=plan.upstream_models,
+        latents=plan.upstream_latents,
         weights=weights_of,
     output:
         weights="results/models/{experiment}/{stage}/seed-{seed}/step-{step}.safetensors",
@@ -92,6 +132,7 @@ rule keep_step:
     params:
         version=version("keep_step"),
         experiment=lambda w: experiment_of(w).stage_params(w.stage),
+        roles=plan.roles_of,
     message:
         "Keeping step {wildcards.step} of {wildcards.experiment}: {wildcards.stage}"
     script:

@@ -53,6 +53,27 @@ def job(snakemake):
                     handler.close()
 
 
+def parts_of(snakemake):
+    """What an experiment is made of, from a rule's inputs and its `params.roles`.
+
+    Inputs are packed, tokenizers (of these roles, in order), models (files of weights) and latents
+    (folders); a rule has those that it needs.
+    """
+    from etude.systems.base import Parts
+
+    files = {}
+    for key in ("packed", "tokenizers", "models", "latents"):
+        found = snakemake.input.get(key, [])
+        files[key] = [Path(file) for file in ([found] if isinstance(found, str) else found)]
+    return Parts(
+        packed=next(iter(files["packed"]), None),
+        tokenizers=dict(zip(snakemake.params.get("roles", []), files["tokenizers"], strict=True)),
+        # results/models/{experiment}/{stage}/seed-{seed}/model.safetensors
+        models={file.parts[-3]: file.parent for file in files["models"]},
+        latents={folder.parts[-2]: folder for folder in files["latents"]},
+    )
+
+
 def _give_up(log, message):
     log.error("%s", message)
     sys.exit(1)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from adapter import job
+from adapter import job, parts_of
 
 with job(snakemake):
     from etude.config import Experiment, parse
@@ -13,7 +13,7 @@ with job(snakemake):
         parse(Experiment, snakemake.params.experiment),
         names.stage,
         int(names.seed),
-        packed=Path(snakemake.input.packed[0]),
+        parts_of(snakemake),
         weights=Path(snakemake.input.weights[0]),
         folder=Path(snakemake.output.weights).parent,
     )

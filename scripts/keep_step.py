@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from adapter import job
+from adapter import job, parts_of
 
 with job(snakemake):
     from etude.config import Experiment, parse
@@ -14,7 +14,7 @@ with job(snakemake):
         names.stage,
         int(names.seed),
         int(names.step),
-        packed=Path(snakemake.input.packed[0]),
+        parts=parts_of(snakemake),
         state_root=Path("results/state"),
         output=Path(snakemake.output.weights),
         weights=Path(snakemake.input.weights[0]) if snakemake.input.weights else None,

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from adapter import job
+from adapter import job, parts_of
 
 with job(snakemake):
     from etude.config import Experiment, parse
@@ -14,8 +14,7 @@ with job(snakemake):
         parse(Experiment, snakemake.params.experiment),
         snakemake.wildcards.experiment,
         snakemake.wildcards.seed,
-        model=Path(snakemake.input.weights).parent,
-        packed=Path(snakemake.input.packed[0]),
+        parts=parts_of(snakemake),
         most=settings["perplexity_windows"],
         replicates=settings["replicates"],
         table=Path(snakemake.output.table),

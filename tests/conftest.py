@@ -13,7 +13,10 @@ import etude  # noqa: F401  sets what torch's libraries read when they load
 
 WORKFLOW = "tests/workflow/"
 # Files whose tests look at one run (the fixture `finished`): they stay on one tester.
-FINISHED = ("test_around.py", "test_by_hand.py", "test_main_job.py", "test_weights.py")
+FINISHED = (
+    *("test_around.py", "test_by_hand.py", "test_main_job.py", "test_reruns.py"),
+    "test_weights.py",
+)
 # Tests of these names make a run of their own, of a minute: each may go anywhere.
 ALONE = (
     "test_folders_unlike",

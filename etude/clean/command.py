@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from etude import config, runs
 from etude.clean.survey import ROOT, Survey, Surveyor, Unit, drop_refs
 from etude.config import Config, TrainedExperiment
 from etude.errors import UserError
-from etude.storage import read_json
 
 RESULTS = Path(ROOT)
 SNAKEMAKE = Path(".snakemake")
@@ -100,24 +99,36 @@ def refuse_if_in_use() -> None:
 def fingerprints(settings: Config, results: Path) -> set[str]:
     """The states of all configured trainings whose data there are (a ref has the rest)."""
     found: set[str] = set()
-    for experiment in settings.experiments.values():
-        if not isinstance(experiment, TrainedExperiment):
-            continue
-        info = results / "packed" / experiment.corpus / experiment.tokens / "info.json"
-        if not info.is_file():
-            continue
-        from etude.training.stage import stage_fingerprint  # imports torch
-        from etude.workflow.given_weights import weights_file
-
-        packed = read_json(info)
-        for stage, part in experiment.stages:
+    for name, experiment in settings.experiments.items():
+        packed = results / "packed" / experiment.corpus / experiment.tokens
+        if isinstance(experiment, TrainedExperiment) and (packed / "info.json").is_file():
             for seed in experiment.seeds.train:
-                given = weights_file(part.weights, stage, seed)
-                if part.imported or not all(Path(file).is_file() for file in given):
-                    continue  # nothing was trained, or only its ref knows what it began with
-                weights = Path(given[0]) if given else None
-                found.add(stage_fingerprint(experiment, stage, packed, seed, weights))
+                folder = f"{name}/{{}}/seed-{seed}"
+                found.update(_of_training(experiment, seed, packed, results, folder))
     return found
+
+
+def _of_training(
+    experiment: TrainedExperiment, seed: int, packed: Path, results: Path, folder: str
+) -> Iterator[str]:
+    """The states of an experiment's stages; `folder` is a stage's, below results/models/."""
+    from etude.systems.base import Parts  # imports torch
+    from etude.training.stage import stage_fingerprint
+    from etude.workflow.given_weights import weights_file
+
+    for plan in experiment.stage_plans():
+        given = weights_file(plan.settings.weights, plan.name, seed)
+        models, latents = experiment.learns_from(plan.name)
+        parts = Parts(
+            packed=packed,
+            models={name: results / "models" / folder.format(name) for name in models},
+            latents={name: results / "latents" / folder.format(name) for name in latents},
+        )
+        needed = [*given, *parts.models.values(), *parts.latents.values()]
+        if plan.settings.imported or not all(Path(file).exists() for file in needed):
+            continue  # nothing was trained, or only its ref knows what it began with
+        weights = Path(given[0]) if given else None
+        yield stage_fingerprint(experiment, plan.name, parts, seed, weights)
 
 
 def remove(unit: Unit, results: Path) -> list[str]:

@@ -18,24 +18,28 @@ Rows
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etude.config import TrainedExperiment
 from etude.metrics.score import COLUMNS, config_hash
 from etude.storage import read_json, write_csv
+from etude.systems import open_system
+from etude.systems.base import Parts
 from etude.systems.ngram import NGram
 
 VERSION = 1  # raised when the figures change
 
 Ids = NDArray[np.int64]
 Array = NDArray[np.float64]
+Nats = Callable[[list[tuple[str, Ids, int]]], list[Array]]
 
 ORDER = 5
-BATCH = 8
 LEAST_SHARED = 8
 REPLICATE_COLUMNS = ["embedding", "metric", "clips", "replicate", "value"]
 
@@ -96,33 +100,6 @@ def ngram_nats(model: NGram, windows: list[tuple[str, Ids, int]]) -> list[Array]
     return [-np.log(model.probabilities(ids.tolist()))[first:] for _, ids, first in windows]
 
 
-def network_nats(stage: Any, windows: list[tuple[str, Ids, int]]) -> list[Array]:
-    """The same by a trained stage (`SymbolicLmStage`), in batches of windows of like length."""
-    import torch
-
-    from etude.systems.symbolic_lm.families import all_logits
-
-    found: list[Array] = [np.zeros(0)] * len(windows)
-    order = sorted(range(len(windows)), key=lambda i: (len(windows[i][1]), i))
-    stage.eval()
-    for start in range(0, len(order), BATCH):
-        batch = order[start : start + BATCH]
-        longest = max(len(windows[i][1]) for i in batch)
-        ids = torch.zeros(len(batch), longest, dtype=torch.long)
-        for row, i in enumerate(batch):
-            ids[row, : len(windows[i][1])] = torch.from_numpy(windows[i][1])
-        ids = ids.to(stage.device)
-        with torch.inference_mode():
-            logits = all_logits(stage.network, ids[:, :-1]).float()
-            nats = torch.nn.functional.cross_entropy(
-                logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
-            ).view(len(batch), -1)
-        for row, i in enumerate(batch):
-            _, own, first = windows[i]
-            found[i] = nats[row, first - 1 : len(own) - 1].double().cpu().numpy()
-    return found
-
-
 def summarise(
     nats: list[Array], pieces: list[str], replicates: int
 ) -> tuple[dict[str, Any], list[float]]:
@@ -144,9 +121,13 @@ def summarise(
 
 
 def perplexities(
-    stage: Any, packed: Path, *, most: int, replicates: int
+    nats_of: Nats, packed: Path, *, most: int, replicates: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of the model, the n-gram and the shuffled baseline, and their replicates."""
+    """Rows of the model, the n-gram and the shuffled baseline, and their replicates.
+
+    Args:
+        nats_of: minus log probability of each scored token of windows by the model.
+    """
     from datasets import load_from_disk
 
     test = load_from_disk(str(packed / "test"))
@@ -160,7 +141,7 @@ def perplexities(
     training = [part for _, group in windows_of(train) for part in joined(group)]
     vocabulary = read_json(packed / "info.json")["vocabulary"]
     nats = {
-        "generated": network_nats(stage, windows),
+        "generated": nats_of(windows),
         "ngram": ngram_nats(ngram_of(training, vocabulary), windows),
         "shuffled": ngram_nats(ngram_of(training, vocabulary, 1), windows),
     }
@@ -176,13 +157,18 @@ def perplexities(
 
 
 def write_perplexity(
-    experiment: Any, name: str, seed: str, *, model: Path, packed: Path, most: int,
+    experiment: TrainedExperiment, name: str, seed: str, *, parts: Parts, most: int,
     replicates: int, table: Path, drawn: Path,
 ) -> None:  # fmt: skip
-    """The perplexities of one trained model as tidy rows."""
-    from etude.systems.symbolic_lm.stage import load_stage
+    """The perplexities of one trained model as tidy rows.
 
-    rows, more = perplexities(load_stage(model), packed, most=most, replicates=replicates)
+    Args:
+        parts: the packed token set, and the folder of the stage that is asked.
+    """
+    assert parts.packed is not None
+    system, (model,) = open_system(experiment.system), parts.models.values()
+    nats_of = partial(system.nats, system.load(model, parts))
+    rows, more = perplexities(nats_of, parts.packed, most=most, replicates=replicates)
     common = {
         "experiment": name,
         "system": experiment.system,
@@ -190,7 +176,7 @@ def write_perplexity(
         "split": "test",
         "train_seed": seed,
         "config_hash": config_hash(experiment),
-        "data_hash": read_json(packed / "info.json")["data_hash"],
+        "data_hash": parts.info["data_hash"],
     }
     write_csv(drawn, REPLICATE_COLUMNS, more)
     write_csv(table, COLUMNS, (common | row for row in rows))

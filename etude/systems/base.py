@@ -209,7 +209,8 @@ class Beginnings:
     """Items whose beginnings a trained stage is given, and how it goes on.
 
     Attributes:
-        items: token sequences by set (`train`, `held_out`), each of its own length.
+        items: token sequences by set (`train`, `held_out`), each of its own length. A beginning is
+            asked of the first that are long enough for it.
         lengths: of the beginnings.
         more: tokens that each is continued with.
         go_on: (prefixes [n, p], count) -> [n, count], the greedy continuation.
@@ -221,13 +222,15 @@ class Beginnings:
     more: int
     go_on: Callable[[Ids, int], Ids]
     note: str = ""
+    by_length: bool = False  # the order of the table: length by length, or set by set
 
 
 class SystemBase:
     """One system; a subclass says what differs."""
 
     title: ClassVar[str] = ""  # in cards
-    items: ClassVar[str] = "items"  # what a training item is, in cards and errors
+    items: ClassVar[str] = "items"  # what training items are called, in cards and tables
+    loss_name: ClassVar[str] = "loss"  # in curves
 
     # -------------------------------------------------------------------------------- training
 
@@ -250,8 +253,8 @@ class SystemBase:
         return ()
 
     def loss_unit(self, stage: str) -> str:
-        """What the loss is counted in, for curves and cards."""
-        return "loss"
+        """What the loss is counted in, for curves and cards; nothing where it has no unit."""
+        return ""
 
     def flops(self, model: nn.Module, batch: Batch) -> float:
         """FLOPs of forward and backward over a batch; 0 where they are not known."""

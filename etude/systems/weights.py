@@ -37,7 +37,7 @@ def read_stage_config(folder: Path) -> dict[str, Any]:
     """What config.json of a trained stage holds.
 
     Raises:
-        UserError: when the folder holds no stage.
+        UserError: when the folder holds no stage, or none of Étude's.
     """
     if not (folder / "config.json").is_file():
         raise UserError(
@@ -46,6 +46,13 @@ def read_stage_config(folder: Path) -> dict[str, Any]:
             do="train it first; the README says how",
         )
     config: dict[str, Any] = read_json(folder / "config.json")
+    if not {"stage", "shape", "network", "version"} <= config.keys():
+        raise UserError(
+            "this is no stage of Étude's",
+            where=str(folder),
+            why="its config.json has neither `stage` nor `shape`",
+            do="name its weights as `weights` of an experiment's stage: they are imported",
+        )
     return config
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from etude.config import TrainedExperiment
+from etude.systems import open_system
 from etude.training.loop import Trained
-from etude.training.systems import system_of
 from etude.training.transfer import Origin
 
 LIMITS = "knows this corpus only; ask for the rights in it before you publish clips"
@@ -29,12 +29,12 @@ def trained_card(
         size: number of parameters.
         origin: the weights that training began with.
     """
-    settings = getattr(experiment.stages, stage)
-    items = system_of(experiment).items
+    settings, system = experiment.stage(stage), open_system(experiment.system)
+    items, unit = system.items, system.loss_unit(stage)
     train, valid = info["splits"]["train"], info["splits"]["valid"]
     last = [row for row in trained.history if row["valid_loss"] is not None]
     rows = {
-        "system": f"{system_of(experiment).title}, {stage} stage",
+        "system": f"{system.title}, {stage} stage",
         "parameters": f"{size:,}",
         "corpus": experiment.corpus,
         "token set": experiment.tokens,
@@ -44,7 +44,7 @@ def trained_card(
         "steps": settings.training.steps,
         "batch size": settings.training.batch_size * settings.training.accumulate,
         "training seed": seed,
-        "validation loss": f"{last[-1]['valid_loss']:.4f} nats per token" if last else "no data",
+        "validation loss": f"{last[-1]['valid_loss']:.4f} {unit}".strip() if last else "no data",
         "data hash": info["data_hash"],
         "limits": LIMITS if origin is None else LIMITS_GIVEN,
     }
@@ -54,7 +54,7 @@ def trained_card(
 def imported_card(experiment: TrainedExperiment, stage: str, size: int, origin: Origin) -> str:
     """The card of a stage whose weights were taken as they are."""
     rows = {
-        "system": f"{system_of(experiment).title}, {stage} stage",
+        "system": f"{open_system(experiment.system).title}, {stage} stage",
         "parameters": f"{size:,}",
         "token set": experiment.tokens,
         "imported from": _file(origin),

@@ -7,8 +7,12 @@ from pathlib import Path
 from etude.storage import atomic
 
 
-def draw_curve(history: list[dict[str, float | None]], path: Path, title: str) -> None:
-    """Training and validation loss over steps, as an SVG whose bytes depend on the data alone."""
+def draw_curve(history: list[dict[str, float | None]], path: Path, title: str, loss: str) -> None:
+    """Training and validation loss over steps, as an SVG whose bytes depend on the data alone.
+
+    Args:
+        loss: what the loss is called, and its unit.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -21,7 +25,7 @@ def draw_curve(history: list[dict[str, float | None]], path: Path, title: str) -
         points = [(row["step"], row[column]) for row in history if row[column] is not None]
         if points:
             axes.plot(*zip(*points, strict=True), label=label, marker="o", markersize=2.5)
-    axes.set(title=title, xlabel="step", ylabel="cross-entropy (nats per token)")
+    axes.set(title=title, xlabel="step", ylabel=loss)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     with atomic(path) as temporary:

@@ -50,8 +50,8 @@ class Devices:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def backward(self, loss: Tensor, tokens: float) -> None:
-        """Add the gradients of a mean over `tokens` tokens."""
+    def backward(self, loss: Tensor, count: float) -> None:
+        """Add the gradients of a mean over `count` tokens, or what else a loss is a mean over."""
         loss.backward()
 
     def total(self, *values: float) -> list[float]:
@@ -88,9 +88,9 @@ class ManyDevices(Devices):
     def accumulating(self, module: nn.Module, last: bool) -> AbstractContextManager[Any]:  # noqa: D102
         return nullcontext() if last else self.accelerator.no_sync(module)
 
-    def backward(self, loss: Tensor, tokens: float) -> None:
+    def backward(self, loss: Tensor, count: float) -> None:
         """Gradients are averaged over processes, so each counts by its share of the tokens."""
-        share = tokens * self.count / max(self.total(tokens)[0], 1)
+        share = count * self.count / max(self.total(count)[0], 1)
         self.accelerator.backward(loss * share)
 
     def total(self, *values: float) -> list[float]:  # noqa: D102

@@ -14,24 +14,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from etude.errors import UserError
+from etude.systems.base import Parts
 
 POLL_S = 0.2
 TEMPORARY_FAILURE = 75  # as in scripts/adapter.py
-PATHS = ("packed", "folder", "state_root", "tensorboard", "weights", "tokenizer")
+PATHS = ("folder", "state_root", "tensorboard", "weights")
 
 
 def launch(
-    wanted: dict[str, Any], devices: int, threads: int, should_stop: Callable[[], bool]
+    wanted: Mapping[str, Any], devices: int, threads: int, should_stop: Callable[[], bool]
 ) -> bool:
     """Train by `devices` processes; whether it was stopped on request, with its state saved.
 
     Args:
-        wanted: arguments of `train_stage`, paths as strings, the experiment as its JSON.
+        wanted: arguments of `train_stage`, the experiment as its JSON.
 
     Raises:
         UserError: a process failed; its message stands above.
@@ -41,10 +42,10 @@ def launch(
         for index in range(devices):
             own = dict(wanted)
             if index:  # the same last names, elsewhere
-                own["folder"] = str(Path(scratch, str(index), *Path(wanted["folder"]).parts[-3:]))
+                own["folder"] = Path(scratch, str(index), *Path(wanted["folder"]).parts[-3:])
                 own["tensorboard"] = None
             file = Path(scratch, f"{index}.json")
-            file.write_text(json.dumps(own), encoding="utf-8")
+            file.write_text(json.dumps(own, default=_plain), encoding="utf-8")
             variables = _variables(index, devices, threads, port)
             command = [sys.executable, "-m", "etude.training.launch", str(file)]
             began.append(subprocess.Popen(command, env=os.environ | variables))
@@ -54,11 +55,26 @@ def launch(
     if any(codes):
         raise UserError(
             f"a training on {devices} devices failed",
-            where=wanted["folder"],
+            where=str(wanted["folder"]),
             why=f"its processes ended with {codes}; their messages stand above",
-            do="mend that, then run the same command again",
+            do="fix that, then run the same command again",
         )
     return False
+
+
+def _plain(value: Any) -> Any:
+    """Paths and parts as JSON has them; how music is played is of no concern here."""
+    if isinstance(value, Parts):
+        return {key: getattr(value, key) for key in ("packed", "tokenizers", "models", "latents")}
+    return str(value)
+
+
+def _parts(values: Mapping[str, Any]) -> Parts:
+    folders = {
+        key: {name: Path(path) for name, path in values[key].items()}
+        for key in ("tokenizers", "models", "latents")
+    }
+    return Parts(packed=Path(values["packed"]), **folders)
 
 
 def _free_port() -> int:
@@ -104,6 +120,7 @@ def main(file: Path) -> int:
 
     wanted = json.loads(file.read_text(encoding="utf-8"))
     wanted |= {key: Path(wanted[key]) for key in PATHS if wanted.get(key)}
+    wanted["parts"] = _parts(wanted["parts"])
     wanted["experiment"] = parse(Experiment, wanted["experiment"])
     try:
         train_stage(**wanted, should_stop=lambda: bool(stopped))

@@ -1,6 +1,8 @@
 """The training loop of every stage of every system.
 
-Read it from `fit` down. What a model must offer: `loss(batch) -> (scalar, {accuracy, tokens})`.
+Read it from `fit` down. What a model must offer: `loss(batch) -> (scalar, figures)`, of which
+`count` says what the scalar is a mean over (tokens, frames, items); which others there are, and
+what they mean, the system says (`etude.systems.base.Figure`).
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,26 +23,24 @@ from torch.optim.swa_utils import AveragedModel
 from etude.config import Training
 from etude.errors import UserError
 from etude.storage import atomic
+from etude.systems.base import Batch, Data, Figure
 from etude.systems.weights import on_cpu
-from etude.training.data import Data, training_batch, validation_batches
+from etude.training.data import training_batch, validation_batches
 from etude.training.devices import open_devices, processes
 from etude.training.optimiser import build_optimiser, learning_rate
-from etude.training.speed import flops_of, peak_flops, prepare_network
+from etude.training.speed import peak_flops, prepare_network
 from etude.training.state import State
 
 VERSION = 2  # raised when the same settings train other weights
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 10  # steps between rows of the history
-HISTORY = [
-    "step",
-    "train_loss",
-    "valid_loss",
-    "perplexity",
-    "accuracy",
-    "learning_rate",
-    "gradient_norm",
-]
+
+
+def history_columns(figures: Sequence[Figure]) -> list[str]:
+    """The columns of history.csv."""
+    names = [figure.name for figure in figures]
+    return ["step", "train_loss", "valid_loss", *names, "learning_rate", "gradient_norm"]
 
 
 class Interrupted(Exception):  # noqa: N818  it is no error: the state is saved and a retry goes on
@@ -87,8 +87,14 @@ def fit(
     state: State,
     hooks: Hooks | None = None,
     device: str = "cpu",
+    figures: Sequence[Figure] = (),
+    flops: Callable[[nn.Module, Batch], float] = lambda model, batch: 0.0,
 ) -> Trained:
     """Train a model in place; goes on where an interrupted run of the same state stopped.
+
+    Args:
+        figures: what is computed at validations besides the loss.
+        flops: of a batch, forward and backward; 0 where they are not known.
 
     Raises:
         UserError: nothing to train on, or the loss is no longer a number.
@@ -105,7 +111,7 @@ def fit(
             f"a batch of {settings.batch_size} cannot be shared by {processes()} processes",
             do="raise batch_size, or start fewer",
         )
-    run = _Run(model, train, valid, settings, seed, state, hooks or Hooks(), device)
+    run = _Run(model, train, valid, settings, seed, state, hooks or Hooks(), device, figures, flops)
     with state.locked(run.hooks.should_stop) if run.devices.first else nullcontext():
         return run.go()
 
@@ -123,6 +129,8 @@ class _Run:
         state: State,
         hooks: Hooks,
         device: str,
+        figures: Sequence[Figure],
+        flops: Callable[[nn.Module, Batch], float],
     ) -> None:
         self.devices = open_devices(settings.precision, device)
         self.device = self.devices.device
@@ -131,6 +139,7 @@ class _Run:
         self.average = average_of(model, settings.ema_decay)
         prepare_network(model, settings)
         self.module = self.devices.prepare(model)
+        self.figures, self.flops_of = figures, flops
         self.peak, self.flops = peak_flops(self.device, settings.precision), 0.0
         self.optimiser = build_optimiser(model, settings)
         self.best: dict[str, Tensor] = {}
@@ -149,7 +158,7 @@ class _Run:
         self._restore_rolling()
         if not self.devices.first:  # each process drops out other units
             torch.manual_seed(hash((self.seed, self.step, self.devices.index)))
-        self.began, self.began_step, self.tokens = time.perf_counter(), self.step, 0
+        self.began, self.began_step, self.counted = time.perf_counter(), self.step, 0
         while self.step < self.settings.steps and not self._is_over():
             norm = self._train_step()
             self._after_step(norm)
@@ -205,14 +214,14 @@ class _Run:
                 self.train, settings.batch_size, index, self.seed, devices.index, devices.count
             )
         )
-        self.flops += flops_of(self.model, batch)  # of this device
+        self.flops += self.flops_of(self.model, batch)  # of this device
         with devices.accumulating(self.module, last):
             with devices.autocast():
                 loss, figures = self.module(batch)
-            devices.backward(loss / settings.accumulate, figures["tokens"])
-        losses, tokens = devices.total(loss.item() * figures["tokens"], figures["tokens"])
-        self.tokens += int(tokens)
-        return losses / max(tokens, 1)
+            devices.backward(loss / settings.accumulate, figures["count"])
+        losses, count = devices.total(loss.item() * figures["count"], figures["count"])
+        self.counted += int(count)
+        return losses / max(count, 1)
 
     def _after_step(self, norm: float) -> None:
         settings, step = self.settings, self.step
@@ -231,7 +240,7 @@ class _Run:
             raise Interrupted(str(self.state.folder))
 
     def _write_row(self, norm: float, validate: bool) -> None:
-        row: dict[str, float | None] = dict.fromkeys(HISTORY)
+        row: dict[str, float | None] = dict.fromkeys(history_columns(self.figures))
         row |= {
             "step": self.step,
             "train_loss": sum(self.losses) / len(self.losses),
@@ -250,26 +259,29 @@ class _Run:
         self._tell(row)
 
     def _validate(self) -> dict[str, float]:
-        """Mean loss per token over the validation items, not over batches."""
+        """Mean loss and figures over all that the validation items count, not over batches."""
         assert self.valid is not None
         model, devices = self._validated().eval(), self.devices
-        total = correct = tokens = 0.0
+        names = [figure.name for figure in self.figures if figure.of_loss is None]
+        total, sums, count = 0.0, [0.0] * len(names), 0.0
         size, limit = self.settings.batch_size, self.settings.validate_items
         with torch.inference_mode(), devices.autocast():
             for batch in validation_batches(self.valid, size, limit, devices.index, devices.count):
                 loss, figures = model.loss(self._to_device(batch))  # type: ignore[operator]
-                total += loss.item() * figures["tokens"]
-                correct += figures["accuracy"] * figures["tokens"]
-                tokens += figures["tokens"]
-        total, correct, tokens = devices.total(total, correct, tokens)
-        mean = total / max(tokens, 1)
-        accuracy = correct / max(tokens, 1)
-        return {"valid_loss": mean, "perplexity": math.exp(min(mean, 50)), "accuracy": accuracy}
+                weight = figures["count"]
+                total += loss.item() * weight
+                sums = [s + figures[n] * weight for s, n in zip(sums, names, strict=True)]
+                count += weight
+        total, *sums, count = devices.total(total, *sums, count)
+        mean = total / max(count, 1)
+        found = {name: s / max(count, 1) for name, s in zip(names, sums, strict=True)}
+        found |= {f.name: f.of_loss(mean) for f in self.figures if f.of_loss is not None}
+        return {"valid_loss": mean} | found
 
     def _tell(self, row: dict[str, float | None]) -> None:
         seconds = time.perf_counter() - self.began
         done = self.step - self.began_step
-        rate = self.tokens / max(seconds, 1e-9)
+        rate = self.counted / max(seconds, 1e-9)
         eta = seconds / max(done, 1) * (self.settings.steps - self.step)
         self.timings.append(
             {
@@ -292,7 +304,7 @@ class _Run:
     def _weights(self) -> dict[str, Tensor]:
         return on_cpu(self._validated())
 
-    def _to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _to_device(self, batch: Batch) -> Batch:
         return {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
 
     def _save_rolling(self) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from etude.config import Training
@@ -80,34 +80,7 @@ def _again(block: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
     return checkpoint(forward, *args, use_reentrant=False, **kwargs)
 
 
-# --------------------------------------------------------------------------- FLOPs, utilisation
-
-
-def flops_of(model: nn.Module, batch: dict[str, Tensor]) -> float:
-    """FLOPs of forward and backward over a batch: 6 N + 12 L d T a position (as nanoGPT counts).
-
-    N: weights of linear layers, the output head's included; of AudioLM's heads, of which each
-    position uses one, none. 0 where the network is none of Étude's.
-    """
-    settings: Any = getattr(model, "settings", None) or getattr(model, "network", None)
-    layers = getattr(settings, "depth", 0) or getattr(settings, "layers", 0)
-    width = getattr(settings, "dim", 0)
-    if not layers or not width:
-        return 0.0
-    if "ids" in batch:
-        rows, length = batch["ids"].shape[0], batch["ids"].shape[1] - 1
-    else:
-        rows, length = batch["semantic"].shape[0], len(getattr(model, "targets", ()))
-    return rows * length * float(6 * _linear_weights(model) + 12 * layers * width * length)
-
-
-def _linear_weights(model: nn.Module) -> int:
-    return sum(
-        part.weight.numel()
-        for name, part in model.named_modules()
-        if (isinstance(part, nn.Linear) or type(part).__name__ == "Conv1D")
-        and ".heads." not in name
-    )
+# -------------------------------------------------------------------------------- utilisation
 
 
 def peak_flops(device: torch.device, precision: str) -> float | None:

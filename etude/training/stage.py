@@ -1,4 +1,7 @@
-"""Train one stage of a system: from packed tokens to a folder with weights, history and card."""
+"""Train one stage of a system: from packed tokens to a folder with weights, history and card.
+
+The same for every system; what differs, `etude.systems.open_system` gives.
+"""
 
 from __future__ import annotations
 
@@ -6,119 +9,116 @@ import logging
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from etude.config import TrainedExperiment
+from etude.devices import choose_device
 from etude.errors import UserError
-from etude.own import digest
-from etude.storage import atomic, hash_file, read_json, write_csv, write_text
-from etude.training import loop
+from etude.storage import (
+    atomic,
+    atomic_directory,
+    hash_file,
+    hash_folder,
+    write_csv,
+    write_text,
+)
+from etude.systems import open_system
+from etude.systems.base import Audition, Parts
+from etude.systems.stage_module import StageModule
 from etude.training.card import imported_card, trained_card
 from etude.training.curve import draw_curve
-from etude.training.loop import HISTORY, Hooks, Progress, Trained, fit
+from etude.training.loop import Hooks, Progress, Trained, fit, history_columns
 from etude.training.state import State, fingerprint
-from etude.training.systems import system_of
 from etude.training.tracking import open_wandb
-from etude.training.transfer import AnyStage, Origin, transfer
+from etude.training.transfer import Origin, transfer
+from etude.workflow.given_weights import MODEL
+from etude.workflow.versions import numbers
 
 log = logging.getLogger(__name__)
 TIMINGS = ["step", "seconds", "tokens_per_second", "mfu"]
-
-
-@dataclass
-class Heard:
-    """What listening to a stage gave: figures, and clips (float32 [samples]) at a rate."""
-
-    figures: dict[str, float]
-    waves: list[NDArray[np.float32]]
-    rate: int
-
-
-def choose_device() -> str:
-    """The first GPU where there is one, else the CPU."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+SPLITS = ("train", "valid", "test")
 
 
 def stage_fingerprint(
-    experiment: TrainedExperiment,
-    stage: str,
-    packed: dict[str, Any],
-    seed: int,
-    weights: Path | None = None,
+    experiment: TrainedExperiment, stage: str, parts: Parts, seed: int, weights: Path | None = None
 ) -> str:
     """The fingerprint of a stage's training; which steps are kept decides no result.
 
-    Of the weights that it begins with (a file) the bytes count, not the name or the place.
+    Of the weights that it begins with, and of the stages that it learns from, the bytes count, not
+    their names or places. Of Étude's code and the user's own, what the rule's `version` has.
     """
-    settings = getattr(experiment.stages, stage).model_dump(mode="json", exclude={"weights"})
+    settings = experiment.stage(stage).model_dump(mode="json", exclude={"weights"})
     for key in ("keep_steps", "save_every", "audition", "tracking"):
         settings["training"].pop(key, None)
-    settings["own"] = list(map(digest, experiment.own_networks(stage)))
-    if not settings["own"]:
-        settings.pop("own")
-    system = system_of(experiment)
-    own = system.shape(experiment, stage, packed)
-    versions = [system.version, loop.VERSION]
-    described = {"stage": stage, "settings": settings, "shape": own, "versions": versions}
+    described = {
+        "stage": stage,
+        "settings": settings,
+        "shape": open_system(experiment.system).shape(experiment, stage, parts),
+        "versions": numbers(experiment, "train", stage),
+    }
     upstream = [hash_file(weights)] if weights else []
-    return fingerprint(described, seed, packed["data_hash"], upstream)
+    upstream += [f"{name} {hash_file(folder / MODEL)}" for name, folder in parts.models.items()]
+    upstream += [f"{name} {hash_folder(folder)}" for name, folder in parts.latents.items()]
+    return fingerprint(described, seed, parts.info["data_hash"], upstream)
 
 
 def train_stage(
     experiment: TrainedExperiment,
     stage: str,
     seed: int,
-    packed: Path,
+    parts: Parts,
     folder: Path,
     state_root: Path,
     tensorboard: Path | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    audition: Callable[[Any], Heard] | None = None,
     weights: Path | None = None,
-    tokenizer: Path | None = None,
 ) -> Trained:
     """Train, or restore, one stage and write its folder.
 
     Args:
-        packed: the token set's folder (train/, valid/, info.json).
+        parts: the packed token set, its tokenizers, and the results of the stages that it needs.
         folder: gets model.safetensors, config.json, history.csv, timings.csv, curve.svg, card.md.
         state_root: results/state, where resumable states lie.
-        tensorboard: folder of curves (and of what is heard), none where it is None.
-        audition: listens to the stage at each validation (etude.systems.audiolm.audition).
+        tensorboard: folder of curves (and of auditions), none where it is None.
         weights: the file that the stage's `weights` names; training begins with it.
-        tokenizer: its folder, where training changes what the tokens say (augmentation).
 
     Raises:
         UserError: when those weights do not fit, and as `fit`.
         Interrupted: when it was asked to stop; the state is saved.
     """
-    info = read_json(packed / "info.json")
-    settings = getattr(experiment.stages, stage).training
-    model, origin = begin_stage(experiment, stage, info, seed, weights)
-    print_ = stage_fingerprint(experiment, stage, info, seed, weights)
+    system, info = open_system(experiment.system), parts.info
+    settings = experiment.stage(stage).training
+    model, origin = begin_stage(experiment, stage, parts, seed, weights)
+    print_ = stage_fingerprint(experiment, stage, parts, seed, weights)
     state = State(state_root / print_)
     state.folder.mkdir(parents=True, exist_ok=True)
     name = "/".join(folder.parts[-3:])
     state.describe({"for": name, "stage": stage, "seed": seed, "data_hash": info["data_hash"]})
     state.refer(name)
-    train, valid = system_of(experiment).data(experiment, stage, packed, info, tokenizer)
-    log.info("%s: %.2f M parameters, %d sequences", stage, _parameters(model) / 1e6, len(train))
+    train, valid = system.data(experiment, stage, parts)
+    size = sum(p.numel() for p in model.parameters())
+    log.info("%s: %.2f M parameters, %d sequences", stage, size / 1e6, len(train))
     tracking = _tracking(settings.tracking, tensorboard, name, print_, experiment)
+    figures = system.figures(stage)
     with _Terminal(stage, settings.steps, *tracking) as terminal:
         hooks = Hooks(terminal.progress, should_stop, terminal.on_row)
-        if audition is not None:
-            hooks.on_validate = lambda step, validated: terminal.hear(step, audition(validated))
-        trained = fit(model, train, valid, settings, seed, state, hooks, choose_device())
+        if settings.audition and (listen := system.audition(parts)) is not None:
+            hooks.on_validate = lambda step, validated: terminal.hear(step, listen(validated))
+        device = choose_device()
+        trained = fit(
+            model, train, valid, settings, seed, state, hooks, device, figures, system.flops
+        )
     model.save(folder, info.get("tokenizers", {}))
-    _write_training(trained, folder, f"{stage}, seed {seed}")
-    card = trained_card(experiment, stage, seed, info, _parameters(model), trained, origin)
+    rows = ({n: "" if v is None else f"{v:.6g}" for n, v in r.items()} for r in trained.history)
+    write_csv(folder / "history.csv", history_columns(figures), rows)
+    write_csv(folder / "timings.csv", TIMINGS, ({"mfu": ""} | row for row in trained.timings))
+    unit = system.loss_unit(stage)
+    loss = f"{system.loss_name} ({unit})" if unit else system.loss_name
+    draw_curve(trained.history, folder / "curve.svg", f"{stage}, seed {seed}", loss)
+    card = trained_card(experiment, stage, seed, info, size, trained, origin)
     write_text(folder / "card.md", card)
     return trained
 
@@ -135,48 +135,68 @@ def _tracking(
 
 
 def import_stage(
-    experiment: TrainedExperiment, stage: str, seed: int, packed: Path, weights: Path, folder: Path
+    experiment: TrainedExperiment, stage: str, seed: int, parts: Parts, weights: Path, folder: Path
 ) -> None:
     """Write a stage's folder from weights that were trained elsewhere.
 
     Args:
-        packed: the token set's folder; the stage must suit its tokens.
+        parts: as for `train_stage`; the stage must suit its tokens.
         weights: the file that the stage's `weights` names.
         folder: gets model.safetensors, config.json, card.md.
 
     Raises:
         UserError: when the weights do not fit.
     """
-    info = read_json(packed / "info.json")
-    model, origin = begin_stage(experiment, stage, info, seed, weights)
+    model, origin = begin_stage(experiment, stage, parts, seed, weights)
     assert origin is not None
-    model.save(folder, info.get("tokenizers", {}))
-    write_text(folder / "card.md", imported_card(experiment, stage, _parameters(model), origin))
-    log.info(
-        "%s: %s taken as it is, %.2f M parameters", stage, origin.name, _parameters(model) / 1e6
-    )
+    model.save(folder, parts.info.get("tokenizers", {}))
+    size = sum(p.numel() for p in model.parameters())
+    write_text(folder / "card.md", imported_card(experiment, stage, size, origin))
+    log.info("%s: %s taken as it is, %.2f M parameters", stage, origin.name, size / 1e6)
 
 
 def begin_stage(
-    experiment: TrainedExperiment, stage: str, info: dict[str, Any], seed: int, weights: Path | None
-) -> tuple[AnyStage, Origin | None]:
+    experiment: TrainedExperiment, stage: str, parts: Parts, seed: int, weights: Path | None
+) -> tuple[StageModule, Origin | None]:
     """A stage as training begins: freshly initialised, or with weights from elsewhere.
 
     Raises:
         UserError: when those do not fit.
         ValueError: when config gives weights and the caller has not brought their file.
     """
-    model = cast(AnyStage, system_of(experiment).build(experiment, stage, info, seed))
-    settings = getattr(experiment.stages, stage).weights
+    model: StageModule = open_system(experiment.system).build(experiment, stage, parts, seed)
+    settings = experiment.stage(stage).weights
     if (settings is None) != (weights is None):
         raise ValueError("`weights` is the file that the stage's settings name, and None if none")
-    if weights is None:
+    if settings is None or weights is None:
         return model, None
-    return model, transfer(model, weights, settings, info.get("tokenizers", {}))
+    return model, transfer(model, weights, settings, parts.info.get("tokenizers", {}))
 
 
-def _parameters(model: AnyStage) -> int:
-    return sum(p.numel() for p in model.parameters())
+def encode_stage(experiment: TrainedExperiment, stage: str, parts: Parts, folder: Path) -> None:
+    """Write what a trained stage makes of the corpus, for the stages that need it.
+
+    Args:
+        parts: as for `train_stage`; `models` has the trained stage itself too.
+        folder: gets {split}.safetensors for each split and statistics.json.
+
+    Raises:
+        UserError: the system wrote something else.
+    """
+    assert parts.packed is not None
+    splits = [split for split in SPLITS if (parts.packed / split).is_dir()]
+    wanted = [*(f"{split}.safetensors" for split in splits), "statistics.json"]
+    with atomic_directory(folder) as temporary:
+        open_system(experiment.system).encode(experiment, stage, parts, temporary)
+        missing = [name for name in wanted if not (temporary / name).is_file()]
+        if missing:
+            raise UserError(
+                f"the stage {stage} was to encode the corpus and left out {', '.join(missing)}",
+                where=f"system {experiment.system!r}",
+                why="`encode` must write a file for each split, and statistics.json",
+                do="write them there, or do not name the stage in `stage_encodes`",
+            )
+    log.info("%s: the corpus is encoded, %s", stage, ", ".join(splits))
 
 
 def copy_kept_step(
@@ -185,7 +205,7 @@ def copy_kept_step(
     seed: int,
     step: int,
     *,
-    packed: Path,
+    parts: Parts,
     state_root: Path,
     output: Path,
     weights: Path | None = None,
@@ -195,8 +215,7 @@ def copy_kept_step(
     Raises:
         UserError: when they are not there.
     """
-    info = read_json(packed / "info.json")
-    print_ = stage_fingerprint(experiment, stage, info, seed, weights)
+    print_ = stage_fingerprint(experiment, stage, parts, seed, weights)
     source = State(state_root / print_).kept(step)
     if not source.is_file():
         raise UserError(
@@ -207,16 +226,6 @@ def copy_kept_step(
         )
     with atomic(output) as temporary:
         shutil.copyfile(source, temporary)
-
-
-def _write_training(trained: Trained, folder: Path, title: str) -> None:
-    write_csv(folder / "history.csv", HISTORY, (_rounded(row) for row in trained.history))
-    write_csv(folder / "timings.csv", TIMINGS, ({"mfu": ""} | row for row in trained.timings))
-    draw_curve(trained.history, folder / "curve.svg", title)
-
-
-def _rounded(row: dict[str, float | None]) -> dict[str, Any]:
-    return {name: "" if v is None else f"{v:.6g}" for name, v in row.items()}
 
 
 class _Terminal:
@@ -251,7 +260,7 @@ class _Terminal:
             self.bar.initial = self.bar.n = event.step - event.done
         self.bar.update(event.step - self.bar.n)
 
-    def hear(self, step: int, heard: Heard) -> None:
+    def hear(self, step: int, heard: Audition) -> None:
         """Log what an audition gave, and put its clips beside the curves."""
         figures = ", ".join(f"{name} {value:.3f}" for name, value in heard.figures.items())
         log.info("step %d: heard %s", step, figures)

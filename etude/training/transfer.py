@@ -11,13 +11,11 @@ from typing import Any
 from etude.config import Weights
 from etude.errors import UserError
 from etude.storage import hash_file, read_json
-from etude.systems.audiolm.stages import AudioLmStage
-from etude.systems.symbolic_lm.stage import SymbolicLmStage
+from etude.systems.stage_module import StageModule
 from etude.systems.weights import load_weights, read_weights
 
 log = logging.getLogger(__name__)
 
-AnyStage = AudioLmStage | SymbolicLmStage
 ETUDE = "étude"  # where a network names no backend
 UNIMPORTANT = ("network.dropout",)  # it decides neither a shape nor what is generated
 
@@ -44,7 +42,7 @@ class Difference:
 
 
 def transfer(
-    model: AnyStage, file: Path, settings: Weights, tokenizers: Mapping[str, str]
+    model: StageModule, file: Path, settings: Weights, tokenizers: Mapping[str, str]
 ) -> Origin:
     """Load weights from elsewhere into a stage, in place.
 
@@ -68,9 +66,7 @@ def transfer(
                 do="correct `weights` of this stage",
             )
     why = f"its config.json has {', '.join(map(str, found))}" if found else ""
-    tensors = read_weights(file, settings)
-    if isinstance(model, AudioLmStage):
-        tensors = model.accept(tensors)
+    tensors = model.accept(read_weights(file, settings))
     load_weights(model, tensors, file, why, _advice(found))
     # Heads and the base of the rotary embedding decide every result, and no shape.
     if unseen := [d for d in found if d.key.startswith("network.")]:

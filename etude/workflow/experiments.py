@@ -70,6 +70,14 @@ class ExperimentPlan(DataPlan):
         roles = experiment.roles(self.config)
         return {role: self.fitted(name, experiment.corpus) for role, name in roles.items()}
 
+    def tokenizer_folders(self, wildcards: Any) -> Files:
+        """The same folders as a rule's input, in the order of `roles_of`."""
+        return list(self.tokenizers_of(wildcards).values())
+
+    def roles_of(self, wildcards: Any) -> list[str]:
+        """What an experiment's tokenizers are for, one by one."""
+        return list(self.tokenizers_of(wildcards))
+
     def cut_of_experiment(self, wildcards: Any) -> Cut:
         """The cut by which an experiment's clips are compared with real music."""
         return self.config.cuts[self.experiment_of(wildcards).cut_name(self.config)]
@@ -127,6 +135,16 @@ class ExperimentPlan(DataPlan):
         """The weights that a stage learns from: of stages that it needs and that encode nothing."""
         return self._of_stages(wildcards, f"{MODEL}/model.safetensors", encodes=False)
 
+    def trained_and_upstream(self, wildcards: Any) -> Files:
+        """A trained stage's weights, and those that it learned from."""
+        own = fill(
+            f"{MODEL}/model.safetensors",
+            experiment=wildcards.experiment,
+            stage=wildcards.stage,
+            seed=str(wildcards.seed),
+        )
+        return [*own, *self.upstream_models(wildcards)]
+
     def upstream_latents(self, wildcards: Any) -> Files:
         """The latents that a stage learns from: of stages that it needs and that encode."""
         return self._of_stages(wildcards, LATENTS, encodes=True)
@@ -154,11 +172,6 @@ class ExperimentPlan(DataPlan):
         """The file of weights that config gives a stage; nothing where it begins at random."""
         settings = self.stage_of(wildcards).weights
         return given_weights.weights_file(settings, wildcards.stage, wildcards.seed)
-
-    def codec_to_listen_with(self, wildcards: Any) -> Files:
-        """The codec, for a stage that config wants to be listened to while it trains."""
-        wanted = self.stage_of(wildcards).training.audition
-        return self.for_experiment("{acoustic}")(wildcards) if wanted else []
 
     def trainings(self) -> Iterator[tuple[str, str, StageSettings, int]]:
         """Experiment, stage, its settings and seed of every training of the run."""

@@ -5,12 +5,12 @@ Read when Snakemake parses the workflow: standard library and pydantic only.
 
 from __future__ import annotations
 
-from etude.config import Fit
+from etude.config import Fit, SymbolicFit
 from etude.errors import UserError
 from etude.storage import visible_files
 
 
-def fitted_files(fit: Fit) -> list[str]:
+def fitted_files(fit: Fit | SymbolicFit) -> list[str]:
     """The files of a given tokenizer as a rule's input; nothing where it is fitted here."""
     if fit.folder is None or not fit.folder.is_dir():
         return []
@@ -19,7 +19,7 @@ def fitted_files(fit: Fit) -> list[str]:
     return [str(file) for file in [*visible_files(fit.folder), *inner]]
 
 
-def check_fitted(fit: Fit) -> None:
+def check_fitted(fit: Fit | SymbolicFit) -> None:
     """See that a given tokenizer is there.
 
     Raises:

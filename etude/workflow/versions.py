@@ -100,6 +100,7 @@ def source(module: str) -> str:
     return (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
 
 
+@cache
 def number(module: str) -> int | None:
     """The VERSION of a module; None where it has none."""
     found = re.search(r"^VERSION = (\d+)", source(module), re.MULTILINE)
@@ -141,7 +142,7 @@ def numbers(experiment: ExperimentBase, what: str, stage: str | None = None) -> 
             where=f"{type(experiment).__module__}: {type(experiment).__name__}.depends",
             do=f"add the key {what!r} with the labels of its modules",
         ) from None
-    return numbers_of(*labels, own=experiment.own_networks(*[stage] * bool(stage)))
+    return numbers_of(*labels, own=experiment.own_networks(*((stage,) if stage else ())))
 
 
 def code_hash(own: Iterable[str] = ()) -> str:
@@ -159,6 +160,7 @@ def environment_hash() -> str:
 # --------------------------------------------------------------------------------- syntax trees
 
 
+@cache
 def tree_hash(text: str) -> str:
     """A hash of what Python code does: its syntax tree without comments, form and docstrings."""
     return hashlib.sha256(repr(_plain(ast.parse(text))).encode()).hexdigest()[:16]

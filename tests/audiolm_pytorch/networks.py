@@ -29,6 +29,7 @@ from etude.systems.audiolm.building import build_stage, load_stage
 from etude.systems.audiolm.library import TEXT_WIDTH, library
 from etude.systems.audiolm.sampling import AudioLmGenerator, continue_sequence
 from etude.systems.audiolm.stages import AudioLmStage, flatten_frames
+from etude.systems.base import Parts
 from etude.training.loop import fit
 from etude.training.stage import copy_kept_step, import_stage, train_stage
 from etude.training.state import State
@@ -247,7 +248,7 @@ def test_a_figure_that_compares_with_etudes_own_counts_codes_alone():
     expected = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
     loss, figures = AudioLmStage.loss(stage, data)
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-6)
-    assert figures["tokens"] == 3 * 15 * 3 < stage.loss(data)[1]["tokens"]
+    assert figures["count"] == 3 * 15 * 3 < stage.loss(data)[1]["count"]
 
 
 # ------------------------------------------------------------------------------- its defects
@@ -343,16 +344,24 @@ def test_from_packed_tokens_to_clips_and_back_again(tmp_path):
     wanted = experiment(ema_decay=0.9, keep_steps=[3], use="best", validate_every=3)
     for stage in NAMES:
         folder = tmp_path / "models" / stage / "seed-0"
-        trained = train_stage(wanted, stage, 0, packed, folder, tmp_path / "state")
+        trained = train_stage(wanted, stage, 0, Parts(packed=packed), folder, tmp_path / "state")
         assert trained.history[-1]["valid_loss"] > 0
         config = read_json(folder / "config.json")
         assert config["library"] == "audiolm-pytorch 2.4.0"
         assert config["network"]["backend"] == "audiolm_pytorch"
         kept = tmp_path / f"{stage}.safetensors"
         copy_kept_step(
-            wanted, stage, 0, 3, packed=packed, state_root=tmp_path / "state", output=kept
+            wanted,
+            stage,
+            0,
+            3,
+            parts=Parts(packed=packed),
+            state_root=tmp_path / "state",
+            output=kept,
         )
-        again = train_stage(wanted, stage, 0, packed, tmp_path / stage, tmp_path / "state")
+        again = train_stage(
+            wanted, stage, 0, Parts(packed=packed), tmp_path / stage, tmp_path / "state"
+        )
         assert again.restored
         assert hash_file(tmp_path / stage / "model.safetensors") == hash_file(
             folder / "model.safetensors"
@@ -382,8 +391,8 @@ def test_a_stopped_training_goes_on(precision, tmp_path):
             wanted, "coarse", 0, packed, folders[0], tmp_path / "one",
             should_stop=lambda: next(calls) == 3,
         )  # fmt: skip
-    train_stage(wanted, "coarse", 0, packed, folders[0], tmp_path / "one")
-    train_stage(wanted, "coarse", 0, packed, folders[1], tmp_path / "two")
+    train_stage(wanted, "coarse", 0, Parts(packed=packed), folders[0], tmp_path / "one")
+    train_stage(wanted, "coarse", 0, Parts(packed=packed), folders[1], tmp_path / "two")
     assert len({hash_file(folder / "model.safetensors") for folder in folders}) == 1
 
 
@@ -427,7 +436,7 @@ def test_an_imported_checkpoint_is_a_stage_like_any_other(tmp_path):
     torch.save({"model": source.net.state_dict(), "optim": {}, "version": "2.4.0"}, file)
     wanted = experiment({"coarse": {"weights": {"path": str(file), "trust": True}}})
     folder = tmp_path / "models" / "coarse" / "seed-0"
-    import_stage(wanted, "coarse", 0, packed, file, folder)
+    import_stage(wanted, "coarse", 0, Parts(packed=packed), file, folder)
     loaded = load_stage(folder)
     assert all(
         torch.equal(a, b) for a, b in zip(loaded.parameters(), source.parameters(), strict=True)

@@ -52,9 +52,9 @@ def declared() -> dict[tuple[str, str], str]:
     for file in sorted((ROOT / "rules").glob("*.smk")):
         for text in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
             # audiolm-pytorch's environment is for another network: tests/audiolm_pytorch has it.
-            env = re.search(r'conda:\s*(?:with_library\()?"([^"]+)"', text)
+            env = re.search(r'conda:\s*(?:system_env|"([^"]+)")', text)
             script = re.search(r'script:\s*"([^"]+)"', text)
-            found[Path(script[1]).stem, Path(env[1]).stem] = text.split(":")[0]
+            found[Path(script[1]).stem, Path(env[1] or "torch").stem] = text.split(":")[0]
     return found
 
 

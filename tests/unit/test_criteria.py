@@ -11,7 +11,8 @@ from etude.metrics.memorisation.exact import Probe, write_seed_files
 from etude.metrics.score import COLUMNS
 from etude.results.criteria import check_criteria, render, rolling_means, steady_since, verdict_of
 from etude.storage import read_csv, write_csv
-from etude.training.loop import HISTORY
+from etude.systems.stage_module import OF_TOKENS
+from etude.training.loop import history_columns
 
 
 def history(folder, losses, stage="semantic", every=10):
@@ -22,7 +23,7 @@ def history(folder, losses, stage="semantic", every=10):
         for i, loss in enumerate(losses)
     ]
     rows[-1]["valid_loss"] = "1.5"
-    write_csv(path, HISTORY, rows)
+    write_csv(path, history_columns(OF_TOKENS), rows)
     return path
 
 

@@ -122,7 +122,7 @@ def test_a_network_takes_the_place_of_the_transformer(here):
     ids = torch.randint(5, (2, 8), generator=torch.Generator().manual_seed(1))
     loss, figures = stage.loss({"semantic": ids, "last": torch.tensor([True, False])})
     loss.backward()
-    assert (loss > 0, figures["tokens"]) == (True, 18)
+    assert (loss > 0, figures["count"]) == (True, 18)
     given = torch.zeros((2, 1), dtype=torch.long)
     drawn = [
         continue_sequence(stage.eval(), given, 8, ClipStreams([0, 1]), Sampling(), cached=cached)
@@ -149,6 +149,8 @@ def test_a_network_without_a_cache_is_sampled_too(here):
 
 def test_a_changed_module_is_another_training(here):
     from etude.config.systems.audiolm import AudioLm
+    from etude.storage import write_json
+    from etude.systems.base import Parts
     from etude.training.stage import stage_fingerprint
 
     packed = {
@@ -156,11 +158,13 @@ def test_a_changed_module_is_another_training(here):
         "quantizers": 3, "acoustic_frames": 8, "acoustic_frame_rate": 4, "cut": {"seconds": 2},
         "data_hash": "x",
     }  # fmt: skip
+    write_json(here / "packed" / "info.json", packed)
+    parts = Parts(packed=here / "packed")
     stages = {"coarse": {"network": {"kind": "gru:Gru"}}}
     experiment = AudioLm(system="audiolm", corpus="c", stages=stages)
 
     def prints():
-        return [stage_fingerprint(experiment, s, packed, 0) for s in ("semantic", "coarse")]
+        return [stage_fingerprint(experiment, s, parts, 0) for s in ("semantic", "coarse")]
 
     before = prints()
     write(here, (here / "gru.py").read_text() + "# another\n", "gru.py")

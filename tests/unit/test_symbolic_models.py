@@ -169,7 +169,7 @@ def test_loss_counts_music_only(kind):
     ids = some_ids(2, 12)
     lengths = torch.tensor([12, 7])
     loss, figures = stage.loss({"ids": ids, "lengths": lengths})
-    assert figures["tokens"] == 11 + 6
+    assert figures["count"] == 11 + 6
     filled = ids.clone()
     filled[1, 7:] = 0
     again, _ = stage.loss({"ids": filled, "lengths": lengths})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from symbols import make_symbolic, symbolic_experiment
 from etude.metrics import perplexity
 from etude.storage import read_json
 from etude.systems.symbolic_lm.families import all_logits
-from etude.systems.symbolic_lm.stage import build_stage
+from etude.systems.symbolic_lm.stage import build_stage, score
 
 
 def rows(windows, piece="a", transpose=0):
@@ -45,7 +46,7 @@ def test_the_networks_perplexity_is_of_its_own_logits(tmp_path):
     stage = build_stage(symbolic_experiment(), "lm", read_json(packed / "info.json"), 0).eval()
     generator = np.random.default_rng(0)
     windows = [("a", generator.integers(3, 24, n), 1) for n in (9, 20, 5)]
-    found = perplexity.network_nats(stage, windows)
+    found = score(stage, windows)
     for nats, (_, ids, _) in zip(found, windows, strict=True):
         with torch.inference_mode():
             logits = all_logits(stage.network, torch.from_numpy(ids)[None, :-1]).float()[0]
@@ -63,7 +64,7 @@ def test_a_pattern_is_foreseen_by_the_ngram_and_not_by_the_shuffled(tmp_path):
         table["piece"] = [f"{split}{i}" for i in range(8)]
         dataset(table).save_to_disk(str(packed / split))
     stage = build_stage(symbolic_experiment(), "lm", read_json(packed / "info.json"), 0)
-    found, drawn = perplexity.perplexities(stage, packed, most=6, replicates=5)
+    found, drawn = perplexity.perplexities(partial(score, stage), packed, most=6, replicates=5)
     values = {row["clips"]: float(row["value"]) for row in found}
     assert values["ngram"] < 1.3
     assert 10.9 < values["shuffled"] < 11.5

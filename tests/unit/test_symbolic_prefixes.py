@@ -7,11 +7,14 @@ import pytest
 import torch
 from symbols import NETWORKS, SHAPE, VOCABULARY, WINDOW
 
+from etude.config import Memorisation
 from etude.config.systems.symbolic_lm import SymbolicStage
+from etude.metrics.memorisation.extraction import write_extraction
 from etude.metrics.memorisation.rows import extraction_rows
 from etude.storage import read_csv, write_json
+from etude.systems.base import Parts
 from etude.systems.symbolic_lm import beginnings as symbolic_prefixes
-from etude.systems.symbolic_lm.beginnings import continuation, extract_symbolic
+from etude.systems.symbolic_lm.beginnings import continuation
 from etude.systems.symbolic_lm.sampling import continue_tokens
 from etude.systems.symbolic_lm.stage import SymbolicLmStage
 
@@ -45,11 +48,17 @@ def make(tmp_path, *, bos, held_out=10, pieces=10):
     return tmp_path / "model", packed
 
 
+def extract(model, packed, lengths, output):
+    settings = Memorisation(prefixes=6, prefix_tokens=lengths, continued_tokens=8)
+    parts = Parts(packed=packed, models={"lm": model})
+    write_extraction("symbolic_lm", parts, settings, 0, output)
+
+
 @pytest.mark.parametrize("bos", [1, None])
 def test_what_a_model_knows_by_heart_is_found(bos, tmp_path):
     model, packed = make(tmp_path, bos=bos)
     output = tmp_path / "extraction.csv"
-    extract_symbolic(model, packed, 6, (GIVEN + 2, 16, WINDOW), 8, 0, output)
+    extract(model, packed, (GIVEN + 2, 16, WINDOW), output)
     rows = {(r["items"], r["prefix"], r["metric"]): r for r in read_csv(output)}
     for prefix in (str(GIVEN + 2), "16"):
         assert rows["train", prefix, "exact"]["value"] == "1.000000"
@@ -60,7 +69,7 @@ def test_what_a_model_knows_by_heart_is_found(bos, tmp_path):
     assert missing["value"] == ""
     assert f"{WINDOW + 8} are needed" in missing["note"]
     again = tmp_path / "again.csv"
-    extract_symbolic(model, packed, 6, (GIVEN + 2, 16, WINDOW), 8, 0, again)
+    extract(model, packed, (GIVEN + 2, 16, WINDOW), again)
     assert again.read_bytes() == output.read_bytes()
     metrics = {(r["clips"], r["metric"]) for r in extraction_rows(read_csv(output))}
     assert ("prefixes_held_out", "extracted_nearly_after_16") in metrics
@@ -68,7 +77,7 @@ def test_what_a_model_knows_by_heart_is_found(bos, tmp_path):
 
 def test_a_corpus_without_held_out_music_has_no_control(tmp_path):
     model, packed = make(tmp_path, bos=1, held_out=0, pieces=2)
-    extract_symbolic(model, packed, 6, (16,), 8, 0, tmp_path / "extraction.csv")
+    extract(model, packed, (16,), tmp_path / "extraction.csv")
     (found,) = (r for r in read_csv(tmp_path / "extraction.csv") if r["items"] == "held_out")
     assert found["note"] == "n/a: there are no held_out items"
 

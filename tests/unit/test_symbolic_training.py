@@ -7,11 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from symbols import NETWORKS, VOCABULARY, WINDOW, make_symbolic, symbolic_experiment
-from trainings import stop_after
+from trainings import changed, stop_after
 
 from etude.config import Training
 from etude.errors import UserError
-from etude.storage import read_csv, read_json
+from etude.storage import read_csv
+from etude.systems.base import Parts
 from etude.systems.symbolic_lm.data import PackedRows, Shifts, Windows
 from etude.systems.symbolic_lm.stage import SymbolicLmStage, load_stage
 from etude.training.loop import Interrupted
@@ -29,7 +30,7 @@ def packed(tmp_path_factory):
 def train(packed, tmp_path, name, kind="gpt2", should_stop=lambda: False, **training):
     folder = tmp_path / name
     train_stage(
-        symbolic_experiment(kind, **training), "lm", 0, packed, folder,
+        symbolic_experiment(kind, **training), "lm", 0, Parts(packed=packed), folder,
         tmp_path / f"state-{name.split('-')[0]}", should_stop=should_stop,
     )  # fmt: skip
     return folder
@@ -57,7 +58,12 @@ def test_overfits_one_batch(kind, tmp_path):
     folder = tmp_path / "model"
     network = {"dim": 32}
     trained = train_stage(
-        symbolic_experiment(kind, network, **steps), "lm", 0, packed, folder, tmp_path / "state"
+        symbolic_experiment(kind, network, **steps),
+        "lm",
+        0,
+        Parts(packed=packed),
+        folder,
+        tmp_path / "state",
     )
     assert trained.history[-1]["train_loss"] < 0.35  # random ids: 3.1 nats before
 
@@ -66,7 +72,7 @@ def test_kept_steps_and_weights_from_elsewhere(packed, tmp_path):
     whole = train(packed, tmp_path, "whole", keep_steps=[6, 12])
     wanted = symbolic_experiment("gpt2", keep_steps=[6, 12])
     copy_kept_step(
-        wanted, "lm", 0, 12, packed=packed, state_root=tmp_path / "state-whole",
+        wanted, "lm", 0, 12, parts=Parts(packed=packed), state_root=tmp_path / "state-whole",
         output=tmp_path / "step-12.safetensors",
     )  # fmt: skip
     kept, last = load_file(tmp_path / "step-12.safetensors"), load_file(whole / "model.safetensors")
@@ -76,26 +82,25 @@ def test_kept_steps_and_weights_from_elsewhere(packed, tmp_path):
     given["stages"]["lm"] |= {"weights": str(whole)}
     given["stages"]["lm"]["training"]["keep_steps"] = []
     imported = type(wanted).model_validate(given)
-    import_stage(imported, "lm", 0, packed, whole / "model.safetensors", tmp_path / "imported")
+    parts = Parts(packed=packed)
+    import_stage(imported, "lm", 0, parts, whole / "model.safetensors", tmp_path / "imported")
     again = load_file(tmp_path / "imported" / "model.safetensors")
     assert all(torch.equal(again[name], last[name]) for name in last)
 
 
 def test_fingerprint_follows_what_decides(packed):
-    info = read_json(packed / "info.json")
-    base = stage_fingerprint(symbolic_experiment(), "lm", info, 0)
-    assert stage_fingerprint(symbolic_experiment(keep_steps=[3]), "lm", info, 0) == base
+    parts = Parts(packed=packed)
+    base = stage_fingerprint(symbolic_experiment(), "lm", parts, 0)
+    assert stage_fingerprint(symbolic_experiment(keep_steps=[3]), "lm", parts, 0) == base
     augmented = symbolic_experiment(augment={"share": 0.1})
-    assert stage_fingerprint(augmented, "lm", info, 0) != base
-    assert stage_fingerprint(symbolic_experiment("llama"), "lm", info, 0) != base
-    assert stage_fingerprint(symbolic_experiment(), "lm", info | {"window": 64}, 0) != base
+    assert stage_fingerprint(augmented, "lm", parts, 0) != base
+    assert stage_fingerprint(symbolic_experiment("llama"), "lm", parts, 0) != base
+    assert stage_fingerprint(symbolic_experiment(), "lm", changed(packed, window=64), 0) != base
 
 
 def test_checkpoint_of_audio_tokens_is_refused(packed):
-    info = read_json(packed / "info.json")
-    info.pop("kind")
     with pytest.raises(UserError, match="none of symbols"):
-        stage_fingerprint(symbolic_experiment(), "lm", info, 0)
+        stage_fingerprint(symbolic_experiment(), "lm", changed(packed, kind=None), 0)
 
 
 def test_windows_are_filled_up_and_begun(packed):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import threading
 
 import pytest
 import torch
 from packed import QUANTIZERS
 from safetensors.torch import load_file
-from trainings import experiment, stop_after
+from trainings import changed, experiment, stop_after
 
 from etude.config import Training
 from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.storage import read_csv
-from etude.training.data import PackedData, step_indices, validation_batches
+from etude.systems.audiolm.data import PackedData
+from etude.systems.base import Parts
+from etude.training.data import step_indices, validation_batches
 from etude.training.loop import Hooks, Interrupted, fit
 from etude.training.optimiser import build_optimiser, learning_rate
 from etude.training.stage import copy_kept_step, stage_fingerprint, train_stage
@@ -25,7 +26,7 @@ from etude.training.state import State, fingerprint
 def train(packed, tmp_path, name, should_stop=lambda: False, **training):
     folder = tmp_path / name
     train_stage(
-        experiment(**training), "semantic", 0, packed, folder,
+        experiment(**training), "semantic", 0, Parts(packed=packed), folder,
         tmp_path / f"state-{name.split('-')[0]}", should_stop=should_stop,
     )  # fmt: skip
     return folder
@@ -71,12 +72,12 @@ def test_a_finished_training_is_restored(packed, tmp_path, caplog):
 
 
 def test_another_seed_or_setting_has_another_state(packed):
-    info = json.loads((packed / "info.json").read_text())
-    base = stage_fingerprint(experiment(), "semantic", info, 0)
-    assert base == stage_fingerprint(experiment(keep_steps=[4], save_every=9), "semantic", info, 0)
-    assert base != stage_fingerprint(experiment(steps=13), "semantic", info, 0)
-    assert base != stage_fingerprint(experiment(), "semantic", info, 1)
-    assert base != stage_fingerprint(experiment(), "semantic", info | {"data_hash": "1"}, 0)
+    parts = Parts(packed=packed)
+    base = stage_fingerprint(experiment(), "semantic", parts, 0)
+    assert base == stage_fingerprint(experiment(keep_steps=[4], save_every=9), "semantic", parts, 0)
+    assert base != stage_fingerprint(experiment(steps=13), "semantic", parts, 0)
+    assert base != stage_fingerprint(experiment(), "semantic", parts, 1)
+    assert base != stage_fingerprint(experiment(), "semantic", changed(packed, data_hash="1"), 0)
     assert fingerprint({}, 0, "a", ["x"]) != fingerprint({}, 0, "a", ["y"])
 
 
@@ -133,7 +134,7 @@ def test_a_training_says_which_state_is_its_own(packed, tmp_path):
 def test_kept_steps_are_there(packed, tmp_path):
     train(packed, tmp_path, "one", keep_steps=[4, 12])
     copy_kept_step(
-        experiment(keep_steps=[4, 12]), "semantic", 0, 12, packed=packed,
+        experiment(keep_steps=[4, 12]), "semantic", 0, 12, parts=Parts(packed=packed),
         state_root=tmp_path / "state-one", output=tmp_path / "step-12.safetensors",
     )  # fmt: skip
     kept, final = (
@@ -155,7 +156,7 @@ def test_history_has_the_validation_per_token(packed, tmp_path):
 def test_without_a_validation_split_training_goes_on(packed, tmp_path):
     (tmp_path / "state").mkdir()
     model = torch.nn.Linear(1, 1)
-    model.loss = lambda batch: (model(torch.ones(1, 1)).sum() ** 2, {"accuracy": 0.0, "tokens": 1})
+    model.loss = lambda batch: (model(torch.ones(1, 1)).sum() ** 2, {"accuracy": 0.0, "count": 1})
     data = PackedData(packed / "train", QUANTIZERS)
     empty = PackedData(packed / "test", QUANTIZERS)
     settings = Training(steps=5, batch_size=2, warmup_steps=0)
@@ -173,7 +174,7 @@ def test_a_loss_that_is_no_number_stops(packed, tmp_path):
     model = torch.nn.Linear(1, 1)
     model.loss = lambda batch: (
         model(torch.ones(1, 1)).sum() * torch.nan,
-        {"accuracy": 0.0, "tokens": 1},
+        {"accuracy": 0.0, "count": 1},
     )
     data = PackedData(packed / "train", QUANTIZERS)
     with pytest.raises(UserError, match="no longer a number at step 0"):
@@ -182,7 +183,7 @@ def test_a_loss_that_is_no_number_stops(packed, tmp_path):
 
 def test_on_validate_is_called(packed, tmp_path):
     model = torch.nn.Linear(1, 1)
-    model.loss = lambda batch: (model(torch.ones(1, 1)).sum() ** 2, {"accuracy": 0.0, "tokens": 1})
+    model.loss = lambda batch: (model(torch.ones(1, 1)).sum() ** 2, {"accuracy": 0.0, "count": 1})
     seen = []
     hooks = Hooks(on_validate=lambda step, m: seen.append((step, m)))
     settings = Training(steps=5, batch_size=2, validate_every=2)
@@ -244,7 +245,8 @@ def test_accumulation_equals_one_large_batch(packed, tmp_path):
         stages = {"semantic": {"network": plain, "training": settings}}
         end = {"end_of_sequence": "none", "fine_frames": 5}
         wanted = AudioLm(system="audiolm", corpus="c", stages=stages, **end)
-        train_stage(wanted, "semantic", 0, packed, tmp_path / name, tmp_path / f"state-{name}")
+        parts = Parts(packed=packed)
+        train_stage(wanted, "semantic", 0, parts, tmp_path / name, tmp_path / f"state-{name}")
         return load_file(tmp_path / name / "model.safetensors")
 
     one, two = weights("one", batch_size=4), weights("two", batch_size=2, accumulate=2)

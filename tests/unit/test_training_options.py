@@ -19,7 +19,9 @@ from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.storage import read_csv, read_json
 from etude.systems.audiolm.codebook_transformer import forgetful_mask
-from etude.training.data import PackedData, training_batch, validation_batches
+from etude.systems.audiolm.data import PackedData
+from etude.systems.base import Parts
+from etude.training.data import training_batch, validation_batches
 from etude.training.launch import launch
 from etude.training.loop import Interrupted, average_of, fit
 from etude.training.stage import train_stage
@@ -29,8 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(packed, folder, should_stop=lambda: False, **training):
-    wanted = experiment(validate_every=2, **training)
-    train_stage(wanted, "semantic", 0, packed, folder, folder / "state", should_stop=should_stop)
+    wanted, parts = experiment(validate_every=2, **training), Parts(packed=packed)
+    train_stage(wanted, "semantic", 0, parts, folder, folder / "state", should_stop=should_stop)
     return folder
 
 
@@ -48,8 +50,8 @@ class Scripted(torch.nn.Linear):
 
     def loss(self, batch):
         if self.training:
-            return -self.weight.sum(), {"accuracy": 0.0, "tokens": 1}
-        return torch.tensor(next(self.given)), {"accuracy": 0.0, "tokens": 1}
+            return -self.weight.sum(), {"accuracy": 0.0, "count": 1}
+        return torch.tensor(next(self.given)), {"accuracy": 0.0, "count": 1}
 
 
 def scripted(packed, folder, losses, **training):
@@ -188,6 +190,7 @@ SHARED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
+from etude.systems.base import Parts
 from etude.training.stage import train_stage
 plain = dict(dim=16, depth=1, heads=2)
 stages = dict(semantic=dict(network=plain, training=dict(
@@ -195,7 +198,7 @@ stages = dict(semantic=dict(network=plain, training=dict(
 from etude.config.systems.audiolm import AudioLm
 wanted = AudioLm(system="audiolm", corpus="c", stages=stages, fine_frames=5)
 folder = Path(sys.argv[1])
-train_stage(wanted, "semantic", 0, Path({packed!r}), folder, folder / "state")
+train_stage(wanted, "semantic", 0, Parts(packed=Path({packed!r})), folder, folder / "state")
 """
 
 
@@ -242,14 +245,18 @@ def test_a_training_on_two_devices_is_launched(packed, tmp_path, monkeypatch):
     for number, folder in folders.items():
         plain["semantic"]["training"] = options | {"devices": number}
         wanted = AudioLm(system="audiolm", corpus="c", fine_frames=5, stages=plain)
-        paths = {"packed": packed, "folder": folder, "state_root": tmp_path / f"state-{number}"}
+        parts, root = Parts(packed=packed), tmp_path / f"state-{number}"
+        paths = {"parts": parts, "folder": folder, "state_root": root}
         if number == 1:
             train_stage(wanted, "semantic", 0, **paths)
             continue
-        given = {name: str(path) for name, path in paths.items()}
-        given |= {"experiment": wanted.stage_params("semantic"), "stage": "semantic", "seed": 0}
+        given = paths | {
+            "experiment": wanted.stage_params("semantic"),
+            "stage": "semantic",
+            "seed": 0,
+        }
         assert not launch(given, 2, 2, lambda: False)
     losses = [valid_losses(folder) for folder in folders.values()]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     with pytest.raises(UserError, match="on 2 devices failed"):
-        launch(given | {"packed": str(tmp_path / "nowhere")}, 2, 2, lambda: False)
+        launch(given | {"parts": Parts(packed=tmp_path / "nowhere")}, 2, 2, lambda: False)

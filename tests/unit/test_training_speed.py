@@ -16,10 +16,12 @@ from etude.config import Training
 from etude.errors import UserError
 from etude.storage import read_csv, read_json
 from etude.systems.audiolm.building import build_stage
+from etude.systems.audiolm.data import PackedData
+from etude.systems.base import Parts
 from etude.systems.symbolic_lm.data import Windows
 from etude.systems.symbolic_lm.stage import build_stage as build_symbolic
+from etude.systems.symbolic_lm.system import SymbolicLmSystem
 from etude.training import speed
-from etude.training.data import PackedData
 from etude.training.stage import stage_fingerprint, train_stage
 
 
@@ -115,7 +117,7 @@ def test_flops_of_gpt2_by_hand(tmp_path):
     model = build_symbolic(symbolic_experiment(), "lm", read_json(packed / "info.json"), 0)
     batch = {"ids": torch.zeros(3, 11, dtype=torch.long)}
     weights = 2 * 12 * 16**2 + 24 * 16  # two layers of width 16; the head of 24 ids
-    assert speed.flops_of(model, batch) == 3 * 10 * (6 * weights + 12 * 2 * 16 * 10)
+    assert SymbolicLmSystem().flops(model, batch) == 3 * 10 * (6 * weights + 12 * 2 * 16 * 10)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_peaks_by_name(name, bf16):
 def test_timings_have_utilisation_where_the_peak_is_known(packed, tmp_path, monkeypatch):
     for peak, folder in ((None, tmp_path / "a"), (1e10, tmp_path / "b")):
         monkeypatch.setattr("etude.training.loop.peak_flops", lambda *_, peak=peak: peak)
-        train_stage(experiment(), "semantic", 0, packed, folder, folder / "state")
+        train_stage(experiment(), "semantic", 0, Parts(packed=packed), folder, folder / "state")
         rows = list(read_csv(folder / "timings.csv"))
         assert all((row["mfu"] == "") == (peak is None) for row in rows)
     assert 0 < float(rows[-1]["mfu"]) < 1
@@ -166,11 +168,11 @@ def test_wandb_gets_the_rows_and_changes_no_result(packed, tmp_path, monkeypatch
     stand_in.init = init
     monkeypatch.setitem(sys.modules, "wandb", stand_in)
     plain, tracked = experiment(), experiment(tracking=["wandb"])
-    info = read_json(packed / "info.json")
-    marks = {stage_fingerprint(e, "semantic", info, 0) for e in (plain, tracked)}
+    parts = Parts(packed=packed)
+    marks = {stage_fingerprint(e, "semantic", parts, 0) for e in (plain, tracked)}
     assert marks == {calls["init"].get("id", next(iter(marks)))}
-    train_stage(plain, "semantic", 0, packed, tmp_path / "a", tmp_path / "s1", tmp_path / "t1")
-    train_stage(tracked, "semantic", 0, packed, tmp_path / "b", tmp_path / "s2", tmp_path / "t2")
+    train_stage(plain, "semantic", 0, parts, tmp_path / "a", tmp_path / "s1", tmp_path / "t1")
+    train_stage(tracked, "semantic", 0, parts, tmp_path / "b", tmp_path / "s2", tmp_path / "t2")
     assert {calls["init"]["id"]} == marks
     assert calls["log"][-1][0] == 12
     assert "valid_loss" in calls["log"][-1][1]
@@ -184,5 +186,6 @@ def test_wandb_gets_the_rows_and_changes_no_result(packed, tmp_path, monkeypatch
 def test_a_missing_wandb_is_named_with_the_command(packed, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     wanted = experiment(tracking=["tensorboard", "wandb"])
+    parts = Parts(packed=packed)
     with pytest.raises(UserError, match="pip install"):
-        train_stage(wanted, "semantic", 0, packed, tmp_path, tmp_path / "s", tmp_path / "t")
+        train_stage(wanted, "semantic", 0, parts, tmp_path, tmp_path / "s", tmp_path / "t")

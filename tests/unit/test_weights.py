@@ -15,6 +15,7 @@ from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.storage import hash_file, read_json, write_json
 from etude.systems.audiolm.building import build_stage, load_stage
+from etude.systems.base import Parts
 from etude.systems.weights import read_weights
 from etude.training.loop import Interrupted
 from etude.training.stage import copy_kept_step, import_stage, stage_fingerprint, train_stage
@@ -42,7 +43,7 @@ def experiment(weights=None, stage="semantic", network=None, **training):
 def source(packed, tmp_path):
     """A stage as train_stage leaves it, trained from seed 7."""
     folder = tmp_path / "results/models/first/semantic/seed-7"
-    train_stage(experiment(), "semantic", 7, packed, folder, tmp_path / "state")
+    train_stage(experiment(), "semantic", 7, Parts(packed=packed), folder, tmp_path / "state")
     return folder
 
 
@@ -230,7 +231,7 @@ def test_a_damaged_trained_stage_is_a_clear_error(source):
 
 def test_an_imported_stage_is_one_like_any_other(packed, source, tmp_path):
     folder, file = tmp_path / "imported", source / "model.safetensors"
-    import_stage(experiment(str(source)), "semantic", 0, packed, file, folder)
+    import_stage(experiment(str(source)), "semantic", 0, Parts(packed=packed), file, folder)
     assert (folder / "model.safetensors").read_bytes() == file.read_bytes()
     assert (folder / "config.json").read_bytes() == (source / "config.json").read_bytes()
     assert load_stage(folder).stage == "semantic"
@@ -243,7 +244,8 @@ def test_an_imported_stage_is_one_like_any_other(packed, source, tmp_path):
 def tuned(packed, tmp_path, name, file, seed=0, **training):
     wanted = experiment({"path": str(file), "fine_tune": True}, **training)
     folder = tmp_path / name
-    train_stage(wanted, "semantic", seed, packed, folder, tmp_path / "state", weights=file)
+    parts = Parts(packed=packed)
+    train_stage(wanted, "semantic", seed, parts, folder, tmp_path / "state", weights=file)
     return load_file(folder / "model.safetensors")
 
 
@@ -264,7 +266,7 @@ def test_a_fine_tuning_that_was_stopped_goes_on_to_the_same_bytes(packed, source
     file, calls = source / "model.safetensors", iter(range(9))
     whole = tuned(packed, tmp_path / "whole", "one", file, steps=6)
     wanted = experiment({"path": str(file), "fine_tune": True}, steps=6)
-    rest = ("semantic", 0, packed, tmp_path / "cut", tmp_path / "cut-state")
+    rest = ("semantic", 0, Parts(packed=packed), tmp_path / "cut", tmp_path / "cut-state")
     with pytest.raises(Interrupted):
         train_stage(wanted, *rest, should_stop=lambda: next(calls) == 2, weights=file)
     train_stage(wanted, *rest, weights=file)
@@ -287,18 +289,19 @@ def test_changed_weights_never_meet_an_old_state(packed, source, tmp_path, caplo
 
 
 def test_a_fingerprint_without_weights_is_as_before(packed, source):
-    info = json.loads((packed / "info.json").read_text())
+    parts = Parts(packed=packed)
     file = source / "model.safetensors"
     begun = experiment({"path": str(file), "fine_tune": True})
-    plain = stage_fingerprint(experiment(), "semantic", info, 0)
-    assert stage_fingerprint(begun, "semantic", info, 0) == plain
-    assert stage_fingerprint(begun, "semantic", info, 0, file) != plain
+    plain = stage_fingerprint(experiment(), "semantic", parts, 0)
+    assert stage_fingerprint(begun, "semantic", parts, 0) == plain
+    assert stage_fingerprint(begun, "semantic", parts, 0, file) != plain
 
 
 def test_given_weights_are_never_forgotten(packed, source, tmp_path):
     wanted = experiment({"path": str(source), "fine_tune": True})
+    parts = Parts(packed=packed)
     with pytest.raises(ValueError, match="is the file that the stage's settings name"):
-        train_stage(wanted, "semantic", 0, packed, tmp_path / "out", tmp_path / "state")
+        train_stage(wanted, "semantic", 0, parts, tmp_path / "out", tmp_path / "state")
 
 
 def test_kept_steps_of_a_fine_tuning_are_found(packed, source, tmp_path):
@@ -306,7 +309,7 @@ def test_kept_steps_of_a_fine_tuning_are_found(packed, source, tmp_path):
     last = tuned(packed, tmp_path, "one", file, keep_steps=[4])
     wanted = experiment({"path": str(file), "fine_tune": True}, keep_steps=[4])
     copy_kept_step(
-        wanted, "semantic", 0, 4, packed=packed, state_root=tmp_path / "state",
+        wanted, "semantic", 0, 4, parts=Parts(packed=packed), state_root=tmp_path / "state",
         output=tmp_path / "step-4.safetensors", weights=file,
     )  # fmt: skip
     assert distance(last, load_file(tmp_path / "step-4.safetensors")) == 0

@@ -148,8 +148,8 @@ def test_the_simplest_case_gives_its_training_segment_back(workspace):
     from etude.config import Sampling
     from etude.systems import open_system
     from etude.systems.audiolm.building import STAGES
+    from etude.systems.audiolm.data import PackedData
     from etude.systems.base import Parts
-    from etude.training.data import PackedData
 
     workspace.run(configs=[ROOT / "config/presets/overfit.yaml"])
     results = workspace.folder / "results"

@@ -163,6 +163,7 @@ class AudioLm(TrainedExperiment):
         "audiolm.transformer": "systems/audiolm/codebook_transformer",
         "audiolm.library": "systems/audiolm/audiolm_pytorch",
         "audiolm.data": "systems/audiolm/data",
+        "audiolm.beginnings": "systems/audiolm/beginnings",
         "audiolm.sampling": "systems/audiolm/sampling",
         "audiolm.player": "systems/audiolm/player",
         "audiolm.baselines": "systems/audiolm/baselines",
@@ -175,7 +176,10 @@ class AudioLm(TrainedExperiment):
             *("audiolm.stages", "audiolm.transformer", "audiolm.sampling", "audiolm.baselines"),
             *("audiolm.player", "sampling", "clips", "baselines"),
         ),
-        "continuation": ("audiolm.stages", "audiolm.transformer", "audiolm.sampling", "extraction"),
+        "continuation": (
+            *("audiolm.stages", "audiolm.transformer", "audiolm.sampling"),
+            *("audiolm.beginnings", "extraction"),
+        ),
     }
     stage_keys: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "semantic": ("end_of_sequence", "deduplicate_semantic"),

@@ -181,6 +181,13 @@ class TrainedExperiment(ExperimentBase):
             for name, settings in self.stages
         ]
 
+    def learns_from(self, stage: str) -> tuple[list[str], list[str]]:
+        """The stages of whose weights a stage learns, and those of whose latents."""
+        plans = {plan.name: plan for plan in self.stage_plans()}
+        needs = plans[stage].needs
+        weights = [name for name in needs if not plans[name].encodes]
+        return weights, [name for name in needs if plans[name].encodes]
+
     def stage_params(self, stage: str) -> str:
         """All that decides one stage's training, as sorted JSON for a rule's `params`."""
         keys = {"system", "corpus", "tokens", *self.stage_keys.get(stage, ())}

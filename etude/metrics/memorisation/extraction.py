@@ -1,9 +1,9 @@
-"""Prefix extraction: what a model goes on with when it hears how a training item begins.
+"""Prefix extraction: what a model goes on with when it is given how a training item begins.
 
 Conventions
-    items are int64 [n, length], token sequences of one length; `continue_tokens(prefixes, count)`
-    gives the model's greedy continuation [n, count] of prefixes [n, p]. Any model that has such a
-    function can be asked, audio or symbolic.
+    items are token sequences, int64 [length], each of its own length; `continue_tokens(prefixes,
+    count)` gives the model's greedy continuation [n, count] of prefixes [n, p]. Any model that has
+    such a function can be asked, audio or symbolic.
 
 Metrics
     * `extract`: for each prefix length the share of items that are continued exactly, and with at
@@ -13,13 +13,18 @@ Metrics
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etude.config import Memorisation
 from etude.metrics.memorisation.null import exact_interval
+from etude.storage import write_csv
+from etude.systems import open_system
+from etude.systems.base import Parts
 
 VERSION = 1  # raised when figures change
 
@@ -31,27 +36,57 @@ COLUMNS = ["items", "prefix", "continued", "metric", "value", "ci_low", "ci_high
 
 
 def extract(
-    sets: dict[str, Ids], lengths: Sequence[int], count: int, continue_tokens: Continue
+    sets: Mapping[str, Sequence[Ids]],
+    lengths: Sequence[int],
+    count: int,
+    continue_tokens: Continue,
+    most: int | None = None,
+    what: str = "items",
 ) -> Iterator[dict[str, Any]]:
     """Rows for each set of items (`train`, `held_out`) and prefix length.
 
     Args:
         count: tokens that the model continues with.
+        most: items of a set at each length: the first that are long enough.
+        what: what items are called.
     """
     for name, items in sets.items():
         for length in lengths:
-            row = {"items": name, "prefix": length, "continued": count, "n": len(items)}
-            if not len(items):
-                yield row | {"metric": "exact", "note": f"n/a: there are no {name} items"}
-                continue
-            if items.shape[1] < length + count:
-                why = f"items have {items.shape[1]} tokens, {length + count} are needed"
+            need = length + count
+            long = [item[:need] for item in items if len(item) >= need][:most]
+            row = {"items": name, "prefix": length, "continued": count, "n": len(long)}
+            if not long:
+                why = f"there are no {name} items"
+                if len(items):
+                    why = f"{what} have {max(map(len, items))} tokens at most, {need} are needed"
                 yield row | {"metric": "exact", "note": f"n/a: {why}"}
                 continue
-            made = continue_tokens(items[:, :length], count)
-            right = (made == items[:, length : length + count]).mean(1)
+            given = np.stack(long)
+            made = continue_tokens(given[:, :length], count)
+            right = (made == given[:, length:]).mean(1)
             for metric, least in (("exact", 1.0), ("nearly", NEARLY)):
                 found = int((right >= least).sum())
-                low, high = exact_interval(found, len(items))
-                figures = {"value": f"{found / len(items):.6f}", "ci_low": f"{low:.6f}"}
+                low, high = exact_interval(found, len(long))
+                figures = {"value": f"{found / len(long):.6f}", "ci_low": f"{low:.6f}"}
                 yield row | {"metric": metric, **figures, "ci_high": f"{high:.6f}"}
+
+
+def write_extraction(
+    system: str, parts: Parts, settings: Memorisation, seed: int, output: Path
+) -> None:
+    """Ask a trained model to go on with beginnings of its training items; write the rows.
+
+    Args:
+        system: its name in the configuration.
+        parts: the packed token set, and the folder of the stage that is asked.
+    """
+    opened = open_system(system)
+    asked = opened.continuation(parts, settings, seed)
+    if asked.note:
+        write_csv(output, COLUMNS, [{"items": "train", "metric": "exact", "note": asked.note}])
+        return
+    most, what = settings.prefixes, opened.items
+    rows = list(extract(asked.items, asked.lengths, asked.more, asked.go_on, most, what))
+    if asked.by_length:  # a stable sort: within a length the sets keep their order
+        rows.sort(key=lambda row: asked.lengths.index(row["prefix"]))
+    write_csv(output, COLUMNS, rows)

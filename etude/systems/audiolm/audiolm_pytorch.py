@@ -29,12 +29,13 @@ from etude.systems.audiolm.library import PACKAGE, RELEASE, library, make
 from etude.systems.audiolm.stages import (
     SPECIAL,
     AudioLmStage,
-    Batch,
     CoarseStage,
     FineStage,
     SemanticStage,
     flatten_frames,
 )
+from etude.systems.base import Batch
+from etude.systems.stage_module import cross_entropy
 
 VERSION = 1  # raised when the same weights or settings give other values
 PADDING = -1  # the library's own id of a place without a token
@@ -277,18 +278,7 @@ class LibraryStage(AudioLmStage):
         Unlike there ends are appended in validation as well, and labels may be smoothed.
         """
         smoothing = self.label_smoothing if self.training else 0.0
-        total: Tensor | float = 0.0
-        count = correct = 0
-        for logits, labels in self.predictions(batch):
-            logits, labels = logits.flatten(0, 1).float(), labels.flatten()
-            total = total + F.cross_entropy(
-                logits, labels, ignore_index=PADDING, reduction="sum", label_smoothing=smoothing
-            )
-            with torch.no_grad():
-                count += int((labels != PADDING).sum())
-                correct += int((logits.argmax(-1) == labels).sum())
-        assert isinstance(total, Tensor)
-        return total / max(count, 1), {"accuracy": correct / max(count, 1), "tokens": count}
+        return cross_entropy(self.predictions(batch), smoothing, PADDING)
 
     def remembered(self, batch: int, length: int) -> Tensor | None:
         """The library's forgetful mask in training: which keys [B, length] are seen."""

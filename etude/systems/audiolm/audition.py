@@ -7,16 +7,14 @@ often its tokens change is compared with the held-out music's.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from etude.audio.tempered import tempered_share
 from etude.clips.sampling import ClipStreams
 from etude.config import Sampling
-from etude.metrics.signals import tempered_share
-from etude.storage import read_json
+from etude.systems.audiolm.data import PackedData
 from etude.systems.audiolm.sampling import continue_sequence
 from etude.systems.audiolm.stages import (
     AudioLmStage,
@@ -25,28 +23,27 @@ from etude.systems.audiolm.stages import (
     SemanticStage,
     unflatten_frames,
 )
+from etude.systems.base import Audition, Parts
 from etude.tokenizers.registry import load
-from etude.training.data import PackedData
-from etude.training.stage import Heard
 
 CLIPS = 4
 
 
-class Audition:
-    """`audition(stage) -> Heard`: the same held-out segments and the same draws every time.
+class Listener:
+    """`listener(stage) -> Audition`: the same held-out segments and the same draws every time."""
 
-    Args:
-        data: the validation split (or the training split where that is empty).
-        acoustic: folder of the codec.
-    """
-
-    def __init__(self, data: PackedData, acoustic: Path) -> None:
-        self.codec = load(acoustic)
+    def __init__(self, parts: Parts) -> None:
+        assert parts.packed is not None
+        self.codec = load(parts.tokenizers["acoustic"])
+        for split in ("valid", "train"):  # the latter where nothing is held out
+            data = PackedData(parts.packed / split, parts.info["quantizers"])
+            if len(data):
+                break
         chosen = np.linspace(0, len(data) - 1, min(CLIPS, len(data))).round().astype(int)
         self.batch = data.batch(chosen.tolist())
 
     @torch.inference_mode()
-    def __call__(self, stage: AudioLmStage) -> Heard:
+    def __call__(self, stage: AudioLmStage) -> Audition:
         """Sample a few segments from a stage as it is now."""
         stage.eval()
         if isinstance(stage, SemanticStage):
@@ -55,18 +52,18 @@ class Audition:
         waves = self.codec.decode(codes).cpu().numpy()
         rate = int(self.codec.sample_rate)
         harmony = float(np.nanmean([tempered_share(w.astype(np.float64), rate) for w in waves]))
-        return Heard({"et_grid": harmony}, list(waves), rate)
+        return Audition({"et_grid": harmony}, list(waves), rate)
 
     def _sample(self, stage: AudioLmStage, given: Tensor, count: int) -> Tensor:
         streams = ClipStreams(list(range(len(given))), stage.device)
         return continue_sequence(stage, given.to(stage.device), count, streams, Sampling()).cpu()
 
-    def _semantic(self, stage: SemanticStage) -> Heard:
+    def _semantic(self, stage: SemanticStage) -> Audition:
         real = self.batch["semantic"]
         begin = torch.zeros((len(real), 1), dtype=torch.long)
         sampled = self._sample(stage, begin, real.shape[1])
         rates = {"change_rate": _change_rate(sampled), "change_rate_real": _change_rate(real)}
-        return Heard(rates, [], 0)
+        return Audition(rates, [], 0)
 
     def _coarse(self, stage: CoarseStage) -> Tensor:
         quantizers = stage.shape["coarse_quantizers"]
@@ -80,16 +77,6 @@ class Audition:
         quantizers = stage.shape["quantizers"] - stage.shape["coarse_quantizers"]
         sampled = self._sample(stage, stage.prefix(coarse), stage.frames * quantizers)
         return torch.cat([coarse, unflatten_frames(sampled, quantizers)], dim=1)
-
-
-def open_audition(packed: Path, acoustic: Path) -> Audition:
-    """An audition on the validation split; on the training split where there is none."""
-    quantizers = read_json(packed / "info.json")["quantizers"]
-    for split in ("valid", "train"):
-        data = PackedData(packed / split, quantizers)
-        if len(data):
-            break
-    return Audition(data, acoustic)
 
 
 def _change_rate(ids: Tensor) -> float:

@@ -17,14 +17,7 @@ from etude.systems.audiolm.stages import (
     SemanticStage,
     audiolm_shape,
 )
-from etude.systems.weights import (
-    TRAIN_AGAIN,
-    check_version,
-    load_weights,
-    read_stage_config,
-    read_weights,
-)
-from etude.workflow.given_weights import MODEL
+from etude.systems.weights import read_stage_config
 
 STAGES: dict[str, type[AudioLmStage]] = {
     stage.stage: stage for stage in (SemanticStage, CoarseStage, FineStage)
@@ -47,7 +40,7 @@ def build_stage(experiment: AudioLm, stage: str, packed: dict[str, Any], seed: i
         UserError: its network is of a package that is not installed.
     """
     torch.manual_seed(seed)
-    network = getattr(experiment.stages, stage).network
+    network = experiment.stage(stage).network
     return stage_class(stage, network)(audiolm_shape(experiment, packed), network)
 
 
@@ -59,10 +52,4 @@ def load_stage(folder: Path) -> AudioLmStage:
             a package that is not installed.
     """
     config = read_stage_config(folder)
-    network = read_network(config["network"])
-    wanted = stage_class(config["stage"], network)
-    check_version(folder, config["version"], wanted.version)
-    stage = wanted(config["shape"], network)
-    file = folder / MODEL
-    load_weights(stage, read_weights(file), file, do=TRAIN_AGAIN)
-    return stage.eval()
+    return stage_class(config["stage"], read_network(config["network"])).load(folder)

@@ -14,23 +14,19 @@ ends is the semantic stage's decision; the acoustic stages follow it frame for f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from etude.config.networks import OwnNetwork
 from etude.config.systems.audiolm import AudioLm, AudioLmPytorch, Network
 from etude.errors import UserError
-from etude.storage import atomic, write_json
 from etude.systems.audiolm.codebook_transformer import Layout, forgetful_mask
-from etude.systems.audiolm.networks import build_network
-from etude.systems.weights import on_cpu
-from etude.workflow.given_weights import MODEL
+from etude.systems.audiolm.networks import build_network, read_network
+from etude.systems.base import Batch
+from etude.systems.stage_module import StageModule, cross_entropy
 
 VERSION = 2
 IGNORE = -100  # target positions without loss
@@ -39,19 +35,16 @@ SPECIAL = 0  # index of the special codebook in every stage
 
 COMMON_KEYS = ("semantic_rate", "acoustic_rate", "window_seconds")
 
-Batch = dict[str, Tensor]
 
-
-class AudioLmStage(nn.Module):
-    """What the three stages share: sizes, loss, saving.
+class AudioLmStage(StageModule):
+    """What the three stages share: sizes and loss.
 
     Args:
-        shape: the numbers of `audiolm_shape`; a stage keeps those that it hangs on
+        shape: the numbers of `audiolm_shape`; a stage keeps those that it depends on
             (`shape_keys`), so that what concerns another stage retrains nothing here.
     """
 
-    stage = ""
-    version: int = VERSION  # of its network and format
+    version = VERSION
     shape_keys: tuple[str, ...] = ()
     codebooks: Tensor
     times: Tensor
@@ -59,8 +52,7 @@ class AudioLmStage(nn.Module):
     def __init__(
         self, shape: dict[str, Any], network: Network | AudioLmPytorch | OwnNetwork
     ) -> None:
-        super().__init__()
-        self.shape = {key: shape[key] for key in (*COMMON_KEYS, *self.shape_keys)}
+        super().__init__({key: shape[key] for key in (*COMMON_KEYS, *self.shape_keys)}, network)
         self.network = network
         self.transformer = self.build(network)
         layout, targets = self.layout()
@@ -73,10 +65,6 @@ class AudioLmStage(nn.Module):
         """The network over the stage's codebooks, freshly initialised."""
         assert not isinstance(network, AudioLmPytorch)
         return build_network(self.codebook_sizes(), network)
-
-    def accept(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights from elsewhere under this stage's own names."""
-        return tensors
 
     def codebook_sizes(self) -> list[int]:
         """Ids per codebook; the first is the special one."""
@@ -95,11 +83,6 @@ class AudioLmStage(nn.Module):
         """The layout on the model's device."""
         return Layout(self.codebooks, self.times)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.codebooks.device
-
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Mean cross-entropy in nats per predicted token, and accuracy with its token count."""
         tokens, targets = self.sequence(batch)
@@ -110,36 +93,23 @@ class AudioLmStage(nn.Module):
             mask = forgetful_mask(batch_size, length, self.forgetful_mask, tokens.device)
             hidden_from = {"mask": mask}
         hidden = self.transformer(tokens, self.full_layout, **hidden_from)
-        total = hidden.new_zeros(())
-        count = correct = 0
+        return cross_entropy(self._predictions(hidden, targets), smoothing, IGNORE)
+
+    def _predictions(self, hidden: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits and targets of each codebook."""
         for codebook in sorted({c for c in self.targets if c >= 0}):
             positions = every([i for i, c in enumerate(self.targets) if c == codebook])
-            logits = self.transformer.logits(hidden[:, positions], codebook).flatten(0, 1).float()
-            wanted = targets[:, positions].flatten()
-            total = total + F.cross_entropy(
-                logits, wanted, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing
-            )
-            with torch.no_grad():
-                count += int((wanted != IGNORE).sum())
-                correct += int((logits.argmax(-1) == wanted).sum())
-        return total / max(count, 1), {"accuracy": correct / max(count, 1), "tokens": count}
+            yield self.transformer.logits(hidden[:, positions], codebook), targets[:, positions]
 
     def config(self, tokenizers: Mapping[str, str]) -> dict[str, Any]:
-        """What config.json holds; of the tokenizers' hashes (by role) those that it hangs on."""
+        """What config.json holds; of the tokenizers' hashes (by role) those that it depends on."""
         sizes = {"semantic": "semantic_vocabulary", "acoustic": "codebook_size"}
-        return {
-            "stage": self.stage,
-            "shape": self.shape,
-            "version": self.version,
-            "network": self.network.model_dump(),
-            "tokenizers": {r: hash_ for r, hash_ in tokenizers.items() if sizes[r] in self.shape},
-        }
+        own = {r: hash_ for r, hash_ in tokenizers.items() if sizes[r] in self.shape}
+        return super().config(own)
 
-    def save(self, folder: Path, tokenizers: Mapping[str, str] | None = None) -> None:
-        """Write model.safetensors and config.json; `tokenizers` as in `config`."""
-        with atomic(folder / MODEL) as temporary:
-            save_file(on_cpu(self), temporary)
-        write_json(folder / "config.json", self.config(tokenizers or {}))
+    @classmethod
+    def read_network(cls, values: Mapping[str, Any]) -> Network | AudioLmPytorch | OwnNetwork:  # noqa: D102
+        return read_network(values)
 
     def _begin(self, like: Tensor) -> Tensor:
         return torch.full((like.shape[0], 1), BEGIN, dtype=torch.long, device=like.device)

@@ -8,16 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from etude.config.systems.symbolic_lm import SymbolicTraining
 from etude.errors import UserError
-from etude.training.data import Batch, Data
+from etude.systems.base import Batch, Data, Ids
 
 VERSION = 1  # raised when steps see other tokens
-
-Ids = NDArray[np.int64]
-
 
 # How the tokenizers' names say a pitch or a velocity: what stands before, the number, the rest.
 PITCHED = re.compile(r"(on_|off_|Pitch_|NoteOn_|NoteOff_)(\d+)((?:_\d+)?)")

@@ -6,37 +6,31 @@ the weights have transformers' names, and config.json has transformers' keys bes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 from etude.config.systems.symbolic_lm import SymbolicLm, SymbolicNetwork
 from etude.errors import UserError
-from etude.storage import atomic, hash_folder, write_json
+from etude.storage import hash_folder
+from etude.systems.base import Batch, Ids
+from etude.systems.stage_module import StageModule, cross_entropy
 from etude.systems.symbolic_lm import families
 from etude.systems.symbolic_lm.music_transformer import MusicTransformerModel
-from etude.systems.weights import (
-    TRAIN_AGAIN,
-    check_version,
-    load_weights,
-    on_cpu,
-    read_stage_config,
-    read_weights,
-)
-from etude.workflow.given_weights import MODEL
+from etude.systems.weights import read_stage_config
 
 VERSION = 1
 IGNORE = -100  # target positions without loss
+NATS_BATCH = 8  # windows scored at once
 
-Batch = dict[str, Tensor]
 
-
-class SymbolicLmStage(nn.Module):
+class SymbolicLmStage(StageModule):
     """A language model of token ids.
 
     Args:
@@ -44,20 +38,15 @@ class SymbolicLmStage(nn.Module):
     """
 
     stage = "lm"
+    version = VERSION
+    metadata: ClassVar[dict[str, str]] = {"format": "pt"}  # transformers wants to be told
     shape_keys = ("vocabulary", "context", "pad", "bos", "eos")
 
     def __init__(self, shape: Mapping[str, Any], network: SymbolicNetwork) -> None:
-        super().__init__()
-        self.shape = {key: shape[key] for key in self.shape_keys}
-        self.settings = network
+        super().__init__({key: shape[key] for key in self.shape_keys}, network)
         self.network = families.build_network(network, self.shape)
         self.tied = families.tied(self.network)
         self.label_smoothing = 0.0  # in training only
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Mean cross-entropy in nats per predicted token, and accuracy with its token count.
@@ -69,16 +58,9 @@ class SymbolicLmStage(nn.Module):
         targets = ids[:, 1:].clone()
         places = torch.arange(1, ids.shape[1], device=ids.device)
         targets[places[None] >= lengths[:, None]] = IGNORE
-        logits = families.all_logits(self.network, ids[:, :-1]).flatten(0, 1).float()
-        wanted = targets.flatten()
+        logits = families.all_logits(self.network, ids[:, :-1])
         smoothing = self.label_smoothing if self.training else 0.0
-        total = F.cross_entropy(
-            logits, wanted, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing
-        )
-        with torch.no_grad():
-            count = int((wanted != IGNORE).sum())
-            correct = int(((logits.argmax(-1) == wanted) & (wanted != IGNORE)).sum())
-        return total / max(count, 1), {"accuracy": correct / max(count, 1), "tokens": count}
+        return cross_entropy([(logits, targets)], smoothing, IGNORE)
 
     # ------------------------------------------------------------------------ weights, by name
 
@@ -96,15 +78,8 @@ class SymbolicLmStage(nn.Module):
         return self.network.load_state_dict(weights, *args, **kwargs)
 
     def config(self, tokenizers: Mapping[str, str]) -> dict[str, Any]:
-        """What config.json holds; `tokenizers` are hashes by role."""
-        return {
-            **self._their_config(),
-            "stage": self.stage,
-            "shape": self.shape,
-            "version": VERSION,
-            "network": self.settings.model_dump(),
-            "tokenizers": dict(tokenizers),
-        }
+        """Étude's keys and transformers'."""
+        return self._their_config() | super().config(tokenizers)
 
     def _their_config(self) -> dict[str, Any]:
         """What transformers, or Music Transformer's own class, needs to build the network."""
@@ -116,11 +91,9 @@ class SymbolicLmStage(nn.Module):
         names = {"architectures": [type(self.network).__name__], "model_type": config.model_type}
         return dict(config.to_diff_dict()) | names
 
-    def save(self, folder: Path, tokenizers: Mapping[str, str] | None = None) -> None:
-        """Write model.safetensors and config.json; `tokenizers` as in `config`."""
-        with atomic(folder / MODEL) as temporary:
-            save_file(on_cpu(self), temporary, {"format": "pt"})
-        write_json(folder / "config.json", self.config(tokenizers or {}))
+    @classmethod
+    def read_network(cls, values: Mapping[str, Any]) -> SymbolicNetwork:  # noqa: D102
+        return families.read_network(values)
 
 
 def symbolic_shape(experiment: SymbolicLm, packed: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,20 +133,10 @@ def load_stage(folder: Path, tokenizer: Path | None = None) -> SymbolicLmStage:
     Raises:
         UserError: no stage is there, one of another version, or one of another tokenizer.
     """
-    config = read_stage_config(folder)
-    if not {"stage", "shape", "network", "version"} <= config.keys():
-        raise UserError(
-            "this is no stage of Étude's",
-            where=str(folder),
-            why="its config.json has neither `stage` nor `shape`",
-            do="name its weights as `weights` of an experiment's stage: they are imported",
-        )
-    check_version(folder, config["version"], VERSION)
+    stage = SymbolicLmStage.load(folder)
     if tokenizer is not None:
-        check_tokenizer(folder, config, tokenizer)
-    stage = SymbolicLmStage(config["shape"], families.read_network(config["network"]))
-    load_weights(stage, read_weights(folder / MODEL), folder / MODEL, do=TRAIN_AGAIN)
-    return stage.eval()
+        check_tokenizer(folder, read_stage_config(folder), tokenizer)
+    return stage
 
 
 def check_tokenizer(folder: Path, config: Mapping[str, Any], tokenizer: Path) -> None:
@@ -191,3 +154,30 @@ def check_tokenizer(folder: Path, config: Mapping[str, Any], tokenizer: Path) ->
             "the same numbers are other notes here",
             do="train the network again with this tokenizer, or bring back the settings of the old",
         )
+
+
+def score(
+    stage: SymbolicLmStage, windows: Sequence[tuple[str, Ids, int]]
+) -> list[NDArray[np.float64]]:
+    """Minus log probability of each scored token of (piece, ids, first scored) windows.
+
+    Windows of like length share a batch.
+    """
+    found: list[NDArray[np.float64]] = [np.zeros(0)] * len(windows)
+    order = sorted(range(len(windows)), key=lambda i: (len(windows[i][1]), i))
+    stage.eval()
+    for start in range(0, len(order), NATS_BATCH):
+        batch = order[start : start + NATS_BATCH]
+        ids = torch.zeros(len(batch), max(len(windows[i][1]) for i in batch), dtype=torch.long)
+        for row, i in enumerate(batch):
+            ids[row, : len(windows[i][1])] = torch.from_numpy(windows[i][1])
+        ids = ids.to(stage.device)
+        with torch.inference_mode():
+            logits = families.all_logits(stage.network, ids[:, :-1]).float()
+            nats = F.cross_entropy(
+                logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
+            ).view(len(batch), -1)
+        for row, i in enumerate(batch):
+            _, own, first = windows[i]
+            found[i] = nats[row, first - 1 : len(own) - 1].double().cpu().numpy()
+    return found

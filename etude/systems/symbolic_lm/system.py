@@ -2,36 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
 
 import etude
 from etude.config.systems.symbolic_lm import SymbolicLm
 from etude.devices import choose_device
-from etude.systems.base import ClipSet, Parts, RealMusic, SystemBase
+from etude.systems.base import (
+    Batch,
+    Beginnings,
+    ClipSet,
+    Data,
+    Figure,
+    Ids,
+    Parts,
+    RealMusic,
+    SystemBase,
+)
+from etude.systems.stage_module import OF_TOKENS, transformer_flops
+from etude.systems.symbolic_lm import families
+from etude.systems.symbolic_lm.beginnings import beginnings
+from etude.systems.symbolic_lm.data import open_data
+from etude.systems.symbolic_lm.stage import (
+    SymbolicLmStage,
+    build_stage,
+    load_stage,
+    score,
+    symbolic_shape,
+)
 
 if TYPE_CHECKING:
     from etude.systems.symbolic_lm.player import SymbolicLmPlayer
+
+SYMBOLS = {"vocabulary": 16, "context": 32}  # for a network that is only tried
 
 
 class SymbolicLmSystem(SystemBase):
     """One language model of symbols."""
 
     title, items = "symbolic language model", "windows"
+    loss_name = "cross-entropy"
 
     # -------------------------------------------------------------------------------- training
+
+    def build(self, experiment: SymbolicLm, stage: str, parts: Parts, seed: int) -> SymbolicLmStage:  # noqa: D102
+        model = build_stage(experiment, stage, parts.info, seed)
+        model.label_smoothing = experiment.stage(stage).training.label_smoothing
+        return model
+
+    def shape(self, experiment: SymbolicLm, stage: str, parts: Parts) -> dict[str, Any]:  # noqa: D102
+        return symbolic_shape(experiment, parts.info)
+
+    def data(self, experiment: SymbolicLm, stage: str, parts: Parts) -> tuple[Data, Data]:  # noqa: D102
+        assert parts.packed is not None
+        training = experiment.stages.lm.training
+        return open_data(parts.packed, parts.info, training, parts.tokenizers.get("tokenizer"))
+
+    def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
+        return OF_TOKENS
+
+    def loss_unit(self, stage: str) -> str:  # noqa: D102
+        return "nats per token"
+
+    def flops(self, model: nn.Module, batch: Batch) -> float:  # noqa: D102
+        rows, length = batch["ids"].shape
+        return transformer_flops(model, model.settings, rows, length - 1)
+
+    def load(self, folder: Path, parts: Parts) -> SymbolicLmStage:  # noqa: D102
+        return load_stage(folder, parts.tokenizers.get("tokenizer"))
+
+    def try_network(self, network: Any) -> None:  # noqa: D102
+        families.build_network(network, SYMBOLS)
 
     # ------------------------------------------------------------------------------- generation
 
     def open(self, experiment: SymbolicLm, parts: Parts) -> SymbolicLmPlayer:  # noqa: D102
         from etude.systems.symbolic_lm.player import SymbolicLmPlayer
-        from etude.systems.symbolic_lm.stage import load_stage
         from etude.tokenizers.symbolic.making import load as load_tokenizer
 
         assert parts.corpus is not None
-        folder = parts.tokenizers["tokenizer"]
-        stage = load_stage(parts.models["lm"], folder).to(choose_device())
-        return SymbolicLmPlayer(stage, load_tokenizer(folder), parts.corpus, parts.packed)
+        tokenizer = load_tokenizer(parts.tokenizers["tokenizer"])
+        stage = self.load(parts.models["lm"], parts).to(choose_device())
+        return SymbolicLmPlayer(stage, tokenizer, parts.corpus, parts.packed)
 
     def baselines(  # noqa: D102
         self, experiment: SymbolicLm, parts: Parts, real: RealMusic, seed: int
@@ -55,3 +112,11 @@ play it and go on from a MIDI file of yours (FOLDER: where this lies) in Étude'
 any directory. models/lm of a GPT-2 or a Llama is read by transformers' `from_pretrained` too."""
 
     # ------------------------------------------------------------------------------- evaluation
+
+    def continuation(self, parts: Parts, settings: Any, seed: int) -> Beginnings:  # noqa: D102
+        return beginnings(parts, settings, seed)
+
+    def nats(  # noqa: D102
+        self, stage: SymbolicLmStage, windows: Sequence[tuple[str, Ids, int]]
+    ) -> list[NDArray[np.float64]]:
+        return score(stage, windows)
