@@ -14,7 +14,7 @@ import etude.generation.export as export_module
 from etude import config
 from etude.__main__ import _parser
 from etude.errors import UserError
-from etude.generation.command import generate
+from etude.generation.command import continue_midi, generate
 from etude.generation.export import export
 from etude.generation.trained import in_export
 from etude.storage import read_json, write_json
@@ -195,3 +195,22 @@ def test_from_has_its_own_configuration(tmp_path):
         generate(command("--from", tmp_path, "--train_seed", 1))
     with pytest.raises(SystemExit):
         command("--from", tmp_path, "--experiment", "mine")
+
+
+def test_sound_does_not_go_on_from_midi(mine):
+    arguments = ["continue", "x.mid", "--experiment", "mine", "--configfile", "mine.yaml"]
+    with pytest.raises(UserError, match="takes no midi") as error:
+        continue_midi(_parser().parse_args(arguments))
+    assert "--prime_wave" in str(error.value)
+    with pytest.raises(UserError, match="--bars -1"):
+        continue_midi(_parser().parse_args([*arguments, "--bars", "-1"]))
+
+
+def test_an_export_of_before_is_opened_too(mine, tmp_path):
+    """Its export.json has no settings but those of `generate`."""
+    export(mine, "mine", None, tmp_path / "out")
+    about = read_json(tmp_path / "out/export.json")
+    del about["settings"]
+    write_json(tmp_path / "out/export.json", about)
+    tracks = generate(command("--from", tmp_path / "out", "--output", "old"))
+    assert len(tracks) == 2

@@ -96,3 +96,36 @@ def test_an_export_names_its_tokenizer_by_hash_and_takes_no_other(mine, tmp_path
     other.save(tokenizer)
     with pytest.raises(UserError, match="does not match the checkpoint"):
         open_player(trained)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--prime_wave", "x.wav"], ["takes no recording", "it takes: midi", "etude continue"]),
+        (["--hop", "0.5"], ["--hop means nothing"]),
+        (["--top_p", "3"], ["top_p"]),
+    ],
+)
+def test_what_means_nothing_to_a_model_of_notes_is_refused(mine, options, words):
+    with pytest.raises(UserError) as error:
+        played("--experiment", "notes", "--configfile", "mine.yaml", *options)
+    assert all(word in str(error.value) for word in words)
+
+
+def test_params_of_generation_leave_training_and_folders_out(mine):
+    experiment = mine.experiments["notes"]
+    longer = experiment.model_dump(mode="json")
+    longer["stages"]["lm"]["training"]["steps"] = 7
+    longer["seeds"] = {"train": [0, 1]}
+    longer["generate"]["prime"] = "/somewhere/mine.mid"
+    other = config.checked(type(experiment), longer)
+    text = other.generate_params()
+    assert "/somewhere" not in text
+    assert "mine.mid" in text
+    longer["generate"]["prime"] = None
+    assert config.checked(type(experiment), longer).generate_params() == (
+        experiment.generate_params()
+    )
+    again = config.parse(config.Experiment, text)
+    assert again.generate.sampling == experiment.generate.sampling
+    assert again.stages.lm.network == experiment.stages.lm.network

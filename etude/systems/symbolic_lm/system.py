@@ -86,9 +86,9 @@ class SymbolicLmSystem(SystemBase):
         from etude.tokenizers.symbolic.making import load as load_tokenizer
 
         assert parts.corpus is not None
-        folder = parts.tokenizers["tokenizer"]
-        stage = load_stage(parts.models["lm"], folder).to(choose_device())
-        return SymbolicLmPlayer(stage, load_tokenizer(folder), parts.corpus, parts.packed)
+        tokenizer = load_tokenizer(parts.tokenizers["tokenizer"])
+        stage = self.load(parts.models["lm"], parts).to(choose_device())
+        return SymbolicLmPlayer(stage, tokenizer, parts.corpus, parts.packed)
 
     def baselines(  # noqa: D102
         self, experiment: SymbolicLm, parts: Parts, real: RealMusic, seed: int
