@@ -98,7 +98,7 @@ class OnOffTokenizer(SymbolicTokenizer):
         have no instruments. Programs do not matter.
         """
         if self.settings.compat:
-            messages = read_messages(data)
+            messages = read_messages(data, bare=True)
             return encode_as_the_seed(self.settings, messages, transpositions, files)
         messages = read_messages_anyhow(data)
         return clean_and_encode(self.settings, messages, transpositions, max_seconds, files)
