@@ -28,6 +28,7 @@ REASONS = {
     "too_large": "larger than a piece can be, or than a WAV can hold",
     "crashed": "brings the library down that reads it",
     "takes_too_long": "its reader found no end",
+    "failed": "met something that the program does not know",
     "too_long": "longer than max_minutes",
     "has_drums": "has a drum track, and the filter refuses drums",
     "program_not_allowed": "uses an instrument that the filter refuses",

@@ -24,6 +24,7 @@ from torch import Tensor
 from etude.config import Remi, Structured, Tsd
 from etude.midi.notes import NoteTable
 from etude.midi.writing import plain_table, to_score
+from etude.pool import Failed, tried
 from etude.tokenizers.symbolic.base import SymbolicTokenizer
 
 VERSION = 1
@@ -105,9 +106,11 @@ class MidiTokTokenizer(SymbolicTokenizer):
         """Learn byte pairs from music, up to the vocabulary that the settings name."""
         texts = []
         for table in tables:
-            sequence = self.tok.encode(to_score(table), encode_ids=False)
-            bars = [bar.ids for bar in sequence.split_per_bars() if len(bar)]
-            texts.append(self.tok._ids_to_bytes(bars, as_one_str=True))  # noqa: SLF001
+            text = tried(self._text, table)
+            if isinstance(text, Failed):
+                log.warning("a piece is left out: %s", text.reason)
+            else:
+                texts.append(text)
         self.tok.train(vocab_size=self.settings.bpe, model="BPE", iterator=texts)
         self.vocabulary = len(self.tok)
         if self.vocabulary < self.settings.bpe:
@@ -116,6 +119,12 @@ class MidiTokTokenizer(SymbolicTokenizer):
                 self.vocabulary,
                 self.settings.bpe,
             )
+
+    def _text(self, table: NoteTable) -> Any:
+        """What byte pairs are learnt from, of a piece."""
+        sequence = self.tok.encode(to_score(table), encode_ids=False)
+        bars = [bar.ids for bar in sequence.split_per_bars() if len(bar)]
+        return self.tok._ids_to_bytes(bars, as_one_str=True)  # noqa: SLF001
 
     def save(self, folder: Path) -> None:
         """Write config.json and MidiTok's tokenizer.json."""
