@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from etude.config import Remi, Structured, Tsd
-from etude.midi.notes import NoteTable
+from etude.midi.notes import DRUMS, NoteTable
 from etude.midi.writing import plain_table, to_score
 from etude.pool import Failed, tried
 from etude.tokenizers.symbolic.base import SymbolicTokenizer
@@ -84,6 +85,34 @@ class MidiTokTokenizer(SymbolicTokenizer):
         )
         return _with_tempos(table, score) if self.settings.tempos else table
 
+    def notes_in(self, ids: Sequence[int]) -> int:
+        """How many pitches there are."""
+        return int(self._pitches[np.asarray(ids, np.int64)].sum())
+
+    @cached_property
+    def _pitches(self) -> np.ndarray:
+        """The pitches of each id: int64 [vocabulary]."""
+        return np.array([sum(t.startswith("Pitch") for t in names) for names in self._tokens()])
+
+    def losses(self, table: NoteTable, ids: Sequence[int]) -> dict[str, int]:
+        """As MidiTok does it: by range, then equal onset, pitch and program on its grid."""
+        drums = (table.program == DRUMS) & self.settings.drum_pitches
+        (low, high), (low_drum, high_drum) = (
+            self.tok.config.pitch_range,
+            self.tok.config.drums_pitch_range,
+        )
+        lowest, highest = np.where(drums, low_drum, low), np.where(drums, high_drum, high)
+        inside = table.at((table.pitch >= lowest) & (table.pitch <= highest))
+        doubled = 0
+        if self.settings.drop_doubled:
+            places = np.stack([inside.onset, inside.pitch, inside.program])
+            doubled = len(inside) - np.unique(places, axis=1).shape[1]
+        return {
+            "out_of_range": len(table) - len(inside),
+            "doubled": doubled,
+            "simultaneous": len(inside) - doubled - self.notes_in(ids),
+        }
+
     def names(self) -> list[str]:
         """MidiTok's tokens; of learnt ids the tokens they stand for, joined by a space."""
         return [" ".join(tokens) for tokens in self._tokens()]
@@ -112,6 +141,7 @@ class MidiTokTokenizer(SymbolicTokenizer):
             else:
                 texts.append(text)
         self.tok.train(vocab_size=self.settings.bpe, model="BPE", iterator=texts)
+        self.__dict__.pop("_pitches", None)
         self.vocabulary = len(self.tok)
         if self.vocabulary < self.settings.bpe:
             log.warning(
