@@ -12,8 +12,8 @@ from tqdm import tqdm
 from etude.metrics.clip_sets import count_clips, read_clips
 from etude.metrics.registry import Options, open_embedding
 from etude.metrics.samples import ABOUT, Clips
-from etude.pretrained.origin import written
 from etude.pool import Failed, tried
+from etude.pretrained.origin import written
 from etude.storage import atomic
 
 log = logging.getLogger(__name__)

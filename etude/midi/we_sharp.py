@@ -120,7 +120,7 @@ def _doubled(lines: Sequence[Line]) -> set[int]:
 
 
 def _without(lines: Sequence[Line], gone: set[int]) -> list[Line]:
-    """The lines but for some, whose time goes to the next line if that one stays; else it is lost."""
+    """The other lines; the time of one that is gone goes to the next if that stays, or is lost."""
     return [
         replace(line, delta=line.delta + lines[i - 1].delta) if i - 1 in gone else line
         for i, line in enumerate(lines)

@@ -109,7 +109,9 @@ def test_of_midi_tok(kind, number, notes, drums, max_seconds):
     left = heard.at(~outside)
     places = list(zip(left.onset.tolist(), left.pitch.tolist(), left.program.tolist(), strict=True))
     on_grid = {((8 * o + 240) // 480, p, i) for o, p, i in places}
-    together = (len(set(places)), len(on_grid)) if tokenizer.settings.drop_doubled else [len(left)] * 2
+    together = (
+        (len(set(places)), len(on_grid)) if tokenizer.settings.drop_doubled else [len(left)] * 2
+    )
     assert counts["lost_doubled"] == len(left) - together[0]
     assert counts["lost_simultaneous"] == together[0] - together[1]
 

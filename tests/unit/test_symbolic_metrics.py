@@ -250,7 +250,6 @@ def test_a_numeral_does_not_hang_on_the_octave_even_in_the_lowest(lowest):
     assert harmony.numeral((0, 48, 52, 55), 0, "major") == "I53"
 
 
-
 def test_a_cadence_by_hand():
     bars = [(60, 64, 67), (65, 69, 72), (67, 71, 74), (64, 67, 72)]
     some = notes([(16 * i, 16, p) for i, bar in enumerate(bars) for p in bar])

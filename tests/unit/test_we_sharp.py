@@ -194,7 +194,7 @@ def moved(found, gone):
     for i in range(len(found) - 1):
         if i in gone and i + 1 not in gone:
             deltas[i + 1] += deltas[i]
-    return [replace(x, delta=d) for i, (x, d) in enumerate(zip(found, deltas)) if i not in gone]
+    return [replace(x, delta=deltas[i]) for i, x in enumerate(found) if i not in gone]
 
 
 def test_a_wrapped_file_and_one_with_values_over_127_cannot_be_read():

@@ -84,9 +84,7 @@ def train_word2vec(
     """Train on some MIDI files, in their order."""
     work = functools.partial(_sentence, settings["seconds"])
     chosen = [str(path) for path in files[: int(settings["pieces"])]]
-    found = list(
-        map_in_order(work, chosen, threads, title="harmony", chunk=8, failed=_left_out)
-    )
+    found = list(map_in_order(work, chosen, threads, title="harmony", chunk=8, failed=_left_out))
     sentences = [words for words in found if words]
     vectors = train(
         sentences,

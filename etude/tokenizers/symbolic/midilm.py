@@ -16,8 +16,6 @@ from etude.midi.tempo import seconds_at
 from etude.tokenizers.symbolic.account import ACCOUNT, account
 from etude.tokenizers.symbolic.base import Encoded
 from etude.tokenizers.symbolic.words import (
-    HIGHEST,
-    LOWEST,
     UNKNOWN,
     encode_notes,
     token_names,
@@ -55,9 +53,8 @@ def clean_and_encode(
     melody = cleaned.at(~in_chord) if settings.drop_chords else None
     final = cleaned if melody is None else melody
     ids, delta, nearest = encode_notes(final)
-    outside = (final.pitch < LOWEST) | (final.pitch > HIGHEST)
     encoded = Encoded({t: encode_notes(final, t)[0].tolist() for t in transpositions})
-    drums = (messages.channel == DRUM_CHANNEL) & messages.on & (messages.velocity > 0)
+    drums = messages.on & (messages.velocity > 0) & (messages.channel == DRUM_CHANNEL)
     kept = account(
         counts["note_ons"] + int(drums.sum()),
         len(ids) // 2,
@@ -67,7 +64,7 @@ def clean_and_encode(
         beyond_max_seconds=len(whole) - len(notes),
         doubled=int(doubled.sum()),
         in_chords=len(cleaned) - len(final),
-        out_of_range=int(outside.sum()),
+        out_of_range=len(final) - len(ids) // 2,
     )
     encoded.counts = dict.fromkeys(COUNTS, 0) | kept | counts | more
     encoded.counts |= {
@@ -112,18 +109,22 @@ def encode_as_the_seed(
         in_chords=sum(line.on for line in kept) - len(ons),
         no_word=sum(unknown),
     )
-    encoded.counts = dict.fromkeys(COUNTS, 0) | kept_notes | {
-        "lines": len(lines),
-        "note_ons": sum(line.on for line in lines),
-        "velocity_zero": sum(line.on and not line.velocity for line in lines),
-        "pairs": len(pairs),
-        "deleted_lines": len(gone),
-        "chords": sum(chords.values()),
-        "chord_notes": sum(len(chord) * n for chord, n in chords.items()),
-        "tokens": len(ids),
-        "unknowns": len(unknown),
-        "ticks": sum(line.delta for line in final),
-    }
+    encoded.counts = (
+        dict.fromkeys(COUNTS, 0)
+        | kept_notes
+        | {
+            "lines": len(lines),
+            "note_ons": sum(line.on for line in lines),
+            "velocity_zero": sum(line.on and not line.velocity for line in lines),
+            "pairs": len(pairs),
+            "deleted_lines": len(gone),
+            "chords": sum(chords.values()),
+            "chord_notes": sum(len(chord) * n for chord, n in chords.items()),
+            "tokens": len(ids),
+            "unknowns": len(unknown),
+            "ticks": sum(line.delta for line in final),
+        }
+    )
     encoded.statistics = _statistics(
         [line.note for line in ons], [line.velocity for line in ons], chords.elements()
     )
