@@ -205,9 +205,18 @@ def _add_config(
 def _audit(options: argparse.Namespace) -> None:
     from etude import config
     from etude.corpus.audit import audit
+    from etude.tokenizers.symbolic.forecast import forecast_notes
 
-    corpus = config.FolderCorpus(source="folder", path=options.folder)
-    print(audit(options.folder, corpus, config.read(config.DEFAULT), os.cpu_count() or 1))
+    corpus, cores = config.FolderCorpus(source="folder", path=options.folder), os.cpu_count() or 1
+    print(
+        audit(
+            options.folder,
+            corpus,
+            config.read(config.DEFAULT),
+            cores,
+            lambda paths: forecast_notes(corpus.rules, paths, cores),
+        )
+    )
 
 
 def _generate(options: argparse.Namespace) -> None:

@@ -145,7 +145,6 @@ def test_a_note_is_out_only_if_it_is_in_a_window(tmp_path_factory, kind, notes, 
 def test_it_is_said_in_words():
     counts = dict.fromkeys(ACCOUNT, 0) | {"notes_in": 3200, "notes_out": 3100, "lost_doubled": 100}
     assert in_words(counts) == (
-        "3,200 notes, 3,100 of them in windows (96.88 %); 100 doubled (their pitch begins or "
-        "sounds already)"
+        "3,200 notes, 3,100 kept (96.88 %); 100 doubled (their pitch begins or sounds already)"
     )
     assert in_words({}) == "no notes"

@@ -32,12 +32,12 @@ def account(notes_in: int, notes_out: int, **lost: int) -> dict[str, int]:
 
 
 def in_words(totals: Mapping[str, int]) -> str:
-    """`320 notes, 161 of them in windows (50.31 %); 150 doubled, 9 out of range`."""
+    """`320 notes, 161 kept (50.31 %); 150 doubled, 9 out of range`."""
     all_, out = totals.get("notes_in", 0), totals.get("notes_out", 0)
     if not all_:
         return "no notes"
     lost = [(totals.get(column, 0), text) for column, text in REASONS.items()]
     said = ", ".join(f"{count:,} {text}" for count, text in lost if count)
-    return f"{all_:,} notes, {out:,} of them in windows ({100 * out / all_:.2f} %)" + (
+    return f"{all_:,} notes, {out:,} kept ({100 * out / all_:.2f} %)" + (
         f"; {said}" if said else ""
     )
