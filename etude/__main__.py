@@ -205,18 +205,15 @@ def _add_config(
 def _audit(options: argparse.Namespace) -> None:
     from etude import config
     from etude.corpus.audit import audit
-    from etude.tokenizers.symbolic.forecast import forecast_notes
 
     corpus, cores = config.FolderCorpus(source="folder", path=options.folder), os.cpu_count() or 1
-    print(
-        audit(
-            options.folder,
-            corpus,
-            config.read(config.DEFAULT),
-            cores,
-            lambda paths: forecast_notes(corpus.rules, paths, cores),
-        )
-    )
+
+    def notes(paths: list[Path]) -> list[str]:
+        from etude.tokenizers.symbolic.forecast import forecast_notes  # torch: not without MIDI
+
+        return forecast_notes(corpus.rules, paths, cores)
+
+    print(audit(options.folder, corpus, config.read(config.DEFAULT), cores, notes))
 
 
 def _generate(options: argparse.Namespace) -> None:

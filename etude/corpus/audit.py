@@ -85,8 +85,8 @@ def audit(
     else:
         blocks.append(_split(kept))
         blocks.append(_expect(root, kept, len(files), corpus, settings, cores))
-        midi = [row for row in kept if row["kind"] == "midi"]
-        blocks.append(notes(list(piece_paths(root, midi).values())))
+        if midi := [row for row in kept if row["kind"] == "midi"]:
+            blocks.append(notes(list(piece_paths(root, midi).values())))
     blocks.append([f"note: {warning}" for warning in warnings])
     if not trouble:
         blocks.append(_config(root, corpus, _shards(kept)))

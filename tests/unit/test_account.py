@@ -21,7 +21,10 @@ from tests.unit.test_onoff import midi
 
 KINDS = {"remi": Remi, "tsd": Tsd, "structured": Structured}
 # MidiTok's options that change which notes stay; Neuromusic's are the defaults.
-OPTIONS = ({}, {"drop_doubled": False}, {"drum_pitches": True}, {"bpe": 420}, {"chords": False})
+OPTIONS = (
+    {}, {"drop_doubled": False}, {"drum_pitches": True}, {"bpe": 420}, {"chords": False},
+    {"programs": False}, {"programs": False, "bpe": 420},
+)  # fmt: skip
 MESSAGES = st.lists(
     st.tuples(
         st.sampled_from(["on", "on", "off"]),
@@ -101,6 +104,9 @@ def test_of_midi_tok(kind, number, notes, drums, max_seconds):
     table = parse_midi(data)
     heard = table if drums == "keep" else table.without_drums()
     heard = heard if max_seconds is None else heard.at(heard.onset_s < max_seconds)
+    if not tokenizer.settings.programs:
+        assert counts["lost_no_word"] == len(heard) - len(heard.without_drums())
+        heard = heard.without_drums().played_with(0)
     low, high = np.full(len(heard), 21), np.full(len(heard), 108)
     if tokenizer.settings.drum_pitches:
         low[heard.program == 128], high[heard.program == 128] = 27, 88

@@ -24,11 +24,9 @@ def forecast_notes(rules: Filter, paths: Sequence[Path], threads: int) -> list[s
 
     Args:
         rules: the corpus's filter.
-        paths: its MIDI files; a choice by their names is tried.
+        paths: its MIDI files, at least one; a choice by their names is tried.
         threads: worker processes.
     """
-    if not paths:
-        return []
     chosen = heapq.nsmallest(SAMPLE, paths, key=lambda p: hashlib.sha256(bytes(p)).digest())
     _tokenizers()  # forked workers have them
     found = map_in_order(

@@ -55,11 +55,19 @@ class MidiTokTokenizer(SymbolicTokenizer):
 
     def encode(self, table: NoteTable) -> list[int]:
         """The ids of the notes in the range of pitches, as MidiTok gives them."""
-        if not len(table):
+        if not len(table := self._heard(table)):
             return []
-        sequence = self.tok.encode(to_score(table))
-        ids: list[int] = sequence.ids
+        ids: list[int] = self._sequence(table).ids
         return ids
+
+    def _heard(self, table: NoteTable) -> NoteTable:
+        """Without tokens for programs all is one instrument, and drums are none."""
+        return table if self.settings.programs else table.without_drums().played_with(0)
+
+    def _sequence(self, table: NoteTable, **options: Any) -> Any:
+        """MidiTok's own, of notes that are `_heard`; without programs it gives one a track."""
+        found = self.tok.encode(to_score(table), **options)
+        return found[0] if isinstance(found, list) else found
 
     def decode(self, ids: Sequence[int]) -> NoteTable:
         """The notes that MidiTok finds; ids that mean nothing are passed over."""
@@ -67,7 +75,7 @@ class MidiTokTokenizer(SymbolicTokenizer):
 
         kept = [int(i) for i in ids if 0 <= i < self.vocabulary and i >= len(SPECIALS)]
         tokens = TokSequence(ids=kept, are_ids_encoded=self.tok.is_trained)
-        score = self.tok.decode(tokens)
+        score = self.tok.decode(tokens if self.settings.programs else [tokens])
         parts, programs = [], []
         for track in score.tracks:
             notes = track.notes.numpy()
@@ -96,6 +104,7 @@ class MidiTokTokenizer(SymbolicTokenizer):
 
     def losses(self, table: NoteTable, ids: Sequence[int]) -> dict[str, int]:
         """As MidiTok does it: by range, then equal onset, pitch and program on its grid."""
+        no_word, table = len(table) - len(self._heard(table)), self._heard(table)
         drums = (table.program == DRUMS) & self.settings.drum_pitches
         (low, high), (low_drum, high_drum) = (
             self.tok.config.pitch_range,
@@ -108,6 +117,7 @@ class MidiTokTokenizer(SymbolicTokenizer):
             places = np.stack([inside.onset, inside.pitch, inside.program])
             doubled = len(inside) - np.unique(places, axis=1).shape[1]
         return {
+            "no_word": no_word,
             "out_of_range": len(table) - len(inside),
             "doubled": doubled,
             "simultaneous": len(inside) - doubled - self.notes_in(ids),
@@ -152,7 +162,7 @@ class MidiTokTokenizer(SymbolicTokenizer):
 
     def _text(self, table: NoteTable) -> Any:
         """What byte pairs are learnt from, of a piece."""
-        sequence = self.tok.encode(to_score(table), encode_ids=False)
+        sequence = self._sequence(self._heard(table), encode_ids=False)
         bars = [bar.ids for bar in sequence.split_per_bars() if len(bar)]
         return self.tok._ids_to_bytes(bars, as_one_str=True)  # noqa: SLF001
 
