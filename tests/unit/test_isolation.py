@@ -14,7 +14,7 @@ from etude.audio.cuts import cut_shard
 from etude.config import Cut, Filter, FolderCorpus, OnOff, Render, SymbolicTokenSet
 from etude.corpus.ingest import ingest_shard
 from etude.errors import UserError
-from etude.metrics import embed
+from etude.metrics import embed, score
 from etude.metrics.memorisation import reference
 from etude.metrics.notes import harmony, measure, word2vec
 from etude.midi import render
@@ -233,6 +233,23 @@ def test_embeddings_of_clips_go_on(tmp_path, caplog):
     assert found.clips.tolist() == [0, 2]
     assert found.names == ["clip-0", "clip-1", "clip-2"]
     assert "clip-1 is left out: failed: ValueError" in caplog.text
+
+
+def test_a_metric_of_ones_own_that_fails_costs_its_figure(tmp_path, caplog):
+    class Own:
+        def measure(self, wave, rate):
+            if loud(wave):
+                raise ValueError(BAD)
+            return 1.0
+
+    rows = [{"clip": f"clip-{i}", "file": f"clip-{i}.wav"} for i in range(2)]
+    for row, level in zip(rows, (0.3, 0.9), strict=True):
+        soundfile.write(tmp_path / row["file"], np.full(8000, level), 8000, "PCM_16")
+    write_csv(tmp_path / "clips.csv", list(rows[0]), rows)
+    found = list(score.measure_set("generated", tmp_path, 8000, {"own": Own()}))
+    assert ["own" in row for row in found] == [True, False]
+    assert all(row["level_db"] for row in found)
+    assert "generated/clip-1 has no own: failed: ValueError" in caplog.text
 
 
 def test_audio_tokens_go_on(cut, tmp_path, monkeypatch, caplog):

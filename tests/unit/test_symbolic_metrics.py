@@ -464,7 +464,7 @@ def test_sets_of_sound_alone_and_broken_files(tmp_path):
     (folder / "clip-0000.mid").unlink()
     (folder / "clip-0001.mid").write_bytes(b"no midi")
     found = clips.read_symbolic(folder)
-    assert found.dropped == {"no_midi": 1, "unreadable": 1, "no_notes": 0}
+    assert found.dropped == {"no_midi": 1, "unreadable": 1, "no_notes": 0, "failed": 0}
     assert found.note == clips.NO_MIDI
 
 
