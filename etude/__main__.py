@@ -206,8 +206,14 @@ def _audit(options: argparse.Namespace) -> None:
     from etude import config
     from etude.corpus.audit import audit
 
-    corpus = config.FolderCorpus(source="folder", path=options.folder)
-    print(audit(options.folder, corpus, config.read(config.DEFAULT), os.cpu_count() or 1))
+    corpus, cores = config.FolderCorpus(source="folder", path=options.folder), os.cpu_count() or 1
+
+    def notes(paths: list[Path]) -> list[str]:
+        from etude.tokenizers.symbolic.forecast import forecast_notes  # torch: not without MIDI
+
+        return forecast_notes(corpus.rules, paths, cores)
+
+    print(audit(options.folder, corpus, config.read(config.DEFAULT), cores, notes))
 
 
 def _generate(options: argparse.Namespace) -> None:

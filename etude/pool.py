@@ -3,18 +3,24 @@
 Files come from anywhere, and the C libraries that read them can be brought down by one: a worker
 that dies costs neither the others' results nor its own neighbours'. What it was busy with is done
 again, each item in a process of its own, and the item that kills that one too is known by name.
+
+Nor may an exception that nobody foresaw end a run: it costs the item that it came of. What is not
+the item's fault, though, is everyone's: a full disk, no memory, an error of the user's to mend.
 """
 
 from __future__ import annotations
 
 import itertools
 import multiprocessing
+import re
 import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
@@ -31,6 +37,43 @@ tqdm.monitor_interval = 0  # a thread beside a fork may leave a lock held in the
 
 # Signals by which a process dies of what it does; others come from outside.
 OWN_FAULTS = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
+NOT_THE_ITEMS = (UserError, OSError, MemoryError)
+OF_THE_DEVICE = ("cuda", "out of memory")  # what torch's own errors say
+
+
+@dataclass(frozen=True)
+class Failed:
+    """In place of a result: why there is none."""
+
+    reason: str
+
+
+def tried(function: Callable[[Item], Result], item: Item) -> Result | Failed:
+    """The result of an item, or the exception that it ended with as a reason."""
+    try:
+        return function(item)
+    except NOT_THE_ITEMS as error:
+        if isinstance(error, UserError) and (reason := getattr(error, "reason", "")):
+            return Failed(reason)  # an AudioError is of one file
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())
+        if any(word in said.lower() for word in OF_THE_DEVICE):
+            raise
+        said = re.sub(r"0x[0-9a-f]{6,}", "0x…", said)[:120]  # no address: equal runs, equal bytes
+        return Failed(f"failed: {type(error).__name__}" + f": {said}" * bool(said))
+
+
+def tried_together(
+    function: Callable[[Sequence[Item]], Sequence[Result]], batch: Sequence[Item]
+) -> list[Result | Failed]:
+    """The results of a batch; where it fails as a whole, those of each item alone."""
+    found = tried(function, batch)
+    if not isinstance(found, Failed):
+        return list(found)
+    if len(batch) == 1:
+        return [found]
+    return [alone for item in batch for alone in tried_together(function, [item])]
 
 
 def map_in_order(
@@ -42,12 +85,13 @@ def map_in_order(
     unit: str = "file",
     chunk: int = 1,
     fallen: Callable[[Item, str], Result] | None = None,
+    failed: Callable[[Item, str], Result] | None = None,
     limit_s: float = 0.0,
 ) -> Iterator[Result]:
     """Apply `function` to every item; yield the results in the order of the items.
 
     Args:
-        function: picklable; an exception in it ends the map.
+        function: picklable.
         items: what is worked on.
         threads: worker processes; with one, all is done here, unless `fallen` is given.
         title: what the progress bar says.
@@ -55,21 +99,27 @@ def map_in_order(
         chunk: items that are sent to a worker at a time. Four chunks per worker are under way
             at the most, so that memory does not grow with the number of items.
         fallen: gives the result of an item that brings its worker down, from the item and the
-            reason (`crashed: SIGSEGV`, `takes_too_long: …`).
+            reason (`crashed: SIGSEGV`, `takes_too_long: …`, `failed: ValueError: …`).
+        failed: as `fallen`, of exceptions alone, which need no process of their own. Without
+            either, an exception ends the map.
         limit_s: seconds of computing after which an item's worker is ended; 0: no limit.
 
     Raises:
         UserError: a worker was killed from outside, or died and there is no `fallen`.
     """
+    failed = failed or fallen
+    work: Callable[[Item], Any] = partial(tried, function) if failed else function
     with tqdm(total=len(items), desc=title, unit=unit, mininterval=1, leave=False) as bar:
         if fallen is None and (threads <= 1 or len(items) <= chunk):
-            results: Iterator[Result] = map(function, items)
+            results: Iterator[Any] = map(work, items)
         else:
             batches = [items[i : i + chunk] for i in range(0, len(items), chunk)]
             workers = max(1, min(threads, len(batches)))
-            results = _Workers(function, workers, fallen, limit_s).map(batches)
-        for result in results:
+            results = _Workers(work, workers, fallen, limit_s).map(batches)
+        for item, result in zip(items, results, strict=True):
             bar.update()
+            if failed and isinstance(result, Failed):
+                result = failed(item, result.reason)
             yield result
 
 

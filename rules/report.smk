@@ -19,6 +19,7 @@ rule build_report:
         pieces=collect("results/corpora/{corpus}/pieces.csv", corpus=plan.corpora_run()),
         wav=plan.wav_run(),
         cuts=plan.cut_folders_run(),
+        tokens=plan.token_summaries(),
         packed=plan.packed_run(),
     output:
         page=report(

@@ -8,7 +8,7 @@ with job(snakemake):
     from etude.config import Evaluation, Page, parse
     from etude.report.page import Made, build_report
 
-    kinds = ("tables", "histories", "pieces", "wav", "cuts", "packed")
+    kinds = ("tables", "histories", "pieces", "wav", "cuts", "tokens", "packed")
     kinds += ("leaderboard", "differences", "memorisation", "symbolic")  # some runs lack these
     given = {kind: snakemake.input.get(kind, []) for kind in kinds}
     paths = {kind: [f] if isinstance(f, str) else f for kind, f in given.items()}

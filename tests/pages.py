@@ -103,6 +103,9 @@ def write_corpus(results):
     segments = [{"segment": f"p0_{i}", "seconds": 2, "status": "kept"} for i in range(30)]
     reasons = ["blank_segment:rms=12", "blank_segment:rms=3", "too_short"]
     segments += [{"segment": "z", "status": "rejected", "reason": r} for r in reasons]
+    totals = [{"count": "notes_in", "total": 3200}, {"count": "notes_out", "total": 3100},
+              {"count": "lost_doubled", "total": 100}]  # fmt: skip
+    write_csv(results / "tokens/mine/notes/summary/totals.csv", ["count", "total"], totals)
     columns = ["segment", "seconds", "status", "reason"]
     write_csv(results / "cuts/mine/two_seconds/0000/index.csv", columns, segments)
 
@@ -170,6 +173,7 @@ def everything(results, run, **over):
         "pieces": ["corpora/*/pieces.csv"],
         "wav": ["corpora/*/wav/*"],
         "cuts": ["cuts/*/*/*"],
+        "tokens": ["tokens/*/*/summary"],
         "packed": ["packed/*/*"],
         "leaderboard": ["leaderboard.csv"],
         "differences": ["differences.csv"],

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from etude.config import Config, Cut, FolderCorpus
@@ -21,6 +21,7 @@ from etude.corpus.estimate import (
 )
 from etude.corpus.ingest import read_rows
 from etude.corpus.metadata import read_metadata
+from etude.corpus.places import piece_paths
 from etude.corpus.rows import OURS, Row, reason_class
 from etude.corpus.scan import corpus_files
 from etude.corpus.split import assign, parse_tune
@@ -46,7 +47,13 @@ USUAL = next(name for name, system in CLASSES.items() if system.trained)  # what
 BROKEN = "no option takes them: fix or leave them"
 
 
-def audit(root: Path, corpus: FolderCorpus, settings: Config, cores: int) -> str:
+def audit(
+    root: Path,
+    corpus: FolderCorpus,
+    settings: Config,
+    cores: int,
+    notes: Callable[[list[Path]], list[str]] = lambda _: [],
+) -> str:
     """Look through a folder as ingest and split would, and say what came of it; writes nothing.
 
     Args:
@@ -54,6 +61,7 @@ def audit(root: Path, corpus: FolderCorpus, settings: Config, cores: int) -> str
         corpus: its settings, as they would stand in the configuration.
         settings: the configuration that it would be laid over: its cut, tokens and training.
         cores: cores that the run would have.
+        notes: what tokenizers, of which this room knows nothing, say of the kept MIDI files.
 
     Raises:
         UserError: the folder or its metadata.csv cannot be read.
@@ -77,6 +85,8 @@ def audit(root: Path, corpus: FolderCorpus, settings: Config, cores: int) -> str
     else:
         blocks.append(_split(kept))
         blocks.append(_expect(root, kept, len(files), corpus, settings, cores))
+        if midi := [row for row in kept if row["kind"] == "midi"]:
+            blocks.append(notes(list(piece_paths(root, midi).values())))
     blocks.append([f"note: {warning}" for warning in warnings])
     if not trouble:
         blocks.append(_config(root, corpus, _shards(kept)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from tqdm import tqdm
 from etude.metrics.clip_sets import count_clips, read_clips
 from etude.metrics.registry import Options, open_embedding
 from etude.metrics.samples import ABOUT, Clips
+from etude.pool import Failed, tried
 from etude.pretrained.origin import written
 from etude.storage import atomic
+
+log = logging.getLogger(__name__)
 
 
 def embed_set(
@@ -43,10 +47,14 @@ def embed_with(model: Any, folder: Path, embedding: str) -> Clips:
         bar.update()
         units.append(row.get("piece") or "")
         names.append(row["clip"])
-        if len(wave):
-            windows = model.embed(wave[None])[0]
-            rows.append(windows)
-            clips += [index] * len(windows)
+        if not len(wave):
+            continue
+        windows = tried(lambda heard: model.embed(heard[None])[0], wave)
+        if isinstance(windows, Failed):
+            log.warning("%s/%s is left out: %s", folder.name, row["clip"], windows.reason)
+            continue
+        rows.append(windows)
+        clips += [index] * len(windows)
     bar.close()
     table = np.concatenate(rows) if rows else np.zeros((0, model.dim))
     return Clips(table.astype(np.float64), np.array(clips, dtype=np.int64), units, names)

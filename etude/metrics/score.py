@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,15 @@ from etude.metrics.registry import projection
 from etude.metrics.samples import Estimate, read_about, read_sets, replicate_rows
 from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, head
 from etude.own import label
+from etude.pool import Failed, tried
 from etude.storage import read_csv, write_csv
 
 VERSION = 4  # raised when the figures change
 
 PER_CLIP_COLUMNS = ["clip", "embedding", "fad"]
 SIGNAL_COLUMNS = ["clips", "clip", "et_grid", "flatness_db", "level_db"]
+
+log = logging.getLogger(__name__)
 
 
 def measure_set(
@@ -37,12 +42,20 @@ def measure_set(
         wave = wave.astype(np.float64)
         values = signals.evaluate(wave, rate) if len(wave) else {}
         for metric, measured in (own or {}).items() if len(wave) else ():
-            values[metric] = float(measured.measure(wave, rate))
+            found = tried(partial(_own_figure, measured, rate), wave)
+            if isinstance(found, Failed):
+                log.warning("%s/%s has no %s: %s", name, row["clip"], metric, found.reason)
+            else:
+                values[metric] = found
         yield (
             {"clips": name, "clip": row["clip"]}
             | {key: f"{value:.6f}" for key, value in values.items() if math.isfinite(value)}
             | ({} if len(wave) else {"level_db": "-120.000000"})
         )
+
+
+def _own_figure(own: Any, rate: int, wave: np.ndarray) -> float:
+    return float(own.measure(wave, rate))
 
 
 def summarise_signals(

@@ -38,15 +38,19 @@ class Messages:
         return len(self.tick)
 
 
-def read_messages(data: bytes) -> Messages:
+def read_messages(data: bytes, bare: bool = False) -> Messages:
     """The note messages of a Standard MIDI File.
+
+    Args:
+        data: the file.
+        bare: as we-sharp reads it: in a wrapper, or with a value over 127, it cannot be read.
 
     Raises:
         MidiError: mido cannot read it.
     """
-    data = strip_wrapper(data)
+    inner = strip_wrapper(data)
     try:
-        file = mido.MidiFile(file=io.BytesIO(data), clip=True)
+        file = mido.MidiFile(file=io.BytesIO(data if bare else inner), clip=not bare)
     except Exception as error:  # noqa: BLE001 (whatever it is, the file is why: odd keys, bytes)
         said = " ".join(str(error).split())[:120] or type(error).__name__
         raise MidiError(f"corrupt_midi: {said}") from None

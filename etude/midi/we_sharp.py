@@ -1,8 +1,7 @@
 """MidiLM's own preprocessing, step by step, with its defects: the `we_sharp` option.
 
-So that the seed's counts can be reproduced on the seed's files. What is wrong in each step is said
-there; `cleaning` does what was meant. Two things the facts about the seed leave open: in step 3 a
-line that is already marked is passed over, and in step 4 the time of deleted lines is lost.
+So that we-sharp's counts can be reproduced on its own files, line by line. What is wrong in each
+step is said there; `cleaning` does what was meant.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from etude.midi.messages import Messages
 
-VERSION = 1  # raised when lines or counts change
+VERSION = 2  # raised when lines or counts change
 CLAMP = (21, 109)  # 109 is not in the vocabulary
 CHORD = 3  # notes
 
@@ -93,41 +92,40 @@ def map_pairs(lines: Sequence[Line]) -> list[Pair]:
 def drop_doubled(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
     """Step 3: a second note-on before the note-off goes, with that note-off; until none is left.
 
-    A deleted line's time moves to the next line only where that one stays; else it is lost.
-
     Returns:
         what stays, and what was deleted.
     """
     kept, gone = list(lines), []
     while marked := _doubled(kept):
-        for i in sorted(marked):
-            if i + 1 < len(kept) and i + 1 not in marked:
-                kept[i + 1] = replace(kept[i + 1], delta=kept[i + 1].delta + kept[i].delta)
         gone += [kept[i] for i in sorted(marked)]
-        kept = [line for i, line in enumerate(kept) if i not in marked]
+        kept = _without(kept, marked)
     return kept, gone
 
 
 def _doubled(lines: Sequence[Line]) -> set[int]:
+    """What one pass marks: what it has marked already still begins, and ends, a note."""
     marked: set[int] = set()
-    by_note: dict[int, list[int]] = {}
-    for i, line in enumerate(lines):
-        by_note.setdefault(line.note, []).append(i)
-    for indices in by_note.values():
-        for place, i in enumerate(indices):
-            if not lines[i].on or i in marked:
-                continue
-            second = -1
-            for j in indices[place + 1 :]:
-                if j in marked:
-                    continue
-                if lines[j].on:
-                    second = j if second < 0 else second
-                    continue
-                if second >= 0:
-                    marked |= {second, j}
-                break
+    next_on: dict[int, int] = {}
+    next_off: dict[int, int] = {}
+    for i in range(len(lines) - 1, -1, -1):
+        note = lines[i].note
+        if not lines[i].on:
+            next_off[note] = i
+            continue
+        second, off = next_on.get(note), next_off.get(note)
+        if second is not None and off is not None and second < off:
+            marked |= {second, off}
+        next_on[note] = i
     return marked
+
+
+def _without(lines: Sequence[Line], gone: set[int]) -> list[Line]:
+    """The other lines; the time of one that is gone goes to the next if that stays, or is lost."""
+    return [
+        replace(line, delta=line.delta + lines[i - 1].delta) if i - 1 in gone else line
+        for i, line in enumerate(lines)
+        if i not in gone
+    ]
 
 
 def drop_chords(
@@ -136,22 +134,23 @@ def drop_chords(
     """Step 4: among neighbours of delta 0, three or more note-ons of one duration go.
 
     The chord's first note has a delta, so it is not among them: triads survive. `pairs` are step
-    2's, and their line numbers are those from before step 3.
+    2's, and their numbers are those from before step 3: what stands under a number now may be
+    another note, or the end of one. It goes all the same, and counts as the table's note.
     """
-    by_line = {pair.on_line: pair for pair in pairs}
+    by_line = {pair.on_line - 1: pair for pair in pairs}
     gone: set[int] = set()
     chords: Counter[tuple[int, ...]] = Counter()
-    groups: dict[int, list[int]] = {}
-    for number, line in enumerate([*lines, Line(False, 0, 0, 0, 1)], 1):
-        if line.delta:
+    groups: dict[int, list[Pair]] = {}
+    for i, delta in enumerate([*(line.delta for line in lines), 1]):
+        if delta:
             for members in groups.values():
                 if len(members) >= CHORD:
-                    chords[tuple(sorted(lines[n - 1].note for n in members))] += 1
-                    gone |= {*members, *(by_line[n].off_line for n in members)}
+                    chords[tuple(sorted(pair.note for pair in members))] += 1
+                    gone |= {n - 1 for pair in members for n in (pair.on_line, pair.off_line)}
             groups = {}
-        elif line.on and number in by_line:
-            groups.setdefault(by_line[number].duration, []).append(number)
-    return [line for n, line in enumerate(lines, 1) if n not in gone], chords
+        elif i in by_line:
+            groups.setdefault(by_line[i].duration, []).append(by_line[i])
+    return _without(lines, gone), chords
 
 
 def words(lines: Sequence[Line], transpose: int = 0) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from etude.report.figures import Row, number, rows_of
 from etude.storage import read_json
+from etude.tokenizers.symbolic.account import in_words
 
 OWN_COLUMNS = {
     *("piece", "path", "kind", "sha256", "notes_hash", "tune", "seconds", "notes", "programs"),
@@ -28,6 +29,7 @@ REASONS = {
     "too_large": "larger than a piece can be, or than a WAV can hold",
     "crashed": "brings the library down that reads it",
     "takes_too_long": "its reader found no end",
+    "failed": "met something that the program does not know",
     "too_long": "longer than max_minutes",
     "has_drums": "has a drum track, and the filter refuses drums",
     "program_not_allowed": "uses an instrument that the filter refuses",
@@ -105,6 +107,7 @@ class CorpusCount:
     lost: Reasons = field(default_factory=Reasons)  # kept, but no audio could be made of it
     metadata: dict[str, Counter[str]] = field(default_factory=dict)
     cuts: list[CutCount] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)  # their account, by token set
     render: Row = field(default_factory=dict)
 
     @property
@@ -118,13 +121,16 @@ class CorpusCount:
         return [s for s in SPLITS if s in self.pieces] + sorted(set(self.pieces) - set(SPLITS))
 
 
-def read_corpus(pieces: Path, wav: list[Path], cuts: list[Path]) -> CorpusCount:
+def read_corpus(
+    pieces: Path, wav: list[Path], cuts: list[Path], tokens: Sequence[Path] = ()
+) -> CorpusCount:
     """Count a corpus, row by row; what is not there counts as nothing.
 
     Args:
         pieces: its table, corpora/{corpus}/pieces.csv.
         wav: its shards, corpora/{corpus}/wav/{shard}.
         cuts: the shards of its cuts, cuts/{corpus}/{cut}/{shard}.
+        tokens: what was counted of its notes, tokens/{corpus}/{tokens}/summary.
     """
     count = CorpusCount(pieces.parent.name)
     for row in rows_of(pieces):
@@ -137,6 +143,9 @@ def read_corpus(pieces: Path, wav: list[Path], cuts: list[Path]) -> CorpusCount:
     count.cuts = list(by_name.values())
     for shard in sorted(wav):
         _add_audio(count, shard)
+    for summary in sorted(tokens):
+        totals = {row["count"]: int(row["total"]) for row in rows_of(summary / "totals.csv")}
+        count.notes[summary.parent.name] = in_words(totals)
     return count
 
 

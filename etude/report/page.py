@@ -59,6 +59,7 @@ class Made:
     pieces: list[Path] = field(default_factory=list)  # corpora/{corpus}/pieces.csv
     wav: list[Path] = field(default_factory=list)  # corpora/{corpus}/wav/{shard}
     cuts: list[Path] = field(default_factory=list)  # cuts/{corpus}/{cut}/{shard}
+    tokens: list[Path] = field(default_factory=list)  # tokens/{corpus}/{tokens}/summary
     packed: list[Path] = field(default_factory=list)  # packed/{corpus}/{tokens}
     # Each of these may be absent; the page then says so.
     leaderboard: list[Path] = field(default_factory=list)  # leaderboard.csv
@@ -189,11 +190,11 @@ class _Run:
 
 def _corpus(pieces: Path, made: Made) -> CorpusCount:
     """A corpus and what was made of it."""
-    wav, cuts = (
+    wav, cuts, tokens = (
         [path for path in paths if path.parents[1].name == pieces.parent.name]
-        for paths in (made.wav, made.cuts)
+        for paths in (made.wav, made.cuts, made.tokens)
     )
-    return read_corpus(pieces, wav, cuts)
+    return read_corpus(pieces, wav, cuts, tokens)
 
 
 def _packed(folder: Path) -> Row:

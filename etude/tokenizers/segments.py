@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -50,7 +50,7 @@ def batched(segments: Iterable[Segment], seconds: float) -> Iterator[list[Segmen
         yield batch
 
 
-def read_batch(batch: list[Segment], rate: int) -> Tensor:
+def read_batch(batch: Sequence[Segment], rate: int) -> Tensor:
     """Waves of a batch: float32 [segments, samples]."""
     groups = itertools.groupby(batch, key=lambda segment: segment[0])
     waves = [read_segments(wav, [row for _, row in group], rate) for wav, group in groups]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,6 +12,7 @@ from tqdm import tqdm
 from etude.audio.cuts import kept_segments
 from etude.config import Cut
 from etude.errors import UserError
+from etude.pool import Failed, tried_together
 from etude.storage import atomic
 from etude.tokenizers.base import AcousticTokenizer, SemanticTokenizer
 from etude.tokenizers.registry import load
@@ -46,7 +47,8 @@ def tokenize_shard(
         )
     for tokenizer, folder in zip(tokenizers, (semantic, acoustic), strict=True):
         check_cut(cut, tokenizer, str(folder))
-    total = sum(1 for _ in kept_segments(cut_folder))
+    total, lost = sum(1 for _ in kept_segments(cut_folder)), 0
+    left: dict[str, str] = {}
     segments = ((wav, row) for row in kept_segments(cut_folder))
     with (
         atomic(output) as temporary,
@@ -54,13 +56,21 @@ def tokenize_shard(
         tqdm(total=total, desc="tokenize", unit="segment", mininterval=1) as progress,
     ):
         for batch in batched(segments, cut.seconds):
-            file.writelines(_lines(batch, *tokenizers))
+            lines = tried_together(lambda some: list(_lines(some, *tokenizers)), batch)
+            for (_, row), line in zip(batch, lines, strict=True):
+                if isinstance(line, Failed):
+                    left.setdefault(row["piece"], line.reason)
+                    lost += 1
+                else:
+                    file.write(line)
             progress.update(len(batch))
-    log.info("%d segments", total)
+    for piece, reason in left.items():
+        log.warning("%s is left out, or a part of it: %s", piece, reason)
+    log.info("%d segments, %d left out", total, lost)
 
 
 def _lines(
-    batch: list[Segment], semantic: SemanticTokenizer, acoustic: AcousticTokenizer
+    batch: Sequence[Segment], semantic: SemanticTokenizer, acoustic: AcousticTokenizer
 ) -> Iterator[str]:
     waves = {rate: read_batch(batch, rate) for rate in {semantic.sample_rate, acoustic.sample_rate}}
     ids = semantic.encode(waves[semantic.sample_rate]).tolist()

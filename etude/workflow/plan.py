@@ -81,16 +81,22 @@ class Plan(ExperimentPlan):
         trained = [e for e in self.run.values() if e.trained]
         return [f"results/packed/{e.corpus}/{e.tokens}" for e in trained]
 
+    def token_summaries(self) -> Files:
+        """What was counted in the run's symbolic tokens."""
+        return [f"results/tokens/{corpus}/{tokens}/summary" for corpus, tokens in self._symbolic()]
+
     def symbolic_tables(self) -> Files:
         """What was counted in the run's symbolic tokens, and MidiLM's files where wanted."""
-        pairs = {(e.corpus, e.tokens) for e in self.run.values()}
-        wanted = sorted(pair for pair in pairs if pair[1] in self.symbolic_sets)
-        return [f"results/tokens/{corpus}/{tokens}/summary" for corpus, tokens in wanted] + [
+        return self.token_summaries() + [
             f"results/events/{corpus}/{tokens}/{shard}"
-            for corpus, tokens in wanted
+            for corpus, tokens in self._symbolic()
             if getattr(self.config.tokens[tokens], "write_events", False)
             for shard in self.shards_of(corpus)
         ]
+
+    def _symbolic(self) -> list[tuple[str, str]]:
+        pairs = {(e.corpus, e.tokens) for e in self.run.values()}
+        return sorted(pair for pair in pairs if pair[1] in self.symbolic_sets)
 
     def stated_criteria(self) -> Files:
         """The verdicts of the run's experiments that have criteria."""

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,16 @@ from etude.corpus.estimate import JOBS_ONCE, JOBS_PER_SHARD, disk_bytes, jobs, t
 from etude.corpus.ingest import ingest_shard
 from etude.corpus.split import decide_split
 from etude.storage import read_csv
+from etude.tokenizers.symbolic.forecast import forecast_notes
 from tests import music
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def audited(root, cores=2, **options):
-    return audit(root, FolderCorpus(source="folder", path=root, **options), read(DEFAULT), cores)
+    corpus = FolderCorpus(source="folder", path=root, **options)
+    said = partial(forecast_notes, corpus.rules, threads=1)
+    return audit(root, corpus, read(DEFAULT), cores, said)
 
 
 def plain(*texts):
@@ -47,6 +51,9 @@ def test_the_text(folder):
     assert "of them have drums, which are left out (filter: {drums: keep})" in text
     assert re.search(r"too_long: filter: \{max_minutes: 1\} takes them", text)
     assert "not music: 1 (1 .txt)" in text
+    assert re.search(r"notes that a symbolic tokenizer would keep.*\d+ of \d+ files tried", text)
+    for kind in ("onoff", "remi", "tsd", "structured"):
+        assert re.search(rf"{kind}: [\d,]+ notes, [\d,]+ kept \([\d.]+ %\); \d+ of drums", text)
     assert "recordings are compared by their samples only" in text
     assert re.search(r"\d+ segments of 2 s", text)
     assert "34 jobs with shards: 2" in text

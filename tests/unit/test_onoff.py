@@ -203,7 +203,7 @@ def test_pitches_beyond_the_piano_are_dropped_with_their_time_kept():
             ("off", 109, 480), ("on", 62, 0), ("off", 62, 480)]  # fmt: skip
     found, counts = words(midi(rows))
     assert found == ["on_60_480", "off_60_480", "on_62_480", "off_62_480"]
-    assert counts["out_of_range"] == 2
+    assert counts["lost_out_of_range"] == 2
 
 
 def test_transpositions_move_pitches_and_drop_what_leaves():

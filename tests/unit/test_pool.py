@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from etude.errors import UserError
-from etude.pool import map_in_order
+from etude.pool import Failed, map_in_order, tried, tried_together
 
 
 def work(item):
@@ -90,10 +90,59 @@ def test_without_a_word_for_it_the_run_stops_and_names_the_item():
     assert caught.value.where == "segfault"
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("neighbour", ["SIGSEGV", 1])
-def test_exceptions_end_the_map(neighbour):
+def test_an_exception_costs_one_item(threads, neighbour):
+    made = run([neighbour, "error", 2, 3, 4], threads)
+    assert made[1:] == [("error", "failed: ValueError: this one"), 4, 6, 8]
+
+
+def test_an_exception_needs_no_process_of_its_own():
+    here = []
+    made = map_in_order(
+        lambda item: here.append(item) or work(item), [1, "error", 2], 1, title="test",
+        failed=lambda item, reason: reason,
+    )  # fmt: skip
+    assert list(made) == [2, "failed: ValueError: this one", 4]
+    assert here == [1, "error", 2]
+
+
+@pytest.mark.parametrize("neighbour", ["SIGABRT", 1])
+@pytest.mark.parametrize(
+    "error", [UserError("mend it"), OSError(28, "full"), MemoryError(), RuntimeError("CUDA error")]
+)
+def test_what_is_not_the_items_fault_ends_the_map(error, neighbour):
+    work = partial(_raising, error)
+    with pytest.raises(type(error)):
+        list(map_in_order(work, [neighbour, 2], 2, title="test", fallen=lambda *_: "lost"))
+
+
+def _raising(error, item):
+    if isinstance(item, str):
+        return work(item)
+    raise error
+
+
+def test_without_a_word_for_it_an_exception_ends_the_map():
     with pytest.raises(ValueError, match="this one"):
-        run([neighbour, "error", 2, 3, 4], 2)
+        run([1, "error", 2, 3, 4], 2, fallen=None)
+
+
+def test_a_batch_that_fails_is_done_one_by_one():
+    def inverses(batch):
+        return [1 / item for item in batch]
+
+    assert tried_together(inverses, [1, 2]) == [1, 0.5]
+    assert tried_together(inverses, [1, 0, 2]) == [
+        1, Failed("failed: ZeroDivisionError: division by zero"), 0.5
+    ]  # fmt: skip
+
+
+def test_a_reason_is_the_same_in_every_run():
+    def say(item):
+        raise ValueError(f"{object()!r}\n  of two lines")
+
+    assert tried(say, 0) == Failed("failed: ValueError: <object object at 0x…> of two lines")
 
 
 def test_one_that_died_by_chance_is_done_again(tmp_path):

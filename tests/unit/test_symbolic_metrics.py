@@ -241,6 +241,15 @@ def test_repetition_is_structure_and_noise_is_not():
 # ------------------------------------------------------------------------------- harmony
 
 
+@pytest.mark.parametrize("lowest", range(12))
+def test_a_numeral_does_not_hang_on_the_octave_even_in_the_lowest(lowest):
+    """MIDI's lowest octave is number -1, and `C#-1` would be a C sharp, flattened."""
+    for chord in [(lowest, 48, 52, 55), (lowest,), (0, 4, 7), (lowest, 127)]:
+        up = tuple(sorted(p + 12 if p < 24 else p for p in chord))
+        assert harmony.numeral(chord, 0, "major") == harmony.numeral(up, 0, "major"), chord
+    assert harmony.numeral((0, 48, 52, 55), 0, "major") == "I53"
+
+
 def test_a_cadence_by_hand():
     bars = [(60, 64, 67), (65, 69, 72), (67, 71, 74), (64, 67, 72)]
     some = notes([(16 * i, 16, p) for i, bar in enumerate(bars) for p in bar])
@@ -455,7 +464,7 @@ def test_sets_of_sound_alone_and_broken_files(tmp_path):
     (folder / "clip-0000.mid").unlink()
     (folder / "clip-0001.mid").write_bytes(b"no midi")
     found = clips.read_symbolic(folder)
-    assert found.dropped == {"no_midi": 1, "unreadable": 1, "no_notes": 0}
+    assert found.dropped == {"no_midi": 1, "unreadable": 1, "no_notes": 0, "failed": 0}
     assert found.note == clips.NO_MIDI
 
 

@@ -134,7 +134,7 @@ def test_every_kept_piece_is_a_row_with_what_became_of_it(corpus, tmp_path):
     assert reasons["low"] == "no_notes"  # all below the piano
     assert reasons["short"] == "too_short: 2 tokens"
     assert reasons["take"] == "not_midi"
-    assert rows["low"]["out_of_range"] == "20"
+    assert rows["low"]["lost_out_of_range"] == "20"
     song = rows["song-0"]
     assert (song["status"], song["reason"]) == ("kept", "")
     written = [row for row in lines(tokens) if row["piece"] == song["piece"]]

@@ -19,10 +19,10 @@ from pathlib import Path
 from etude.midi.notes import MidiError, NoteTable, read_midi
 from etude.storage import read_csv
 
-VERSION = 1  # raised when metrics read something else
+VERSION = 2  # raised when metrics read something else
 
 NO_MIDI = "this set has no notes, only sound"
-DROPPED = ("no_midi", "unreadable", "no_notes")
+DROPPED = ("no_midi", "unreadable", "no_notes", "failed")
 ROUNDING = 1e-3  # seconds: times in clips.csv have three decimals
 
 

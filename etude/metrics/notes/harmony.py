@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from etude.metrics.notes.counts import quantise
 from etude.midi.notes import NoteTable
 
-VERSION = 1  # raised when the words change
+VERSION = 2  # raised when the words change
 
 Array = NDArray[np.float64]
 
@@ -112,10 +112,11 @@ def words(table: NoteTable) -> list[str]:
 @functools.lru_cache(maxsize=100_000)
 def numeral(pitches: tuple[int, ...], tonic: int, mode: str) -> str:
     """The Roman numeral of a chord of MIDI pitches in a key, by music21."""
-    from music21 import chord, roman
+    from music21 import chord, pitch, roman
 
-    names = [f"{NAMES[p % 12]}{p // 12 - 1}" for p in pitches]
-    return simplified(roman.romanNumeralFromChord(chord.Chord(names), _key(tonic, mode)))
+    # Not by one name: in the lowest octave, -1, the sign would be read as a flat.
+    notes = [pitch.Pitch(NAMES[p % 12], octave=p // 12 - 1) for p in pitches]
+    return simplified(roman.romanNumeralFromChord(chord.Chord(notes), _key(tonic, mode)))
 
 
 @functools.cache

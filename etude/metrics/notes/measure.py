@@ -6,6 +6,7 @@ Nothing here compares; so baselines are measured once, however many models are c
 from __future__ import annotations
 
 import functools
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,9 @@ from etude.midi.notes import NoteTable
 from etude.pool import map_in_order
 from etude.storage import write_json
 
-VERSION = 1  # raised when the figures change
+VERSION = 2  # raised when the figures change
+
+log = logging.getLogger(__name__)
 
 
 def measure_clip(
@@ -81,10 +84,18 @@ def measure_folder(
         jobs = [(clip, i < harmony_clips) for i, clip in enumerate(read.clips)]
         work = functools.partial(_measure, compat)
         rows = list(
-            map_in_order(work, jobs, threads, title=f"notes of {name}", unit="clip", chunk=8)
+            map_in_order(
+                work, jobs, threads, title=f"notes of {name}", unit="clip", chunk=8, failed=_failed
+            )
         )
-        found[name] = {"clips": rows, "dropped": read.dropped, "note": read.note}
+        read.dropped["failed"] = rows.count(None)
+        kept = [row for row in rows if row is not None]
+        found[name] = {"clips": kept, "dropped": read.dropped, "note": read.note}
     write_json(output, found)
+
+
+def _failed(job: tuple[SymbolicClip, bool], reason: str) -> None:
+    log.warning("%s is left out: %s", job[0].clip, reason)
 
 
 def _measure(compat: str, job: tuple[SymbolicClip, bool]) -> dict[str, Any]:

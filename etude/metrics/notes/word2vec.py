@@ -84,7 +84,7 @@ def train_word2vec(
     """Train on some MIDI files, in their order."""
     work = functools.partial(_sentence, settings["seconds"])
     chosen = [str(path) for path in files[: int(settings["pieces"])]]
-    found = list(map_in_order(work, chosen, threads, title="harmony", chunk=8))
+    found = list(map_in_order(work, chosen, threads, title="harmony", chunk=8, failed=_left_out))
     sentences = [words for words in found if words]
     vectors = train(
         sentences,
@@ -95,10 +95,14 @@ def train_word2vec(
         seed=int(settings["seed"]),
     )
     log.info(
-        "%d words from %d bars of %d pieces (%d left out: unreadable or without notes)",
+        "%d words from %d bars of %d pieces (%d left out: unreadable, failed or without notes)",
         len(vectors), sum(map(len, sentences)), len(sentences), len(found) - len(sentences),
     )  # fmt: skip
     write_vectors(vectors, output)
+
+
+def _left_out(path: str, reason: str) -> None:
+    log.warning("%s is left out: %s", Path(path).name, reason)
 
 
 def _sentence(seconds: float, path: str) -> list[str] | None:

@@ -21,6 +21,7 @@ from etude.errors import UserError
 from etude.midi.notes import DRUMS, NoteTable, parse_midi
 from etude.storage import read_json, write_json
 from etude.tokenizers.fitted import CONFIG
+from etude.tokenizers.symbolic.account import ACCOUNT, account
 
 
 class Grammar(Protocol):
@@ -63,7 +64,7 @@ class SymbolicTokenizer(ABC):
 
     version: ClassVar[int]  # raised when equal music would give other tokens
     settings_class: ClassVar[Any]
-    count_columns: tuple[str, ...] = ("notes", "tokens")  # what `encode_file` counts
+    count_columns: tuple[str, ...] = (*ACCOUNT, "tokens")  # what `encode_file` counts
     exact_windows: bool = False  # keep untransposed windows of full length only, as a seed does
     vocabulary: int
     pad: int
@@ -112,10 +113,27 @@ class SymbolicTokenizer(ABC):
         Raises:
             MidiError: it cannot be read.
         """
-        table = begun_before(taken(rules, parse_midi(data)), max_seconds)
+        whole = parse_midi(data)
+        heard = taken(rules, whole)
+        table = begun_before(heard, max_seconds)
         ids = {shift: self.encode(transposed(table, shift)) for shift in transpositions}
-        counts = {"notes": len(table), "tokens": len(next(iter(ids.values())))}
-        return Encoded(ids, counts, histograms(table))
+        untransposed = ids[0] if 0 in ids else self.encode(table)
+        counts = account(
+            len(whole),
+            self.notes_in(untransposed),
+            drums=len(whole) - len(heard),
+            beyond_max_seconds=len(heard) - len(table),
+            **self.losses(table, untransposed),
+        )
+        return Encoded(ids, counts | {"tokens": len(untransposed)}, histograms(table))
+
+    def notes_in(self, ids: Sequence[int]) -> int:
+        """How many notes begin in some ids."""
+        return len(self.decode(ids))
+
+    def losses(self, table: NoteTable, ids: Sequence[int]) -> dict[str, int]:
+        """Why notes of a table are not in its ids: REASONS of `account`, without `lost_`."""
+        return {"unsaid": len(table) - self.notes_in(ids)}
 
     def describe(self) -> dict[str, Any]:
         """What the rest of the system reads, for config.json and for packed data."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,8 +23,9 @@ import torch
 from torch import Tensor
 
 from etude.config import Remi, Structured, Tsd
-from etude.midi.notes import NoteTable
+from etude.midi.notes import DRUMS, NoteTable
 from etude.midi.writing import plain_table, to_score
+from etude.pool import Failed, tried
 from etude.tokenizers.symbolic.base import SymbolicTokenizer
 
 VERSION = 1
@@ -53,11 +55,19 @@ class MidiTokTokenizer(SymbolicTokenizer):
 
     def encode(self, table: NoteTable) -> list[int]:
         """The ids of the notes in the range of pitches, as MidiTok gives them."""
-        if not len(table):
+        if not len(table := self._heard(table)):
             return []
-        sequence = self.tok.encode(to_score(table))
-        ids: list[int] = sequence.ids
+        ids: list[int] = self._sequence(table).ids
         return ids
+
+    def _heard(self, table: NoteTable) -> NoteTable:
+        """Without tokens for programs all is one instrument, and drums are none."""
+        return table if self.settings.programs else table.without_drums().played_with(0)
+
+    def _sequence(self, table: NoteTable, **options: Any) -> Any:
+        """MidiTok's own, of notes that are `_heard`; without programs it gives one a track."""
+        found = self.tok.encode(to_score(table), **options)
+        return found[0] if isinstance(found, list) else found
 
     def decode(self, ids: Sequence[int]) -> NoteTable:
         """The notes that MidiTok finds; ids that mean nothing are passed over."""
@@ -65,7 +75,7 @@ class MidiTokTokenizer(SymbolicTokenizer):
 
         kept = [int(i) for i in ids if 0 <= i < self.vocabulary and i >= len(SPECIALS)]
         tokens = TokSequence(ids=kept, are_ids_encoded=self.tok.is_trained)
-        score = self.tok.decode(tokens)
+        score = self.tok.decode(tokens if self.settings.programs else [tokens])
         parts, programs = [], []
         for track in score.tracks:
             notes = track.notes.numpy()
@@ -82,6 +92,36 @@ class MidiTokTokenizer(SymbolicTokenizer):
             ticks_per_quarter=score.ticks_per_quarter,
         )
         return _with_tempos(table, score) if self.settings.tempos else table
+
+    def notes_in(self, ids: Sequence[int]) -> int:
+        """How many pitches there are."""
+        return int(self._pitches[np.asarray(ids, np.int64)].sum())
+
+    @cached_property
+    def _pitches(self) -> np.ndarray:
+        """The pitches of each id: int64 [vocabulary]."""
+        return np.array([sum(t.startswith("Pitch") for t in names) for names in self._tokens()])
+
+    def losses(self, table: NoteTable, ids: Sequence[int]) -> dict[str, int]:
+        """As MidiTok does it: by range, then equal onset, pitch and program on its grid."""
+        no_word, table = len(table) - len(self._heard(table)), self._heard(table)
+        drums = (table.program == DRUMS) & self.settings.drum_pitches
+        (low, high), (low_drum, high_drum) = (
+            self.tok.config.pitch_range,
+            self.tok.config.drums_pitch_range,
+        )
+        lowest, highest = np.where(drums, low_drum, low), np.where(drums, high_drum, high)
+        inside = table.at((table.pitch >= lowest) & (table.pitch <= highest))
+        doubled = 0
+        if self.settings.drop_doubled:
+            places = np.stack([inside.onset, inside.pitch, inside.program])
+            doubled = len(inside) - np.unique(places, axis=1).shape[1]
+        return {
+            "no_word": no_word,
+            "out_of_range": len(table) - len(inside),
+            "doubled": doubled,
+            "simultaneous": len(inside) - doubled - self.notes_in(ids),
+        }
 
     def names(self) -> list[str]:
         """MidiTok's tokens; of learnt ids the tokens they stand for, joined by a space."""
@@ -105,10 +145,13 @@ class MidiTokTokenizer(SymbolicTokenizer):
         """Learn byte pairs from music, up to the vocabulary that the settings name."""
         texts = []
         for table in tables:
-            sequence = self.tok.encode(to_score(table), encode_ids=False)
-            bars = [bar.ids for bar in sequence.split_per_bars() if len(bar)]
-            texts.append(self.tok._ids_to_bytes(bars, as_one_str=True))  # noqa: SLF001
+            text = tried(self._text, table)
+            if isinstance(text, Failed):
+                log.warning("a piece is left out: %s", text.reason)
+            else:
+                texts.append(text)
         self.tok.train(vocab_size=self.settings.bpe, model="BPE", iterator=texts)
+        self.__dict__.pop("_pitches", None)
         self.vocabulary = len(self.tok)
         if self.vocabulary < self.settings.bpe:
             log.warning(
@@ -116,6 +159,12 @@ class MidiTokTokenizer(SymbolicTokenizer):
                 self.vocabulary,
                 self.settings.bpe,
             )
+
+    def _text(self, table: NoteTable) -> Any:
+        """What byte pairs are learnt from, of a piece."""
+        sequence = self._sequence(self._heard(table), encode_ids=False)
+        bars = [bar.ids for bar in sequence.split_per_bars() if len(bar)]
+        return self.tok._ids_to_bytes(bars, as_one_str=True)  # noqa: SLF001
 
     def save(self, folder: Path) -> None:
         """Write config.json and MidiTok's tokenizer.json."""

@@ -10,24 +10,25 @@ import numpy as np
 from etude.config import OnOff
 from etude.midi import cleaning, we_sharp
 from etude.midi.event_files import TOKENS, cleaned_files, seed_files
+from etude.midi.events import DRUM_CHANNEL
 from etude.midi.messages import Messages
 from etude.midi.tempo import seconds_at
+from etude.tokenizers.symbolic.account import ACCOUNT, account
 from etude.tokenizers.symbolic.base import Encoded
 from etude.tokenizers.symbolic.words import (
-    HIGHEST,
-    LOWEST,
     UNKNOWN,
     encode_notes,
     token_names,
     token_numbers,
 )
 
-VERSION = 1  # raised when ids, counts or statistics change
+VERSION = 2  # raised when ids, counts or statistics change
 
 # Columns of the table of pieces. `error_ticks` is the sum of |nearest - true| over all deltas.
 COUNTS = (
-    *("lines", "note_ons", "velocity_zero", "drum_lines", "pairs", "no_length", "never_end"),
-    *("never_begin", "deleted_lines", "chords", "chord_notes", "out_of_range", "tokens"),
+    *ACCOUNT,
+    *("lines", "note_ons", "velocity_zero", "drum_lines", "pairs", "never_begin"),
+    *("deleted_lines", "chords", "chord_notes", "tokens"),
     *("unknowns", "changed_deltas", "error_ticks", "ticks"),
 )
 
@@ -52,14 +53,24 @@ def clean_and_encode(
     melody = cleaned.at(~in_chord) if settings.drop_chords else None
     final = cleaned if melody is None else melody
     ids, delta, nearest = encode_notes(final)
-    outside = (final.pitch < LOWEST) | (final.pitch > HIGHEST)
     encoded = Encoded({t: encode_notes(final, t)[0].tolist() for t in transpositions})
-    encoded.counts = dict.fromkeys(COUNTS, 0) | counts | more
+    drums = messages.on & (messages.velocity > 0) & (messages.channel == DRUM_CHANNEL)
+    kept = account(
+        counts["note_ons"] + int(drums.sum()),
+        len(ids) // 2,
+        drums=int(drums.sum()),
+        no_end=more.pop("never_end"),
+        no_length=more.pop("no_length"),
+        beyond_max_seconds=len(whole) - len(notes),
+        doubled=int(doubled.sum()),
+        in_chords=len(cleaned) - len(final),
+        out_of_range=len(final) - len(ids) // 2,
+    )
+    encoded.counts = dict.fromkeys(COUNTS, 0) | kept | counts | more
     encoded.counts |= {
         "deleted_lines": 2 * int(doubled.sum()),
         "chords": len(chords),
         "chord_notes": int(in_chord.sum()),
-        "out_of_range": int(outside.sum()),
         "tokens": len(ids),
         "changed_deltas": int((nearest != delta).sum()),
         "error_ticks": int(np.abs(nearest - delta).sum()),
@@ -89,19 +100,31 @@ def encode_as_the_seed(
         {t: [number.get(w, UNKNOWN) for w in we_sharp.words(final, t)] for t in transpositions}
     )
     ids = encoded.ids[0]
-    encoded.counts = dict.fromkeys(COUNTS, 0) | {
-        "lines": len(lines),
-        "note_ons": sum(line.on for line in lines),
-        "velocity_zero": sum(line.on and not line.velocity for line in lines),
-        "pairs": len(pairs),
-        "deleted_lines": len(gone),
-        "chords": sum(chords.values()),
-        "chord_notes": sum(len(chord) * n for chord, n in chords.items()),
-        "tokens": len(ids),
-        "unknowns": ids.count(UNKNOWN),
-        "ticks": sum(line.delta for line in final),
-    }
     ons = [line for line in final if line.on]
+    unknown = [line.on for line, i in zip(final, ids, strict=True) if i == UNKNOWN]
+    kept_notes = account(
+        sum(line.on for line in lines),
+        len(ons) - sum(unknown),
+        doubled=sum(line.on for line in gone),
+        in_chords=sum(line.on for line in kept) - len(ons),
+        no_word=sum(unknown),
+    )
+    encoded.counts = (
+        dict.fromkeys(COUNTS, 0)
+        | kept_notes
+        | {
+            "lines": len(lines),
+            "note_ons": sum(line.on for line in lines),
+            "velocity_zero": sum(line.on and not line.velocity for line in lines),
+            "pairs": len(pairs),
+            "deleted_lines": len(gone),
+            "chords": sum(chords.values()),
+            "chord_notes": sum(len(chord) * n for chord, n in chords.items()),
+            "tokens": len(ids),
+            "unknowns": len(unknown),
+            "ticks": sum(line.delta for line in final),
+        }
+    )
     encoded.statistics = _statistics(
         [line.note for line in ons], [line.velocity for line in ons], chords.elements()
     )

@@ -80,6 +80,11 @@ class OnOffTokenizer(SymbolicTokenizer):
             ticks_per_quarter=self.ticks_per_quarter,
         )
 
+    def notes_in(self, ids: Sequence[int]) -> int:
+        """How many ids are an `on`."""
+        array = np.asarray(ids, np.int64)
+        return int(((array < UNKNOWN) & (array % 2 == 0)).sum())
+
     def names(self) -> list[str]:
         """`on_21_0`, `off_21_0`, `on_21_1`, … [UNK], [PAD]: the seed's order."""
         return token_names()
@@ -98,7 +103,7 @@ class OnOffTokenizer(SymbolicTokenizer):
         have no instruments. Programs do not matter.
         """
         if self.settings.compat:
-            messages = read_messages(data)
+            messages = read_messages(data, bare=True)
             return encode_as_the_seed(self.settings, messages, transpositions, files)
         messages = read_messages_anyhow(data)
         return clean_and_encode(self.settings, messages, transpositions, max_seconds, files)

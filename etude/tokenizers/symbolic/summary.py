@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from etude.storage import atomic, atomic_directory, read_csv, write_csv
+from etude.tokenizers.symbolic.account import in_words
 from etude.tokenizers.symbolic.tokenize import COLUMNS, STATISTICS, natural
 
-VERSION = 1  # raised when the tables change
+VERSION = 2  # raised when the tables change
 MOST = 20  # chords in the figure
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def summarise(tables: Sequence[Path], statistics: Sequence[Path], title: str, fo
 def said(totals: dict[str, int], reasons: Counter[str]) -> list[str]:
     """The totals in words; what quantising cost is always said."""
     lines = [", ".join(f"{n} {reason}" for reason, n in reasons.most_common()) or "no pieces"]
+    lines.append(in_words(totals))
     lines.append(f"{totals.get('tokens', 0)} tokens, {totals.get('windows', 0)} windows")
     if totals.get("ticks"):
         error, changed = totals["error_ticks"], totals["changed_deltas"]

@@ -25,7 +25,7 @@ from etude.tokenizers.symbolic.base import Encoded, SymbolicTokenizer
 from etude.tokenizers.symbolic.making import load
 from etude.tokenizers.symbolic.windows import window_spans
 
-VERSION = 1  # raised when lines or rows change
+VERSION = 2  # raised when lines or rows change
 COLUMNS = ("piece", "status", "reason", "windows", "windows_made")
 STATISTICS = ["statistic", "key", "count"]
 CHUNK = 16  # pieces that go to a worker at a time
@@ -180,17 +180,21 @@ def _with_windows(
     row: dict[str, Any],
     encoded: Encoded,
 ) -> Tokenized:
-    lines, made = [], 0
+    lines, made, reach = [], 0, 0
     for transpose, ids in encoded.ids.items():
         whole = with_ends(ids, tokenizer) if settings.ends else ids
         for number, (start, stop) in enumerate(window_spans(len(whole), settings)):
             made += 1
             if tokenizer.exact_windows and (transpose or stop - start != settings.window):
                 continue
+            reach = reach if transpose else max(reach, stop)  # windows leave no gaps
             line = {"piece": piece, "window": number, "transpose": transpose}
             line["input_ids"] = whole[start:stop]
             lines.append(json.dumps(line, separators=(",", ":")) + "\n")
     row |= {"windows": len(lines), "windows_made": made}
+    ids = encoded.ids[0]
+    reached = tokenizer.notes_in((with_ends(ids, tokenizer) if settings.ends else ids)[:reach])
+    row |= {"notes_out": reached, "lost_in_no_window": row["notes_out"] - reached}
     if not lines:
         length = len(encoded.ids[0])
         reason = f"too_short: {length} tokens" if length else "no_notes"
