@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, BaseModel, ConfigDict, Discriminator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator
 
 from etude.errors import nearest
 from etude.own import is_own
@@ -43,6 +43,7 @@ BRING = (
 )
 
 # A path as a user writes it: `~` is her home.
+
 
 def _not_empty(word: object) -> object:
     if word == "":  # which is ".", and nobody means that

@@ -21,7 +21,7 @@ from etude.corpus.estimate import (
 from etude.corpus.ingest import read_rows
 from etude.corpus.metadata import read_metadata
 from etude.corpus.rows import OURS, Row, reason_class
-from etude.corpus.scan import corpus_files
+from etude.corpus.scan import corpus_files, describe_passed
 from etude.corpus.split import assign, parse_tune
 from etude.errors import UserError
 
@@ -46,8 +46,8 @@ REMEDIES = {
 BROKEN = "no option takes them: mend or leave them"
 
 
-def audit(root: Path, corpus: FolderCorpus, settings: Config, cores: int) -> str:
-    """Look through a folder as ingest and split would, and say what came of it; writes nothing.
+def audit(root: Path, corpus: FolderCorpus, settings: Config, cores: int) -> tuple[str, bool]:
+    """Look through a folder as ingest and split would; writes nothing.
 
     Args:
         root: the folder.
@@ -55,10 +55,14 @@ def audit(root: Path, corpus: FolderCorpus, settings: Config, cores: int) -> str
         settings: the configuration that it would be laid over: its cut, tokens and training.
         cores: cores that the run would have.
 
+    Returns:
+        what came of it, and whether a run of it would go on to the end of its split.
+
     Raises:
         UserError: the folder or its metadata.csv cannot be read.
     """
-    files = corpus_files(root, corpus.limit)
+    passed: Counter[str] = Counter()
+    files = corpus_files(root, corpus.limit, passed=passed)
     metadata = read_metadata(root, files, OURS)
     rows, tunes = [], []
     for row in read_rows(corpus.rules, root, files, metadata, cores):
@@ -71,7 +75,9 @@ def audit(root: Path, corpus: FolderCorpus, settings: Config, cores: int) -> str
     except UserError as error:
         trouble = str(error)
     kept = [row for row in rows if row["status"] == "kept"]
-    blocks = [[f"{root}: {len(files)} files", *_kept(kept, drums, corpus), *_rejected(rows)]]
+    over = [f"passed over: {said}"] if (said := describe_passed(passed)) else []
+    taken = _kept(kept, drums, corpus)
+    blocks = [[f"{root}: {len(files)} files", *taken, *_rejected(rows), *over]]
     if trouble:
         blocks.append(["As it stands the run would stop:", *trouble.splitlines()])
     else:
@@ -80,7 +86,7 @@ def audit(root: Path, corpus: FolderCorpus, settings: Config, cores: int) -> str
     blocks.append([f"note: {warning}" for warning in warnings])
     if not trouble:
         blocks.append(_config(root, corpus, _shards(kept)))
-    return "\n\n".join("\n".join(block) for block in blocks if block)
+    return "\n\n".join("\n".join(block) for block in blocks if block), not trouble
 
 
 def _kept(kept: Sequence[Row], drums: int, corpus: FolderCorpus) -> list[str]:

@@ -42,6 +42,7 @@ from etude.report.provenance import read_provenance
 from etude.report.runtimes import read_runtimes
 from etude.report.training import read_training
 from etude.storage import atomic_directory, read_json, write_text
+from etude.tokenizers.usage import hardly_used
 
 VERSION = 3  # raised when the page changes
 
@@ -204,7 +205,8 @@ def _packed(folder: Path) -> Row:
         f"{some(int(size.get('pieces', 0)), 'piece')}"
         for name, size in ((s, splits[s]) for s in SPLITS if s in splits)
     ]
-    about = {"corpus": folder.parent.name, "tokens": folder.name, "sizes": "; ".join(sizes)}
+    said = "; ".join([*sizes, *hardly_used(info)])
+    about = {"corpus": folder.parent.name, "tokens": folder.name, "sizes": said}
     return about | {"hash": str(info.get("data_hash", ""))}
 
 

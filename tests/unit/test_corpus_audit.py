@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def audited(root, cores=2, **options):
-    return audit(root, FolderCorpus(source="folder", path=root, **options), read(DEFAULT), cores)
+    corpus = FolderCorpus(source="folder", path=root, **options)
+    text, works = audit(root, corpus, read(DEFAULT), cores)
+    assert works == ("would stop" not in text)
+    return text
 
 
 def plain(*texts):

@@ -19,7 +19,15 @@ SECONDS_PER_FILE = 0.5  # on average; one that hangs would take the test over it
 MEMORY_MB = 1500  # of the largest process: half an hour of MIDI that claims to be music
 REASONS = {
     *("corrupt_midi", "corrupt_audio", "empty_file", "no_notes", "no_samples", "only_drums"),
-    *("non_finite_samples", "unsupported_midi", "too_long", "silent", "crashed", "ends_early", "not_sound"),
+    *(
+        "non_finite_samples",
+        "unsupported_midi",
+        "too_long",
+        "silent",
+        "crashed",
+        "ends_early",
+        "not_sound",
+    ),
 }
 
 # In a process of its own, whose memory and error messages can be looked at.
