@@ -45,6 +45,7 @@ class Summary(NamedTuple):
     peak: float
     rms_dbfs: float
     samples_hash: str
+    constant: bool = False  # all samples are one number
 
 
 class Recording(AudioFile):
@@ -102,7 +103,8 @@ def summarise(path: Path | str) -> Summary:
     """
     with Recording(path) as file:
         levels, digest = _Levels(file), hashlib.sha256()
-        for block in file.blocks():
+        # A double may lie beyond the range of float32, which would be called an infinity.
+        for block in file.blocks("float64" if file.subtype == "DOUBLE" else "float32"):
             levels.add(block)
             digest.update(block.astype("<f4", copy=False).tobytes())
         return levels.summary(digest.hexdigest())
@@ -135,17 +137,19 @@ class _Levels:
     """Peak, RMS and finiteness, added up block by block."""
 
     def __init__(self, file: Recording) -> None:
-        self.file, self.frames, self.peak, self.energy = file, 0, 0.0, 0.0
+        self.file, self.frames, self.energy = file, 0, 0.0
+        self.low, self.high = float("inf"), -float("inf")
 
     def add(self, block: np.ndarray) -> None:
-        peak = float(np.abs(block).max())  # a NaN or an infinity is the maximum
+        low, high = float(block.min()), float(block.max())
+        peak = max(-low, high)
         if not np.isfinite(peak):
             raise AudioError("non_finite_samples", self.file.path)
         if peak > LOUDEST:
             said = f"a sample is {peak:.3g}, {dbfs(peak):+.0f} dB beside full scale"
             raise AudioError(f"not_sound: {said}", self.file.path)
         self.frames += len(block)
-        self.peak = max(self.peak, peak)
+        self.low, self.high = min(self.low, low), max(self.high, high)
         self.energy += float(np.square(block, dtype=np.float64).sum())
 
     def summary(self, samples_hash: str) -> Summary:
@@ -153,7 +157,9 @@ class _Levels:
             raise AudioError("no_samples", self.file.path)
         level = (self.energy / (self.frames * self.file.channels)) ** 0.5
         rate, channels = self.file.rate, self.file.channels
-        return Summary(self.frames / rate, rate, channels, self.peak, dbfs(level), samples_hash)
+        peak, constant = max(-self.low, self.high), self.low == self.high
+        seconds, decibels = self.frames / rate, dbfs(level)
+        return Summary(seconds, rate, channels, peak, decibels, samples_hash, constant)
 
 
 def _write_pcm(path: Path, file: Recording, subtype: str, blocks: Iterator[np.ndarray]) -> None:

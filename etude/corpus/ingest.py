@@ -39,6 +39,7 @@ from etude.pool import map_in_order
 from etude.storage import hash_file, write_csv
 
 VERSION = 3  # raised when rows change, by what is here, in scan or in metadata
+INAUDIBLE = 1e-8  # of full scale: below what 24 bits can say, and any converter
 CHUNK = 16  # files that go to a worker at a time
 
 log = logging.getLogger(__name__)
@@ -144,6 +145,10 @@ def _read_audio(rules: Filter, path: Path, row: Row) -> None:
     summary = summarise(path)
     if summary.peak == 0:
         raise Rejected("silent")
+    if summary.constant:
+        raise Rejected("silent: every sample is the same")
+    if summary.peak < INAUDIBLE:
+        raise Rejected(f"silent: no sample is beyond {summary.peak:.3g}")
     row["notes_hash"] = summary.samples_hash
 
 

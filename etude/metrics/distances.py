@@ -94,7 +94,7 @@ class Yardstick:
         if metric in NOT_NEGATIVE:
             found.lowest = 0.0
         if found.value < 0:
-            found.note = "; ".join(x for x in (BELOW_0[metric], found.note) if x)
+            found.note = "; ".join(x for x in (BELOW_0.get(metric), found.note) if x)
         return found
 
     def outliers(self, clips: Clips) -> list[tuple[str, float]]:

@@ -86,7 +86,7 @@ def pack_tokens(
             info["weights"] = weights
         write_json(temporary / "info.json", info)
     for line in hardly_used(info):
-        log.warning("%s (little music, or one piece that is unlike all others)", line)
+        log.warning("%s: there is little music, or a piece is unlike all others", line)
     log.info("packed %s", ", ".join(f"{s}: {c['items']}" for s, c in counts.items()))
 
 
