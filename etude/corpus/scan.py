@@ -112,14 +112,14 @@ def corpus_files(
     music = [relative for relative in files if music_kind(relative)]
     chosen = choose(music, limit)
     if passed is not None:
-        passed[f"files of music, since `limit` takes {limit}"] += len(music) - len(chosen)
+        passed[f"music beyond `limit: {limit}`"] += len(music) - len(chosen)
         passed["other files"] += len(files) - len(music)
     return chosen
 
 
 def describe_passed(passed: Counter[str]) -> str:
     """What was passed over, in words; nothing where that is nothing."""
-    return ", ".join(f"{count} {what}" for what, count in sorted(passed.items()) if count)
+    return ", ".join(f"{what} ({count})" for what, count in sorted(passed.items()) if count)
 
 
 def digests(

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from etude.audio.files import AudioError, read_audio, write_wav
-from etude.corpus.scan import AUDIO_SUFFIXES, list_files
+from etude.audio.recordings import summarise
+from etude.corpus.scan import AUDIO_SUFFIXES, list_files, printable
 from etude.errors import UserError
 from etude.generation.clips import COLUMNS
 from etude.storage import atomic_directory, write_csv
 
-VERSION = 1  # raised when the clip sets change
+VERSION = 2  # raised when the clip sets change
 
 log = logging.getLogger(__name__)
 REJECTED = ["path", "reason"]
@@ -32,20 +33,23 @@ def import_clips(source: Path, rate: int, seconds: float, folder: Path) -> int:
     rejected: list[dict[str, str]] = []
     with atomic_directory(folder) as temporary:
         for path in list_files(source):
+            name = printable(path)
             if Path(path).suffix.lower() not in AUDIO_SUFFIXES:
-                rejected.append({"path": path, "reason": f"not audio: {Path(path).suffix}"})
+                suffix = printable(Path(path).suffix)
+                rejected.append({"path": name, "reason": f"not audio: {suffix}"})
                 continue
             try:
+                summarise(source / path)  # whole, and a sound, by the rules for a corpus
                 wave = read_audio(source / path, rate, upsample=True)
             except AudioError as error:
-                rejected.append({"path": path, "reason": error.reason})
+                rejected.append({"path": name, "reason": error.reason})
                 continue
             length = round(seconds * rate)
             for start in range(0, max(len(wave) - length, 0) + 1, length):
-                part, name = wave[start : start + length], f"clip-{len(rows):04d}"
-                write_wav(temporary / f"{name}.wav", part, rate)
-                row = {"clip": name, "file": f"{name}.wav", "seconds": f"{len(part) / rate:.3f}"}
-                rows.append({**row, "seed": 0, "draw": 0, "prime_seconds": "0.000", "source": path})
+                part, clip = wave[start : start + length], f"clip-{len(rows):04d}"
+                write_wav(temporary / f"{clip}.wav", part, rate)
+                row = {"clip": clip, "file": f"{clip}.wav", "seconds": f"{len(part) / rate:.3f}"}
+                rows.append({**row, "seed": 0, "draw": 0, "prime_seconds": "0.000", "source": name})
         write_csv(temporary / "clips.csv", [*COLUMNS, "source"], rows)
         write_csv(temporary / "rejected.csv", REJECTED, rejected)
         if not rows:

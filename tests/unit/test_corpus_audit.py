@@ -149,7 +149,7 @@ def test_the_command_says_by_its_status_whether_a_run_would_stop(tmp_path, capsy
     assert main(["audit", str(tmp_path)]) == 1
     text = capsys.readouterr().out
     assert "the run would stop" in text
-    assert "passed over: 1 hidden files" in text
+    assert "passed over: hidden files (1)" in text
     music.make_chorales(tmp_path, 3)
     assert main(["audit", str(tmp_path)]) == 0
     with pytest.raises(SystemExit) as error:

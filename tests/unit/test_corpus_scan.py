@@ -49,7 +49,7 @@ def test_files_come_sorted_and_hidden_ones_do_not(tmp_path):
     fill(tmp_path, *expected, ".hidden.mid", ".git/x.mid", "a/.x.mid")
     passed = Counter()
     assert list(list_files(tmp_path, passed)) == sorted(expected)
-    assert describe_passed(passed) == "2 hidden files, 1 hidden folders"
+    assert describe_passed(passed) == "hidden files (2), hidden folders (1)"
 
 
 def test_loops_dead_links_and_pipes(tmp_path):
@@ -131,7 +131,7 @@ def test_limit_is_a_fixed_choice_of_music(tmp_path):
     assert five == sorted(five) == choose(reversed(files), 5)
     assert corpus_files(tmp_path) == sorted([*files, "notes.txt"])
     corpus_files(tmp_path, 5, passed=(passed := Counter()))
-    assert describe_passed(passed) == "25 files of music, since `limit` takes 5, 1 other files"
+    assert describe_passed(passed) == "music beyond `limit: 5` (25), other files (1)"
     before = digests(tmp_path, 3, limit=5)
     left_out = next(name for name in files if name not in five)
     (tmp_path / left_out).write_bytes(b"longer")

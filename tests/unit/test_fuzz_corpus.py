@@ -45,8 +45,8 @@ def test_every_file_is_a_row_or_a_count(tmp_path):
         assert "there" in rows[name]["reason"], "what was promised and found is said"
     assert works
     assert f"{len(rows)} files" in text
-    over = "4 hidden files, 1 hidden folders, 1 links to folders that are read already, 1 pipes"
-    assert f"passed over: {over}, sockets or devices" in text
+    over = "hidden files (4), hidden folders (1), links to folders that are read already (1)"
+    assert f"passed over: {over}, pipes, sockets or devices (1)" in text
     rejected = Counter(row["status"] for row in rows.values() if row["kind"])["rejected"]
     assert f"rejected: {rejected + text.count('duplicate_of')}" in text
 
