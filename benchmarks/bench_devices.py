@@ -9,7 +9,7 @@ import pytest
 from packed import QUANTIZERS, make_packed
 from record import record, table
 
-from etude.config import AudioLm
+from etude.config.systems.audiolm import AudioLm
 from etude.storage import read_csv
 from etude.training.launch import launch
 

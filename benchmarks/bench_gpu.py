@@ -17,13 +17,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from packed import QUANTIZERS, make_packed
 
-from etude.config import AudioLm, SymbolicSampling, Training
-from etude.config.symbolic_lm import Gpt2, SymbolicTraining
-from etude.generation.sampling import ClipStreams
-from etude.generation.symbolic_sampling import sample
-from etude.models.audiolm_stages import build_stage
-from etude.models.symbolic.stage import SymbolicLmStage
+from etude.clips.sampling import ClipStreams
+from etude.config import Training
+from etude.config.systems.audiolm import AudioLm
+from etude.config.systems.symbolic_lm import Gpt2, SymbolicSampling, SymbolicTraining
 from etude.storage import read_json
+from etude.systems.audiolm.building import build_stage
+from etude.systems.symbolic_lm.sampling import sample
+from etude.systems.symbolic_lm.stage import SymbolicLmStage
 from etude.training.data import PackedData
 from etude.training.loop import fit
 from etude.training.optimiser import build_optimiser

@@ -12,13 +12,14 @@ from packed import make_packed
 from record import record, table
 
 from etude import config
-from etude.config import AudioLm, Network, Sampling
-from etude.generation.audiolm import continue_sequence
-from etude.generation.sampling import ClipStreams
-from etude.models.audiolm import AudioLmStage
-from etude.models.audiolm_stages import STAGES
-from etude.models.codebook_transformer import KeyValueCache
+from etude.clips.sampling import ClipStreams
+from etude.config import Sampling
+from etude.config.systems.audiolm import AudioLm, Network
 from etude.storage import read_json
+from etude.systems.audiolm.building import STAGES
+from etude.systems.audiolm.codebook_transformer import KeyValueCache
+from etude.systems.audiolm.sampling import continue_sequence
+from etude.systems.audiolm.stages import AudioLmStage
 from etude.training.data import PackedData, training_batch
 from etude.training.loop import fit
 from etude.training.optimiser import build_optimiser

@@ -20,17 +20,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from symbols import make_symbolic, symbolic_experiment
 
-from etude.config import SymbolicSampling
-from etude.config.symbolic_lm import SymbolicNetwork, SymbolicTraining
-from etude.generation.sampling import ClipStreams
-from etude.generation.symbolic_sampling import sample
-from etude.models.symbolic.stage import SymbolicLmStage, build_stage
+from etude.clips.sampling import ClipStreams
+from etude.config.systems.symbolic_lm import SymbolicNetwork, SymbolicSampling, SymbolicTraining
 from etude.storage import read_json
+from etude.systems.symbolic_lm.data import PackedRows, Windows
+from etude.systems.symbolic_lm.sampling import sample
+from etude.systems.symbolic_lm.stage import SymbolicLmStage, build_stage
 from etude.training.data import training_batch
 from etude.training.loop import fit
 from etude.training.optimiser import build_optimiser
 from etude.training.state import State
-from etude.training.symbolic_data import PackedRows, Windows
 
 pytestmark = pytest.mark.proof
 COMMAND = "pytest benchmarks/bench_symbolic_lm.py -m proof"

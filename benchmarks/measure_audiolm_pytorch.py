@@ -15,13 +15,14 @@ from pathlib import Path
 
 import torch
 
-from etude.config import AudioLm, AudioLmPytorch, Sampling, Training
-from etude.generation.audiolm import AudioLmGenerator
-from etude.models.audiolm import AudioLmStage, flatten_frames
-from etude.models.audiolm_library import library
-from etude.models.audiolm_pytorch import LIBRARY_STAGES
-from etude.models.audiolm_stages import STAGES, build_stage
+from etude.config import Sampling, Training
+from etude.config.systems.audiolm import AudioLm, AudioLmPytorch
 from etude.storage import read_json
+from etude.systems.audiolm.audiolm_pytorch import LIBRARY_STAGES
+from etude.systems.audiolm.building import STAGES, build_stage
+from etude.systems.audiolm.library import library
+from etude.systems.audiolm.sampling import AudioLmGenerator
+from etude.systems.audiolm.stages import AudioLmStage, flatten_frames
 from etude.training.data import PackedData, training_batch, validation_batches
 from etude.training.loop import Hooks, fit
 from etude.training.state import State

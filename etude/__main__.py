@@ -227,7 +227,7 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _continue(options: argparse.Namespace) -> None:
-    from etude.generation.symbolic_command import continue_midi
+    from etude.systems.symbolic_lm.command import continue_midi
 
     continue_midi(options)
 
@@ -258,14 +258,14 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from etude.metrics.compare import compare
+    from etude.results.compare import compare
 
     print(compare(options.a, options.b), end="")
 
 
 def _table(options: argparse.Namespace) -> None:
     if options.partial:
-        from etude.metrics.partial import write_page, write_partial
+        from etude.results.partial import write_page, write_partial
 
         print(write_partial(options.partial), end="")
         if options.page:

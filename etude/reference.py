@@ -13,7 +13,17 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from etude import config
-from etude.config import symbolic_lm
+from etude.config.systems import symbolic_lm
+from etude.config.systems.audiolm import (
+    AudioLm,
+    AudioLmPytorch,
+    AudioLmStages,
+    Generate,
+    Network,
+    Stage,
+)
+from etude.config.systems.external import External
+from etude.config.systems.symbolic_lm import SymbolicGenerate, SymbolicLm, SymbolicSampling
 from etude.storage import write_text
 
 HEAD = """# Configuration
@@ -69,16 +79,16 @@ SECTIONS: list[tuple[str, list[type[BaseModel]]]] = [
     (
         "experiments",
         [
-            config.AudioLm,
-            config.External,
-            config.AudioLmStages,
-            config.Stage,
-            config.Network,
-            config.AudioLmPytorch,
+            AudioLm,
+            External,
+            AudioLmStages,
+            Stage,
+            Network,
+            AudioLmPytorch,
             config.OwnNetwork,
             config.Training,
             config.Weights,
-            config.Generate,
+            Generate,
             config.Sampling,
             config.Seeds,
         ],
@@ -86,7 +96,7 @@ SECTIONS: list[tuple[str, list[type[BaseModel]]]] = [
     (
         "experiments of the system symbolic_lm",
         [
-            config.SymbolicLm,
+            SymbolicLm,
             symbolic_lm.SymbolicStages,
             symbolic_lm.SymbolicStage,
             symbolic_lm.Gpt2,
@@ -94,8 +104,8 @@ SECTIONS: list[tuple[str, list[type[BaseModel]]]] = [
             symbolic_lm.MusicTransformer,
             symbolic_lm.SymbolicTraining,
             symbolic_lm.Augment,
-            config.SymbolicGenerate,
-            config.SymbolicSampling,
+            SymbolicGenerate,
+            SymbolicSampling,
         ],
     ),
     ("sweep: a grid of experiments", [config.Sweep]),

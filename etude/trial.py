@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from etude import own
-from etude.config import AudioLm, Config, OwnCorpus, OwnNetwork, OwnTokenizer, SymbolicLm
+from etude.config import Config, OwnCorpus, OwnNetwork, OwnTokenizer
+from etude.config.systems.audiolm import AudioLm
+from etude.config.systems.symbolic_lm import SymbolicLm
 from etude.metrics.registry import open_embedding, open_signals
-from etude.models.networks import build_network
-from etude.models.symbolic import families
+from etude.systems.audiolm.networks import build_network
+from etude.systems.symbolic_lm import families
 from etude.tokenizers.registry import create
 
 RATE = 24000  # samples per second, for embeddings

@@ -5,7 +5,7 @@ rule generate_clips:
     input:
         models=collect(
             "results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
-            stage=etude.config.AudioLm.STAGES,
+            stage=("semantic", "coarse", "fine"),
             allow_missing=True,
         ),
         semantic=for_experiment("{semantic}"),
@@ -27,7 +27,7 @@ rule generate_clips:
         runtime=240,
         gpu=1,
     params:
-        version=version("generation/audiolm", "generation/clips", "generation/sampling"),
+        version=version("systems/audiolm/sampling", "systems/audiolm/player", "clips/sampling"),
         generate=lambda w: experiment_of(w).generate.params(),
     message:
         "Generating clips of {wildcards.experiment}, seed {wildcards.seed}, draw {wildcards.draw}"

@@ -13,12 +13,13 @@ sys.path.insert(0, str(HOME))
 
 import etude.config
 import etude.runs
-from etude.models import audiolm_release
-from etude.corpus import forecast, scan, sources
+from etude.workflow import audiolm_release
+from etude.workflow import sources
+from etude.corpus import forecast, scan
 from etude.errors import UserError
 from etude.metrics import registry
-from etude.models import given as given_weights
-from etude.tokenizers import given as given_tokenizer
+from etude.workflow import given_weights
+from etude.workflow import given_tokenizers as given_tokenizer
 from etude.own import digest, is_own, label
 from etude.storage import check_folder
 from snakemake.exceptions import WorkflowError
@@ -55,7 +56,7 @@ wildcard_constraints:
     tokenizer=either(CONFIG.tokenizers),
     tokens=either(CONFIG.tokens),
     experiment=either(CONFIG.experiments),
-    stage=either(etude.config.STAGES),
+    stage=either({p.name for e in CONFIG.experiments.values() for p in e.stage_plans()}),
     seed=r"\d+",
     draw=r"\d+",
     step=r"\d+",
@@ -102,43 +103,43 @@ def version_of_networks(*modules):
 # The modules that a system's networks, trainings and baselines hang on.
 SYSTEM_MODULES = {
     "audiolm": {
-        "models": ("models/audiolm",),
+        "models": ("systems/audiolm/stages",),
         "training": (
-            "models/audiolm",
-            "models/codebook_transformer",
+            "systems/audiolm/stages",
+            "systems/audiolm/codebook_transformer",
             "training/loop",
             "training/data",
         ),
-        "baselines": ("generation/baselines", "generation/audiolm", "models/audiolm"),
-        "prefixes": ("metrics/memorisation/extraction", "generation/audiolm", "models/audiolm"),
+        "baselines": ("generation/baselines", "systems/audiolm/sampling", "systems/audiolm/stages"),
+        "prefixes": ("metrics/memorisation/extraction", "systems/audiolm/sampling", "systems/audiolm/stages"),
     },
     "symbolic_lm": {
-        "models": ("models/symbolic/stage",),
+        "models": ("systems/symbolic_lm/stage",),
         "training": (
-            "models/symbolic/stage",
+            "systems/symbolic_lm/stage",
             "training/loop",
             "training/data",
-            "training/symbolic_data",
+            "systems/symbolic_lm/data",
         ),
         "baselines": (
             "generation/baselines",
-            "generation/symbolic_baselines",
-            "generation/symbolic",
-            "generation/symbolic_sampling",
-            "models/symbolic/stage",
-            "models/ngram",
+            "systems/symbolic_lm/baselines",
+            "systems/symbolic_lm/player",
+            "systems/symbolic_lm/sampling",
+            "systems/symbolic_lm/stage",
+            "systems/ngram",
             "midi/render",
             "midi/writing",
         ),
         "prefixes": (
             "metrics/memorisation/extraction",
-            "metrics/memorisation/symbolic_prefixes",
-            "generation/symbolic_sampling",
-            "models/symbolic/stage",
-            "training/symbolic_data",
+            "systems/symbolic_lm/beginnings",
+            "systems/symbolic_lm/sampling",
+            "systems/symbolic_lm/stage",
+            "systems/symbolic_lm/data",
         ),
     },
-    "external": {"baselines": ("generation/baselines", "generation/audiolm", "models/audiolm")},
+    "external": {"baselines": ("generation/baselines", "systems/audiolm/sampling", "systems/audiolm/stages")},
 }
 
 
@@ -148,7 +149,7 @@ def version_of_system(what):
     def versions(wildcards):
         modules = SYSTEM_MODULES[experiment_of(wildcards).system][what]
         if library_stages(wildcards):
-            modules = (*modules, "models/audiolm_pytorch")
+            modules = (*modules, "systems/audiolm/audiolm_pytorch")
         return version_of_networks(*modules)(wildcards)
 
     return versions
@@ -422,7 +423,7 @@ def for_experiment(pattern):
             pattern,
             corpus=corpus,
             tokens=experiment.tokens,
-            cut=CONFIG.cut_of(experiment),
+            cut=experiment.cut_name(CONFIG),
             shard=shards_of(corpus),
             **roles,
             allow_missing=True,
@@ -442,7 +443,7 @@ def trained_here(pattern):
 
 def cut_of_experiment(wildcards):
     """The cut of an experiment's token set."""
-    return CONFIG.cuts[CONFIG.cut_of(experiment_of(wildcards))]
+    return CONFIG.cuts[experiment_of(wildcards).cut_name(CONFIG)]
 
 
 def rendering_of(experiment):
@@ -563,7 +564,7 @@ def if_audio_tokens(files):
 
 def model_that_is_asked(wildcards):
     """The trained stage that is given beginnings of training items: a system's first."""
-    stage = experiment_of(wildcards).STAGES[0]
+    stage = experiment_of(wildcards).stage_plans()[0].name
     return f"results/models/{wildcards.experiment}/{stage}/seed-{wildcards.seed}/model.safetensors"
 
 
@@ -614,7 +615,7 @@ def corpora_run():
 
 def cut_folders_run():
     """The cut folders of the run, each once."""
-    pairs = {(e.corpus, CONFIG.cut_of(e)) for e in map(CONFIG.experiments.get, CONFIG.run)}
+    pairs = {(e.corpus, e.cut_name(CONFIG)) for e in map(CONFIG.experiments.get, CONFIG.run)}
     return [
         f"results/cuts/{corpus}/{cut}/{shard}"
         for corpus, cut in sorted(pairs)

@@ -26,7 +26,7 @@ rule check_criteria:
         mem_mb=1000,
         runtime=10,
     params:
-        version=version("metrics/criteria"),
+        version=version("results/criteria"),
         criteria=lambda w: CONFIG.criteria[w.experiment].params(),
     message:
         "Did {wildcards.experiment} reach what its criteria ask?"

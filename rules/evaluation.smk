@@ -19,7 +19,7 @@ rule import_clips:
         mem_mb=2000,
         runtime=60,
     params:
-        version=version("generation/external"),
+        version=version("systems/external/importing"),
         experiment=lambda w: experiment_of(w).params(),
         cut=lambda w: cut_of_experiment(w).params(),
         digest=lambda w: scan.digests(experiment_of(w).clips, 1)[0],

@@ -214,7 +214,7 @@ rule find_memorisation:
             "metrics/memorisation/rows",
             "metrics/memorisation/sequences",
             "metrics/memorisation/neighbours",
-            "metrics/symbolic/clips",
+            "metrics/notes/clips",
             "metrics/clip_sets",
         ),
         experiment=lambda w: experiment_of(w).params(),

@@ -32,11 +32,11 @@ rule write_fad:
         runtime=10,
     params:
         version=version(
-            "metrics/table",
-            "metrics/summary",
-            "metrics/leaderboard",
-            "metrics/differences",
-            "metrics/statistics",
+            "results/table",
+            "results/summary",
+            "results/leaderboard",
+            "results/differences",
+            "results/statistics",
         ),
         evaluation=CONFIG.evaluation.params(),
         gated=GATED,

@@ -184,10 +184,10 @@ rule generate_symbolic:
         gpu=1,
     params:
         version=version(
-            "generation/symbolic",
-            "generation/symbolic_sampling",
-            "generation/symbolic_clips",
-            "generation/sampling",
+            "systems/symbolic_lm/player",
+            "systems/symbolic_lm/sampling",
+            "systems/symbolic_lm/files",
+            "clips/sampling",
             "midi/render",
             "midi/writing",
         ),

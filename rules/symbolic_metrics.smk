@@ -19,7 +19,7 @@ rule train_word2vec:
         mem_mb=2000,
         runtime=120,
     params:
-        version=version("metrics/symbolic/word2vec", "metrics/symbolic/harmony", "midi/notes"),
+        version=version("metrics/notes/word2vec", "metrics/notes/harmony", "midi/notes"),
         settings=CONFIG.evaluation.symbolic.word2vec.params(),
         # A user's own folder is no input; with `input`, Snakemake does not compare it.
         root=lambda w, input: input.get("source") or str(corpus_of(w).path),
@@ -51,12 +51,12 @@ rule measure_symbolic:
         runtime=60,
     params:
         version=version(
-            "metrics/symbolic/measure",
-            "metrics/symbolic/clips",
-            "metrics/symbolic/counts",
-            "metrics/symbolic/features",
-            "metrics/symbolic/harmony",
-            "metrics/symbolic/structure",
+            "metrics/notes/measure",
+            "metrics/notes/clips",
+            "metrics/notes/counts",
+            "metrics/notes/features",
+            "metrics/notes/harmony",
+            "metrics/notes/structure",
         ),
         settings=CONFIG.evaluation.symbolic.measuring(),
         prompted=lambda w: prompted(experiment_of(w)),
@@ -105,11 +105,11 @@ rule score_symbolic:
         runtime=60,
     params:
         version=version(
-            "metrics/symbolic/score",
-            "metrics/symbolic/table",
-            "metrics/symbolic/divergence",
-            "metrics/symbolic/overlap",
-            "metrics/symbolic/frechet",
+            "metrics/notes/score",
+            "metrics/notes/table",
+            "metrics/notes/divergence",
+            "metrics/notes/overlap",
+            "metrics/notes/frechet",
             "metrics/frechet",
         ),
         experiment=lambda w: experiment_of(w).params(),
@@ -141,7 +141,7 @@ rule score_perplexity:
         runtime=60,
         gpu=1,
     params:
-        version=version("metrics/symbolic/perplexity", "models/ngram", "models/symbolic/stage"),
+        version=version("metrics/perplexity", "systems/ngram", "systems/symbolic_lm/stage"),
         experiment=lambda w: experiment_of(w).params(),
         settings=CONFIG.evaluation.symbolic.params("perplexity_windows", "replicates"),
     message:

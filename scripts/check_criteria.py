@@ -6,7 +6,7 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import Criteria, parse
-    from etude.metrics.criteria import check_criteria
+    from etude.results.criteria import check_criteria
 
     check_criteria(
         snakemake.wildcards.experiment,

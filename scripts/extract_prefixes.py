@@ -6,8 +6,8 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import Memorisation, parse
-    from etude.metrics.memorisation.audiolm_prefixes import extract_semantic
-    from etude.metrics.memorisation.symbolic_prefixes import extract_symbolic
+    from etude.systems.audiolm.beginnings import extract_semantic
+    from etude.systems.symbolic_lm.beginnings import extract_symbolic
 
     settings = parse(Memorisation, snakemake.params.settings)
     model, packed = Path(snakemake.input.weights).parent, Path(snakemake.input.packed[0])

@@ -5,8 +5,9 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Generate, parse
-    from etude.generation.clips import make_clips
+    from etude.config import parse
+    from etude.config.systems.audiolm import Generate
+    from etude.systems.audiolm.player import make_clips
 
     models = [Path(p).parent for p in snakemake.input.models]
     make_clips(

@@ -5,8 +5,9 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import CorpusBase, SymbolicGenerate, parse
-    from etude.generation.symbolic_clips import make_symbolic_clips
+    from etude.config import CorpusBase, parse
+    from etude.config.systems.symbolic_lm import SymbolicGenerate
+    from etude.systems.symbolic_lm.files import make_symbolic_clips
 
     settings = parse(SymbolicGenerate, snakemake.params.generate)
     if snakemake.input.prime:  # params know its name only

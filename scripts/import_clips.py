@@ -5,8 +5,9 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Cut, External, parse
-    from etude.generation.external import import_clips
+    from etude.config import Cut, parse
+    from etude.config.systems.external import External
+    from etude.systems.external.importing import import_clips
 
     experiment = parse(External, snakemake.params.experiment)
     rate = parse(Cut, snakemake.params.cut).rate

@@ -7,7 +7,7 @@ from adapter import job
 
 with job(snakemake):
     from etude.corpus.places import piece_paths
-    from etude.metrics.symbolic.measure import measure_folder
+    from etude.metrics.notes.measure import measure_folder
     from etude.storage import read_csv
 
     rows = [row for table in snakemake.input.ingest for row in read_csv(table)]

@@ -7,7 +7,7 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import Experiment, parse
-    from etude.metrics.symbolic.perplexity import write_perplexity
+    from etude.metrics.perplexity import write_perplexity
 
     settings = json.loads(snakemake.params.settings)
     write_perplexity(

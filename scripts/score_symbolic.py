@@ -7,7 +7,7 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import Experiment, parse
-    from etude.metrics.symbolic.score import write_symbolic
+    from etude.metrics.notes.score import write_symbolic
     from etude.storage import read_json
 
     write_symbolic(

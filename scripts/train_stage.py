@@ -15,7 +15,7 @@ with job(snakemake):
     stop = StopRequest(snakemake.resources.runtime)
     audition = None
     if snakemake.input.acoustic:  # config asks for it
-        from etude.metrics.audition import open_audition
+        from etude.systems.audiolm.audition import open_audition
 
         audition = open_audition(Path(snakemake.input.packed[0]), Path(snakemake.input.acoustic[0]))
     devices = getattr(experiment.stages, names.stage).training.devices

@@ -6,8 +6,8 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.metrics.symbolic.training_pieces import training_files
-    from etude.metrics.symbolic.word2vec import train_word2vec
+    from etude.metrics.notes.training_pieces import training_files
+    from etude.metrics.notes.word2vec import train_word2vec
 
     files = training_files(
         Path(snakemake.params.root),

@@ -6,7 +6,7 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import Evaluation, parse
-    from etude.metrics.summary import Run, write_results
+    from etude.results.summary import Run, write_results
 
     run = Run(
         tables=[Path(p) for p in snakemake.input.tables],

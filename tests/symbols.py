@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from etude.config import SymbolicLm
+from etude.config.systems.symbolic_lm import SymbolicLm
 from etude.storage import write_json
 
 VOCABULARY, WINDOW = 24, 32

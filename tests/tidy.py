@@ -8,7 +8,7 @@ import numpy as np
 
 from etude.config import Evaluation
 from etude.metrics.score import COLUMNS
-from etude.metrics.summary import Run
+from etude.results.summary import Run
 from etude.storage import write_csv
 
 DISTANCES = {"generated": 5.0, "real": 6.0, "shuffled": 20.0, "untrained": 30.0, "noise": 90.0}

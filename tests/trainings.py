@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from etude.config import AudioLm
+from etude.config.systems.audiolm import AudioLm
 
 
 def experiment(**training) -> AudioLm:

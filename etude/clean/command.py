@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from etude import config, runs
 from etude.clean.survey import ROOT, Survey, Surveyor, Unit, drop_refs
-from etude.config import Config, TrainedHere
+from etude.config import Config, TrainedExperiment
 from etude.errors import UserError
 from etude.storage import read_json
 
@@ -101,13 +101,13 @@ def fingerprints(settings: Config, results: Path) -> set[str]:
     """The states of all configured trainings whose data there are (a ref has the rest)."""
     found: set[str] = set()
     for experiment in settings.experiments.values():
-        if not isinstance(experiment, TrainedHere):
+        if not isinstance(experiment, TrainedExperiment):
             continue
         info = results / "packed" / experiment.corpus / experiment.tokens / "info.json"
         if not info.is_file():
             continue
-        from etude.models.given import weights_file
         from etude.training.stage import stage_fingerprint  # imports torch
+        from etude.workflow.given_weights import weights_file
 
         packed = read_json(info)
         for stage, part in experiment.stages:

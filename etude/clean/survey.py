@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from etude.config import Config, TrainedHere
+from etude.config import Config, TrainedExperiment
 from etude.storage import read_json
 
 ROOT = "results"  # as the rules call it, wherever a link may lead
@@ -195,7 +195,9 @@ def refs_in_use(state: Path, config: Config) -> Iterator[Path]:
     for ref in sorted((state / "refs").glob("*/*/seed-*")):
         name, stage, seed = ref.parts[-3:]
         experiment = config.experiments.get(name)
-        if not isinstance(experiment, TrainedHere) or stage not in experiment.STAGES:
+        if not isinstance(experiment, TrainedExperiment) or stage not in [
+            p.name for p in experiment.stage_plans()
+        ]:
             continue
         configured = seed in [f"seed-{number}" for number in experiment.seeds.train]
         if configured or (state.parent / "models" / name / stage / seed).is_dir():

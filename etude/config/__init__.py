@@ -22,14 +22,12 @@ from etude.config.corpora import (
 from etude.config.criteria import Criteria
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
-from etude.config.experiments import STAGES, Experiment, TrainedHere
 from etude.config.memorisation import Memorisation
-from etude.config.networks import AudioLmPytorch, Network, OwnNetwork
+from etude.config.networks import OwnNetwork
 from etude.config.page import Page
 from etude.config.pretrained import PRETRAINED_KINDS, Encodec, Hubert, Pretrained
 from etude.config.reading import DEFAULT, checked, load, parse, read
 from etude.config.sweeps import Sweep
-from etude.config.symbolic_lm import SymbolicGenerate, SymbolicLm, SymbolicSampling
 from etude.config.symbolic_metrics import SymbolicMetrics, Word2Vec
 from etude.config.symbolic_tokens import (
     SYMBOLIC_KINDS,
@@ -42,18 +40,15 @@ from etude.config.symbolic_tokens import (
     SymbolicTokenSet,
     Tsd,
 )
-from etude.config.systems import (
-    STAGE_DEFAULTS,
-    AudioLm,
-    AudioLmStages,
-    External,
-    Generate,
-    Sampling,
-    Seeds,
-    Stage,
-    Training,
-    Weights,
+from etude.config.systems import Experiment
+from etude.config.systems.base import (
+    ExperimentBase,
+    GenerateSettings,
+    StagePlan,
+    StageSettings,
+    TrainedExperiment,
 )
+from etude.config.systems.training import Sampling, Seeds, Training, Weights
 from etude.config.tokens import (
     ACOUSTIC_KINDS,
     SEMANTIC_KINDS,
@@ -75,16 +70,11 @@ __all__ = [
     "FADTK",
     "PRETRAINED_KINDS",
     "SEMANTIC_KINDS",
-    "STAGES",
-    "STAGE_DEFAULTS",
     "SYMBOLIC_KINDS",
     "WE_SHARP_FILTER",
     "AnyTokenSet",
     "AnyTokenizer",
     "ArchiveCorpus",
-    "AudioLm",
-    "AudioLmPytorch",
-    "AudioLmStages",
     "Config",
     "Corpus",
     "CorpusBase",
@@ -93,17 +83,16 @@ __all__ = [
     "Encodec",
     "Evaluation",
     "Experiment",
-    "External",
+    "ExperimentBase",
     "Filter",
     "Fit",
     "FolderCorpus",
-    "Generate",
+    "GenerateSettings",
     "Hubert",
     "MagnitudeRvq",
     "Memorisation",
     "Mfcc",
     "Music21Corpus",
-    "Network",
     "OnOff",
     "OwnCorpus",
     "OwnNetwork",
@@ -118,18 +107,16 @@ __all__ = [
     "Seeds",
     "SemitoneBands",
     "Split",
-    "Stage",
+    "StagePlan",
+    "StageSettings",
     "Structured",
     "Sweep",
     "SymbolicFit",
-    "SymbolicGenerate",
-    "SymbolicLm",
     "SymbolicMetrics",
-    "SymbolicSampling",
     "SymbolicTokenSet",
     "TokenSet",
     "Tokenizer",
-    "TrainedHere",
+    "TrainedExperiment",
     "Training",
     "Tsd",
     "Weights",

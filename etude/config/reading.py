@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Tag, TypeAdapter, ValidationError
 
 from etude.config.base import OWN, SectionType, merge, nearest
-from etude.config.corpora import Corpus, Filter, OwnCorpus
-from etude.config.experiments import Experiment
-from etude.config.networks import AudioLmPytorch, Network, OwnNetwork
+from etude.config.corpora import Filter
 from etude.config.sweeps import expand
-from etude.config.symbolic_lm import SymbolicNetwork
-from etude.config.symbolic_tokens import AnyTokenizer, SymbolicTokenSet
-from etude.config.tokens import OwnTokenizer, TokenSet
+from etude.config.systems import CLASSES
 from etude.config.whole import Config
 from etude.errors import UserError
 from etude.own import check
@@ -39,7 +35,7 @@ def load(raw: dict[str, Any]) -> Config:
     defaults = raw.pop("defaults", {}) or {}
     if not isinstance(defaults, dict):
         raise UserError("`defaults` must hold keys", where="the configuration")
-    known = ("corpus", *_tags(Experiment, "system"))
+    known = ("corpus", *CLASSES)
     for name in defaults:
         if name not in known:
             raise UserError(
@@ -135,17 +131,6 @@ def parse(section: Any, text: str) -> Any:
     return TypeAdapter(section).validate_json(text)
 
 
-def _tags(union: Any, tag: str) -> tuple[str, ...]:
-    """The words that choose among a union's members; a member of the user's own has none."""
-    words = (get_args(m.model_fields[tag].annotation) for m in _classes(union))
-    return tuple(word[0] for word in words if word)
-
-
-def _classes(union: Any) -> list[type[BaseModel]]:
-    members = get_args(get_args(union)[0])
-    return [m if _is_model(m) else get_args(m)[0] for m in members]
-
-
 def _explain(error: ValidationError) -> list[str]:
     lines = []
     for item in error.errors():
@@ -198,16 +183,23 @@ def _written(location: tuple[Any, ...]) -> list[str]:
     return [w for i, w in enumerate(words) if i not in chosen and not w.startswith("literal[")]
 
 
-def _members() -> dict[str, type[BaseModel]]:
-    """The members of all unions by the word that chooses them."""
-    members: dict[str, type[BaseModel]] = {"Filter": Filter, "Network": Network}
-    members |= {"audiolm_pytorch": AudioLmPytorch}
-    members |= {"TokenSet": TokenSet, "SymbolicTokenSet": SymbolicTokenSet}
-    unions = [(Corpus, "source"), (AnyTokenizer, "kind"), (Experiment, "system")]
-    for union, tag in (*unions, (SymbolicNetwork, "kind")):
-        # The member of a user's own is the last, and has no word.
-        members |= dict(zip(_tags(union, tag), _classes(union), strict=False))
-    return members
+def _members(annotation: Any, tag: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """(the word that chooses it, the class) of every member of a union below an annotation."""
+    for rule in getattr(annotation, "__metadata__", ()):
+        tag = rule.tag if isinstance(rule, Tag) else tag
+    if _is_model(annotation):
+        if tag:
+            yield tag, annotation
+        for name, field in annotation.model_fields.items():
+            literal = get_args(field.annotation) if name in CHOOSES else ()
+            if len(literal) == 1 and isinstance(literal[0], str):
+                yield literal[0], annotation
+            yield from _members(field.annotation)
+            for rule in field.metadata:
+                if isinstance(rule, Tag):
+                    yield rule.tag, field.annotation  # type: ignore[misc]
+    for inner in get_args(annotation):
+        yield from _members(inner, tag)
 
 
 def _keys_at(location: tuple[Any, ...]) -> list[str]:
@@ -231,5 +223,11 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-_MEMBERS = _members()
-_OWN = {"corpora": OwnCorpus, "tokenizers": OwnTokenizer, "experiments": OwnNetwork}
+CHOOSES = ("source", "kind", "system", "backend")  # keys that choose a union's member
+_MEMBERS = {"Filter": Filter} | dict(_members(Config))
+_MEMBERS.pop(OWN)
+# The class that stands for a `module:Class` in each section.
+_OWN = {
+    section: dict(_members(Config.model_fields[section].annotation))[OWN]
+    for section in ("corpora", "tokenizers", "experiments")
+}

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from etude.config.base import Section, merge, nearest
-from etude.config.experiments import Experiment
+from etude.config.systems import Experiment
 from etude.errors import UserError
 
 MOST = 100  # experiments of one sweep: more is a slip of the hand, or wants several sweeps

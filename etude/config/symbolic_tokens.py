@@ -174,6 +174,11 @@ class SymbolicTokenSet(Section):
             raise ValueError("transpositions must have 0: the held-out pieces are as they are")
         return self
 
+    @property
+    def roles(self) -> dict[str, str]:
+        """Its tokenizer by role."""
+        return {"tokenizer": self.tokenizer}
+
     def tokens_params(self) -> str:
         """What decides the tokens, as JSON for a rule's params."""
         keys = [key for key in type(self).model_fields if key != "write_events"]

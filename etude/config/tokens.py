@@ -137,3 +137,18 @@ class TokenSet(Section):
     cut: str = Field(description="a name from `cuts`")
     semantic: str = Field(description="a semantic tokenizer from `tokenizers`")
     acoustic: str = Field(description="an acoustic tokenizer from `tokenizers`")
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Its tokenizers by role."""
+        return {"semantic": self.semantic, "acoustic": self.acoustic}
+
+
+OWN_FRAME_RATE = 50.0  # as most tokenizers have
+
+
+def frame_rate(tokenizer: Any) -> float:
+    """Frames per second; one of the user's own is not asked, it would have to be imported."""
+    if isinstance(tokenizer, OwnTokenizer):
+        return OWN_FRAME_RATE
+    return float(tokenizer.sample_rate / tokenizer.hop)

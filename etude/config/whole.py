@@ -7,22 +7,22 @@ from typing import Any, cast
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Section, nearest
+from etude.config.base import Section
 from etude.config.corpora import Corpus
 from etude.config.criteria import Criteria
 from etude.config.evaluation import Evaluation
-from etude.config.experiments import Experiment, TrainedHere
 from etude.config.page import Page
 from etude.config.pretrained import Encodec, Hubert, Pretrained
 from etude.config.sweeps import Sweep
-from etude.config.symbolic_lm import SymbolicLm
 from etude.config.symbolic_tokens import (
     SYMBOLIC_KINDS,
     AnyTokenizer,
     AnyTokenSet,
     SymbolicTokenSet,
 )
-from etude.config.systems import AudioLm, External
+from etude.config.systems import Experiment
+from etude.config.systems.base import ExperimentBase
+from etude.config.systems.base import known as _known
 from etude.config.tokens import (
     ACOUSTIC_KINDS,
     SEMANTIC_KINDS,
@@ -64,10 +64,9 @@ class Config(Section):
         found = {f"corpora.{n}.source": c.source for n, c in self.corpora.items()}
         found |= {f"tokenizers.{n}.kind": t.kind for n, t in self.tokenizers.items()}
         for name, experiment in self.experiments.items():
-            if isinstance(experiment, TrainedHere):
-                for stage in experiment.STAGES:
-                    for kind in experiment.own_networks(stage):
-                        found[f"experiments.{name}.stages.{stage}.network.kind"] = kind
+            for stage in experiment.stage_plans():
+                for kind in experiment.own_networks(stage.name):
+                    found[f"experiments.{name}.stages.{stage.name}.network.kind"] = kind
         found |= {f"evaluation.embeddings: {name}": name for name in self.evaluation.embeddings}
         found |= {f"evaluation.signals: {name}": name for name in self.evaluation.signals}
         return {key: name for key, name in found.items() if is_own(name)}
@@ -188,52 +187,24 @@ class Config(Section):
                 f"tokenizer {tokenizer_name!r} needs {tokenizer.shortest}"
             )
 
-    def cut_of(self, experiment: AudioLm | SymbolicLm | External) -> str:
-        """The name of the cut that an experiment's clips are compared by."""
-        if isinstance(experiment, SymbolicLm):
-            return experiment.cut
-        return self.audio_tokens(experiment.tokens).cut
-
-    def _experiment_resolves(self, where: str, experiment: AudioLm | SymbolicLm | External) -> None:
+    def _experiment_resolves(self, where: str, experiment: ExperimentBase) -> None:
         _known(experiment.corpus, self.corpora, f"{where}.corpus", "corpora")
         _known(experiment.tokens, self.tokens, f"{where}.tokens", "tokens")
-        tokens = self.tokens[experiment.tokens]
-        if isinstance(experiment, SymbolicLm):
-            _known(experiment.cut, self.cuts, f"{where}.cut", "cuts")
-            if isinstance(tokens, TokenSet):
-                raise ValueError(  # noqa: TRY004 (as below)
-                    f"{where}.tokens: {experiment.tokens!r} is of audio; symbolic_lm needs a "
-                    "symbolic token set (one that names a `tokenizer`)"
-                )
-            return
-        if isinstance(tokens, SymbolicTokenSet):
-            raise ValueError(  # noqa: TRY004 (pydantic turns it into a row)
-                f"{where}.tokens: {experiment.tokens!r} is symbolic; {experiment.system} needs a "
-                "token set of audio (a cut, a semantic and an acoustic tokenizer)"
-            )
-        if isinstance(experiment, AudioLm):
-            self._hop_suits(f"{where}.generate.hop", experiment, tokens)
-            acoustic = self.audio_tokenizer(tokens.acoustic)
-            if isinstance(acoustic, OwnTokenizer):
-                return
-            if experiment.coarse_quantizers >= acoustic.quantizers:  # type: ignore[union-attr]
-                raise ValueError(
-                    f"{where}.coarse_quantizers: {experiment.coarse_quantizers} leaves nothing "
-                    f"for the fine stage; the codec has {acoustic.quantizers} quantizers"  # type: ignore[union-attr]
-                )
+        experiment.check(where, self)
+        _stages_resolve(where, experiment)
 
-    def _hop_suits(self, where: str, experiment: AudioLm, tokens: TokenSet) -> None:
-        """A window that moves on by more than its length would leave a gap."""
-        hop, seconds = experiment.generate.hop, self.cuts[tokens.cut].seconds
-        if hop is not None and hop > seconds:
+
+def _stages_resolve(where: str, experiment: ExperimentBase) -> None:
+    """What a stage needs is there, and no stage waits for itself."""
+    plans = {plan.name: plan for plan in experiment.stage_plans()}
+    done: set[str] = set()
+    while len(done) < len(plans):
+        ready = [n for n, plan in plans.items() if n not in done and done.issuperset(plan.needs)]
+        if not ready:
+            left = {name: plan.needs for name, plan in plans.items() if name not in done}
+            rows = "; ".join(f"{name} needs {', '.join(needs)}" for name, needs in left.items())
             raise ValueError(
-                f"{where}: {hop:g} s is more than a window, which is {seconds:g} s long"
+                f"{where}.stages: these stages wait for each other, or for one that is not there: "
+                f"{rows}; stages: {', '.join(plans)}"
             )
-
-
-def _known(name: str, names: Any, where: str, section: str) -> None:
-    if name not in names:
-        raise ValueError(
-            f"{where}: {name!r} is not in `{section}`{nearest(name, names)}; "
-            f"there: {', '.join(names) or 'nothing'}"
-        )
+        done.update(ready)

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from etude.config import AudioLm, Config, Cut, FolderCorpus
+from etude.config import Config, Cut, FolderCorpus
+from etude.config.systems.audiolm import AudioLm
 from etude.corpus.deal import SIDES
 from etude.corpus.estimate import (
     advise_shards,

@@ -17,8 +17,8 @@ from typing import Any
 from tqdm import tqdm
 
 from etude.config import ArchiveCorpus
-from etude.corpus.sources import local_path
 from etude.errors import UserError
+from etude.workflow.sources import local_path
 
 ATTEMPTS = 5
 TIMEOUT_S = 60.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from etude.config import Config, Cut, OwnTokenizer, SymbolicLm, Tokenizer, TrainedHere
+from etude.config import Config, Cut, OwnTokenizer, Tokenizer, TrainedExperiment
+from etude.config.systems.symbolic_lm import SymbolicLm
 
 # Seconds of music (or files) per second of one core, measured on a shared cloud machine with the
 # default settings: 160 chorales of 5,221 s, and recordings of 309 s. Dense orchestral scores
@@ -74,7 +75,7 @@ def jobs(shards: int) -> int:
     return len(JOBS_PER_SHARD) * shards + sum(JOBS_ONCE.values())
 
 
-def training_seconds(experiment: TrainedHere, settings: Config) -> float:
+def training_seconds(experiment: TrainedExperiment, settings: Config) -> float:
     """Seconds of training on two cores: the steps are given, so the corpus does not matter."""
     if isinstance(experiment, SymbolicLm):
         tokens, training = settings.tokens[experiment.tokens], experiment.stages.lm.training

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from etude.config import AudioLm, Config, CorpusBase, FolderCorpus, Music21Corpus, SymbolicLm
+from etude.config import Config, CorpusBase, FolderCorpus, Music21Corpus
+from etude.config.systems.audiolm import AudioLm
+from etude.config.systems.symbolic_lm import SymbolicLm
 from etude.corpus.chorales import CHORALES
 from etude.corpus.estimate import (
     MADE_BYTES,
@@ -108,7 +110,7 @@ def _to_make(config: Config, results: Path) -> dict[str, set[str]]:
             continue
         packed = results / "packed" / experiment.corpus / experiment.tokens / "info.json"
         if not packed.is_file():
-            found.setdefault(experiment.corpus, set()).add(config.cut_of(experiment))
+            found.setdefault(experiment.corpus, set()).add(experiment.cut_name(config))
     return found
 
 
@@ -122,7 +124,7 @@ def _experiment(
             for seed in experiment.seeds.train
             if not (results / f"models/{name}/{stage}/seed-{seed}/model.safetensors").is_file()
         ]
-        for stage in experiment.STAGES
+        for stage in (p.name for p in experiment.stage_plans())
     }
     disk = 0.0 if (results / "metrics" / name).is_dir() else MADE_BYTES
     disk += sum(

@@ -106,7 +106,7 @@ def weights_used(config: Config) -> dict[str, list[str]]:
                     table = f"verified/{corpus}/{getattr(tokens, role)}.csv"
                     used.setdefault(name, []).append(table)
         for name in filter(config.pretrained.__contains__, config.evaluation.embeddings):
-            place = f"{experiment.corpus}/{config.cut_of(experiment)}"
+            place = f"{experiment.corpus}/{experiment.cut_name(config)}"
             used.setdefault(name, []).append(f"verified_embeddings/{place}/{name}.csv")
     return used
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from etude import setup
 from etude.doctor.findings import Finding
 from etude.errors import UserError
-from etude.models.audiolm_release import INSTALL, RELEASE, check_installed
+from etude.workflow.audiolm_release import INSTALL, RELEASE, check_installed
 
 ROOT = Path(__file__).resolve().parents[2]
 OLDEST = (3, 11)

@@ -30,10 +30,13 @@ from numpy.typing import NDArray
 from etude.audio.cuts import why_nothing
 from etude.audio.files import read_audio, write_wav
 from etude.audio.levels import rms
-from etude.config import AudioLm, CorpusBase, Cut, External, Generate, SymbolicLm
-from etude.generation.clips import Instrument, generate_clips, instrument
-from etude.models.audiolm_stages import STAGES, build_stage
+from etude.config import CorpusBase, Cut
+from etude.config.systems.audiolm import AudioLm, Generate
+from etude.config.systems.external import External
+from etude.config.systems.symbolic_lm import SymbolicLm
 from etude.storage import atomic_directory, read_csv, read_json, write_csv, write_text
+from etude.systems.audiolm.building import STAGES, build_stage
+from etude.systems.audiolm.player import Instrument, generate_clips, instrument
 
 VERSION = 2  # raised when the clip sets change
 
@@ -283,7 +286,7 @@ def _add_symbolic(
     seed: int,
     folder: Path,
 ) -> None:
-    from etude.generation import symbolic_baselines as symbolic
+    from etude.systems.symbolic_lm import baselines as symbolic
 
     made = symbolic.SymbolicBaselines(experiment, packed, tokenizer, corpus, seed)
     for name in symbolic.SYMBOLIC_SETS:

@@ -10,18 +10,20 @@ from typing import cast
 
 from etude import config
 from etude.audio.files import write_wav
-from etude.config import Generate, Sampling, SymbolicGenerate
+from etude.config import Sampling
+from etude.config.systems.audiolm import Generate
+from etude.config.systems.symbolic_lm import SymbolicGenerate
 from etude.errors import UserError
-from etude.generation.audiolm import GenerationProgress
-from etude.generation.clips import (
+from etude.generation.trained import Trained, in_export, in_results
+from etude.storage import write_json
+from etude.systems.audiolm.player import (
     Instrument,
     ProgressBar,
     fade_out,
     generate_clips,
     read_prime,
 )
-from etude.generation.trained import Trained, in_export, in_results
-from etude.storage import write_json
+from etude.systems.audiolm.sampling import GenerationProgress
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ def generate(options: argparse.Namespace) -> list[Path]:
     """
     trained = open_trained(options)
     if isinstance(trained.generate, SymbolicGenerate):
-        from etude.generation.symbolic_command import generate_music
+        from etude.systems.symbolic_lm.command import generate_music
 
         return generate_music(trained, options)
     wanted = _wanted(trained.generate, options)

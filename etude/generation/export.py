@@ -22,13 +22,13 @@ from urllib.parse import urlsplit
 import yaml
 
 import etude
-from etude.config import Config, Fit, TrainedHere
+from etude.config import Config, Fit, TrainedExperiment
 from etude.errors import UserError
-from etude.generation.clips import Instrument
-from etude.generation.symbolic import SymbolicInstrument
 from etude.generation.trained import ABOUT, FORMAT, Trained, find_experiment, in_results, roles
-from etude.models.given import MODEL
 from etude.storage import atomic_directory, hash_file, visible_files, write_json, write_text
+from etude.systems.audiolm.player import Instrument
+from etude.systems.symbolic_lm.player import SymbolicInstrument
+from etude.workflow.given_weights import MODEL
 
 log = logging.getLogger(__name__)
 OF_A_STAGE = (MODEL, "config.json", "card.md")
@@ -100,14 +100,14 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
         shutil.copyfile(source / name, target / name)
 
 
-def _config(settings: Config, name: str, experiment: TrainedHere, seed: int) -> str:
+def _config(settings: Config, name: str, experiment: TrainedExperiment, seed: int) -> str:
     """All of the configuration that decided this experiment, as YAML that Étude reads again."""
     tokenizers = set(roles(settings, experiment).values())
     parts = [settings.tokenizers[t] for t in tokenizers]
     fits = [part.fit for part in parts]
     weights = [getattr(part, key, None) for part in parts for key in ("model", "centres")]
     corpora = {experiment.corpus, *(fit.corpus for fit in fits if fit.corpus)}
-    cuts = {settings.cut_of(experiment), *(f.cut for f in fits if isinstance(f, Fit))}
+    cuts = {experiment.cut_name(settings), *(f.cut for f in fits if isinstance(f, Fit))}
     chosen: dict[str, set[str]] = {
         "run": {name},
         "corpora": corpora,

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from etude.config import AudioLm, Config, CorpusBase, Generate, SymbolicGenerate, TrainedHere
+from etude.config import Config, CorpusBase, TrainedExperiment
+from etude.config.systems.audiolm import AudioLm, Generate
+from etude.config.systems.symbolic_lm import SymbolicGenerate
 from etude.errors import UserError
-from etude.generation.clips import Instrument, load_instrument
-from etude.generation.symbolic import SymbolicInstrument, load_symbolic
-from etude.models.audiolm_stages import STAGES
 from etude.storage import hash_file, read_json
+from etude.systems.audiolm.building import STAGES
+from etude.systems.audiolm.player import Instrument, load_instrument
+from etude.systems.symbolic_lm.player import SymbolicInstrument, load_symbolic
 
 FORMAT = 1  # of an exported folder; raised when older programs could not read it
 ABOUT = "export.json"
@@ -61,15 +63,15 @@ class Trained:
         return load_instrument(self.models, **self.tokenizers)
 
 
-def find_experiment(settings: Config, name: str) -> TrainedHere:
+def find_experiment(settings: Config, name: str) -> TrainedExperiment:
     """The settings of an experiment that Étude trains.
 
     Raises:
         UserError: there is none of that name.
     """
     experiment = settings.experiments.get(name)
-    if not isinstance(experiment, TrainedHere):
-        names = [n for n, e in settings.experiments.items() if isinstance(e, TrainedHere)]
+    if not isinstance(experiment, TrainedExperiment):
+        names = [n for n, e in settings.experiments.items() if isinstance(e, TrainedExperiment)]
         raise UserError(
             f"there is no experiment {name!r} that can generate",
             do=f"choose one of: {', '.join(names)}; add --configfile for your own",
@@ -89,14 +91,14 @@ def in_results(settings: Config, name: str, seed: int | None) -> Trained:
         role: Path("results/tokenizers", settings.tokenizers[t].fit.corpus or experiment.corpus, t)
         for role, t in roles(settings, experiment).items()
     }
-    names = experiment.STAGES
+    names = [plan.name for plan in experiment.stage_plans()]
     models = {stage: Path("results/models", name, stage, f"seed-{seed}") for stage in names}
     is_audio = isinstance(experiment, AudioLm)
     corpus = None if is_audio else settings.corpora[experiment.corpus]
     return Trained(models, tokenizers, experiment.generate, seed, corpus)
 
 
-def roles(settings: Config, experiment: TrainedHere) -> dict[str, str]:
+def roles(settings: Config, experiment: TrainedExperiment) -> dict[str, str]:
     """Which tokenizers an experiment's token set names, by role."""
     tokens = settings.tokens[experiment.tokens]
     known = ("semantic", "acoustic", "tokenizer")

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from etude.metrics.table import COPIED
 from etude.report.figures import Row, number, rows_of
+from etude.results.table import COPIED
 
 
 @dataclass(frozen=True)

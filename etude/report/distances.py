@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from etude.config import Evaluation
-from etude.metrics.table import Table, judge, meaning
 from etude.report.charts import Scale, Tick
 from etude.report.figures import decimal, number, some
+from etude.results.table import Table, judge, meaning
 
 METRICS = {"frechet_distance": "Fréchet distance"}
 WORDS = {True: "holds", False: "fails", None: "undecided"}

@@ -11,11 +11,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from etude.metrics.leaderboard import DIRECTIONS
-from etude.metrics.summary import SIGNALS
-from etude.metrics.table import MEANING, meaning
 from etude.report.charts import Scale, Tick
 from etude.report.figures import Row, number
+from etude.results.leaderboard import DIRECTIONS
+from etude.results.summary import SIGNALS
+from etude.results.table import MEANING, meaning
 
 FLOOR, CEILINGS = "real", ("shuffled", "shuffled_bars", "untrained", "noise")
 OWN = "generated"

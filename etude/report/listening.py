@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from etude.config import Page
-from etude.metrics.table import MEANING
 from etude.report.evidence import Evidence, Facts, Nearest, read_evidence
 from etude.report.figures import Row, decimal, duration, number, rows_of
 from etude.report.media import Job, Medium, make_media
 from etude.report.spectrogram import HIGHEST_HZ, LOWEST_HZ
+from etude.results.table import MEANING
 
 PAIRS, FOR_THE_EAR = 6, 2
 PAIRED = ("real", "reconstruction")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from etude.config import Config
-from etude.metrics.leaderboard import GENERATED
-from etude.metrics.summary import NAMES
 from etude.report import latex
+from etude.results.leaderboard import GENERATED
+from etude.results.summary import NAMES
 from etude.storage import read_csv
 
 Row = dict[str, str]

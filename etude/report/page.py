@@ -16,9 +16,6 @@ import jinja2
 
 import etude
 from etude.config import Evaluation, Page
-from etude.metrics.leaderboard import weights_named
-from etude.metrics.summary import LADDER
-from etude.metrics.table import SYMBOLIC, Table, read_tables
 from etude.own import label
 from etude.report import spectrogram
 from etude.report.copies import Copies, read_copies
@@ -41,6 +38,9 @@ from etude.report.listening import prepare
 from etude.report.provenance import read_provenance
 from etude.report.runtimes import read_runtimes
 from etude.report.training import read_training
+from etude.results.leaderboard import weights_named
+from etude.results.summary import LADDER
+from etude.results.table import SYMBOLIC, Table, read_tables
 from etude.storage import atomic_directory, read_json, write_text
 from etude.tokenizers.usage import hardly_used
 

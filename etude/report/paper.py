@@ -16,12 +16,12 @@ from typing import Any
 
 from etude.config import Config
 from etude.errors import UserError
-from etude.metrics.compare import read_sides
-from etude.metrics.leaderboard import GENERATED, number
-from etude.metrics.summary import NAMES
-from etude.metrics.table import MEANING
 from etude.report import latex
 from etude.report.methods import methods
+from etude.results.compare import read_sides
+from etude.results.leaderboard import GENERATED, number
+from etude.results.summary import NAMES
+from etude.results.table import MEANING
 from etude.storage import atomic, atomic_directory, read_csv, write_text
 
 Row = dict[str, str]

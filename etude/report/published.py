@@ -11,8 +11,8 @@ from typing import Any
 
 from etude.config import Config
 from etude.errors import UserError
-from etude.metrics.leaderboard import FLOOR, GENERATED, WORTHLESS, number
-from etude.metrics.table import COPIED, MEANING
+from etude.results.leaderboard import FLOOR, GENERATED, WORTHLESS, number
+from etude.results.table import COPIED, MEANING
 from etude.storage import hash_file, read_csv, read_json, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from etude.config import TrainedHere
-from etude.models.transfer import Origin
+from etude.config import TrainedExperiment
 from etude.training.loop import Trained
 from etude.training.systems import system_of
+from etude.training.transfer import Origin
 
 LIMITS = "knows this corpus only; ask for the rights in it before you publish clips"
 LIMITS_GIVEN = "ask for the rights in all music it learned from before you publish clips"
 
 
 def trained_card(
-    experiment: TrainedHere,
+    experiment: TrainedExperiment,
     stage: str,
     seed: int,
     info: dict[str, Any],
@@ -51,7 +51,7 @@ def trained_card(
     return _page(stage, rows, origin)
 
 
-def imported_card(experiment: TrainedHere, stage: str, size: int, origin: Origin) -> str:
+def imported_card(experiment: TrainedExperiment, stage: str, size: int, origin: Origin) -> str:
     """The card of a stage whose weights were taken as they are."""
     rows = {
         "system": f"{system_of(experiment).title}, {stage} stage",

@@ -20,8 +20,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from etude.config import Training
 from etude.errors import UserError
-from etude.models.weights import on_cpu
 from etude.storage import atomic
+from etude.systems.weights import on_cpu
 from etude.training.data import Data, training_batch, validation_batches
 from etude.training.devices import open_devices, processes
 from etude.training.optimiser import build_optimiser, learning_rate

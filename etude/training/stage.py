@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from etude.config import TrainedHere
+from etude.config import TrainedExperiment
 from etude.errors import UserError
-from etude.models.transfer import AnyStage, Origin, transfer
 from etude.own import digest
 from etude.storage import atomic, hash_file, read_json, write_csv, write_text
 from etude.training import loop
@@ -27,6 +26,7 @@ from etude.training.loop import HISTORY, Hooks, Progress, Trained, fit
 from etude.training.state import State, fingerprint
 from etude.training.systems import system_of
 from etude.training.tracking import open_wandb
+from etude.training.transfer import AnyStage, Origin, transfer
 
 log = logging.getLogger(__name__)
 TIMINGS = ["step", "seconds", "tokens_per_second", "mfu"]
@@ -47,7 +47,7 @@ def choose_device() -> str:
 
 
 def stage_fingerprint(
-    experiment: TrainedHere,
+    experiment: TrainedExperiment,
     stage: str,
     packed: dict[str, Any],
     seed: int,
@@ -72,7 +72,7 @@ def stage_fingerprint(
 
 
 def train_stage(
-    experiment: TrainedHere,
+    experiment: TrainedExperiment,
     stage: str,
     seed: int,
     packed: Path,
@@ -91,7 +91,7 @@ def train_stage(
         folder: gets model.safetensors, config.json, history.csv, timings.csv, curve.svg, card.md.
         state_root: results/state, where resumable states lie.
         tensorboard: folder of curves (and of what is heard), none where it is None.
-        audition: listens to the stage at each validation (etude.metrics.audition).
+        audition: listens to the stage at each validation (etude.systems.audiolm.audition).
         weights: the file that the stage's `weights` names; training begins with it.
         tokenizer: its folder, where training changes what the tokens say (augmentation).
 
@@ -124,7 +124,7 @@ def train_stage(
 
 
 def _tracking(
-    names: list[str], folder: Path | None, name: str, run: str, experiment: TrainedHere
+    names: list[str], folder: Path | None, name: str, run: str, experiment: TrainedExperiment
 ) -> tuple[Path | None, Any]:
     """TensorBoard's folder and wandb's run, None for what is not wanted."""
     if folder is None:
@@ -135,7 +135,7 @@ def _tracking(
 
 
 def import_stage(
-    experiment: TrainedHere, stage: str, seed: int, packed: Path, weights: Path, folder: Path
+    experiment: TrainedExperiment, stage: str, seed: int, packed: Path, weights: Path, folder: Path
 ) -> None:
     """Write a stage's folder from weights that were trained elsewhere.
 
@@ -158,7 +158,7 @@ def import_stage(
 
 
 def begin_stage(
-    experiment: TrainedHere, stage: str, info: dict[str, Any], seed: int, weights: Path | None
+    experiment: TrainedExperiment, stage: str, info: dict[str, Any], seed: int, weights: Path | None
 ) -> tuple[AnyStage, Origin | None]:
     """A stage as training begins: freshly initialised, or with weights from elsewhere.
 
@@ -180,7 +180,7 @@ def _parameters(model: AnyStage) -> int:
 
 
 def copy_kept_step(
-    experiment: TrainedHere,
+    experiment: TrainedExperiment,
     stage: str,
     seed: int,
     step: int,

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from etude.config import SymbolicLm, TrainedHere
-from etude.models import audiolm
-from etude.models.audiolm_stages import build_stage, stage_class
-from etude.models.symbolic import stage as symbolic
+from etude.config import TrainedExperiment
+from etude.config.systems.symbolic_lm import SymbolicLm
+from etude.systems.audiolm import stages as audiolm
+from etude.systems.audiolm.building import build_stage, stage_class
+from etude.systems.symbolic_lm import stage as symbolic
 from etude.training.data import Data, PackedData
 
 
@@ -101,7 +102,7 @@ class SymbolicLmSystem:
         info: dict[str, Any],
         tokenizer: Path | None,
     ) -> tuple[Data, Data]:
-        from etude.training.symbolic_data import open_data
+        from etude.systems.symbolic_lm.data import open_data
 
         return open_data(packed, info, experiment.stages.lm.training, tokenizer)
 
@@ -109,6 +110,6 @@ class SymbolicLmSystem:
 SYSTEMS: dict[str, System] = {"audiolm": AudioLmSystem(), "symbolic_lm": SymbolicLmSystem()}
 
 
-def system_of(experiment: TrainedHere) -> System:
+def system_of(experiment: TrainedExperiment) -> System:
     """The part of an experiment's system."""
     return SYSTEMS[experiment.system]

@@ -19,19 +19,20 @@ import torch
 from packed import make_packed
 from torch import nn
 
-from etude.config import AudioLm, AudioLmPytorch, Sampling, Training, Weights
+from etude.clips.sampling import ClipStreams
+from etude.config import Sampling, Training, Weights
+from etude.config.systems.audiolm import AudioLm, AudioLmPytorch
 from etude.errors import UserError
-from etude.generation.audiolm import AudioLmGenerator, continue_sequence
-from etude.generation.sampling import ClipStreams
-from etude.models.audiolm import AudioLmStage, flatten_frames
-from etude.models.audiolm_library import TEXT_WIDTH, library
-from etude.models.audiolm_pytorch import LIBRARY_STAGES, PREFIX
-from etude.models.audiolm_stages import build_stage, load_stage
-from etude.models.transfer import transfer
 from etude.storage import hash_file, read_json
+from etude.systems.audiolm.audiolm_pytorch import LIBRARY_STAGES, PREFIX
+from etude.systems.audiolm.building import build_stage, load_stage
+from etude.systems.audiolm.library import TEXT_WIDTH, library
+from etude.systems.audiolm.sampling import AudioLmGenerator, continue_sequence
+from etude.systems.audiolm.stages import AudioLmStage, flatten_frames
 from etude.training.loop import fit
 from etude.training.stage import copy_kept_step, import_stage, train_stage
 from etude.training.state import State
+from etude.training.transfer import transfer
 
 SHAPE = {
     "semantic_vocabulary": 16, "codebook_size": 8, "quantizers": 5, "coarse_quantizers": 2,

@@ -17,16 +17,18 @@ import pytest
 import torch
 from packed import make_packed
 
-from etude.config import DEFAULT, AudioLm, AudioLmPytorch, Network, Weights, load, merge
+from etude.config import DEFAULT, Weights, load, merge
+from etude.config.systems.audiolm import AudioLm, AudioLmPytorch, Network
 from etude.doctor import machine
 from etude.errors import UserError
-from etude.models import audiolm_library, audiolm_release
-from etude.models.audiolm_pytorch import LIBRARY_STAGES
-from etude.models.audiolm_stages import STAGES, build_stage, load_stage, stage_class
-from etude.models.networks import read_network
-from etude.models.transfer import transfer
 from etude.storage import read_json, write_json
+from etude.systems.audiolm import library as audiolm_library
+from etude.systems.audiolm.audiolm_pytorch import LIBRARY_STAGES
+from etude.systems.audiolm.building import STAGES, build_stage, load_stage, stage_class
+from etude.systems.audiolm.networks import read_network
 from etude.training.stage import stage_fingerprint
+from etude.training.transfer import transfer
+from etude.workflow import audiolm_release
 
 NETWORK = {"backend": "audiolm_pytorch", "dim": 32, "depth": 1, "heads": 2}
 

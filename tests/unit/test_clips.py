@@ -10,15 +10,17 @@ import soundfile
 import torch
 
 from etude.audio.files import write_wav
-from etude.config import Cut, External, Generate
+from etude.config import Cut
+from etude.config.systems.audiolm import Generate
+from etude.config.systems.external import External
 from etude.errors import UserError
-from etude.generation.audiolm import GenerationProgress, Tokens
 from etude.generation.baselines import ClipSet, Span, choose, find_spans, make_baselines, write_set
-from etude.generation.clips import Clip, Prime, fade_out, join_prime, take_turns, write_clips
-from etude.generation.external import import_clips
 from etude.metrics.clip_sets import clip_sets, count_clips, read_clips
 from etude.metrics.folders import compare_folders, find_copies
 from etude.storage import read_csv, write_csv
+from etude.systems.audiolm.player import Clip, Prime, fade_out, join_prime, take_turns, write_clips
+from etude.systems.audiolm.sampling import GenerationProgress, Tokens
+from etude.systems.external.importing import import_clips
 
 RATE = 24000
 
@@ -275,7 +277,7 @@ def test_primes_take_turns_and_conditions_name_them(tmp_path, monkeypatch, prime
     def read(path, instrument, hop):
         return Prime(np.zeros(100, np.float32), path.name, 1.0)
 
-    monkeypatch.setattr("etude.generation.clips.read_prime", read)
+    monkeypatch.setattr("etude.systems.audiolm.player.read_prime", read)
     settings, instrument, said = Generate(clips=5, batch_size=2, prime=prime), FakeInstrument(), []
     clips = take_turns(instrument, settings, 0, 0, lambda event: said.append(event.percent))
     assert write_clips(clips, tmp_path / "set", 100) == 5

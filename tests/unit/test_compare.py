@@ -7,8 +7,8 @@ from tidy import DISTANCES, rows_of, run, two_experiments, write_cell
 
 from etude.__main__ import main
 from etude.errors import UserError
-from etude.metrics.compare import compare
-from etude.metrics.summary import write_results
+from etude.results.compare import compare
+from etude.results.summary import write_results
 
 
 def finished(results, **distances):

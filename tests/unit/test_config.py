@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import etude.__main__
 import etude.runs
-from etude.config import DEFAULT, AudioLm, Corpus, Cut, Experiment, load, merge, parse, read
+from etude.config import DEFAULT, Corpus, Cut, Experiment, load, merge, parse, read
+from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.reference import render_reference
 
@@ -197,7 +198,7 @@ def test_parsing_needs_no_heavy_package():
 
     code = (
         "import sys, etude.config, etude.runs, etude.corpus.scan, etude.metrics.registry;"
-        "import etude.models.given, etude.tokenizers.given;"
+        "import etude.workflow.given_weights, etude.workflow.given_tokenizers;"
         "heavy = {'torch', 'numpy', 'pandas', 'datasets', 'symusic', 'scipy'} & set(sys.modules);"
         "print(*sorted(heavy))"
     )

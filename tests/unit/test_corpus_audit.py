@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from etude.__main__ import main
-from etude.config import DEFAULT, AudioLm, Filter, FolderCorpus, read
+from etude.config import DEFAULT, Filter, FolderCorpus, read
+from etude.config.systems.audiolm import AudioLm
 from etude.corpus.audit import audit
 from etude.corpus.estimate import JOBS_ONCE, JOBS_PER_SHARD, disk_bytes, jobs, training_seconds
 from etude.corpus.ingest import ingest_shard

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from etude.config import ArchiveCorpus, FolderCorpus, Music21Corpus, Render
-from etude.corpus.sources import (
+from etude.errors import UserError
+from etude.workflow.sources import (
     archive_file,
     check_files,
     fetch_params,
@@ -13,7 +14,6 @@ from etude.corpus.sources import (
     soundfont_file,
     to_bring,
 )
-from etude.errors import UserError
 
 
 def archive(url):

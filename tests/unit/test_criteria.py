@@ -7,9 +7,9 @@ import yaml
 
 from etude.config import DEFAULT, Criteria, load, merge, parse
 from etude.errors import UserError
-from etude.metrics.criteria import check_criteria, render, rolling_means, steady_since, verdict_of
 from etude.metrics.memorisation.exact import Probe, write_seed_files
 from etude.metrics.score import COLUMNS
+from etude.results.criteria import check_criteria, render, rolling_means, steady_since, verdict_of
 from etude.storage import read_csv, write_csv
 from etude.training.loop import HISTORY
 

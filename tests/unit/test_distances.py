@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
-from etude.config import External
+from etude.config.systems.external import External
 from etude.errors import UserError
 from etude.metrics import frechet, kad, mad, samples
 from etude.metrics.chroma_onset import ChromaOnset

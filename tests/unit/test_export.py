@@ -17,8 +17,8 @@ from etude.errors import UserError
 from etude.generation.command import generate
 from etude.generation.export import export
 from etude.generation.trained import in_export
-from etude.models.audiolm_stages import STAGES, build_stage
 from etude.storage import read_json, write_json
+from etude.systems.audiolm.building import STAGES, build_stage
 from etude.tokenizers.registry import create
 
 NETWORK = {"dim": 16, "depth": 1, "heads": 2}

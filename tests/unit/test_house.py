@@ -88,7 +88,7 @@ def test_no_rule_lacks_an_env_and_no_env_a_rule():
 
 def test_audiolm_pytorch_is_one_release_everywhere():
     """In the environment, in what installs it elsewhere, in what loads it."""
-    from etude.models.audiolm_release import INSTALL, PACKAGE, RELEASE
+    from etude.workflow.audiolm_release import INSTALL, PACKAGE, RELEASE
 
     lines = (ROOT / "requirements" / "audiolm.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))

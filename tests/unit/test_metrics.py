@@ -13,7 +13,7 @@ from etude.errors import UserError
 from etude.metrics import frechet, signals
 from etude.metrics.logmel import LogMel, mel_filters
 from etude.metrics.registry import EMBEDDINGS, FADTK, why_not
-from etude.metrics.table import Table, judge
+from etude.results.table import Table, judge
 
 RATE = 24000
 

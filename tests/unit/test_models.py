@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from etude.config import Network, Sampling
-from etude.generation.audiolm import AudioLmGenerator, Tokens, continue_sequence
-from etude.generation.sampling import ClipStreams, clip_seed, draw
-from etude.models.audiolm import IGNORE, deduplicate, flatten_frames, unflatten_frames
-from etude.models.audiolm_stages import STAGES
+from etude.clips.sampling import ClipStreams, clip_seed, draw
+from etude.config import Sampling
+from etude.config.systems.audiolm import Network
+from etude.systems.audiolm.building import STAGES
+from etude.systems.audiolm.sampling import AudioLmGenerator, Tokens, continue_sequence
+from etude.systems.audiolm.stages import IGNORE, deduplicate, flatten_frames, unflatten_frames
 
 NETWORK = Network(dim=32, depth=2, heads=2)
 EMBEDDED = {
@@ -62,7 +63,7 @@ def test_cached_sampling_equals_uncached(shape, name):
 
 @pytest.mark.parametrize("name", list(STAGES))
 def test_cached_logits_equal_uncached(name):
-    from etude.models.codebook_transformer import KeyValueCache
+    from etude.systems.audiolm.codebook_transformer import KeyValueCache
 
     stage = _stages(EMBEDDED)[name]
     tokens, _ = stage.sequence(_batch(EMBEDDED))
@@ -270,7 +271,7 @@ def test_each_stage_overfits_one_batch(name):
 
 def test_a_share_of_the_vocabulary_is_drawn_from():
     """audiolm-pytorch keeps a tenth of the logits: 50 of 501."""
-    from etude.generation.sampling import draw
+    from etude.clips.sampling import draw
 
     logits, uniform = torch.arange(501.0)[None].repeat(400, 1) / 100, torch.rand(400).double()
     ids = draw(logits, uniform, Sampling(top_k=None, top_share=0.1))

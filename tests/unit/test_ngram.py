@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etude.errors import UserError
-from etude.models.ngram import NGram, discounts
+from etude.systems.ngram import NGram, discounts
 
 CORPUS = st.lists(st.lists(st.integers(0, 4), max_size=20), min_size=1, max_size=6).filter(any)
 

@@ -103,11 +103,12 @@ def test_a_network_takes_the_place_of_the_transformer(here):
     import torch
     from safetensors.torch import save_file
 
-    from etude.config import AudioLm, Sampling
-    from etude.generation.audiolm import continue_sequence
-    from etude.generation.sampling import ClipStreams
-    from etude.models.audiolm_stages import build_stage, load_stage
+    from etude.clips.sampling import ClipStreams
+    from etude.config import Sampling
+    from etude.config.systems.audiolm import AudioLm
     from etude.storage import atomic
+    from etude.systems.audiolm.building import build_stage, load_stage
+    from etude.systems.audiolm.sampling import continue_sequence
 
     network = {"kind": "gru:Gru", "options": {"dim": 16}}
     stages = {"semantic": {"network": network}}
@@ -141,13 +142,13 @@ def test_a_network_takes_the_place_of_the_transformer(here):
 def test_a_network_without_a_cache_is_sampled_too(here):
     from types import SimpleNamespace
 
-    from etude.models.networks import can_cache
+    from etude.systems.audiolm.networks import can_cache
 
     assert not can_cache(SimpleNamespace(forward=None))
 
 
 def test_a_changed_module_is_another_training(here):
-    from etude.config import AudioLm
+    from etude.config.systems.audiolm import AudioLm
     from etude.training.stage import stage_fingerprint
 
     packed = {
@@ -304,7 +305,7 @@ def test_own_figures_of_clips_reach_the_table(here):
     from etude.config import Evaluation
     from etude.metrics.registry import open_signals
     from etude.metrics.score import COLUMNS, SIGNAL_COLUMNS, summarise_signals, write_signals
-    from etude.metrics.summary import Run, write_results
+    from etude.results.summary import Run, write_results
     from etude.storage import read_csv, write_csv
 
     folder = here / "clips"

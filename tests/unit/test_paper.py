@@ -7,10 +7,10 @@ from tidy import DISTANCES, rows_of, run, two_experiments, write_cell
 
 from etude import config
 from etude.errors import UserError
-from etude.metrics.leaderboard import number
-from etude.metrics.summary import write_results
 from etude.report import latex, published
 from etude.report.paper import figure, write_paper
+from etude.results.leaderboard import number
+from etude.results.summary import write_results
 from etude.storage import read_csv, write_csv
 
 SETTINGS = {

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from tidy import DISTANCES, REPLICATES, row, rows_of, run, two_experiments, write_cell
 
-from etude.metrics.leaderboard import read_figures
-from etude.metrics.summary import write_results
-from etude.metrics.table import COPIED
+from etude.results.leaderboard import read_figures
+from etude.results.summary import write_results
+from etude.results.table import COPIED
 from etude.storage import read_csv
 
 

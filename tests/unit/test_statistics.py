@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etude.metrics.statistics import (
+from etude.results.statistics import (
     Cell,
     Estimate,
     components,

@@ -14,12 +14,12 @@ from etude.__main__ import _parser
 from etude.errors import UserError
 from etude.generation.command import generate
 from etude.generation.export import export
-from etude.generation.symbolic_command import continue_midi
 from etude.generation.trained import in_export
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
-from etude.models.symbolic.stage import build_stage
 from etude.storage import hash_folder, read_json
+from etude.systems.symbolic_lm.command import continue_midi
+from etude.systems.symbolic_lm.stage import build_stage
 from etude.tokenizers.symbolic.making import create
 
 WINDOW = 64

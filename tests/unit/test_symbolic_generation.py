@@ -15,17 +15,22 @@ import torch
 from pydantic import TypeAdapter
 from symbols import NETWORKS, SHAPE, VOCABULARY, WINDOW
 
-from etude.config import (
-    AnyTokenizer,
-    CorpusBase,
+from etude.clips.sampling import ClipStreams, clip_seed, draw
+from etude.config import AnyTokenizer, CorpusBase
+from etude.config.systems.symbolic_lm import (
     SymbolicGenerate,
     SymbolicLm,
+    SymbolicNetwork,
     SymbolicSampling,
 )
-from etude.config.symbolic_lm import SymbolicNetwork
 from etude.errors import UserError
-from etude.generation.sampling import ClipStreams, clip_seed, draw
-from etude.generation.symbolic import (
+from etude.metrics.clip_sets import read_clips
+from etude.midi.notes import read_midi
+from etude.midi.writing import plain_table, write_midi
+from etude.storage import read_csv, read_json
+from etude.systems.symbolic_lm.baselines import SYMBOLIC_SETS, shuffle_bars
+from etude.systems.symbolic_lm.files import write_symbolic
+from etude.systems.symbolic_lm.player import (
     Prompt,
     SymbolicInstrument,
     after,
@@ -34,19 +39,13 @@ from etude.generation.symbolic import (
     held_out_prompts,
     read_prompt,
 )
-from etude.generation.symbolic_baselines import SYMBOLIC_SETS, shuffle_bars
-from etude.generation.symbolic_clips import write_symbolic
-from etude.generation.symbolic_sampling import (
+from etude.systems.symbolic_lm.sampling import (
     Rules,
     continue_tokens,
     sample,
     window_start,
 )
-from etude.metrics.clip_sets import read_clips
-from etude.midi.notes import read_midi
-from etude.midi.writing import plain_table, write_midi
-from etude.models.symbolic.stage import SymbolicLmStage
-from etude.storage import read_csv, read_json
+from etude.systems.symbolic_lm.stage import SymbolicLmStage
 from etude.tokenizers.symbolic.making import create
 
 FREE = SymbolicSampling(grammar=False)

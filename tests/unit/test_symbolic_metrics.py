@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.stats import gaussian_kde
 
 from etude.errors import UserError
-from etude.metrics.symbolic import (
+from etude.metrics.notes import (
     clips,
     counts,
     divergence,

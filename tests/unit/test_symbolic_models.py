@@ -9,11 +9,11 @@ import torch
 from pydantic import TypeAdapter
 from symbols import NETWORKS, SHAPE, VOCABULARY, WINDOW
 
-from etude.config.symbolic_lm import SymbolicNetwork
+from etude.config.systems.symbolic_lm import SymbolicNetwork
 from etude.errors import UserError
-from etude.models.symbolic import families
-from etude.models.symbolic.music_transformer import MusicTransformerModel, skew
-from etude.models.symbolic.stage import SymbolicLmStage, load_stage
+from etude.systems.symbolic_lm import families
+from etude.systems.symbolic_lm.music_transformer import MusicTransformerModel, skew
+from etude.systems.symbolic_lm.stage import SymbolicLmStage, load_stage
 
 KINDS = sorted(NETWORKS)
 

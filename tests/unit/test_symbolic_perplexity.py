@@ -9,10 +9,10 @@ import pytest
 import torch
 from symbols import make_symbolic, symbolic_experiment
 
-from etude.metrics.symbolic import perplexity
-from etude.models.symbolic.families import all_logits
-from etude.models.symbolic.stage import build_stage
+from etude.metrics import perplexity
 from etude.storage import read_json
+from etude.systems.symbolic_lm.families import all_logits
+from etude.systems.symbolic_lm.stage import build_stage
 
 
 def rows(windows, piece="a", transpose=0):

@@ -7,13 +7,13 @@ import pytest
 import torch
 from symbols import NETWORKS, SHAPE, VOCABULARY, WINDOW
 
-from etude.config.symbolic_lm import SymbolicStage
-from etude.generation.symbolic_sampling import continue_tokens
-from etude.metrics.memorisation import symbolic_prefixes
+from etude.config.systems.symbolic_lm import SymbolicStage
 from etude.metrics.memorisation.rows import extraction_rows
-from etude.metrics.memorisation.symbolic_prefixes import continuation, extract_symbolic
-from etude.models.symbolic.stage import SymbolicLmStage
 from etude.storage import read_csv, write_json
+from etude.systems.symbolic_lm import beginnings as symbolic_prefixes
+from etude.systems.symbolic_lm.beginnings import continuation, extract_symbolic
+from etude.systems.symbolic_lm.sampling import continue_tokens
+from etude.systems.symbolic_lm.stage import SymbolicLmStage
 
 GIVEN = 8  # tokens of what the model is made to know
 

@@ -11,12 +11,12 @@ from trainings import stop_after
 
 from etude.config import Training
 from etude.errors import UserError
-from etude.models.symbolic.stage import SymbolicLmStage, load_stage
 from etude.storage import read_csv, read_json
+from etude.systems.symbolic_lm.data import PackedRows, Shifts, Windows
+from etude.systems.symbolic_lm.stage import SymbolicLmStage, load_stage
 from etude.training.loop import Interrupted
 from etude.training.optimiser import build_optimiser, learning_rate
 from etude.training.stage import copy_kept_step, import_stage, stage_fingerprint, train_stage
-from etude.training.symbolic_data import PackedRows, Shifts, Windows
 
 KINDS = sorted(NETWORKS)
 

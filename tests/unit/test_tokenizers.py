@@ -8,13 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etude.config import (
-    PRETRAINED_KINDS,
-    SYMBOLIC_KINDS,
-    MagnitudeRvq,
-    Mfcc,
-    SemitoneBands,
-)
+from etude.config import PRETRAINED_KINDS, SYMBOLIC_KINDS, MagnitudeRvq, Mfcc, SemitoneBands
 from etude.errors import UserError
 from etude.storage import read_json, write_json
 from etude.tokenizers import phase, registry

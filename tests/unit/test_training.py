@@ -11,7 +11,8 @@ from packed import QUANTIZERS
 from safetensors.torch import load_file
 from trainings import experiment, stop_after
 
-from etude.config import AudioLm, Training
+from etude.config import Training
+from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.storage import read_csv
 from etude.training.data import PackedData, step_indices, validation_batches

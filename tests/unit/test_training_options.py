@@ -14,10 +14,11 @@ from packed import QUANTIZERS
 from safetensors.torch import load_file
 from trainings import experiment, stop_after
 
-from etude.config import AudioLm, Training
+from etude.config import Training
+from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
-from etude.models.codebook_transformer import forgetful_mask
 from etude.storage import read_csv, read_json
+from etude.systems.audiolm.codebook_transformer import forgetful_mask
 from etude.training.data import PackedData, training_batch, validation_batches
 from etude.training.launch import launch
 from etude.training.loop import Interrupted, average_of, fit
@@ -132,7 +133,7 @@ def test_the_forgetful_mask_hides_the_share_and_never_the_token_itself():
 
 @pytest.mark.parametrize("option", [{"label_smoothing": 0.2}, {"forgetful_mask": 0.3}])
 def test_regularisation_is_of_training_only(option, packed):
-    from etude.models.audiolm_stages import build_stage
+    from etude.systems.audiolm.building import build_stage
 
     info = read_json(packed / "info.json")
     batch = PackedData(packed / "train", QUANTIZERS).batch([0, 1, 2])
@@ -191,7 +192,7 @@ from etude.training.stage import train_stage
 plain = dict(dim=16, depth=1, heads=2)
 stages = dict(semantic=dict(network=plain, training=dict(
     steps=4, batch_size=6, warmup_steps=0, validate_every=2, accumulate=2, ema_decay=0.5)))
-from etude.config import AudioLm
+from etude.config.systems.audiolm import AudioLm
 wanted = AudioLm(system="audiolm", corpus="c", stages=stages, fine_frames=5)
 folder = Path(sys.argv[1])
 train_stage(wanted, "semantic", 0, Path({packed!r}), folder, folder / "state")

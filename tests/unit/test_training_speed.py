@@ -14,13 +14,13 @@ from trainings import experiment
 
 from etude.config import Training
 from etude.errors import UserError
-from etude.models.audiolm_stages import build_stage
-from etude.models.symbolic.stage import build_stage as build_symbolic
 from etude.storage import read_csv, read_json
+from etude.systems.audiolm.building import build_stage
+from etude.systems.symbolic_lm.data import Windows
+from etude.systems.symbolic_lm.stage import build_stage as build_symbolic
 from etude.training import speed
 from etude.training.data import PackedData
 from etude.training.stage import stage_fingerprint, train_stage
-from etude.training.symbolic_data import Windows
 
 
 def step(model, batch):

@@ -10,15 +10,16 @@ import yaml
 from packed import make_packed
 from safetensors.torch import load_file, save_file
 
-from etude.config import DEFAULT, AudioLm, Weights, load, merge
+from etude.config import DEFAULT, Weights, load, merge
+from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
-from etude.models.audiolm_stages import build_stage, load_stage
-from etude.models.given import check_weights, weights_file
-from etude.models.transfer import transfer
-from etude.models.weights import read_weights
 from etude.storage import hash_file, read_json, write_json
+from etude.systems.audiolm.building import build_stage, load_stage
+from etude.systems.weights import read_weights
 from etude.training.loop import Interrupted
 from etude.training.stage import copy_kept_step, import_stage, stage_fingerprint, train_stage
+from etude.training.transfer import transfer
+from etude.workflow.given_weights import check_weights, weights_file
 
 TOKENIZERS = {"semantic": "1" * 64, "acoustic": "2" * 64}
 NETWORK = {"dim": 16, "depth": 1, "heads": 2}

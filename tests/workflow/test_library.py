@@ -12,7 +12,7 @@ import pytest
 from workspace import ROOT, SMOKE, jobs, own_folder
 
 from etude.errors import UserError
-from etude.models import audiolm_release
+from etude.workflow import audiolm_release
 
 pytestmark = pytest.mark.workflow
 NETWORK = {"backend": "audiolm_pytorch", "dim": 32, "depth": 1, "heads": 2}

@@ -146,8 +146,8 @@ def test_the_simplest_case_gives_its_training_segment_back(workspace):
 
     from etude.audio.files import read_audio
     from etude.config import Sampling
-    from etude.generation.clips import load_instrument
-    from etude.models.audiolm_stages import STAGES
+    from etude.systems.audiolm.building import STAGES
+    from etude.systems.audiolm.player import load_instrument
     from etude.training.data import PackedData
 
     workspace.run(configs=[ROOT / "config/presets/overfit.yaml"])

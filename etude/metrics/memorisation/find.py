@@ -26,7 +26,7 @@ from etude.metrics.memorisation.null import Null
 from etude.metrics.memorisation.reference import Places
 from etude.metrics.memorisation.sequences import SuffixIndex
 from etude.metrics.memorisation.waveform import Waveforms
-from etude.metrics.symbolic.clips import parted
+from etude.metrics.notes.clips import parted
 from etude.midi.notes import MidiError, read_midi
 from etude.storage import read_csv
 

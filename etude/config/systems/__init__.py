@@ -1,0 +1,30 @@
+"""The systems' settings, one file each; a new system is a line in MEMBERS."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Annotated, Union
+
+from pydantic import Field
+
+from etude.config.systems.base import ExperimentBase
+
+MEMBERS = {
+    "audiolm": "etude.config.systems.audiolm:AudioLm",
+    "symbolic_lm": "etude.config.systems.symbolic_lm:SymbolicLm",
+    "external": "etude.config.systems.external:External",
+}
+
+
+def _settings_class(member: str) -> type[ExperimentBase]:
+    module, name = member.split(":")
+    found: type[ExperimentBase] = getattr(importlib.import_module(module), name)
+    return found
+
+
+CLASSES: dict[str, type[ExperimentBase]] = {n: _settings_class(m) for n, m in MEMBERS.items()}
+
+if TYPE_CHECKING:
+    Experiment = ExperimentBase
+else:  # one of the systems, told apart by its `system`
+    Experiment = Annotated[Union[tuple(CLASSES.values())], Field(discriminator="system")]  # noqa: UP007

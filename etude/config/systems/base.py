@@ -1,0 +1,221 @@
+"""What the workflow asks of every system, whatever its name: the light half.
+
+A system is one settings class here (read when the workflow is parsed: standard library, pydantic
+and yaml only), one package in `etude/systems/` (opened in the jobs), and a line in each of the two
+registries. Rules and shared modules ask for the capabilities below and never for a name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from etude.config.base import Section, nearest
+from etude.config.networks import OwnNetwork
+from etude.config.systems.training import Seeds, Training, Weights, path_alone
+
+if TYPE_CHECKING:
+    from etude.config.whole import Config
+
+
+class StageSettings(Section):
+    """One trained part of a system: its network, its training, weights from elsewhere."""
+
+    network: Any = None
+    training: Training = Training()
+    weights: Annotated[Weights | None, BeforeValidator(path_alone)] = Field(
+        None,
+        exclude_if=lambda weights: weights is None,  # a key that is not used retrains nothing
+        description="weights from elsewhere; a path alone stands for `{path: ...}`",
+    )
+
+    @property
+    def imported(self) -> bool:
+        """Whether weights from elsewhere take the place of training."""
+        return self.weights is not None and not self.weights.fine_tune
+
+    @model_validator(mode="after")
+    def _imported_weights_have_no_steps(self) -> StageSettings:
+        if self.imported and self.training.keep_steps:
+            raise ValueError(
+                "keep_steps: nothing is trained here, the weights are taken as they are; "
+                "leave it out, or set `weights.fine_tune: true`"
+            )
+        return self
+
+
+class GenerateSettings(Section):
+    """How many clips are generated, how long they are, and what they go on from."""
+
+    clips: int = Field(32, ge=1, description="number of clips")
+    seconds: float = Field(2.0, gt=0, le=3600, description="length of each clip")
+    batch_size: int = Field(32, ge=1, description="clips sampled at once")
+
+    # Keys that say what clips are asked to be; untrained networks and params do not depend on them.
+    conditions: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def primes(self) -> list[Path]:
+        """The user's files that clips go on from, in turn."""
+        return []
+
+    @property
+    def prompted(self) -> bool:
+        """Whether clips go on from something, so that their beginning is not generated."""
+        return bool(self.primes)
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One trained part of an experiment, as the workflow plans it.
+
+    Attributes:
+        name: as in `stages:` of the configuration.
+        settings: its network, training and weights.
+        needs: the stages whose results it learns from, all trained with the same seed.
+        encodes: whether it encodes the corpus, once trained, for the stages that need it; these
+            then learn from its latents, others from its weights.
+    """
+
+    name: str
+    settings: StageSettings
+    needs: tuple[str, ...] = ()
+    encodes: bool = False
+
+
+class ExperimentBase(Section):
+    """An experiment: a system, a corpus, and how it is trained and played."""
+
+    # ------------------------------------------------------------------ what the system can do
+    trained: ClassVar[bool] = True  # Étude trains it; what others made is measured, not judged
+    makes: ClassVar[frozenset[str]] = frozenset({"audio"})  # and "notes"
+    conditions: ClassVar[frozenset[str]] = frozenset()  # recording, midi, text, length, concept
+    likelihood: ClassVar[bool] = False  # has a perplexity of held-out tokens
+    continues: ClassVar[bool] = False  # can be given the beginnings of training items
+    rivals: ClassVar[tuple[str, ...]] = ("shuffled", "untrained")  # sets that clips must beat
+    sets: ClassVar[Mapping[str, str]] = {}  # clip sets that it makes itself: name -> meaning
+    # Labels of the modules that results depend on, for: build, train, encode, generate, baselines,
+    # continuation, likelihood. Labels are those of etude/workflow/versions.py and of `modules`.
+    depends: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    modules: ClassVar[Mapping[str, str]] = {}  # its own: label -> module below etude/
+
+    system: str
+    corpus: str = Field(description="a name from `corpora`")
+    tokens: str = Field(description="a name from `tokens`")
+
+    if TYPE_CHECKING:  # keys of the systems that are trained; of others, properties
+        generate: GenerateSettings
+        seeds: Seeds
+
+    def stage_plans(self) -> list[StagePlan]:
+        """The trained parts, in the order of the configuration."""
+        return []
+
+    def stage(self, name: str) -> StageSettings:
+        """The settings of one stage."""
+        return next(plan.settings for plan in self.stage_plans() if plan.name == name)
+
+    def roles(self, config: Config) -> dict[str, str]:
+        """The tokenizers that it uses, by role: those of its token set."""
+        return dict(config.tokens[self.tokens].roles)
+
+    def cut_name(self, config: Config) -> str:
+        """The name of the cut by which its clips are compared with real music."""
+        return config.audio_tokens(self.tokens).cut
+
+    def env(self, stage: str | None = None) -> str:
+        """The environment (envs/<name>.yaml) of jobs that run the networks of a stage, or of all.
+
+        One that is not the usual one needs the packages of requirements/<name>.txt.
+        """
+        return "torch"
+
+    def labels(self, what: str, stage: str | None = None) -> tuple[str, ...]:
+        """What results depend on, as labels; see `depends`."""
+        return self.depends[what]
+
+    def positions(self, config: Config) -> float:
+        """Positions that all stages together predict in training, for estimates of its time."""
+        return 0.0
+
+    def check(self, where: str, config: Config) -> None:
+        """See that what the experiment names fits together.
+
+        Raises:
+            ValueError: naming the key, `where` in front.
+        """
+
+    # ---------------------------------------------------------------------------- for the rules
+
+    def own_networks(self, *stages: str) -> list[str]:
+        """The `module:Class` of these stages, or of all, where the network is the user's own."""
+        plans = [p for p in self.stage_plans() if not stages or p.name in stages]
+        networks = [plan.settings.network for plan in plans]
+        return [network.kind for network in networks if isinstance(network, OwnNetwork)]
+
+    def untrained_params(self) -> str:
+        """What decides the clips that these are compared with, as JSON for a rule's params."""
+        return self.params()
+
+
+class TrainedExperiment(ExperimentBase):
+    """An experiment whose networks Étude trains."""
+
+    stages: Any
+    generate: GenerateSettings = GenerateSettings()
+    seeds: Seeds = Seeds()
+
+    # Keys of the experiment that a stage depends on besides corpus, tokens and its own section.
+    stage_keys: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    stage_needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # as in StagePlan
+    stage_encodes: ClassVar[tuple[str, ...]] = ()
+
+    def stage_plans(self) -> list[StagePlan]:  # noqa: D102
+        return [
+            StagePlan(name, settings, self.stage_needs.get(name, ()), name in self.stage_encodes)
+            for name, settings in self.stages
+        ]
+
+    def stage_params(self, stage: str) -> str:
+        """All that decides one stage's training, as sorted JSON for a rule's `params`."""
+        keys = {"system", "corpus", "tokens", *self.stage_keys.get(stage, ())}
+        values = self.model_dump(mode="json", include=keys)
+        settings = self.stage(stage)
+        unused = {"training"} if settings.imported else set()
+        own = settings.model_dump(mode="json", exclude=unused)
+        return json.dumps(values | {"stages": {stage: own}}, sort_keys=True)
+
+    def generate_params(self) -> str:
+        """All that decides how clips are sampled; of the user's files only the names.
+
+        The files are inputs of the rule, and params must not say on which machine they lay.
+        """
+        values = self.generate.model_dump(mode="json", exclude={"prime"})
+        names = [path.name for path in self.generate.primes]
+        return json.dumps(values | {"primes": names}, sort_keys=True)
+
+    def untrained_params(self) -> str:
+        """All that decides the networks before training and how they are sampled."""
+        unasked = {"generate": set(type(self.generate).conditions)}
+        values = self.model_dump(mode="json", exclude=unasked)
+        values["stages"] = {s: {"network": v.get("network")} for s, v in values["stages"].items()}
+        values["seeds"] = {"train": values["seeds"]["train"][:1]}
+        return json.dumps(values, sort_keys=True)
+
+
+def known(name: str, names: Any, where: str, section: str) -> None:
+    """See that a name is one of a section's.
+
+    Raises:
+        ValueError: naming the nearest.
+    """
+    if name not in names:
+        raise ValueError(
+            f"{where}: {name!r} is not in `{section}`{nearest(name, names)}; "
+            f"there: {', '.join(names) or 'nothing'}"
+        )

@@ -1,0 +1,1 @@
+"""Metrics of notes, whichever system made them."""

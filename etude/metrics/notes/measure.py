@@ -1,0 +1,91 @@
+"""From a clip set to what is measured of each clip: one JSON for all sets of a folder.
+
+Nothing here compares; so baselines are measured once, however many models are compared with them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from etude.metrics.clip_sets import clip_sets
+from etude.metrics.notes import harmony
+from etude.metrics.notes.clips import SymbolicClip, read_symbolic
+from etude.metrics.notes.counts import NEUROMUSIC, durations, pitch_classes
+from etude.metrics.notes.features import features, vectors
+from etude.metrics.notes.structure import structureness
+from etude.midi.notes import NoteTable
+from etude.pool import map_in_order
+from etude.storage import write_json
+
+VERSION = 1  # raised when the figures change
+
+
+def measure_clip(
+    clip: SymbolicClip, *, compat: str = "", with_harmony: bool = True
+) -> dict[str, Any]:
+    """All that is measured of one clip, ready for JSON; what it cannot have is null."""
+    scalars = features(clip.music, clip.seconds)
+    scalars |= structureness(clip.music, clip.start_s, clip.seconds)
+    parts = {"music": clip.music, "head": clip.head, "tail": clip.tail}
+    if compat == NEUROMUSIC:
+        parts["whole"] = clip.whole
+    return {
+        "clip": clip.clip,
+        "piece": clip.piece,
+        "features": {k: _finite(v) for k, v in scalars.items()},
+        "vectors": {k: _rounded(v) for k, v in vectors(clip.music).items()},
+        "pitch_classes": {k: pitch_classes(v, compat).tolist() for k, v in parts.items()},
+        "durations": {k: durations(v, compat).tolist() for k, v in parts.items()},
+        "words": {k: _words(v) for k, v in parts.items()} if with_harmony else None,
+    }
+
+
+def _words(table: NoteTable) -> list[str]:
+    return harmony.words(table)
+
+
+def _finite(value: float) -> float | None:
+    return round(float(value), 9) if math.isfinite(value) else None
+
+
+def _rounded(values: Any) -> list[float]:
+    return [round(float(v), 9) for v in values]
+
+
+def measure_folder(
+    folder: Path,
+    output: Path,
+    *,
+    compat: str,
+    most: int,
+    harmony_clips: int,
+    threads: int,
+    pieces: Mapping[str, Path] | None = None,
+    prompted: bool = False,
+) -> None:
+    """Measure the generated clips, or every baseline, of a folder.
+
+    Args:
+        most: clips of a set that are measured at the most, the first ones.
+        harmony_clips: of those, how many have their harmony reduced (the slow part).
+        pieces: the corpus's files, for clips that are stretches of them.
+        prompted: whether the experiment goes on from prompts.
+    """
+    found: dict[str, Any] = {}
+    for name, path in clip_sets(folder).items():
+        read = read_symbolic(path, pieces=pieces, prompted=prompted, most=most)
+        jobs = [(clip, i < harmony_clips) for i, clip in enumerate(read.clips)]
+        work = functools.partial(_measure, compat)
+        rows = list(
+            map_in_order(work, jobs, threads, title=f"notes of {name}", unit="clip", chunk=8)
+        )
+        found[name] = {"clips": rows, "dropped": read.dropped, "note": read.note}
+    write_json(output, found)
+
+
+def _measure(compat: str, job: tuple[SymbolicClip, bool]) -> dict[str, Any]:
+    return measure_clip(job[0], compat=compat, with_harmony=job[1])

@@ -1,0 +1,228 @@
+"""What was measured of clip sets as arrays, and what can be compared of two of them.
+
+A `Measured` has one row per clip; `compare` gives every figure of some clips against some real ones
+and is called with all clips, with draws of them, and with bootstrap replicates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etude.metrics.notes import divergence, features, frechet, structure
+from etude.metrics.notes.counts import NEUROMUSIC, seeds_distance
+from etude.metrics.notes.divergence import kl, shares
+from etude.metrics.notes.harmony import mean_vector, similarity
+
+VERSION = 1  # raised when the figures change
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+SHARES = ("pitch_class", "duration", "harmony")
+UNITS = features.UNITS | structure.UNITS
+# Differences that matter, by unit: less than that counts little in the Fréchet distance.
+STEPS = {
+    "semitones": 1.0, "pitches": 1.0, "classes": 1.0, "share": 0.02, "bits": 0.1, "notes": 2.0,
+    "notes/s": 0.25, "s": 0.05, "velocity": 8.0, "fitness": 0.05,
+}  # fmt: skip
+OTHER = "other"  # words that the training split does not have
+# Fixed bins of the distances from a clip's beginning to what follows: nats, nats, cosine.
+_NATS = np.array([0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2, np.inf])
+EDGES = {"pitch_class": _NATS, "duration": _NATS, "harmony": np.linspace(-1, 1, 21)}
+SEEDS_BINS = 100  # edges between the smallest value and the largest + 1
+
+
+@dataclass
+class Measured:
+    """A clip set. Arrays have a row per clip; NaN (or a row of zeros) where it has no value.
+
+    Attributes: pieces, counts (by SHARES: [n, bins]), distances (by SHARES: [n]), scalars [n,
+    features], vectors (MGEval's histograms: [n, bins]), reduced (indices of the clips whose harmony
+    was reduced), unknown words, projected (vectors for the
+    Fréchet distance, set when the reference is known), dropped, note.
+    """
+
+    pieces: list[str]
+    counts: dict[str, Array]
+    distances: dict[str, Array]
+    scalars: Array
+    vectors: dict[str, Array]
+    reduced: Index
+    unknown: int
+    dropped: Mapping[str, int]
+    note: str
+    projected: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    @property
+    def frechet_rows(self) -> Array:
+        """A clip's vector for the Fréchet distance, in the steps that matter: [n, d]."""
+        steps = np.array([STEPS[unit] for unit in UNITS.values()])
+        parts = [shares(self.counts[name], "none") for name in ("pitch_class", "duration")]
+        return np.concatenate([self.scalars / steps, *(p / STEPS["share"] for p in parts)], 1)
+
+
+def measured(
+    rows: Mapping[str, Any], words: Mapping[str, Array], *, compat: str, real: bool
+) -> Measured:
+    """What `measure_folder` wrote of a set, as arrays.
+
+    Args:
+        words: vectors by word; their order is that of the bins.
+        real: whether this is the reference (the seed's original begins with its prompt).
+    """
+    clips = rows["clips"]
+    bins = {word: i for i, word in enumerate([*words, OTHER])}
+    harmony = np.zeros((len(clips), len(bins)))
+    for i, clip in enumerate(clips):
+        for word in (clip["words"] or {}).get("music", ()):
+            harmony[i, bins.get(word, bins[OTHER])] += 1
+    follows = "whole" if compat == NEUROMUSIC and real else "tail"
+    return Measured(
+        pieces=[clip["piece"] for clip in clips],
+        counts={
+            "pitch_class": _rows([clip["pitch_classes"]["music"] for clip in clips]),
+            "duration": _rows([clip["durations"]["music"] for clip in clips]),
+            "harmony": harmony,
+        },
+        distances=_distances(clips, words, follows, compat),
+        scalars=_rows([[_number(clip["features"][k]) for k in UNITS] for clip in clips]),
+        vectors={
+            name: _rows([clip["vectors"][name] for clip in clips])
+            for name in (clips[0]["vectors"] if clips else ())
+        },
+        reduced=np.array([i for i, c in enumerate(clips) if c["words"] is not None], dtype=int),
+        unknown=int(harmony[:, -1].sum()),
+        dropped=rows["dropped"],
+        note=rows["note"],
+    )
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _rows(values: list[Any]) -> Array:
+    return np.array(values, dtype=np.float64) if values else np.zeros((0, 1))
+
+
+def _distances(
+    clips: list[Any], words: Mapping[str, Array], follows: str, compat: str
+) -> dict[str, Array]:
+    """Per clip, how far what follows is from its beginning: KL of shares, cosine of harmony."""
+    found: dict[str, list[float]] = {name: [] for name in SHARES}
+    for clip in clips:
+        for name, key in (("pitch_class", "pitch_classes"), ("duration", "durations")):
+            head, tail = (np.array(clip[key][part], dtype=float) for part in ("head", follows))
+            found[name].append(_kl_of(head, tail, compat))
+        found["harmony"].append(_cosine(clip["words"], follows, words, compat))
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def _kl_of(head: Array, tail: Array, compat: str) -> float:
+    if compat == NEUROMUSIC:
+        return seeds_distance(head, tail)
+    if not head.sum() or not tail.sum():
+        return float("nan")
+    return float(kl(shares(head), shares(tail)))
+
+
+def _cosine(
+    parts: Mapping[str, list[str]] | None, follows: str, words: Mapping[str, Array], compat: str
+) -> float:
+    if parts is None:
+        return float("nan")
+    means = [mean_vector(parts[part], dict(words)) for part in ("head", follows)]
+    if compat == NEUROMUSIC and any(unknown for _, unknown in means):
+        return float("nan")  # gensim raises at a word that it does not know
+    return similarity(means[0][0], means[1][0])
+
+
+def histogram(values: Array, name: str) -> Array:
+    """How many finite distances fall into each fixed bin."""
+    kept = values[np.isfinite(values)]
+    return np.histogram(kept, EDGES[name])[0].astype(np.float64)
+
+
+def seeds_kl(real: Array, made: Array) -> float:
+    """KL(original || generated) of distances as the seed bins them; infinite or NaN as there."""
+    both = np.isfinite(real), np.isfinite(made)
+    real, made = real[both[0]], made[both[1]]
+    if not len(real) or not len(made):
+        return float("nan")
+    pooled = np.concatenate([real, made])
+    edges = np.linspace(pooled.min(), pooled.max() + 1, SEEDS_BINS)
+    p, q = (shares(np.histogram(v, edges)[0].astype(np.float64), "none") for v in (real, made))
+    return float(kl(p, q))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Clips that take part, as indices; harmony is reduced for some clips of a set only."""
+
+    clips: Index
+    harmony: Index
+
+    def of(self, name: str) -> Index:
+        """The clips of one of SHARES."""
+        return self.harmony if name == "harmony" else self.clips
+
+
+def compare(
+    real: Measured, made: Measured, i: Chosen, j: Chosen, *, smoothing: str, compat: str
+) -> dict[str, float]:
+    """The figures of the clips `j` of a set against the clips `i` of the reference."""
+    found: dict[str, float] = {}
+    for name in SHARES:
+        found |= _divergences(real, made, name, (i.of(name), j.of(name)), smoothing, compat)
+    known = np.isfinite(made.scalars[j.clips])
+    sums = np.where(known, made.scalars[j.clips], 0).sum(0)
+    for k, (name, count) in enumerate(zip(UNITS, known.sum(0), strict=True)):
+        found[name] = float(sums[k] / count) if count else float("nan")
+    if real.projected is not None and made.projected is not None:
+        pair = real.projected[i.clips], made.projected[j.clips]
+        found["symbolic_frechet"] = frechet.distance(*pair)
+    return found
+
+
+def _divergences(
+    real: Measured, made: Measured, name: str, chosen: tuple[Index, Index], smoothing: str,
+    compat: str,
+) -> dict[str, float]:  # fmt: skip
+    """Of the shares, and of the distances from a clip's beginning to what follows."""
+    i, j = chosen
+    found: dict[str, float] = {}
+    counts = real.counts[name][i].sum(0), made.counts[name][j].sum(0)
+    if min(c.sum() for c in counts) > 0:
+        p, q = (shares(c, smoothing) for c in counts)
+        found |= {f"{name}_kl": float(kl(p, q)), f"{name}_js": float(divergence.js(p, q))}
+    pair = real.distances[name][i], made.distances[name][j]
+    if compat == NEUROMUSIC:
+        found[f"{name}_distance_kl"] = seeds_kl(*pair)
+    elif all(np.isfinite(values).any() for values in pair):
+        p, q = (shares(histogram(values, name), smoothing) for values in pair)
+        found[f"{name}_distance_kl"] = float(kl(p, q))
+        found[f"{name}_distance_js"] = float(divergence.js(p, q))
+    if np.isfinite(pair[1]).any():
+        found[f"{name}_distance"] = float(np.nanmean(pair[1]))
+    return found
+
+
+def unit_of(metric: str) -> str:
+    """The unit of a figure of `compare`."""
+    if metric.endswith(("_kl", "_js")):
+        return "nats"
+    if metric.endswith("_overlap"):
+        return "share"
+    if metric == "symbolic_frechet":
+        return "distance"
+    if metric == "harmony_distance":
+        return "cosine"
+    return UNITS.get(metric, "nats")

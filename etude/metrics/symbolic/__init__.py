@@ -1,1 +1,0 @@
-"""Metrics of clips that have notes (.mid): shares, harmony, features, structure, distances."""

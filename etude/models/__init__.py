@@ -1,1 +1,0 @@
-"""The networks, one module per family."""

@@ -1,1 +1,0 @@
-"""Language models of symbolic music: GPT-2 and Llama by transformers, Music Transformer here."""

@@ -1,0 +1,1 @@
+"""What is concluded from metrics: leaderboard, differences, verdicts, fad.txt."""

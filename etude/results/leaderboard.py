@@ -1,0 +1,232 @@
+"""From tidy CSVs of single seeds and draws to results/leaderboard.csv.
+
+One row per experiment, clip set, metric and embedding, over all training seeds and draws. What
+the models made has a cell for each seed and draw; every other set is made once for an experiment,
+so its figures in the tables of several seeds are one and the same, and count once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from etude.results.statistics import Cell, Estimate, estimate, sampling_variance
+from etude.storage import read_csv
+
+VERSION = 2  # raised when the rows change
+
+Row = dict[str, str]
+Replicates = dict[tuple[str, str], dict[str, float]]  # (metric, embedding) -> replicate -> value
+
+GENERATED, FLOOR = "generated", "real"
+WORTHLESS = ("shuffled", "shuffled_bars", "untrained", "noise")  # the ceiling: the nearest of them
+LOWER, HIGHER = True, False  # is the better one
+DIRECTIONS = {
+    "frechet_distance": LOWER, "fad_infinity": LOWER, "kad": LOWER, "mad": LOWER,
+    "et_grid": HIGHER, "silent": LOWER, "symbolic_frechet": LOWER, "perplexity": LOWER,
+    "pitch_class_kl": LOWER, "duration_kl": LOWER, "harmony_kl": LOWER,
+}  # fmt: skip
+COUNTED = {"memorised_": LOWER}  # metrics by how their names begin
+# The least and the most that a unit can be, or a metric (FAD-infinity and KAD may be negative).
+LIMITS = {"share": (0.0, 1.0), "clips": (0.0, math.inf)}
+LIMITS |= dict.fromkeys(("frechet_distance", "mad"), (0.0, math.inf))
+ANYTHING = (-math.inf, math.inf)
+BIASED = ("frechet_distance", "mad")  # hang on n, so only figures of one n can be compared
+COLUMNS = [
+    "experiment", "system", "clips", "metric", "embedding", "reference", "split", "value",
+    "ci_low", "ci_high", "n", "unit", "train_seeds", "draws", "cells", "share_train_seed",
+    "share_draw", "share_sampling", "floor", "ceiling", "config_hash", "data_hash", "weights",
+    "code_hash", "env_hash", "note",
+]  # fmt: skip
+
+
+@dataclass
+class Figures:
+    """All tidy rows of one experiment, and the replicates of each training seed and draw."""
+
+    name: str
+    rows: list[Row] = field(default_factory=list)
+    replicates: dict[tuple[str, str], Replicates] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> list[tuple[str, str, str]]:
+        """(clips, metric, embedding) of all rows, each once, in their order."""
+        return list(dict.fromkeys((r["clips"], r["metric"], r["embedding"]) for r in self.rows))
+
+    def of(self, clips: str, metric: str, embedding: str) -> list[Row]:
+        """The rows of one figure: a row for each seed and draw, or one for a set made once."""
+        wanted = (clips, metric, embedding)
+        found = [r for r in self.rows if (r["clips"], r["metric"], r["embedding"]) == wanted]
+        if clips == GENERATED:
+            return found
+        return [row for row in found if row["value"]][:1] or found[:1]
+
+    def cells(self, clips: str, metric: str, embedding: str) -> list[Cell]:
+        """The finite values among them."""
+        return [cell for row in self.of(clips, metric, embedding) if (cell := _cell(row))]
+
+
+def read_figures(tables: Iterable[Path], replicates: Iterable[Path] = ()) -> dict[str, Figures]:
+    """Tidy CSVs by experiment, in the order of the paths.
+
+    Args:
+        tables: fad.csv, memorisation.csv, symbolic.csv: any file with the tidy columns.
+        replicates: .../{experiment}/seed-S/draw-D/replicates.csv.
+    """
+    found: dict[str, Figures] = {}
+    for path in tables:
+        for row in read_csv(path):
+            found.setdefault(row["experiment"], Figures(row["experiment"])).rows.append(row)
+    for path in replicates:
+        name, seed, draw = path.parts[-4:-1]
+        if name not in found:
+            continue
+        key = (seed.removeprefix("seed-"), draw.removeprefix("draw-"))
+        of_cell = found[name].replicates.setdefault(key, {})
+        for row in read_csv(path):
+            value = number(row["value"])
+            if row["clips"] == GENERATED and value is not None:
+                values = of_cell.setdefault((row["metric"], row["embedding"]), {})
+                values[row["replicate"]] = value
+    return found
+
+
+def leaderboard(
+    figures: Iterable[Figures], hashes: Mapping[str, str], failed: Mapping[str, str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The rows of leaderboard.csv.
+
+    Args:
+        hashes: code_hash and env_hash, the same in all rows.
+        failed: experiments of which nothing or not all could be made, and why; a row each.
+    """
+    for one in figures:
+        for clips, metric, embedding in one.keys:
+            yield _row(one, clips, metric, embedding) | dict(hashes)
+    for name, why in (failed or {}).items():
+        yield {"experiment": name, "clips": GENERATED, "note": f"failed: {why}"} | dict(hashes)
+
+
+def reference_values(
+    one: Figures, metric: str, embedding: str
+) -> tuple[float | None, float | None]:
+    """Floor and ceiling of a metric: real music against real, and the best of what is worthless.
+
+    The ceiling is of metrics that have a better direction only.
+    """
+    floor = _value(one, FLOOR, metric, embedding)
+    better = direction(metric)
+    known = [v for name in WORTHLESS if (v := _value(one, name, metric, embedding)) is not None]
+    if better is None or not known:
+        return floor, None
+    return floor, min(known) if better == LOWER else max(known)
+
+
+def direction(metric: str) -> bool | None:
+    """Whether lower or higher is better; None where neither is."""
+    begun = (way for name, way in COUNTED.items() if metric.startswith(name))
+    return DIRECTIONS.get(metric, next(begun, None))
+
+
+def _row(one: Figures, clips: str, metric: str, embedding: str) -> dict[str, Any]:
+    rows = one.of(clips, metric, embedding)
+    cells = one.cells(clips, metric, embedding)
+    same = ("experiment", "system", "clips", "metric", "embedding", "reference", "split", "unit")
+    row: dict[str, Any] = {key: rows[0][key] for key in same}
+    row |= {key: _all(rows, key) for key in ("config_hash", "data_hash", "weights")}
+    floor, ceiling = reference_values(one, metric, embedding)
+    row |= {"floor": written(floor), "ceiling": written(ceiling)}
+    row |= {"n": _least(rows), "cells": len(cells)}
+    notes = _few(r["note"] for r in rows if r["note"] and r["value"])
+    missing = [r["note"].removeprefix("n/a: ") or "no value" for r in rows if not r["value"]]
+    if not cells:
+        return row | {"note": rows[0]["note"] or "n/a"}
+    if missing:
+        notes.append(f"{len(missing)} of {len(rows)} cells n/a: {missing[0]}")
+    if len({r["n"] for r in rows if r["value"]}) > 1:
+        notes.append("n differs, the least is given")
+    found = estimate(cells)
+    seeds = _seeds(found) if clips == GENERATED else {}
+    notes += found.notes if clips == GENERATED else _once(found)
+    shares = found.components.shares()
+    names = ("share_train_seed", "share_draw", "share_sampling")
+    row |= {name: written(share) for name, share in zip(names, shares, strict=True)}
+    limits = LIMITS.get(metric, LIMITS.get(row["unit"], ANYTHING))
+    return row | seeds | interval(found, limits) | {"note": "; ".join(notes)}
+
+
+def _few(notes: Iterable[str]) -> list[str]:
+    """Each note once; of more than two (each cell has its own line of FAD-infinity) the first."""
+    found = list(dict.fromkeys(notes))
+    if len(found) < 3:
+        return found
+    return [found[0], f"{len(found) - 1} more notes of other cells, in metrics/"]
+
+
+def weights_named(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The weights of others that made the tokens and embeddings of rows, each once, with a hash."""
+    cells = (row.get("weights") or "" for row in rows)
+    return list(dict.fromkeys(part for cell in cells for part in cell.split("; ") if part))
+
+
+def interval(found: Estimate, limits: tuple[float, float] = ANYTHING) -> dict[str, str]:
+    """Value and interval as they are written; an interval ends where its figure must.
+
+    Args:
+        limits: the least and the most that such a figure can be.
+    """
+    least, most = limits
+    return {
+        "value": written(found.value),
+        "ci_low": written(None if found.low is None else max(found.low, least)),
+        "ci_high": written(None if found.high is None else min(found.high, most)),
+    }
+
+
+def written(value: float | None) -> str:
+    """A figure with the six digits behind the point that all our CSVs have."""
+    return "" if value is None else f"{value:.6f}"
+
+
+def number(text: str | None) -> float | None:
+    """A finite figure of a CSV, None where there is none."""
+    try:
+        value = float(text or "nan")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _cell(row: Row) -> Cell | None:
+    value = number(row["value"])
+    if value is None:
+        return None
+    low, high = number(row.get("ci_low")), number(row.get("ci_high"))
+    variance = sampling_variance(low, high)
+    return Cell(row["train_seed"], row["draw"], value, variance, low, high)
+
+
+def _value(one: Figures, clips: str, metric: str, embedding: str) -> float | None:
+    cells = one.cells(clips, metric, embedding)
+    return cells[0].value if cells else None
+
+
+def _seeds(found: Estimate) -> dict[str, str]:
+    return {"train_seeds": " ".join(found.train_seeds), "draws": " ".join(found.draws)}
+
+
+def _once(found: Estimate) -> list[str]:
+    return ["no interval: one set, and the metric gives none"] if found.low is None else []
+
+
+def _least(rows: list[Row]) -> str:
+    counts = [int(row["n"]) for row in rows if row["n"].isdigit() and row["value"]]
+    return str(min(counts)) if counts else rows[0]["n"]
+
+
+def _all(rows: list[Row], key: str) -> str:
+    """One hash where all rows have the same, else all of them."""
+    return " ".join(dict.fromkeys(row.get(key) or "" for row in rows))

@@ -1,0 +1,58 @@
+"""After a run with failures: the tables of what is complete, a row for what is not.
+
+The Snakefile's `onerror` says what is complete, in a file; the work is done in a process of its
+own, since Snakemake's may lack the packages. The files that it writes are dated to the first second
+of 1970: older than all that they are made of, so the next run makes them again.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from etude.config import Evaluation
+from etude.results.summary import Run, write_results
+from etude.storage import read_json
+
+OLD = 1.0  # seconds; 0 is taken for "no time" by some tools
+WRITTEN = ("fad.txt", "leaderboard.csv", "differences.csv")
+
+
+def write_partial(plan: Path, results: Path = Path("results")) -> str:
+    """Write what a run left complete; gives back the text of fad.txt.
+
+    Args:
+        plan: JSON with tables, replicates, gated, failed {experiment: why}, hashes, evaluation.
+    """
+    known = read_json(plan)
+    run = Run(
+        tables=[Path(path) for path in known["tables"]],
+        replicates=[Path(path) for path in known["replicates"]],
+        settings=Evaluation.model_validate(known["evaluation"]),
+        gated=frozenset(known["gated"]),
+        hashes=known["hashes"],
+        failed=known["failed"],
+    )
+    text = write_results(run, results)
+    outdate([results / name for name in WRITTEN])
+    return text
+
+
+def write_page(page: str, configs: list[Path]) -> None:
+    """Build the report of the complete experiments, by the rule's own script."""
+    script = Path(__file__).resolve().parents[2] / "scripts" / "by_hand.py"
+    command = [sys.executable, str(script), page, "--configfile", *map(str, configs)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"{page} could not be made of what is there:\n{done.stderr[-1000:]}")
+        return
+    outdate([Path(page)])
+
+
+def outdate(paths: list[Path]) -> None:
+    """Make files older than anything that they could be made of."""
+    for path in paths:
+        if path.exists():
+            os.utime(path, (OLD, OLD))

@@ -1,0 +1,1 @@
+"""AudioLM: three transformers over audio tokens."""
