@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     audit = commands.add_parser("audit", help="what a folder of music holds, before any training")
-    audit.add_argument("folder", type=Path)
+    audit.add_argument("folder", type=_place)
     audit.set_defaults(run=_audit)
 
     _add_generate(commands.add_parser("generate", help="clips from a trained experiment"))
@@ -89,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _place(word: str) -> Path:
+    """A path; an empty one would be the folder that one is in, which nobody means by it."""
+    if not word:
+        raise argparse.ArgumentTypeError("it is empty; . is the folder that you are in")
+    return Path(word)
+
+
 def _count(word: str) -> int:
     """A whole number from 1 up; argparse says what else is none."""
     if (number := int(word)) < 1:
@@ -97,8 +104,8 @@ def _count(word: str) -> int:
 
 
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
-    evaluate.add_argument("--baseline", type=Path, required=True, help="folder of real music")
-    evaluate.add_argument("--eval", type=Path, required=True, help="folder of clips")
+    evaluate.add_argument("--baseline", type=_place, required=True, help="folder of real music")
+    evaluate.add_argument("--eval", type=_place, required=True, help="folder of clips")
     evaluate.add_argument("--model", default="logmel", help="embedding (logmel)")
     evaluate.add_argument("--use-inf", action="store_true", help="FAD-infinity as well")
     cores = min(8, os.cpu_count() or 1)
@@ -202,7 +209,7 @@ def _add_config(
     parser.add_argument("--configfile", type=Path, nargs="+", default=[], help=what)
 
 
-def _audit(options: argparse.Namespace) -> None:
+def _audit(options: argparse.Namespace) -> int:
     from etude import config
     from etude.corpus.audit import audit
 
@@ -213,7 +220,10 @@ def _audit(options: argparse.Namespace) -> None:
 
         return forecast_notes(corpus.rules, paths, cores)
 
-    print(audit(options.folder, corpus, config.read(config.DEFAULT), cores, notes))
+    settings = config.read(config.DEFAULT)
+    text, works = audit(options.folder, corpus, settings, cores, notes)
+    print(text)
+    return 0 if works else 1
 
 
 def _generate(options: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ import soundfile
 import soxr
 
 from etude.audio.levels import INT16_SCALE
+from etude.audio.whole import why_closed
 from etude.errors import UserError
 from etude.storage import atomic
 
@@ -53,7 +54,7 @@ class AudioFile:
     Attributes: rate (Hz), channels, frames (samples per channel), seconds.
 
     Raises:
-        AudioError: `corrupt_audio` when the file cannot be opened.
+        AudioError: `unreadable`, `corrupt_audio` or `ends_early` when it cannot be opened.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -65,7 +66,7 @@ class AudioFile:
         except OSError as error:
             raise AudioError(f"unreadable: {error.strerror}", path) from None
         except (soundfile.LibsndfileError, TypeError) as error:
-            raise AudioError(f"corrupt_audio: {_message(error)}", path) from None
+            raise AudioError(why_closed(self.path, message(error)), path) from None
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.frames: int = self._file.frames
@@ -108,7 +109,7 @@ class AudioFile:
             Of `seconds` there are round(seconds * rate) samples, fewer where the file ends.
 
         Raises:
-            AudioError: `rate_too_low`, `non_finite_samples` or `corrupt_audio`.
+            AudioError: `rate_too_low`, `non_finite_samples`, `ends_early` or `corrupt_audio`.
         """
         rate = rate or self.rate
         if rate > self.rate and not upsample:
@@ -150,9 +151,9 @@ class AudioFile:
             self._file.seek(start - run_up)
             samples = self._file.read(stop - start + run_up, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise AudioError(f"corrupt_audio: {_message(error)}", self.path) from None
+            raise AudioError(f"corrupt_audio: {message(error)}", self.path) from None
         if len(samples) < stop - start + run_up:
-            raise AudioError("corrupt_audio: the file ends early", self.path)
+            raise AudioError("ends_early: not all of its samples are there", self.path)
         return samples[run_up:]
 
 
@@ -213,6 +214,6 @@ def _name(path: Path) -> bytes:
     return os.fsencode(path.absolute())
 
 
-def _message(error: Exception) -> str:
+def message(error: Exception) -> str:
     """libsndfile's own words, without the path in front of them."""
     return str(getattr(error, "error_string", error)).strip().rstrip(".")

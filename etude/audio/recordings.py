@@ -6,18 +6,24 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
 import soundfile
 
-from etude.audio.files import AudioError, AudioFile, writing
+from etude.audio.files import AudioError, AudioFile, message, writing
 from etude.audio.levels import dbfs
+from etude.audio.whole import promised, shortfall
 from etude.storage import atomic
 
-VERSION = 1  # raised when hashes or copies change
+VERSION = 2  # raised when hashes or copies change
 BLOCK = 2**18  # samples per channel: some megabytes
+FINE = 2**12  # samples, where it is asked how far a file can be read
+# Of full scale, +40 dB: a recording in floating point may be loud, but what lies beyond is in
+# other units or is no sound at all, and one such file would decide the tokens of all others.
+LOUDEST = 100.0
 RIFF_LIMIT = 2**32 - 2**20  # sizes in a WAV header have 32 bits
 
 # Formats of the source that a WAV keeps; 8-bit and lossy ones become 16-bit.
@@ -39,6 +45,7 @@ class Summary(NamedTuple):
     peak: float
     rms_dbfs: float
     samples_hash: str
+    constant: bool = False  # all samples are one number
 
 
 class Recording(AudioFile):
@@ -51,8 +58,10 @@ class Recording(AudioFile):
         """All samples in order: [frames, channels] at a time.
 
         Raises:
-            AudioError: `corrupt_audio`, also when the file ends before its header says.
+            AudioError: `corrupt_audio`; `ends_early` when the file ends before its header says.
         """
+        if short := shortfall(self.path, self.seconds):
+            raise AudioError(f"ends_early: {short}", self.path)
         count, size = 0, BLOCK * 8 // max(8, self.channels)  # a header may say 1024 channels
         try:
             self._file.seek(0)  # a damaged FLAC fails here already
@@ -60,9 +69,24 @@ class Recording(AudioFile):
                 count += len(block)
                 yield block
         except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise AudioError(f"corrupt_audio: {error}", self.path) from None
+            raise AudioError(self._why_broken(error), self.path) from None
         if count < self.frames:
-            raise AudioError("corrupt_audio: the file ends early", self.path)
+            short = promised(count / self.rate, self.seconds)
+            raise AudioError(f"ends_early: {short}", self.path)
+
+    def _why_broken(self, error: Exception) -> str:
+        """A FLAC decoder says the same of an end that is missing and of damage on the way."""
+        if self._file.format != "FLAC":
+            return f"corrupt_audio: {message(error)}"
+        count, size = 0, self.path.stat().st_size
+        with self.path.open("rb") as file:
+            with suppress(soundfile.LibsndfileError, RuntimeError):
+                again = soundfile.SoundFile(file)
+                while block := len(again.read(FINE, dtype="int16", always_2d=True)):
+                    count += block
+            found = promised(count / self.rate, self.seconds)
+            said = "ends_early: " if file.tell() == size else f"corrupt_audio: {message(error)}, "
+        return said + found
 
     @property
     def subtype(self) -> str:
@@ -71,14 +95,16 @@ class Recording(AudioFile):
 
 
 def summarise(path: Path | str) -> Summary:
-    """Look through a file: its samples as float32 are hashed, and all of them must be finite.
+    """Look through a file: its samples as float32 are hashed, and all must be what a sound can be.
 
     Raises:
-        AudioError: `unreadable`, `corrupt_audio`, `no_samples` or `non_finite_samples`.
+        AudioError: `unreadable`, `corrupt_audio`, `ends_early`, `no_samples`, `non_finite_samples`
+            or `not_sound`.
     """
     with Recording(path) as file:
         levels, digest = _Levels(file), hashlib.sha256()
-        for block in file.blocks():
+        # A double may lie beyond the range of float32, which would be called an infinity.
+        for block in file.blocks("float64" if file.subtype == "DOUBLE" else "float32"):
             levels.add(block)
             digest.update(block.astype("<f4", copy=False).tobytes())
         return levels.summary(digest.hexdigest())
@@ -111,14 +137,19 @@ class _Levels:
     """Peak, RMS and finiteness, added up block by block."""
 
     def __init__(self, file: Recording) -> None:
-        self.file, self.frames, self.peak, self.energy = file, 0, 0.0, 0.0
+        self.file, self.frames, self.energy = file, 0, 0.0
+        self.low, self.high = float("inf"), -float("inf")
 
     def add(self, block: np.ndarray) -> None:
-        peak = float(np.abs(block).max())  # a NaN or an infinity is the maximum
+        low, high = float(block.min()), float(block.max())
+        peak = max(-low, high)
         if not np.isfinite(peak):
             raise AudioError("non_finite_samples", self.file.path)
+        if peak > LOUDEST:
+            said = f"a sample is {peak:.3g}, {dbfs(peak):+.0f} dB beside full scale"
+            raise AudioError(f"not_sound: {said}", self.file.path)
         self.frames += len(block)
-        self.peak = max(self.peak, peak)
+        self.low, self.high = min(self.low, low), max(self.high, high)
         self.energy += float(np.square(block, dtype=np.float64).sum())
 
     def summary(self, samples_hash: str) -> Summary:
@@ -126,7 +157,9 @@ class _Levels:
             raise AudioError("no_samples", self.file.path)
         level = (self.energy / (self.frames * self.file.channels)) ** 0.5
         rate, channels = self.file.rate, self.file.channels
-        return Summary(self.frames / rate, rate, channels, self.peak, dbfs(level), samples_hash)
+        peak, constant = max(-self.low, self.high), self.low == self.high
+        seconds, decibels = self.frames / rate, dbfs(level)
+        return Summary(seconds, rate, channels, peak, decibels, samples_hash, constant)
 
 
 def _write_pcm(path: Path, file: Recording, subtype: str, blocks: Iterator[np.ndarray]) -> None:

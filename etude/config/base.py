@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator
 
 from etude.errors import nearest
 from etude.own import is_own
@@ -43,7 +43,15 @@ BRING = (
 )
 
 # A path as a user writes it: `~` is her home.
-UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+
+
+def _not_empty(word: object) -> object:
+    if word == "":  # which is ".", and nobody means that
+        raise ValueError("must name a place; . is the folder that the run is in")
+    return word
+
+
+UserPath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(Path.expanduser)]
 
 OWN = "module:Class"  # stands for the word that chooses a part of the user's own
 

@@ -23,7 +23,7 @@ from etude.corpus.ingest import read_rows
 from etude.corpus.metadata import read_metadata
 from etude.corpus.places import piece_paths
 from etude.corpus.rows import OURS, Row, reason_class
-from etude.corpus.scan import corpus_files
+from etude.corpus.scan import corpus_files, describe_passed
 from etude.corpus.split import assign, parse_tune
 from etude.errors import UserError
 
@@ -39,7 +39,9 @@ REMEDIES = {
     "empty_file": "there is nothing in them",
     "no_samples": "there is nothing in them",
     "unreadable": "fix their permissions or links",
-    "unsupported_midi": "save them again with times in beats",
+    "unsupported_midi": "save them again as type 0 or 1, with times in beats",
+    "ends_early": "get them again, or save anew what is there of them",
+    "not_sound": "their samples are in other units, or are no sound: save them again",
     "too_large": "over 16 MB of MIDI is no piece of music",
     "silent": "there is nothing to hear in them",
 }
@@ -53,8 +55,8 @@ def audit(
     settings: Config,
     cores: int,
     notes: Callable[[list[Path]], list[str]] = lambda _: [],
-) -> str:
-    """Look through a folder as ingest and split would, and say what came of it; writes nothing.
+) -> tuple[str, bool]:
+    """Look through a folder as ingest and split would; writes nothing.
 
     Args:
         root: the folder.
@@ -63,10 +65,14 @@ def audit(
         cores: cores that the run would have.
         notes: what tokenizers, of which this room knows nothing, say of the kept MIDI files.
 
+    Returns:
+        what came of it, and whether a run of it would go on to the end of its split.
+
     Raises:
         UserError: the folder or its metadata.csv cannot be read.
     """
-    files = corpus_files(root, corpus.limit)
+    passed: Counter[str] = Counter()
+    files = corpus_files(root, corpus.limit, passed=passed)
     metadata = read_metadata(root, files, OURS)
     rows, tunes = [], []
     for row in read_rows(corpus.rules, root, files, metadata, cores):
@@ -79,7 +85,9 @@ def audit(
     except UserError as error:
         trouble = str(error)
     kept = [row for row in rows if row["status"] == "kept"]
-    blocks = [[f"{root}: {len(files)} files", *_kept(kept, drums, corpus), *_rejected(rows)]]
+    over = [f"passed over: {said}"] if (said := describe_passed(passed)) else []
+    taken = _kept(kept, drums, corpus)
+    blocks = [[f"{root}: {len(files)} files", *taken, *_rejected(rows), *over]]
     if trouble:
         blocks.append(["As it stands the run would stop:", *trouble.splitlines()])
     else:
@@ -90,7 +98,7 @@ def audit(
     blocks.append([f"note: {warning}" for warning in warnings])
     if not trouble:
         blocks.append(_config(root, corpus, _shards(kept)))
-    return "\n\n".join("\n".join(block) for block in blocks if block)
+    return "\n\n".join("\n".join(block) for block in blocks if block), not trouble
 
 
 def _kept(kept: Sequence[Row], drums: int, corpus: FolderCorpus) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from etude.corpus.estimate import (
     training_seconds,
     work_seconds,
 )
+from etude.corpus.scan import list_files, music_kind
 
 RESULTS = Path("results")
 CHORALE_S = 5221 / 160  # mean length of a rendered chorale
@@ -161,12 +163,32 @@ def describe(found: Forecast, config: Config, results: Path = RESULTS) -> list[s
         corpus = config.corpora[name]
         how = f": python -m etude audit {corpus.path}" if isinstance(corpus, FolderCorpus) else ""
         lines.append(f"not counted: the corpus {name!r}, whose music nobody has measured yet{how}")
+    lines += _left_out(config)
     if found.disk > free:
         lines.append(
             f"warning: {size(found.disk)} of disk are expected and {size(free)} are free; free "
             "some space (python -m etude clean), or let results/ be a link to a larger disk"
         )
     return lines
+
+
+def _left_out(config: Config) -> Iterator[str]:
+    """What a `limit` leaves out of the run's corpora, as far as that is known already."""
+    for name in sorted(
+        {config.experiments[e].corpus for e in config.run if e in config.experiments}
+    ):
+        corpus, there = config.corpora[name], 0
+        if corpus.limit is None:
+            continue
+        if isinstance(corpus, Music21Corpus):
+            there = len(CHORALES)
+        elif isinstance(corpus, FolderCorpus) and corpus.path.is_dir():
+            there = sum(1 for file in list_files(corpus.path) if music_kind(file))
+        if there > corpus.limit:
+            yield (
+                f"left out: of the corpus {name!r} the run takes {corpus.limit} of {there} files "
+                f"of music, since its `limit` is {corpus.limit}"
+            )
 
 
 def free_bytes(results: Path = RESULTS) -> float:

@@ -18,7 +18,14 @@ from etude.audio.recordings import summarise
 from etude.config import CorpusBase, Filter
 from etude.corpus.metadata import Metadata, read_metadata
 from etude.corpus.rows import INGEST_COLUMNS, OURS, Row, describe, reason_class
-from etude.corpus.scan import corpus_files, music_kind, piece_id, printable, shard_of
+from etude.corpus.scan import (
+    corpus_files,
+    describe_passed,
+    music_kind,
+    piece_id,
+    printable,
+    shard_of,
+)
 from etude.midi.notes import (
     DRUMS,
     MidiError,
@@ -31,7 +38,8 @@ from etude.midi.notes import (
 from etude.pool import map_in_order
 from etude.storage import hash_file, write_csv
 
-VERSION = 2  # raised when rows change, by what is here, in scan or in metadata
+VERSION = 3  # raised when rows change, by what is here, in scan or in metadata
+INAUDIBLE = 1e-8  # of full scale: below what 24 bits can say, and any converter
 CHUNK = 16  # files that go to a worker at a time
 
 log = logging.getLogger(__name__)
@@ -49,11 +57,14 @@ def ingest_shard(settings: CorpusBase, root: Path, shard: int, output: Path, thr
     Raises:
         UserError: the folder or its metadata.csv cannot be read.
     """
-    every = corpus_files(root, settings.limit, settings.metadata)
+    passed: Counter[str] = Counter()
+    every = corpus_files(root, settings.limit, settings.metadata, passed)
     mine = (relative for relative in every if shard_of(relative, settings.shards) == shard)
     files = sorted(mine, key=printable)
     metadata = read_metadata(root, every, OURS, settings.metadata)
     if shard == 0:  # every shard sees the same
+        if said := describe_passed(passed):
+            log.warning("passed over: %s", said)
         for warning in metadata.warnings:
             log.warning("%s", warning)
     rows = read_rows(settings.rules, root, files, metadata, threads)
@@ -134,6 +145,10 @@ def _read_audio(rules: Filter, path: Path, row: Row) -> None:
     summary = summarise(path)
     if summary.peak == 0:
         raise Rejected("silent")
+    if summary.constant:
+        raise Rejected("silent: every sample is the same")
+    if summary.peak < INAUDIBLE:
+        raise Rejected(f"silent: no sample is beyond {summary.peak:.3g}")
     row["notes_hash"] = summary.samples_hash
 
 

@@ -1,4 +1,4 @@
-"""What lies in a corpus folder: names, shards and digests, without opening any file.
+"""What lies in a corpus folder: names, shards and digests; nothing is read but small files' bytes.
 
 Read when Snakemake parses the workflow, so: standard library only. A piece is known by the
 SHA-256 of its path relative to the root, so that neither a moved root nor an added file changes
@@ -13,7 +13,9 @@ import logging
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from etude.errors import UserError
@@ -24,19 +26,25 @@ AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".
 UNREAD_SUFFIXES = frozenset({".m4a", ".aac", ".mp4", ".wma", ".webm", ".mka", ".ape", ".wv"})
 METADATA = "metadata.csv"
 SLUG_LENGTH = 60
+# Up to here a file is known by its bytes, beyond by its size and time: nearly all MIDI, and no
+# recording of hours, which nobody wants to read at every start of the workflow.
+KNOWN_BY_BYTES = 2**20
 
 log = logging.getLogger(__name__)
 
 
-def list_files(root: Path | str) -> Iterator[str]:
+def list_files(root: Path | str, passed: Counter[str] | None = None) -> Iterator[str]:
     """Relative posix paths of all files below `root`, sorted; hidden files are left out.
 
     Links are followed; a folder that is reached twice (a loop, two links) is listed once.
 
+    Args:
+        passed: is given the count of what is passed over, by what it is.
+
     Raises:
         UserError: `root` is missing or cannot be read.
     """
-    for relative, _ in _walk(Path(root)):
+    for relative, _ in _walk(Path(root), Counter() if passed is None else passed):
         yield relative
 
 
@@ -82,18 +90,37 @@ def choose(relatives: Iterable[str], limit: int | None) -> list[str]:
     return sorted(heapq.nsmallest(limit, relatives, key=path_hash))
 
 
-def corpus_files(root: Path | str, limit: int | None = None, metadata: str = METADATA) -> list[str]:
-    """The input files of a corpus, sorted; with a limit the music files that it chooses."""
-    files = (relative for relative in list_files(root) if relative != metadata)
+def corpus_files(
+    root: Path | str,
+    limit: int | None = None,
+    metadata: str = METADATA,
+    passed: Counter[str] | None = None,
+) -> list[str]:
+    """The input files of a corpus, sorted; with a limit the music files that it chooses.
+
+    Args:
+        passed: as of `list_files`; also counts what the limit leaves out.
+    """
+    files = [relative for relative in list_files(root, passed) if relative != metadata]
     if limit is None:
-        return list(files)
-    return choose((relative for relative in files if music_kind(relative)), limit)
+        return files
+    music = [relative for relative in files if music_kind(relative)]
+    chosen = choose(music, limit)
+    if passed is not None:
+        passed[f"music beyond `limit: {limit}`"] += len(music) - len(chosen)
+        passed["other files"] += len(files) - len(music)
+    return chosen
+
+
+def describe_passed(passed: Counter[str]) -> str:
+    """What was passed over, in words; nothing where that is nothing."""
+    return ", ".join(f"{what} ({count})" for what, count in sorted(passed.items()) if count)
 
 
 def digests(
     root: Path | str, shards: int, limit: int | None = None, metadata: str = METADATA
 ) -> list[str]:
-    """One digest per shard over the names, sizes and times of its files.
+    """One digest per shard over its files: names and bytes; of large ones sizes and times.
 
     The table about the pieces is in every digest, since its columns are carried into every shard.
 
@@ -102,7 +129,7 @@ def digests(
     """
     hashes = [hashlib.sha256() for _ in range(shards)]
     chosen = None if limit is None else set(corpus_files(root, limit, metadata))
-    for relative, entry in _walk(Path(root)):
+    for relative, entry in _walk(Path(root), Counter()):
         if relative == metadata:
             targets = hashes
         elif chosen is None or relative in chosen:
@@ -115,7 +142,7 @@ def digests(
     return [target.hexdigest()[:16] for target in hashes]
 
 
-def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def _walk(root: Path, passed: Counter[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Files in the order of their relative paths; each real folder once."""
     try:
         status = root.stat()
@@ -127,28 +154,35 @@ def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
             why=error.strerror or str(error),
             do="check the corpus's `path` in the configuration; it must be a folder",
         ) from None
-    yield from _walk_folder(str(root), "", {(status.st_dev, status.st_ino)})
+    yield from _walk_folder(str(root), "", {(status.st_dev, status.st_ino)}, passed)
 
 
 def _walk_folder(
-    folder: str, prefix: str, seen: set[tuple[int, int]]
+    folder: str, prefix: str, seen: set[tuple[int, int]], passed: Counter[str]
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
     try:
         with os.scandir(folder) as listing:
-            entries = [(_is_folder(e), e) for e in listing if not e.name.startswith(".")]
+            entries = [(_is_folder(entry), entry) for entry in listing]
     except OSError as error:
         log.warning("left out, since it cannot be read: %s (%s)", printable(prefix), error.strerror)
+        passed["folders that cannot be read"] += 1
         return
     # A folder sorts as "name/", so that the paths come out in the order of whole strings.
     for is_folder, entry in sorted(entries, key=lambda e: e[1].name + ("/" if e[0] else "")):
         relative = prefix + entry.name
-        if is_folder:
+        if entry.name.startswith("."):
+            passed["hidden folders" if is_folder else "hidden files"] += 1
+        elif is_folder:
             status = entry.stat()
-            if (status.st_dev, status.st_ino) not in seen:
-                seen.add((status.st_dev, status.st_ino))
-                yield from _walk_folder(entry.path, relative + "/", seen)
+            if (status.st_dev, status.st_ino) in seen:
+                passed["links to folders that are read already"] += 1
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            yield from _walk_folder(entry.path, relative + "/", seen, passed)
         elif _is_file(entry):
             yield relative, entry
+        else:
+            passed["pipes, sockets or devices"] += 1
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -167,12 +201,16 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _stamp(relative: str, entry: os.DirEntry[str]) -> bytes:
+    """What is another when the file is."""
     try:
         status = entry.stat()
-        size, modified = status.st_size, status.st_mtime_ns
     except OSError:
-        size, modified = -1, -1
-    return b"%s\0%d\0%d\n" % (_bytes(relative), size, modified)
+        return b"%s\0-\n" % _bytes(relative)
+    known = b"%d %d" % (status.st_size, status.st_mtime_ns)
+    if status.st_size <= KNOWN_BY_BYTES:
+        with suppress(OSError):
+            known = hashlib.sha256(Path(entry.path).read_bytes()).digest()
+    return b"%s\0%s\n" % (_bytes(relative), known)
 
 
 def _bytes(relative: str) -> bytes:

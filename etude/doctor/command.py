@@ -24,6 +24,8 @@ def doctor(configfiles: Sequence[Path]) -> tuple[str, bool]:
         verdict = f"This run cannot work: {names} (marked !!)."
     else:
         verdict = "This run can work here. What is marked -- it does without."
+        if any(finding.state == "odd" for finding in found):
+            verdict += " What is marked ?? makes its results doubtful."
     return "\n".join([*map(str, found), "", verdict]), not broken
 
 
@@ -46,6 +48,7 @@ def examine(configfiles: Sequence[Path]) -> Iterator[Finding]:
     if config is not None:
         yield from configured.examine_music(config)
         yield from configured.examine_weights(config)
+        yield from configured.examine_codes(config)
         yield configured.examine_disk(config)
     yield configured.examine_folder()
     yield configured.examine_locks()

@@ -155,6 +155,20 @@ def _in_cache(settings: Pretrained) -> bool:
     return isinstance(found, str)
 
 
+def examine_codes(config: Config, results: Path = RESULTS) -> Iterator[Finding]:
+    """Tokenizers of the run whose codes were counted already, and of which few are in use."""
+    from etude.storage import read_json
+    from etude.tokenizers.usage import hardly_used
+    from etude.workflow import needs
+
+    sets = {(e.corpus, e.tokens) for e in needs.experiments_of(config).values()}
+    for corpus, tokens in sorted(sets):
+        path = results / "packed" / corpus / tokens / "info.json"
+        for line in hardly_used(read_json(path)) if path.is_file() else ():
+            do = "look for pieces far louder than others (`peak` in wav/*/index.csv), or add music"
+            yield Finding("codes", "odd", f"{corpus}/{tokens}: {line}", do)
+
+
 # ---------------------------------------------------------------------- disk, folder, locks
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["ok", "absent", "broken"]
-MARKS: dict[str, str] = {"ok": "ok", "absent": "--", "broken": "!!"}
+State = Literal["ok", "absent", "odd", "broken"]
+MARKS: dict[str, str] = {"ok": "ok", "absent": "--", "odd": "??", "broken": "!!"}
 
 
 @dataclass(frozen=True)
 class Finding:
     """One thing that was looked at.
 
-    Attributes: state (`absent`: the configured run does without it; `broken`: it cannot work),
+    Attributes: state (`absent`: the configured run does without it; `odd`: it works, and what comes
+    of it is doubtful; `broken`: it cannot work),
     do (the command to get it).
     """
 

@@ -15,7 +15,7 @@ from etude.errors import UserError
 from etude.metrics import frechet, kad, mad
 from etude.metrics.samples import Clips, Estimate, by_subsets, by_weights
 
-VERSION = 1  # raised when the figures change
+VERSION = 2  # raised when the figures change
 
 METRICS = ("frechet_distance", "fad_infinity", "kad", "mad")
 UNITS = {
@@ -25,6 +25,11 @@ UNITS = {
     "mad": "nats",
 }
 NOT_NEGATIVE = ("frechet_distance", "mad")
+# The others are estimates that chance may take below 0, where no distance is.
+BELOW_0 = {
+    "fad_infinity": "below 0 because it is extrapolated: read it as about 0",
+    "kad": "below 0 because its estimate has no bias: read it as about 0",
+}
 CLUSTER_SEED = 0
 
 
@@ -88,6 +93,8 @@ class Yardstick:
         found = measure(self._projected(clips), n)
         if metric in NOT_NEGATIVE:
             found.lowest = 0.0
+        if found.value < 0:
+            found.note = "; ".join(x for x in (BELOW_0.get(metric), found.note) if x)
         return found
 
     def outliers(self, clips: Clips) -> list[tuple[str, float]]:

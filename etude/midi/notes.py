@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import symusic
 
+from etude.contents import HEAD, what_it_is
 from etude.midi.tempo import seconds_at
 
-VERSION = 1  # raised when tables, hashes or n-grams change
+VERSION = 2  # raised when tables, hashes or n-grams change
 DRUMS = 128  # the program of drum notes in a table
+SIX = 6  # bytes of a header: its type, its number of tracks, its resolution
+INDEPENDENT = 2  # the type of a file whose tracks are pieces of their own
 MAX_BYTES = 16 * 2**20  # no piece of music; it would only take memory
 HELD = 16  # onsets that a held note is looked for over
 COLUMNS = {"time": np.int64, "duration": np.int64, "pitch": np.int16, "velocity": np.int16}
@@ -122,9 +125,10 @@ def parse_midi(data: bytes) -> NoteTable:
     Notes without length, and notes that never end, are left out.
 
     Raises:
-        MidiError: `empty_file`, `too_large`, `corrupt_midi` or `unsupported_midi`.
+        MidiError: `empty_file`, `too_large`, `ends_early`, `corrupt_midi` or `unsupported_midi`.
     """
     data = strip_wrapper(data)
+    _check_whole(data)
     try:
         score: Any = symusic.Score.from_midi(data)
     except (RuntimeError, ValueError, MemoryError) as error:
@@ -149,22 +153,50 @@ def parse_midi(data: bytes) -> NoteTable:
 def strip_wrapper(data: bytes) -> bytes:
     """What follows a RIFF (.rmi) or MacBinary header; the header of the MIDI file is checked.
 
+    A header may be longer than the six bytes that are known today; they are what is left of it.
+
     Raises:
-        MidiError: `empty_file`, `too_large`, `corrupt_midi` or `unsupported_midi`.
+        MidiError: `empty_file`, `too_large`, `ends_early`, `corrupt_midi` or `unsupported_midi`.
     """
     if not data:
         raise MidiError("empty_file")
     if len(data) > MAX_BYTES:
         raise MidiError(f"too_large: over {MAX_BYTES >> 20} MB")
     start = data[:256].find(b"MThd")
-    if start < 0 or len(data) < start + 14:
-        raise MidiError("corrupt_midi: no MIDI header")
-    division = data[start + 12 : start + 14]
-    if division == b"\0\0":
+    if start < 0:
+        found = what_it_is(data[:HEAD])
+        raise MidiError(f"corrupt_midi: {f'this is {found}' if found else 'no MIDI header'}")
+    if len(data) < start + 14:
+        raise MidiError(f"ends_early: {len(data) - start} of 14 bytes of the header are there")
+    size = int.from_bytes(data[start + 4 : start + 8], "big")
+    if size < SIX:
+        raise MidiError(f"corrupt_midi: a header of {size} bytes")
+    fields = data[start + 8 : start + 14]
+    form, tracks = fields[1], int.from_bytes(fields[2:4], "big")
+    if fields[4:] == b"\0\0":
         raise MidiError("corrupt_midi: 0 ticks per quarter note")
-    if division[0] >= 0x80:
+    if fields[4] >= 0x80:
         raise MidiError("unsupported_midi: times in SMPTE frames")
+    if form == INDEPENDENT and tracks > 1:
+        raise MidiError(f"unsupported_midi: type 2, {tracks} patterns without a common time")
+    if size > SIX:
+        return b"MThd" + SIX.to_bytes(4, "big") + fields + data[start + 8 + size :]
     return data[start:]
+
+
+def _check_whole(data: bytes) -> None:
+    """See that no track ends before its length is over, behind a header of six bytes."""
+    promised, tracks, at = int.from_bytes(data[10:12], "big"), 0, 14
+    while at + 8 <= len(data):
+        is_track, size = data[at : at + 4] == b"MTrk", int.from_bytes(data[at + 4 : at + 8], "big")
+        there = len(data) - at - 8
+        tracks += is_track
+        if is_track and there < size:
+            why = f"{there} of {size} bytes of track {tracks} of {promised} are there"
+            raise MidiError(f"ends_early: {why}")
+        at += 8 + size
+    if promised and not tracks:
+        raise MidiError(f"ends_early: 0 of {promised} tracks are there")
 
 
 def _table(columns: list[np.ndarray], tempos: np.ndarray, ticks_per_quarter: int) -> NoteTable:

@@ -20,8 +20,10 @@ EXAMPLES = 50  # rejected files named per reason; the table of pieces has them a
 REASONS = {
     "corrupt_midi": "the MIDI cannot be read",
     "corrupt_audio": "the audio cannot be decoded",
+    "ends_early": "less is there than the file promises",
+    "not_sound": "samples far beyond what a recording can have",
     "empty_file": "the file has no bytes",
-    "unsupported_midi": "a kind of MIDI that has no beats",
+    "unsupported_midi": "MIDI without beats, or of patterns without a common time",
     "no_notes": "the MIDI has no note that counts",
     "no_samples": "the audio has no samples",
     "silent": "no sound at all",

@@ -43,6 +43,7 @@ from etude.results.summary import LADDER
 from etude.results.systems import about, rivals
 from etude.results.table import Table, read_tables
 from etude.storage import atomic_directory, read_json, write_text
+from etude.tokenizers.usage import hardly_used
 
 VERSION = 4  # raised when the page changes
 
@@ -207,7 +208,8 @@ def _packed(folder: Path) -> Row:
         f"{some(int(size.get('pieces', 0)), 'piece')}"
         for name, size in ((s, splits[s]) for s in SPLITS if s in splits)
     ]
-    about = {"corpus": folder.parent.name, "tokens": folder.name, "sizes": "; ".join(sizes)}
+    said = "; ".join([*sizes, *hardly_used(info)])
+    about = {"corpus": folder.parent.name, "tokens": folder.name, "sizes": said}
     return about | {"hash": str(info.get("data_hash", ""))}
 
 

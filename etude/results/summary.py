@@ -37,7 +37,7 @@ from etude.results.table import (
 )
 from etude.storage import write_csv, write_text
 
-VERSION = 3  # raised when the text changes
+VERSION = 4  # raised when the text changes
 
 Row = dict[str, Any]
 
@@ -157,7 +157,15 @@ def _block(parts: list[Part], embedding: str, settings: Evaluation) -> list[str]
             if name != "reference" and row is not None:
                 lines.append(_line(name, row, [_find(of_block, name, m) for m in beside]))
         lines += _judged(of_block, part.tables, embedding, settings)
-    return lines
+    return lines + _below_0([r for p in parts for r in p.rows if r["embedding"] == embedding])
+
+
+def _below_0(rows: list[Row]) -> list[str]:
+    """Why a figure of a block is negative, though no distance is."""
+    found = {row["metric"] for row in rows if (_float(row.get("value")) or 0) < 0}
+    names = [name for metric, name in BESIDE.items() if metric in found]
+    said = "below 0: extrapolated or without bias, so that chance may do it; read it as about 0"
+    return [f"  {' and '.join(names)} {said}."] if names else []
 
 
 def _line(name: str, row: Row, others: list[Row | None]) -> str:

@@ -26,11 +26,12 @@ from etude.tokenizers.base import AcousticTokenizer, SemanticTokenizer
 from etude.tokenizers.fitted import weights_of
 from etude.tokenizers.registry import load
 from etude.tokenizers.segments import check_cut
+from etude.tokenizers.usage import codes_used, hardly_used
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-VERSION = 1  # raised when the packed data change
+VERSION = 2  # raised when the packed data change
 
 SPLITS = ("train", "valid", "test")
 
@@ -78,11 +79,14 @@ def pack_tokens(
         for split, dataset in packed.items():
             save_split(dataset, temporary / split, data_hash)
         info = {**shape, "data_hash": data_hash, "splits": counts, "cut": cut.model_dump()}
+        info["codes_used"] = codes_used(packed["train"], shape)
         # Weights that come from elsewhere are asked whether they learned with these.
         info["tokenizers"] = {"semantic": hash_folder(semantic), "acoustic": hash_folder(acoustic)}
         if weights := weights_of({"semantic": semantic, "acoustic": acoustic}):
             info["weights"] = weights
         write_json(temporary / "info.json", info)
+    for line in hardly_used(info):
+        log.warning("%s: there is little music, or a piece is unlike all others", line)
     log.info("packed %s", ", ".join(f"{s}: {c['items']}" for s, c in counts.items()))
 
 

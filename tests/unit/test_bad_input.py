@@ -71,8 +71,8 @@ def midi_cases(folder):
     cases = {
         "empty.mid": (b"", "empty_file"),
         "text.mid": (b"no music", "corrupt_midi"),
-        "header-alone.mid": (sound[:14], "no_notes"),
-        "truncated.mid": (sound[: len(sound) // 2], "corrupt_midi"),
+        "header-alone.mid": (sound[:14], "ends_early"),
+        "truncated.mid": (sound[: len(sound) // 2], "ends_early"),
         "wave.mid": (b"RIFF\0\0\0\0WAVE", "corrupt_midi"),
         "never-ends.mid": (smf((0, ON)), "no_notes"),
         "no-length.mid": (smf((0, ON), (0, OFF)), "no_notes"),
@@ -185,15 +185,15 @@ def test_odd_recordings(tmp_path):
     assert found == {
         **dict.fromkeys(broken, "non_finite_samples"),
         **dict.fromkeys(
-            ["text.wav", "page.mp3", "midi.wav", "header-alone.wav", "truncated.flac"],
+            ["text.wav", "page.mp3", "midi.wav", "header-alone.wav"],
             "corrupt_audio",
         ),
+        **dict.fromkeys(["truncated.flac", "truncated.wav"], "ends_early"),
         "empty.wav": "empty_file",
         "nothing.wav": "no_samples",
         "silent.wav": "silent",
         "short.wav": 0,
         "quiet.wav": 0,
-        "truncated.wav": 1,
         "loud.wav": 2,
         "whole.flac": 2,
         "four-gigabytes.wav": 2,

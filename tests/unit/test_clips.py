@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import soundfile
@@ -255,9 +257,15 @@ def test_external_clips_become_a_set_and_nothing_is_lost(tmp_path):
     soundfile.write(source / "deep" / "two é.flac", np.stack([tone(330)] * 2, 1), RATE)
     (source / "bad.wav").write_bytes(b"RIFF nothing")
     (source / "notes.txt").write_text("hello")
+    soundfile.write(source / "cut.ogg", tone(440), RATE)
+    (source / "cut.ogg").write_bytes((source / "cut.ogg").read_bytes()[:-500])
+    soundfile.write(source / "loud.wav", 1e30 * tone(440), RATE, "FLOAT")
+    (source / os.fsdecode(b"\xff.wav")).write_bytes(b"no UTF-8 name")
     assert import_clips(source, RATE, 2.0, tmp_path / "set") == 2
     rejected = {row["path"]: row["reason"] for row in read_csv(tmp_path / "set/rejected.csv")}
-    assert set(rejected) == {"bad.wav", "notes.txt"}
+    assert set(rejected) == {"bad.wav", "notes.txt", "cut.ogg", "loud.wav", "\\xff.wav"}
+    assert rejected["cut.ogg"].startswith("ends_early")
+    assert rejected["loud.wav"].startswith("not_sound")
     assert [len(wave) for _, wave in read_clips(tmp_path / "set", RATE)] == [2 * RATE, 2 * RATE]
 
 

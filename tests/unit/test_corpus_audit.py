@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from etude.__main__ import main
 from etude.config import DEFAULT, Filter, FolderCorpus, read
 from etude.config.systems.audiolm import AudioLm
 from etude.corpus.audit import audit
@@ -24,7 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def audited(root, cores=2, **options):
     corpus = FolderCorpus(source="folder", path=root, **options)
     said = partial(forecast_notes, corpus.rules, threads=1)
-    return audit(root, corpus, read(DEFAULT), cores, said)
+    text, works = audit(root, corpus, read(DEFAULT), cores, said)
+    assert works == ("would stop" not in text)
+    return text
 
 
 def plain(*texts):
@@ -147,3 +150,19 @@ def test_disk_counts_the_segments_that_the_default_writes():
     unwritten = cut.model_copy(update={"write_audio": False})
     with_audio, without = (disk_bytes(600, 0, 0, 24000, c) for c in (cut, unwritten))
     assert with_audio - without == pytest.approx(600 * 2 * 24000)
+
+
+def test_the_command_says_by_its_status_whether_a_run_would_stop(tmp_path, capsys):
+    (tmp_path / ".hidden.mid").touch()
+    assert main(["audit", str(tmp_path)]) == 1
+    text = capsys.readouterr().out
+    assert "the run would stop" in text
+    assert "passed over: hidden files (1)" in text
+    music.make_chorales(tmp_path, 3)
+    assert main(["audit", str(tmp_path)]) == 0
+    with pytest.raises(SystemExit) as error:
+        main(["audit", ""])
+    assert error.value.code == 2
+    assert "it is empty; . is the folder that you are in" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="must name a place"):
+        FolderCorpus(source="folder", path="")

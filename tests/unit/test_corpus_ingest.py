@@ -123,8 +123,9 @@ def test_bad_files_are_rows(tmp_path):
     assert reasons == {
         **dict.fromkeys(["good.mid", "good.wav", "long.flac", "-rf.mid", "\\xff\\xfe.mid"], ""),
         **dict.fromkeys(["empty.mid", "empty.wav", "empty.mp3"], "empty_file"),
-        **dict.fromkeys(["cut.mid", "text.mid"], "corrupt_midi"),
-        **dict.fromkeys(["text.wav", "text.mp3", "renamed.wav", "short.flac"], "corrupt_audio"),
+        **dict.fromkeys(["cut.mid", "short.flac"], "ends_early"),
+        **dict.fromkeys(["text.wav", "text.mp3", "renamed.wav"], "corrupt_audio"),
+        "text.mid": "corrupt_midi",
         "nothing.wav": "no_samples",
         "silent.wav": "silent",
         **dict.fromkeys(["nan.wav", "inf.wav"], "non_finite_samples"),

@@ -3,14 +3,17 @@
 import os
 import re
 import socket
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etude.corpus import scan
 from etude.corpus.scan import (
     choose,
     corpus_files,
+    describe_passed,
     digests,
     list_files,
     music_kind,
@@ -44,7 +47,9 @@ def test_files_come_sorted_and_hidden_ones_do_not(tmp_path):
         "b c.mp3",
     ]
     fill(tmp_path, *expected, ".hidden.mid", ".git/x.mid", "a/.x.mid")
-    assert list(list_files(tmp_path)) == sorted(expected)
+    passed = Counter()
+    assert list(list_files(tmp_path, passed)) == sorted(expected)
+    assert describe_passed(passed) == "hidden files (2), hidden folders (1)"
 
 
 def test_loops_dead_links_and_pipes(tmp_path):
@@ -55,7 +60,12 @@ def test_loops_dead_links_and_pipes(tmp_path):
     (tmp_path / "dead.mid").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe.mid")
     socket.socket(socket.AF_UNIX).bind(str(tmp_path / "s.mid"))
-    assert list(list_files(tmp_path)) == ["a/x.mid", "dead.mid", "self"]
+    passed = Counter()
+    assert list(list_files(tmp_path, passed)) == ["a/x.mid", "dead.mid", "self"]
+    assert passed == {
+        "pipes, sockets or devices": 2,
+        "links to folders that are read already": 2,
+    }
 
 
 def test_names_that_are_no_utf8(tmp_path):
@@ -120,7 +130,24 @@ def test_limit_is_a_fixed_choice_of_music(tmp_path):
     assert set(five) < set(nine)
     assert five == sorted(five) == choose(reversed(files), 5)
     assert corpus_files(tmp_path) == sorted([*files, "notes.txt"])
+    corpus_files(tmp_path, 5, passed=(passed := Counter()))
+    assert describe_passed(passed) == "music beyond `limit: 5` (25), other files (1)"
     before = digests(tmp_path, 3, limit=5)
     left_out = next(name for name in files if name not in five)
     (tmp_path / left_out).write_bytes(b"longer")
     assert before == digests(tmp_path, 3, limit=5)
+
+
+def test_a_touched_file_is_not_a_changed_one(tmp_path, monkeypatch):
+    """Small files are known by their bytes, large ones by size and time."""
+    fill(tmp_path, *(f"{i}.mid" for i in range(8)))
+    before = digests(tmp_path, 2)
+    os.utime(tmp_path / "3.mid", (1, 1))
+    assert digests(tmp_path, 2) == before
+    (tmp_path / "3.mid").write_bytes(b"y")  # of the same size
+    os.utime(tmp_path / "3.mid", (1, 1))
+    assert digests(tmp_path, 2) != before
+    monkeypatch.setattr(scan, "KNOWN_BY_BYTES", 0)
+    before = digests(tmp_path, 2)
+    os.utime(tmp_path / "3.mid", (2, 2))
+    assert digests(tmp_path, 2) != before

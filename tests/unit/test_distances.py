@@ -15,7 +15,7 @@ from etude.config.systems.external import External
 from etude.errors import UserError
 from etude.metrics import frechet, kad, mad, samples
 from etude.metrics.chroma_onset import ChromaOnset
-from etude.metrics.distances import METRICS, Yardstick, measure_sets
+from etude.metrics.distances import BELOW_0, METRICS, Yardstick, measure_sets
 from etude.metrics.samples import Clips, Estimate
 from etude.metrics.score import COLUMNS, score_embedding, write_scores
 from etude.storage import read_csv, write_csv
@@ -474,3 +474,14 @@ def test_silence_and_short_waves_have_one_window(rate):
     assert np.isfinite(found).all()
     assert (found[..., :60] == -60).all()
     assert (model.filters.sum(1) > 0).all()
+
+
+@pytest.mark.parametrize(("seed", "below"), [(4, True), (5, False)])
+def test_a_figure_below_nothing_has_its_reason(seed, below):
+    """A line through distances may end below 0, and so may an estimate without bias."""
+    generator = np.random.default_rng(seed)
+    sets = [Clips(generator.standard_normal((n, 4)), np.arange(n)) for n in (2000, 60)]
+    yardstick = Yardstick(sets[0], None, 0.0)
+    for metric, said in BELOW_0.items():
+        estimate = yardstick.measure(metric, sets[1], 60)
+        assert (estimate.value < 0, said in estimate.note) == (below, below)

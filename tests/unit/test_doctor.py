@@ -194,6 +194,44 @@ def test_an_unmeasured_folder_is_said_to_be_unknown(here, monkeypatch, capsys):
     assert any("warning:" in line for line in forecast.describe(found, config))
 
 
+def test_what_a_limit_leaves_out_is_said(here, capsys):
+    for number in range(30):
+        (here / f"{number}.mid").touch()
+    (here / "notes.txt").touch()
+    own = config_file(
+        here,
+        corpora={"mine": {"source": "folder", "path": str(here), "limit": 24}},
+        experiments={"mine": {"system": "audiolm", "corpus": "mine"}},
+        run=["mine"],
+    )
+    forecast.announce(read(DEFAULT, own))
+    said = "of the corpus 'mine' the run takes 24 of 30 files of music, since its `limit` is 24"
+    assert said in capsys.readouterr().err
+    for number in range(6):
+        (here / f"{number}.mid").unlink()
+    forecast.announce(read(DEFAULT, own))
+    assert "left out" not in capsys.readouterr().err
+    forecast.announce(read(DEFAULT, config_file(here, corpora={"chorales": {"limit": 5}})))
+    assert "'chorales' the run takes 5 of " in capsys.readouterr().err
+
+
+def test_a_tokenizer_that_uses_few_of_its_codes_is_doubtful(here):
+    info = {"semantic_vocabulary": 128, "codebook_size": 256}
+    full, one = ({"used": 256, "alone": n, "piece": "x"} for n in (3, 200))
+    poor = {"used": 60, "alone": 0, "piece": ""}
+    info["codes_used"] = {"semantic": [poor], "acoustic": [full, one]}
+    write_json(here / "results/packed/chorales/embedded/info.json", info)
+    acoustic, semantic = found("codes")
+    assert "the semantic codebook has 128 codes, the training music uses 60" in semantic.text
+    assert "codebook 2 of 2 has 256 codes, the training music uses 256, 200 of them in x" in (
+        acoustic.text
+    )
+    text, works = doctor([])
+    assert works
+    assert "??  codes" in text
+    assert "What is marked ?? makes its results doubtful" in text
+
+
 def test_it_stays_silent_in_jobs(here, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["snakemake", "--mode", "subprocess"])
     forecast.announce(read(DEFAULT))

@@ -19,7 +19,15 @@ SECONDS_PER_FILE = 0.5  # on average; one that hangs would take the test over it
 MEMORY_MB = 1500  # of the largest process: half an hour of MIDI that claims to be music
 REASONS = {
     *("corrupt_midi", "corrupt_audio", "empty_file", "no_notes", "no_samples", "only_drums"),
-    *("non_finite_samples", "unsupported_midi", "too_long", "silent", "crashed"),
+    *(
+        "non_finite_samples",
+        "unsupported_midi",
+        "too_long",
+        "silent",
+        "crashed",
+        "ends_early",
+        "not_sound",
+    ),
 }
 
 # In a process of its own, whose memory and error messages can be looked at.
@@ -60,7 +68,7 @@ def test_broken_files_are_rows(tmp_path, count, seed):
     ]
     reasons = Counter(row["reason"].partition(":")[0] for row in rows if row["reason"])
     assert not reasons.keys() - REASONS, reasons
-    assert 0.1 < reasons.total() / count < 0.9, "both sound and broken files are looked at"
+    assert 0.1 < reasons.total() / count < 0.95, "both sound and broken files are looked at"
     for row in rows:
         assert row["status"] == ("rejected" if row["reason"] else "kept")
     _nothing_is_lost(tmp_path, [row["piece"] for row in rows if row["status"] == "kept"])

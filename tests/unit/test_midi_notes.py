@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etude.midi.events import read_events
+from etude.midi.events import read_events, read_rows
+from etude.midi.messages import read_messages
 from etude.midi.notes import (
     DRUMS,
     MidiError,
@@ -90,9 +91,9 @@ def note(on=0, length=100, pitch=60):
     ("data", "reason"),
     [
         (b"", "empty_file"),
-        (b"MThd", "corrupt_midi: no MIDI header"),
-        (b"<html>not found</html>" * 9, "corrupt_midi: no MIDI header"),
-        (bytes(smf(note() * 50))[:200], "corrupt_midi: Invalid chunk length"),
+        (b"MThd", "ends_early: 4 of 14 bytes of the header"),
+        (b"<html>not found</html>" * 9, "corrupt_midi: this is a web page"),
+        (bytes(smf(note() * 50))[:200], "ends_early: 178 of 404 bytes of track 1 of 1 are there"),
         (smf(note())[:12] + b"\0\0" + smf(note())[14:], "corrupt_midi: 0 ticks"),
         (smf(note())[:12] + struct.pack(">bB", -25, 40) + smf(note())[14:], "unsupported_midi"),
         (smf([*note(2**28 - 1), *note(2**28 - 1) * 9]), "corrupt_midi: times beyond"),
@@ -101,6 +102,25 @@ def note(on=0, length=100, pitch=60):
 def test_bad_files_have_a_reason(data, reason):
     with pytest.raises(MidiError, match=reason):
         parse_midi(bytes(data))
+
+
+@pytest.mark.parametrize("size", [7, 10, 300])
+def test_a_longer_header_is_legal(size):
+    """By the standard a reader takes the six bytes that it knows."""
+    plain = bytes(smf(note() * 3, note(pitch=70)))
+    longer = plain[:4] + struct.pack(">I", size) + plain[8:14] + bytes(size - 6) + plain[14:]
+    assert notes_hash(parse_midi(longer)) == notes_hash(parse_midi(plain))
+    for read in (read_rows, lambda data: read_messages(data).tick):
+        np.testing.assert_array_equal(read(longer)[0], read(plain)[0])
+    with pytest.raises(MidiError, match="a header of 5 bytes"):
+        parse_midi(plain[:4] + struct.pack(">I", 5) + plain[8:])
+
+
+def test_type_2_is_read_where_it_has_one_track():
+    one, two = bytes(smf(note())), bytes(smf(note(), note(pitch=70)))
+    assert len(parse_midi(one[:9] + b"\2" + one[10:])) == 1
+    with pytest.raises(MidiError, match="type 2, 2 patterns without a common time"):
+        parse_midi(two[:9] + b"\2" + two[10:])
 
 
 def test_odd_files_are_read():

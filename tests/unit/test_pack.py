@@ -237,6 +237,11 @@ def test_a_tokenizer_of_other_settings_is_not_taken_over(corpus, tmp_path):
 # -------------------------------------------------------------------------------------- pack
 
 
+def _used(codes):
+    """Of three pieces none is called odd."""
+    return {"used": len(np.unique(codes)), "alone": 0, "piece": ""}
+
+
 def test_packed(corpus):
     folder = corpus.pack()
     assert sorted(p.name for p in folder.iterdir()) == ["info.json", "test", "train", "valid"]
@@ -255,6 +260,14 @@ def test_packed(corpus):
         assert dataset.features["semantic"] == datasets.List(datasets.Value("int32"), length=100)
         assert dataset.features["acoustic"] == datasets.List(datasets.Value("int32"), length=300)
     del info["splits"], info["data_hash"]
+    used = info.pop("codes_used")
+    assert used == {
+        "semantic": [_used(np.array([lines[s]["semantic"] for s in lines if s[0] in "abc"]))],
+        "acoustic": [
+            _used(np.array([lines[s]["acoustic"][q] for s in lines if s[0] in "abc"]))
+            for q in range(4)
+        ],
+    }
     tokenizers = info.pop("tokenizers")
     assert tokenizers.keys() == {"semantic", "acoustic"}
     assert tokenizers["semantic"] != tokenizers["acoustic"]

@@ -93,6 +93,14 @@ def test_the_text_is_a_block_for_each_embedding_and_then_each_experiment(results
     assert lines[-1].startswith("gate: ")
 
 
+def test_a_figure_below_nothing_is_explained(results):
+    rows = [*rows_of(DISTANCES), row("generated", "kad", 1.0, "logmel")]
+    write_cell(results, "e", rows)
+    assert "below 0:" not in made(results)[0]
+    write_cell(results, "e", [*rows, row("generated", "fad_infinity", -3.5, "logmel")])
+    assert "  FAD-inf below 0: extrapolated or without bias" in made(results)[0]
+
+
 @pytest.mark.parametrize(
     ("rows", "last"),
     [

@@ -14,7 +14,7 @@ NOTHING = "Nothing to be done"
 
 
 def test_a_folder_may_move(workspace):
-    """Files that are the same (names, sizes, times) are not read again from another place."""
+    """Files that are the same (names, bytes) are not read again, touched or from elsewhere."""
     folder, moved = workspace.folder / "music", workspace.folder / "archive disk"
     music.make_chorales(folder, 6, seed=1)
     before = workspace.config("before", own_folder(folder))
@@ -24,7 +24,10 @@ def test_a_folder_may_move(workspace):
     after = [SMOKE, workspace.config("after", own_folder(moved))]
     done = workspace.run("-n", PIECES, wav, configs=after)
     assert NOTHING in done.stdout
-    next(moved.glob("*.mid")).touch()
+    piece = next(moved.glob("*.mid"))
+    piece.touch()
+    assert NOTHING in workspace.run("-n", PIECES, wav, configs=after).stdout
+    piece.write_bytes(piece.read_bytes() + b"more")
     done = workspace.run("-n", PIECES, configs=after)
     assert "ingest_corpus" in done.stdout
     workspace.run(PIECES, configs=after)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from etude.audio.files import AudioError, read_audio
+from etude.audio.recordings import summarise
 from etude.clips.clip import Clip
 from etude.clips.writing import IMPORTED, write_clips
-from etude.corpus.scan import AUDIO_SUFFIXES, list_files
+from etude.corpus.scan import AUDIO_SUFFIXES, list_files, printable
 from etude.errors import UserError
 
-VERSION = 1  # raised when the clip sets change
+VERSION = 2  # raised when the clip sets change
 
 log = logging.getLogger(__name__)
 REJECTED = ["path", "reason"]
@@ -43,17 +44,19 @@ def _read(
     """The clips of a folder; files without any are added to `rejected`."""
     found, length = False, round(seconds * rate)
     for path in list_files(source):
-        if Path(path).suffix.lower() not in AUDIO_SUFFIXES:
-            rejected.append({"path": path, "reason": f"not audio: {Path(path).suffix}"})
+        name, suffix = printable(path), Path(path).suffix
+        if suffix.lower() not in AUDIO_SUFFIXES:
+            rejected.append({"path": name, "reason": f"not audio: {printable(suffix)}"})
             continue
         try:
+            summarise(source / path)  # whole, and a sound, by the rules for a corpus
             wave = read_audio(source / path, rate, upsample=True)
         except AudioError as error:
-            rejected.append({"path": path, "reason": error.reason})
+            rejected.append({"path": name, "reason": error.reason})
             continue
         for start in range(0, max(len(wave) - length, 0) + 1, length):
             found = True
-            row = {"seed": 0, "draw": 0, "prime_seconds": "0.000", "source": path}
+            row = {"seed": 0, "draw": 0, "prime_seconds": "0.000", "source": name}
             yield Clip(wave[start : start + length], row)
     if not found:
         raise UserError(
