@@ -205,7 +205,6 @@ def test_who_depends_on_it(label, expected, settings):
         if any(label in named(text) for text in texts)
     }
     for same in (
-        "generate_symbolic",
         "import_clips",
         "embed_clips_pretrained",
         "embed_clips_fadtk",
