@@ -7,6 +7,11 @@ A new one that Étude computes itself is a module in etude/metrics and one line 
 EMBEDDINGS = {
     "logmel": "etude.metrics.logmel:LogMel",
     "chroma_onset": "etude.metrics.chroma_onset:ChromaOnset",
+    "timbre": "etude.metrics.timbre:Timbre",
+    "harmony": "etude.metrics.harmony:Harmony",
+    "time": "etude.metrics.timing:Timing",
+    "progression": "etude.metrics.progression:Progression",
+    "form": "etude.metrics.form:Form",
 }
 
 # fadtk's embeddings run in fadtk's own environment, on the very folders that Étude writes.
