@@ -7,7 +7,7 @@ updates; Lee and Seung, NIPS 2000). No weights, nothing is learned.
 Conventions
     wave is float [samples], mono, at any level. A frame is 0.34 s (Hann), one every 0.1 s. Frames
     30 dB under the clip's loudest hold no note: `sounding` says which do, since silence is not a
-    harmony. Activations are powers: an inaudible note (under 2 % of the frame's loudest) is 0.
+    harmony. Activations are powers: an inaudible note (under 5 % of the frame's loudest) is 0.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HARMONICS, DECAY = 12, 0.8
 AROUND = 9  # semitones to each side, over which a spectrum is made flat
 UPDATES = 50
 TUNING_TOLERANCE = 0.15  # of a bin, 5 cents: a nearer tuning is left as it is
-INAUDIBLE = 0.02
+INAUDIBLE = 0.05
 SOUNDING_DB = -30.0
 
 

@@ -7,15 +7,14 @@ Conventions
     construction: magnitudes of the DFT of c (Amiot, Music Through Fourier Space, 2016), the best
     match over 12 roots, intervals instead of pitches.
 
-Dimensions (81), of a window
+Dimensions (77), of a window
     * means of: |DFT c| at 1 to 6 (6); the best cosine of c to each of nine chord types over 12
       roots (9); entropy of c, best less mean match, the highest share (3); c turned to the root of
       its best triad or seventh (12); autocorrelation of the activations at 1 to 24 semitones (24)
     * standard deviation of the first 18 (18)
-    * the worst frame, since one wrong note in a window is a rare event which a mean hides: the
-      lowest match to any chord, the highest shares of semitones and of tritones (3); what stands
-      outside of the clip's best diatonic scale, mean and highest (2); the share of the strongest
-      pitch class in the clip that no other frame than this window's has, and the like (4)
+    * the worst frame, since one wrong note in a window is rare and a mean hides it: the lowest match
+      to any chord, the highest shares of semitones and of tritones, and of what stands outside of
+      the clip's best diatonic scale, with this one's mean (5)
 
 In a distance (`space.Space`): units are chosen so that chorales deviate by about 1, deviations of
 at least 0.3, 16 principal components and a coordinate for what they leave over.
