@@ -63,10 +63,14 @@ def read(path: Path) -> Notes:
     tempos = np.array([tempos["time"], tempos["mspq"]], dtype=np.int64).T
     tracks = [t.notes.numpy() for t in score.tracks if len(t.notes) and not t.is_drum]
     tracks.sort(key=lambda t: -t["pitch"].mean())
-    columns = [np.concatenate([t[k] for t in tracks]) for k in ("time", "duration", "pitch", "velocity")]
+    columns = [
+        np.concatenate([t[k] for t in tracks]) for k in ("time", "duration", "pitch", "velocity")
+    ]
     onset, duration, pitch, velocity = (c.astype(np.int64) for c in columns)
     voice = np.repeat(np.arange(len(tracks)), [len(t["time"]) for t in tracks])
-    starts, ends = (seconds_at(t, tempos, score.ticks_per_quarter) for t in (onset, onset + duration))
+    starts, ends = (
+        seconds_at(t, tempos, score.ticks_per_quarter) for t in (onset, onset + duration)
+    )
     beat = float(tempos[0, 1]) / 1e6 if len(tempos) else 0.5
     return Notes(starts, ends, pitch, velocity, voice, beat)
 

@@ -17,14 +17,16 @@ Dimensions (12): few, since each that says nothing hides what the others say
       of four beats with four others (1), recurrence (Foote, ACM Multimedia 1999)
     * what stands outside of the clip's best diatonic scale (1); the longest stretch of beats in
       which the notes stay (1)
-    Eighteen more were tried and told nothing of shuffled bars: steps and leaps of top note and bass,
-    similarity at 1, 4 and 6 beats, the first half against the second.
+    Eighteen more were tried and told nothing of shuffled bars: steps and leaps of top note and
+    bass, similarity at 1, 4 and 6 beats, the first half against the second.
 
 In a distance: all 12 dimensions, no residual. One row a clip and a small effect: it needs 64 clips
 to hear bars in another order, and more or longer ones to measure how much.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +85,7 @@ def beats(power: Array, levels: Array) -> Array:
     edges = np.arange(phase, len(rises), period) * HOP_SECONDS
     # A frame of activations stands for its middle; the attack's own frame is of two beats.
     middle = np.arange(len(power)) * activations.HOP_SECONDS + activations.FRAME_SECONDS / 2
-    inside = [(middle > a + 0.08) & (middle < b - 0.02) for a, b in zip(edges, edges[1:])]
+    inside = [(middle > a + 0.08) & (middle < b - 0.02) for a, b in pairwise(edges)]
     rows = [power[i].mean(0) for i in inside if i.any()]
     return np.array([r for r in rows if r.any()] or [np.zeros(activations.NOTES)])
 

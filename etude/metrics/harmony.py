@@ -12,9 +12,9 @@ Dimensions (77), of a window
       roots (9); entropy of c, best less mean match, the highest share (3); c turned to the root of
       its best triad or seventh (12); autocorrelation of the activations at 1 to 24 semitones (24)
     * standard deviation of the first 18 (18)
-    * the worst frame, since one wrong note in a window is rare and a mean hides it: the lowest match
-      to any chord, the highest shares of semitones and of tritones, and of what stands outside of
-      the clip's best diatonic scale, with this one's mean (5)
+    * the worst frame, since one wrong note in a window is rare and a mean hides it: the lowest
+      match to any chord, the highest shares of semitones and of tritones, and of what stands
+      outside of the clip's best diatonic scale, with this one's mean (5)
 
 In a distance (`space.Space`): units are chosen so that chorales deviate by about 1, deviations of
 at least 0.3, 16 principal components and a coordinate for what they leave over.
@@ -70,7 +70,7 @@ def chroma(power: Array, lowest: int = 0) -> Array:
 
 
 def matches(shares: Array) -> tuple[Array, NDArray[np.int64]]:
-    """Cosines to each chord type at its best root [frames, 9], and the root of the best [frames]."""
+    """Cosines to each chord type at its best root [frames, 9]; the root of the best [frames]."""
     length = np.maximum(np.linalg.norm(shares, axis=1), 1e-12)
     cosines = np.einsum("krc,fc->fkr", TEMPLATES, shares) / length[:, None, None]
     rooted = cosines[:, ROOTED].max(1)
@@ -140,5 +140,3 @@ def spread_windows(frames: int, heard: int) -> NDArray[np.int64]:
     count = max(1, (frames - WINDOW_FRAMES) // (WINDOW_FRAMES // 2) + 1)
     starts = np.linspace(0, max(heard - WINDOW_FRAMES, 0), count).round().astype(np.int64)
     return np.minimum(starts[:, None] + np.arange(WINDOW_FRAMES), heard - 1)
-
-

@@ -77,5 +77,3 @@ def steps(before: Array, after: Array) -> Array:
     products = np.array([(a * b[:, k : k + n]).sum() for k in range(2 * STEPS + 1)])
     found: Array = products / max(products.sum(), 1e-12)
     return found
-
-

@@ -10,7 +10,8 @@ Coordinates
     * weight (ln |z - z V V'| - m) / max(s, 0.05): the *residual*, what the components leave over,
       by m and s of the reference. Without it nothing that the reference does not do is heard: a
       whistle above the music lies outside of the span. In logs, since in its own unit one artefact
-      would drown all else. (Novelty by reconstruction error: Hoffmann, Pattern Recognition 40, 2007.)
+      would drown all else. (Novelty by reconstruction error: Hoffmann, Pattern Recognition 40,
+      2007.)
 
     The reference's own residuals must not come from components fitted to the same rows: those are
     too small, and real music would be far from real music. They are computed out of fold, by

@@ -2,11 +2,12 @@
 
 Conventions
     wave is float [batch, samples], mono, at -23 LUFS; soft-floored log-mel levels as of `timbre`,
-    a frame each 10.7 ms. A beat is the lag from .4 to .75 s at which the clip's rises are most alike
-    (Ellis, JNMR 36, 2007), so that tempo counts little. d is a band's change over two frames; rises are the mean over bands of
+    a frame each 10.7 ms. d is a band's change over two frames; rises are the mean over bands of
     max(d, 0), falls of max(-d, 0). They are kept apart, so that music played backwards is not
-    music: notes begin at once and end slowly. One row a clip. Cut clips at random offsets, at
-    least 1 s into the music: silence before the first note, or a grid of bars, is heard as well.
+    music: notes begin at once and end slowly. A beat is the lag from .4 to .75 s at which the
+    clip's rises are most alike (Ellis, JNMR 36, 2007), so that tempo counts little. One row a
+    clip. Cut clips at random offsets, at least 1 s into the music: silence before the first note,
+    or a grid of bars, is heard as well.
 
 Dimensions (59)
     * of rises and of falls: mean, quantiles .5, .9, .99, standard deviation over mean (10)
@@ -29,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etude.metrics.logmel import BANDS
-from etude.metrics.timbre import HOP_SECONDS, SoftMel
+from etude.metrics.timbre import SoftMel
 
 VERSION = 1  # raised when the figures change
 
