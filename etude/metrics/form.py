@@ -44,6 +44,7 @@ STEADY = 0.9  # cosine of two beats in which the notes stay
 FOLDS = (3, 4)
 BAR = 4
 LAGS = (2, 3, 8)
+SHORTEST = 80  # frames of levels, in which the longest beat fits
 FEWEST_BEATS = 10  # 8 s of a slow piece have 11
 
 
@@ -64,7 +65,7 @@ class Form:
         wave = np.atleast_2d(wave)
         rows = [
             figures(beats(self.activations(clip).power, levels))
-            for clip, levels in zip(wave, self.mel.levels(wave), strict=True)
+            for clip, levels in zip(wave, self.mel.levels(wave, SHORTEST), strict=True)
         ]
         return np.stack(rows)[:, None] / UNITS
 
