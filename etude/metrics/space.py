@@ -21,6 +21,7 @@ Coordinates
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +87,7 @@ def log_residual(projection: Projection, rows: Array) -> Array:
     return np.log(np.maximum(left, SMALLEST_RESIDUAL))
 
 
-def folds(pieces: Array, count: int = FOLDS) -> list[NDArray[np.bool_]]:
+def folds(pieces: NDArray[Any], count: int = FOLDS) -> list[NDArray[np.bool_]]:
     """Masks of rows, each row in one of them, a piece never in two; of one piece a single fold."""
     names, numbers = np.unique(pieces, return_inverse=True)
     count = min(count, len(names))
