@@ -4,7 +4,8 @@
     python benchmarks/bench_ladder.py FOLDER     a folder of MIDI, say POP909
 
 Waves and embeddings are kept in $ETUDE_LADDER (or a folder in /tmp), so that a second run takes
-seconds; $ETUDE_LADDER_PIECES pieces are corrupted (96), twice as many are the reference.
+seconds; $ETUDE_LADDER_PIECES pieces are corrupted (96; at least 65, so that 64 clips of 8 s are a
+draw), twice as many are the reference.
 """
 
 from __future__ import annotations
@@ -194,11 +195,14 @@ def test_the_ladder():
     pool = Pool(chorales())
     found = {name: pool.measure(name) for name in EMBEDDED}
     record("The ladder of corruptions", COMMAND, lines(found))
-    assert all(v >= 0.9 for r in of_role("damage") if r not in KNOWN_DEAF
-               for v in [max(powers(found, r).values())])  # fmt: skip
+    heard = {row for row in of_role("damage") if max(powers(found, row).values()) >= 0.9}
+    assert set(of_role("damage")) - heard <= set(KNOWN_DEAF)
+    for name in DECIDING:
+        assert not holm({r: found[name][r]["reward p"] for r in of_role("damage")})
 
 
-KNOWN_DEAF = ("bars shuffled",)  # of timbre, harmony and time: form's task
+# Of timbre, harmony and time together: what docs/metrics.md says that they miss.
+KNOWN_DEAF = ("wrong notes 0.05", "bars shuffled")
 
 
 if __name__ == "__main__":

@@ -309,11 +309,11 @@ PINNED = [
     ("clipped at rms x", 2, {"timbre", "time"}),
     ("dropouts", 1, {"timbre", "time"}),
     ("wrong notes", 0.2, {"harmony"}),
-    ("wrong notes", 1, {"timbre", "harmony"}),
-    ("permuted", 1, {"harmony"}),
+    ("wrong notes", 1, {"timbre", "harmony", "time"}),
+    ("permuted", 1, {"harmony", "time"}),
     ("backwards", 1, {"time"}),
     ("level dB", -6, set()),
-    ("transposed by", 2, set()),
+    ("transposed by", 2, {"time"}),  # whose bands know the register
     ("bright piano", 1, {"timbre", "time"}),
 ]
 
