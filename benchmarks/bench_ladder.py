@@ -181,9 +181,7 @@ def lines(found: dict[str, Figures]) -> list[str]:
         "",
         "Rank correlation of KAD with the dose.",
         "",
-        *table(
-            ["", *names], [[k, *(f"{ranks[n][k]:.1f}" for n in names)] for k in ranks[names[0]]]
-        ),
+        *table(["", *names], [[k, *(f"{r[k]:.1f}" for r in ranks)] for k in ranks[0]]),
         "",
         *table(["goal", "", "measured"], goals(found)),
     ]
