@@ -16,7 +16,7 @@ from scipy import stats
 from etude.metrics.frechet import Reference
 from etude.metrics.kad import Kernel
 from etude.metrics.kad_clips import Apart, Tally
-from etude.metrics.registry import embedding
+from etude.metrics.registry import embedding, projection, residual_weight
 from etude.metrics.space import Space
 
 Array = np.ndarray
@@ -60,11 +60,9 @@ class Ear:
     """One embedding with a reference and the real clips of the pool that is corrupted."""
 
     def __init__(self, name: str, reference: Rows, real: Rows, sizes: Sequence[int] = (32, 64)):
-        model, pieces = embedding(name), np.array(reference.pieces)[reference.clips]
-        residual = getattr(model, "residual", 0.0)
-        self.space = Space(
-            reference.table, model.components, model.deviation_floor, residual, pieces
-        )
+        pieces = np.array(reference.pieces)[reference.clips]
+        weight = residual_weight(name)
+        self.space = Space(reference.table, *projection(name), weight, pieces)
         self.apart = Apart(Kernel(self.space.rows), pieces)
         self.frechet = Reference(self.space.rows)
         self.sizes = [min(n, len(real.pieces)) for n in sizes]

@@ -93,7 +93,8 @@ class Apart:
                 do="give a reference of several pieces",
             )
         reference = kernel.reference
-        sums = self._sums(reference, np.arange(len(reference)), groups).sum()
+        # One part: of a large reference the sums by row would fill the memory.
+        sums = self._sums(reference, np.zeros(len(reference), dtype=np.int64), groups)[0, 0]
         sizes = np.bincount(groups).astype(float)
         self.own = float(sums / (len(groups) ** 2 - np.square(sizes).sum()))
 
@@ -120,15 +121,13 @@ class Apart:
         """Sums of the kernel over pairs of rows of different groups, by parts: [parts, parts]."""
         count = int(parts.max()) + 1
         found = np.zeros((count, count))
-        member = np.zeros((len(rows), count)) if count < len(rows) else None
-        if member is not None:
-            member[np.arange(len(rows)), parts] = 1
+        member = np.zeros((len(rows), count))
+        member[np.arange(len(rows)), parts] = 1
         for start in range(0, len(rows), BLOCK):
             block = slice(start, start + BLOCK)
             kernel = self._block(rows[block], rows)
             kernel[groups[block][:, None] == groups] = 0
-            summed = kernel if member is None else kernel @ member
-            np.add.at(found, parts[block], summed)
+            found += member[block].T @ (kernel @ member)
         return found
 
     def _block(self, block: Array, rows: Array) -> Array:

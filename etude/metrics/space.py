@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etude.errors import UserError
 from etude.metrics.frechet import Projection
 
 VERSION = 1  # raised when the coordinates change
@@ -44,6 +45,9 @@ class Space(Projection):
         components, floor: as of `Projection`.
         weight: of the residual; 0 leaves it out, and all is as in `Projection`.
         pieces: the piece of each row (none: each row is one).
+
+    Raises:
+        UserError: a residual is asked for, and all rows are of one piece.
     """
 
     def __init__(
@@ -88,11 +92,19 @@ def log_residual(projection: Projection, rows: Array) -> Array:
 
 
 def folds(pieces: NDArray[Any], count: int = FOLDS) -> list[NDArray[np.bool_]]:
-    """Masks of rows, each row in one of them, a piece never in two; of one piece a single fold."""
+    """Masks of rows: each row in one of them, a piece never in two.
+
+    Raises:
+        UserError: there is one piece alone.
+    """
     names, numbers = np.unique(pieces, return_inverse=True)
     count = min(count, len(names))
     if count < 2:
-        raise ValueError("folds need two pieces at the least")
+        raise UserError(
+            "the residual of the reference cannot be computed out of fold",
+            why="all held-out clips are of one piece",
+            do="give a reference of several pieces",
+        )
     # A fixed shuffle: names in order often stand for kinds of music.
     place = np.random.default_rng(0).permutation(len(names)) % count
     return [place[numbers] == fold for fold in range(count)]

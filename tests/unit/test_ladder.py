@@ -9,11 +9,12 @@ from ladder import LADDER, RATE, Excerpt, Notes, made, play
 from scipy import signal
 
 from etude.config.embeddings import EMBEDDINGS
+from etude.errors import UserError
 from etude.metrics import kad, kad_clips, loudness
 from etude.metrics.activations import LOWEST_NOTE, PitchActivations
 from etude.metrics.frechet import Projection
 from etude.metrics.harmony import Harmony, chroma, intervals, matches, outside
-from etude.metrics.registry import embedding
+from etude.metrics.registry import embedding, residual_weight
 from etude.metrics.space import Space, folds, log_residual
 
 NEW = ("timbre", "harmony", "time", "progression", "form")
@@ -101,6 +102,13 @@ def test_what_lies_outside_of_the_components_is_heard():
     assert (moved[:, 4] - space(others)[:, 4]).mean() > 3
 
 
+def test_each_embedding_says_its_residuals_weight():
+    assert {n: residual_weight(n) for n in (*EMBEDDINGS, "clap-laion-audio")} == {
+        "logmel": 0, "chroma_onset": 0, "timbre": 2, "harmony": 4, "time": 2, "progression": 2,
+        "form": 0, "clap-laion-audio": 0,
+    }  # fmt: skip
+
+
 def test_the_references_own_residuals_are_as_large_as_new_ones():
     """In sample they are smaller; by pieces, no row of a piece is in what its residual is of."""
     reference, others = rows(0, 60, 40), rows(1, 600, 40)
@@ -112,6 +120,8 @@ def test_the_references_own_residuals_are_as_large_as_new_ones():
         abs(new - space.rows[:, -1].mean())
         < abs(new - 2 * (inside - space.middle) / space.spread) / 3
     )
+    with pytest.raises(UserError, match="out of fold"):
+        Space(reference, 16, 0.1, 2.0, np.zeros(60))
     for fold in folds(pieces):
         assert not set(pieces[fold]) & set(pieces[~fold])
     assert np.sum(folds(pieces), axis=0).tolist() == [1] * 60
