@@ -170,7 +170,9 @@ def lines(found: dict[str, Figures]) -> list[str]:
         what = "" if rungs is None else rungs.half if rungs.role == "damage" else rungs.role
         figures = [found[name][row] for name in names]
         cells.append([row, what, *(
-            f"{f['kad']:.2f} ({f['power 32']:.2f}, {f['power 64']:.2f}) {f['fd']:.1f}x"
+            f"{f['kad']:.2f} ({f['power 32']:.2f}, {f['power 64']:.2f}) {f['fd']:.1f}x".replace(
+                "nan", "n/a"
+            )
             for f in figures
         )])  # fmt: skip
     ranks = [orders(found[name]) for name in names]

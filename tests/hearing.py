@@ -65,10 +65,13 @@ class Ear:
         self.space = Space(reference.table, *projection(name), weight, pieces)
         self.apart = Apart(Kernel(self.space.rows), pieces)
         self.frechet = Reference(self.space.rows)
-        self.sizes = [min(n, len(real.pieces)) for n in sizes]
+        self.sizes = sizes
         self.real = self.tally(real)
         self.real_fd = self.fd(real)
-        self.null = {n: np.sort(self.draws(self.real, n, NULL_DRAWS, 1)) for n in self.sizes}
+        # Of a pool of n there is one draw of n, and no power.
+        sizes = [n for n in sizes if n < len(real.pieces)]
+        null = {n: self.draws(self.real, n, NULL_DRAWS, 1) for n in sizes}
+        self.limits = {n: np.quantile(values, 0.95) for n, values in null.items()}
 
     def tally(self, rows: Rows) -> Tally:
         return self.apart.tally(self.space(rows.table), rows.clips, rows.pieces)
@@ -85,15 +88,19 @@ class Ear:
         """Mean Fréchet distance of draws of the smallest n clips."""
         distances, random = self.frechet.prepare(self.space(rows.table)), np.random.default_rng(3)
         numbers = np.unique(rows.clips)
-        chosen = (random.choice(numbers, self.sizes[0], replace=False) for _ in range(FD_DRAWS))
+        size = min(self.sizes[0], len(numbers))
+        chosen = (random.choice(numbers, size, replace=False) for _ in range(FD_DRAWS))
         return float(np.mean([distances(np.flatnonzero(np.isin(rows.clips, c))) for c in chosen]))
 
     def hear(self, rows: Rows) -> dict[str, float]:
-        """KAD, power at each n, Fréchet distance over the real clips', one-sided p of a reward."""
+        """KAD, power at each n, Fréchet distance over the real clips', one-sided p of a reward.
+
+        Power is NaN where the pool has no more than n clips.
+        """
         tally = self.tally(rows)
         found = {"kad": float(tally.kad()[0]), "fd": self.fd(rows) / self.real_fd}
-        for n in self.sizes:
-            limit = np.quantile(self.null[n], 0.95)
+        found |= {f"power {n}": float("nan") for n in self.sizes}
+        for n, limit in self.limits.items():
             found[f"power {n}"] = float((self.draws(tally, n, DRAWS, 2) > limit).mean())
         # The same excerpts in both: leaving a piece out leaves it out of both.
         change = tally.jackknife() - self.real.jackknife()
