@@ -29,6 +29,7 @@ SLUG_LENGTH = 60
 # Up to here a file is known by its bytes, beyond by its size and time: nearly all MIDI, and no
 # recording of hours, which nobody wants to read at every start of the workflow.
 KNOWN_BY_BYTES = 2**20
+READ_AT_MOST = 50_000  # files of a corpus, in order; a million on a cold disk would take minutes
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +123,7 @@ def digests(
 ) -> list[str]:
     """One digest per shard over its files: names and bytes; of large ones sizes and times.
 
+    So it is of all files behind the first READ_AT_MOST: every start of the workflow reads them.
     The table about the pieces is in every digest, since its columns are carried into every shard.
 
     Raises:
@@ -129,6 +131,7 @@ def digests(
     """
     hashes = [hashlib.sha256() for _ in range(shards)]
     chosen = None if limit is None else set(corpus_files(root, limit, metadata))
+    read = 0
     for relative, entry in _walk(Path(root), Counter()):
         if relative == metadata:
             targets = hashes
@@ -136,7 +139,8 @@ def digests(
             targets = [hashes[shard_of(relative, shards)]]
         else:
             continue
-        stamp = _stamp(relative, entry)
+        stamp = _stamp(relative, entry, by_bytes=read < READ_AT_MOST)
+        read += 1
         for target in targets:
             target.update(stamp)
     return [target.hexdigest()[:16] for target in hashes]
@@ -200,14 +204,14 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return True
 
 
-def _stamp(relative: str, entry: os.DirEntry[str]) -> bytes:
+def _stamp(relative: str, entry: os.DirEntry[str], *, by_bytes: bool) -> bytes:
     """What is another when the file is."""
     try:
         status = entry.stat()
     except OSError:
         return b"%s\0-\n" % _bytes(relative)
     known = b"%d %d" % (status.st_size, status.st_mtime_ns)
-    if status.st_size <= KNOWN_BY_BYTES:
+    if by_bytes and status.st_size <= KNOWN_BY_BYTES:
         with suppress(OSError):
             known = hashlib.sha256(Path(entry.path).read_bytes()).digest()
     return b"%s\0%s\n" % (_bytes(relative), known)

@@ -151,3 +151,13 @@ def test_a_touched_file_is_not_a_changed_one(tmp_path, monkeypatch):
     before = digests(tmp_path, 2)
     os.utime(tmp_path / "3.mid", (2, 2))
     assert digests(tmp_path, 2) != before
+
+
+def test_of_a_very_large_corpus_the_first_files_alone_are_read(tmp_path, monkeypatch):
+    fill(tmp_path, *(f"{i}.mid" for i in range(8)))
+    monkeypatch.setattr(scan, "READ_AT_MOST", 3)
+    before = digests(tmp_path, 1)
+    os.utime(tmp_path / "2.mid", (1, 1))
+    assert digests(tmp_path, 1) == before
+    os.utime(tmp_path / "3.mid", (1, 1))
+    assert digests(tmp_path, 1) != before
