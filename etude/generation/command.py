@@ -16,11 +16,10 @@ from etude.audio.files import write_wav
 from etude.audio.levels import fade_out
 from etude.clips.clip import Clip
 from etude.clips.progress import GenerationProgress, ProgressBar, never, teller
-from etude.clips.writing import check_clip
+from etude.clips.writing import check_clip, write_notes
 from etude.config import GenerateSettings
 from etude.errors import UserError
 from etude.generation.trained import Trained, in_export, in_results, open_player
-from etude.midi.writing import write_midi
 from etude.systems.base import Conditions
 
 log = logging.getLogger(__name__)
@@ -137,7 +136,7 @@ def _write_clip(clip: Clip, name: str, rate: int, fade_s: float) -> list[Path]:
     if files[0].exists():
         log.warning("%s is replaced", files[0])
     if clip.notes is not None:
-        write_midi(clip.notes, files[0])
+        write_notes(clip, files[0])
     write_wav(files[-1], fade_out(clip.wave, rate, fade_s), rate)
     return files
 

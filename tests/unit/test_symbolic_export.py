@@ -57,7 +57,7 @@ def mine(tmp_path, monkeypatch):
 
 
 def played(*arguments) -> list[bytes]:
-    common = ["--duration", "1", "--batch_size", "2", "--fade", "0"]
+    common = ["--duration", "6", "--batch_size", "2", "--fade", "0"]
     paths = generate(_parser().parse_args(["generate", *common, *map(str, arguments)]))
     assert [path.suffix for path in paths] == [".mid", ".wav"] * 2
     assert len(read_midi(paths[0]))
