@@ -128,7 +128,7 @@ def moments(table):
 def test_own_music_comes_out_as_it_went_in_and_the_seam_is_on_a_beat(player, name, tmp_path):
     data, seam, quarters = SONGS[name]
     own, some = parse_midi(data), 0
-    for clip in continued(player, data, tmp_path, bars=4):
+    for clip in continued(player, data, tmp_path, clips=4, bars=4):
         old, new = events(data), events(clip.midi)
         assert new[: len(old)] == old
         whole = parse_midi(clip.midi)
@@ -202,7 +202,7 @@ def test_positions_never_go_back(tmp_path):
 
 def test_a_written_clip_set_says_where_the_prompt_ends(player, tmp_path):
     data, seam, _ = SONGS["tempo changes"]
-    clips = continued(player, data, tmp_path, tokens=None)
+    clips = continued(player, data, tmp_path, tokens=10)
     write_clips(clips, tmp_path / "set", player.rate, notes=True)
     for row in read_csv(tmp_path / "set/clips.csv"):
         whole = read_midi(tmp_path / "set" / row["midi"])
