@@ -267,7 +267,11 @@ def _export(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from etude.metrics.cache import default_folder
     from etude.metrics.folders import Effort, compare_folders
+    from etude.storage import check_place
 
+    for folder in (options.output, options.cache):
+        if folder is not None:
+            check_place(folder / "file")
     cache = None if options.no_cache else options.cache or default_folder()
     text = compare_folders(
         options.baseline,

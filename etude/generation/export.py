@@ -26,7 +26,14 @@ import etude
 from etude.config import Config, Fit
 from etude.errors import UserError
 from etude.generation.trained import ABOUT, FORMAT, Trained, in_results, open_player
-from etude.storage import atomic_directory, check_place, hash_file, visible_files, write_json, write_text
+from etude.storage import (
+    atomic_directory,
+    check_place,
+    hash_file,
+    visible_files,
+    write_json,
+    write_text,
+)
 from etude.systems import open_system
 from etude.systems.base import Player
 from etude.workflow.given_weights import MODEL
