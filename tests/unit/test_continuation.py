@@ -92,8 +92,8 @@ SONGS = {
         4,
     ),
     "played by hand": (
-        song([tempo(0, 83), *note(0, 60, 0.013, 0.9), *note(0, 67, 1.06, 0.7), *note(0, 64, 2.4, 9.3)]),
-        12,
+        song([tempo(0, 83), *note(0, 60, 0.013, 0.9), *note(0, 67, 1.06, 0.7), *note(0, 64, 2.4, 2.3)]),
+        5,
         4,
     ),
     "in one track": (song([tempo(0, 70), *melody(0, 0, 9), *melody(1, 0, 9)], form=0), 5, 4),
