@@ -34,6 +34,7 @@ SMOKE = "config/presets/smoke.yaml"
 NOT_COMPARED = ("logs/*", "benchmarks/*", "state/*", "tensorboard/*", "*/timings.csv")
 # The one thing that must differ between two commits: a table's columns that say what made it.
 HASH = re.compile(r"(code|env|config)_hash(_[ab])?")
+NEW = "only in the new"
 MAP: list[tuple[str, str]] = []  # (pattern, replacement) of old paths below results/, by re.sub
 
 
@@ -46,11 +47,13 @@ class Permitted:
         reason: why it may differ.
         but: what may differ, as a regular expression: the rest of the text must still be the same.
             None: anything in the file, and whether it is there.
+        new: only that the file was not there before; where it was, its bytes count.
     """
 
     pattern: str
     reason: str
     but: str | None = None
+    new: bool = False
 
 
 PERMITTED = [
@@ -58,6 +61,11 @@ PERMITTED = [
         "packed/*/state.json",
         "the package datasets names its own state by a hash of how it was made",
         r'"_fingerprint": "\w+"',
+    ),
+    Permitted(
+        "clips/*/seed-*/draw-*/weights.json",
+        "hashes of what made the clips are written for notes too: a new file",
+        new=True,
     ),
     Permitted("report/index.html", "the page has run times, and the hash of the code"),
 ]
@@ -85,7 +93,7 @@ def compare(old: Path, new: Path) -> list[Verdict]:
         if path in before and path in after:
             found.append(verdict(path, before[path], after[path], hashes))
         else:
-            there = "only in the old" if path in before else "only in the new"
+            there = "only in the old" if path in before else NEW
             found.append(excused(path, there) or Verdict(path, "differing", there))
     return found
 
@@ -175,7 +183,7 @@ def first_difference(one: str, two: str) -> str:
 def excused(path: str, what: str, *texts: str) -> Verdict | None:
     """A difference that PERMITTED allows, with the reason."""
     for entry in PERMITTED:
-        if not fnmatch(path, entry.pattern):
+        if not fnmatch(path, entry.pattern) or (entry.new and what != NEW):
             continue
         if entry.but is None:
             return Verdict(path, "permitted", entry.reason)

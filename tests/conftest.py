@@ -6,10 +6,15 @@ import tempfile
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="etude-test-cache-")
 
+import hypothesis
 import pytest
 from workspace import Workspace
 
 import etude  # noqa: F401  sets what torch's libraries read when they load
+
+# How long an example takes is another question, and another machine's.
+hypothesis.settings.register_profile("etude", deadline=None)
+hypothesis.settings.load_profile("etude")
 
 WORKFLOW = "tests/workflow/"
 # Files whose tests look at one run (the fixture `finished`): they stay on one tester.

@@ -54,7 +54,11 @@ class Workspace:
 
     def etude(self, *arguments: str | Path, check: bool = True):
         """Run `python -m etude` here."""
-        return self._call([sys.executable, "-m", "etude", *map(str, arguments)], check)
+        return self.python("-m", "etude", *arguments, check=check)
+
+    def python(self, *arguments: str | Path, check: bool = True):
+        """Run Python here, with the checkout's package."""
+        return self._call([sys.executable, *map(str, arguments)], check)
 
     def _call(self, command: list[str], check: bool):
         environment = os.environ | {"PYTHONPATH": str(self.checkout), "OMP_NUM_THREADS": CORES}

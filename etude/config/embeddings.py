@@ -13,6 +13,11 @@ from etude.own import is_own
 EMBEDDINGS = {
     "logmel": "etude.metrics.logmel:LogMel",
     "chroma_onset": "etude.metrics.chroma_onset:ChromaOnset",
+    "timbre": "etude.metrics.timbre:Timbre",
+    "harmony": "etude.metrics.harmony:Harmony",
+    "time": "etude.metrics.timing:Timing",
+    "progression": "etude.metrics.progression:Progression",
+    "form": "etude.metrics.form:Form",
 }
 
 # fadtk's embeddings run in fadtk's own environment, on the very folders that Étude writes.

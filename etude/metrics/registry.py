@@ -42,6 +42,12 @@ def projection(name: str) -> tuple[int | None, float]:
     return model.components, model.deviation_floor
 
 
+def residual_weight(name: str) -> float:
+    """The weight of `space.Space`'s residual for an embedding; 0 for those that have none."""
+    known = name in EMBEDDINGS or own.is_own(name)
+    return float(getattr(embedding(name), "residual", 0.0)) if known else 0.0
+
+
 def open_embedding(
     name: str, rate: int, options: Options | None = None, weights: Path | None = None
 ) -> Any:

@@ -105,10 +105,8 @@ def train_stage(
         hooks = Hooks(terminal.progress, should_stop, terminal.on_row)
         if settings.audition and (listen := system.audition(parts)) is not None:
             hooks.on_validate = lambda step, validated: terminal.hear(step, listen(validated))
-        device = choose_device()
-        trained = fit(
-            model, train, valid, settings, seed, state, hooks, device, figures, system.flops
-        )
+        how = (state, hooks, choose_device(), figures, system.flops)
+        trained = fit(model, train, valid, settings, seed, *how)
     model.save(folder, info.get("tokenizers", {}))
     unit = system.loss_unit(stage)
     loss = f"{system.loss_name} ({unit})" if unit else system.loss_name

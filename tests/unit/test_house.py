@@ -155,7 +155,7 @@ def test_partitions_are_as_the_plugin_reads_them():
 CODE = sorted([*ROOT.glob("etude/**/*.py"), *ROOT.glob("scripts/*.py")])
 FLOORS = [  # a module may import from its own floor and those before it; `etude` is __init__.py
     {"errors", "etude"},
-    {"devices", "own", "pool", "processes", "setup", "slurm", "storage"},
+    {"contents", "devices", "own", "pool", "processes", "setup", "slurm", "storage"},
     {"runs"},
     {"config", "workflow"},
     {"audio", "corpus", "midi"},
