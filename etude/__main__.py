@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from etude.errors import UserError
+from etude.arguments import above, at_least, name, place, whole
+from etude.errors import UserError, of_a_file
+
+SEED, SECONDS = whole(0, 2**32 - 1), above(0, 3600)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,6 +23,11 @@ def main(arguments: list[str] | None = None) -> int:
         return int(options.run(options) or 0)
     except UserError as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(of_a_file(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -47,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     audit = commands.add_parser("audit", help="what a folder of music holds, before any training")
-    audit.add_argument("folder", type=_place)
+    audit.add_argument("folder", type=place)
     audit.set_defaults(run=_audit)
 
     _add_generate(commands.add_parser("generate", help="clips from a trained experiment"))
@@ -56,8 +64,8 @@ def _parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser("export", help="one folder that generates anywhere")
     export.add_argument("--experiment", required=True, help="name in the configuration")
-    export.add_argument("--output", type=Path, required=True, help="the folder, new or empty")
-    export.add_argument("--train_seed", type=int, help="which training (the first configured)")
+    export.add_argument("--output", type=place, required=True, help="the folder, new or empty")
+    export.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
     _add_config(export)
     export.set_defaults(run=_export)
 
@@ -89,35 +97,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _place(word: str) -> Path:
-    """A path; an empty one would be the folder that one is in, which nobody means by it."""
-    if not word:
-        raise argparse.ArgumentTypeError("it is empty; . is the folder that you are in")
-    return Path(word)
-
-
-def _count(word: str) -> int:
-    """A whole number from 1 up; argparse says what else is none."""
-    if (number := int(word)) < 1:
-        raise argparse.ArgumentTypeError(f"it is {number}, and must be 1 or more")
-    return number
-
-
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
-    evaluate.add_argument("--baseline", type=_place, required=True, help="folder of real music")
-    evaluate.add_argument("--eval", type=_place, required=True, help="folder of clips")
+    evaluate.add_argument("--baseline", type=place, required=True, help="folder of real music")
+    evaluate.add_argument("--eval", type=place, required=True, help="folder of clips")
     evaluate.add_argument("--model", default="logmel", help="embedding (logmel)")
     evaluate.add_argument("--use-inf", action="store_true", help="FAD-infinity as well")
     cores = min(8, os.cpu_count() or 1)
     evaluate.add_argument(
-        "--workers", type=_count, default=cores, help="files embedded at once (one a core, up to 8)"
+        "--workers",
+        type=whole(1, 1024),
+        default=cores,
+        help="files embedded at once (one a core, up to 8)",
     )
     evaluate.add_argument(
-        "--batch-size", type=_count, default=8, help="stretches of a file embedded at once (8)"
+        "--batch-size",
+        type=whole(1, 1024),
+        default=8,
+        help="stretches of a file embedded at once (8)",
     )
-    evaluate.add_argument("--output", type=Path, help="folder for hash_comparison_detailed.csv")
+    evaluate.add_argument("--output", type=place, help="folder for hash_comparison_detailed.csv")
     evaluate.add_argument(
-        "--cache", type=Path, help="folder that keeps embeddings ($XDG_CACHE_HOME/etude/embeddings)"
+        "--cache",
+        type=place,
+        help="folder that keeps embeddings ($XDG_CACHE_HOME/etude/embeddings)",
     )
     evaluate.add_argument("--no-cache", action="store_true", help="make all embeddings anew")
     evaluate.set_defaults(run=_evaluate)
@@ -126,29 +128,34 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
 def _add_generate(generate: argparse.ArgumentParser) -> None:
     what = generate.add_mutually_exclusive_group(required=True)
     what.add_argument("--experiment", help="name in the configuration")
-    what.add_argument("--from", dest="exported", type=Path, help="a folder of `etude export`")
+    what.add_argument("--from", dest="exported", type=place, help="a folder of `etude export`")
     generate.add_argument(
-        "--duration", type=float, default=8.0, help="seconds to generate, without the prime (8)"
+        "--duration", type=SECONDS, default=8.0, help="seconds to generate, without the prime (8)"
     )
-    generate.add_argument("--batch_size", type=int, default=2, help="number of clips (2)")
+    generate.add_argument(
+        "--batch_size", type=whole(1, 10_000), default=2, help="number of clips (2)"
+    )
     generate.add_argument(
         "--prime_wave",
-        type=Path,
+        type=place,
         help="a recording to go on from: it is played whole, then --duration seconds more",
     )
     generate.add_argument(
         "--output",
+        type=name,
         default="track",
         help="track gives track1.wav, track2.wav …, which replace older ones",
     )
-    generate.add_argument("--seed", type=int, default=0, help="generation seed (0)")
-    generate.add_argument("--train_seed", type=int, help="which training (the first configured)")
-    generate.add_argument("--temperature", type=float, help="0 is greedy (as configured)")
-    generate.add_argument("--top_k", type=int, help="only the k likeliest tokens")
-    generate.add_argument("--top_p", type=float, help="only the likeliest up to this mass")
-    generate.add_argument("--hop", type=float, help="seconds a window moves on (half of it)")
-    generate.add_argument("--fade", type=float, default=0.5, help="fade at the end, seconds (0.5)")
-    generate.add_argument("--progress", type=Path, help="a JSON file that says how far it is")
+    generate.add_argument("--seed", type=SEED, default=0, help="generation seed (0)")
+    generate.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
+    generate.add_argument("--temperature", type=at_least(0), help="0 is greedy (as configured)")
+    generate.add_argument("--top_k", type=whole(1, 10**9), help="only the k likeliest tokens")
+    generate.add_argument("--top_p", type=above(0, 1), help="only the likeliest up to this mass")
+    generate.add_argument("--hop", type=SECONDS, help="seconds a window moves on (half of it)")
+    generate.add_argument(
+        "--fade", type=at_least(0), default=0.5, help="fade at the end, seconds (0.5)"
+    )
+    generate.add_argument("--progress", type=place, help="a JSON file that says how far it is")
     _add_config(generate)
     generate.set_defaults(run=_generate)
 
@@ -162,43 +169,53 @@ def _add_results(commands: Any) -> None:
     table = commands.add_parser("table", help="the README's table; the table of an unfinished run")
     what = table.add_mutually_exclusive_group(required=True)
     what.add_argument(
-        "--publish", type=Path, metavar="RESULTS", help="take a run's figures to docs/results/"
+        "--publish", type=place, metavar="RESULTS", help="take a run's figures to docs/results/"
     )
     what.add_argument(
         "--readme", action="store_true", help="render docs/results/ into the README's table"
     )
-    what.add_argument("--partial", type=Path, help="what the workflow says that is complete")
+    what.add_argument("--partial", type=place, help="what the workflow says that is complete")
     table.add_argument("--page", help="with --partial: the report page, made of the same")
     _add_config(table)
     table.set_defaults(run=_table)
 
     paper = commands.add_parser("paper", help="LaTeX tables, figures and methods of a run")
-    paper.add_argument("--results", type=Path, default=Path("results"), help="the run (results)")
-    paper.add_argument("--output", type=Path, default=Path("paper"), help="folder (paper)")
+    paper.add_argument("--results", type=place, default=Path("results"), help="the run (results)")
+    paper.add_argument("--output", type=place, default=Path("paper"), help="folder (paper)")
     _add_config(paper)
     paper.set_defaults(run=_paper)
 
 
 def _add_continue(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("midi", type=Path, help="what to go on from")
+    parser.add_argument("midi", type=place, help="what to go on from")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--experiment", help="name of a symbolic experiment in the configuration")
-    what.add_argument("--from", dest="exported", type=Path, help="a folder of `etude export`")
-    parser.add_argument("--bars", type=float, default=8.0, help="bars of four quarters to add (8)")
-    parser.add_argument("--seconds", type=float, help="seconds to add, in place of --bars")
-    parser.add_argument("--batch_size", type=int, default=1, help="number of continuations (1)")
+    what.add_argument("--from", dest="exported", type=place, help="a folder of `etude export`")
+    parser.add_argument("--bars", type=above(0, 1000), default=8.0, help="bars to add (8)")
+    parser.add_argument("--seconds", type=SECONDS, help="seconds to add, in place of --bars")
     parser.add_argument(
-        "--out", dest="output", default="continued", help="gives continued1.mid, continued1.wav …"
+        "--batch_size", type=whole(1, 10_000), default=1, help="number of continuations (1)"
     )
-    parser.add_argument("--prompt_tokens", type=int, help="hear only so many of its last tokens")
-    parser.add_argument("--seed", type=int, default=0, help="generation seed (0)")
-    parser.add_argument("--train_seed", type=int, help="which training (the first configured)")
-    parser.add_argument("--temperature", type=float, help="0 is greedy (as configured)")
-    parser.add_argument("--top_k", type=int, help="only the k likeliest tokens")
-    parser.add_argument("--top_p", type=float, help="only the likeliest up to this mass")
-    parser.add_argument("--min_p", type=float, help="only what is so likely beside the likeliest")
+    parser.add_argument(
+        "--out",
+        dest="output",
+        type=name,
+        default="continued",
+        help="gives continued1.mid, continued1.wav …",
+    )
+    parser.add_argument(
+        "--prompt_tokens", type=whole(1, 10**9), help="hear only so many of its last tokens"
+    )
+    parser.add_argument("--seed", type=SEED, default=0, help="generation seed (0)")
+    parser.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
+    parser.add_argument("--temperature", type=at_least(0), help="0 is greedy (as configured)")
+    parser.add_argument("--top_k", type=whole(1, 10**9), help="only the k likeliest tokens")
+    parser.add_argument("--top_p", type=above(0, 1), help="only the likeliest up to this mass")
+    parser.add_argument(
+        "--min_p", type=above(0, 1), help="only what is so likely beside the likeliest"
+    )
     parser.add_argument("--free", action="store_true", help="without the tokenizer's grammar")
-    parser.add_argument("--progress", type=Path, help="a JSON file that says how far it is")
+    parser.add_argument("--progress", type=place, help="a JSON file that says how far it is")
     _add_config(parser)
     parser.set_defaults(run=_continue)
 
@@ -206,7 +223,7 @@ def _add_continue(parser: argparse.ArgumentParser) -> None:
 def _add_config(
     parser: argparse.ArgumentParser, what: str = "laid over config/config.yaml"
 ) -> None:
-    parser.add_argument("--configfile", type=Path, nargs="+", default=[], help=what)
+    parser.add_argument("--configfile", type=place, nargs="+", default=[], help=what)
 
 
 def _audit(options: argparse.Namespace) -> int:
@@ -250,7 +267,11 @@ def _export(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from etude.metrics.cache import default_folder
     from etude.metrics.folders import Effort, compare_folders
+    from etude.storage import check_place
 
+    for folder in (options.output, options.cache):
+        if folder is not None:
+            check_place(folder / "file")
     cache = None if options.no_cache else options.cache or default_folder()
     text = compare_folders(
         options.baseline,

@@ -26,6 +26,17 @@ def _rebuild(what: str, where: str, why: str, do: str) -> UserError:
     return UserError(what, where=where, why=why, do=do)
 
 
+def of_a_file(error: OSError) -> UserError:
+    """A file or folder that cannot be read or written, as four lines."""
+    return UserError(
+        "a file or folder cannot be used",
+        where=str(error.filename),
+        why=error.strerror or str(error),
+        do="see that it is there, is of the right kind (file or folder) and may be read and "
+        "written, or name another",
+    )
+
+
 def nearest(word: str, words: Iterable[object]) -> str:
     """` (did you mean 'x'?)` where one of the words is near, else nothing."""
     match = difflib.get_close_matches(str(word), [str(w) for w in words], n=1, cutoff=0.5)

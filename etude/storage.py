@@ -98,6 +98,24 @@ def check_folder(path: Path) -> None:
     )
 
 
+def check_place(path: Path | str) -> None:
+    """See that something can be written at a path, before the work that it is for.
+
+    Raises:
+        UserError: a file stands where a folder would have to be, or nothing may be written there.
+    """
+    path = Path(path).absolute()
+    folder = next(folder for folder in path.parents if os.path.lexists(folder))
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return
+    raise UserError(
+        "nothing can be written there",
+        where=str(path),
+        why=f"{folder} is {'write-protected' if folder.is_dir() else 'no folder'}",
+        do="name another place",
+    )
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic(path) as temporary:

@@ -22,7 +22,7 @@ from etude.audio.files import write_wav
 from etude.clips.clip import Clip
 from etude.errors import UserError
 from etude.midi.writing import write_midi
-from etude.storage import atomic_directory, write_csv, write_json, write_text
+from etude.storage import atomic, atomic_directory, write_csv, write_json, write_text
 
 VERSION = 1  # raised when the same clips give other files
 
@@ -118,10 +118,19 @@ def _write_files(clip: Clip, folder: Path, name: str, rate: int) -> Row:
     write_wav(folder / row["file"], clip.wave, rate)
     if clip.notes is not None:
         row["midi"] = f"{name}.mid"
-        write_midi(clip.notes, folder / row["midi"])
+        write_notes(clip, folder / row["midi"])
     for part, table in clip.parts.items():
         write_midi(table, folder / part / f"{name}.mid")
     return row | clip.row
+
+
+def write_notes(clip: Clip, path: Path) -> None:
+    """Write the .mid of a clip, where it has notes."""
+    if clip.midi is not None:
+        with atomic(path) as temporary:
+            temporary.write_bytes(clip.midi)
+    elif clip.notes is not None:
+        write_midi(clip.notes, path)
 
 
 def _write_table(

@@ -16,11 +16,11 @@ from etude.audio.files import write_wav
 from etude.audio.levels import fade_out
 from etude.clips.clip import Clip
 from etude.clips.progress import GenerationProgress, ProgressBar, never, teller
-from etude.clips.writing import check_clip
+from etude.clips.writing import check_clip, write_notes
 from etude.config import GenerateSettings
 from etude.errors import UserError
 from etude.generation.trained import Trained, in_export, in_results, open_player
-from etude.midi.writing import write_midi
+from etude.storage import check_place
 from etude.systems.base import Conditions
 
 log = logging.getLogger(__name__)
@@ -47,29 +47,31 @@ def generate(options: argparse.Namespace) -> list[Path]:
 
 
 def continue_midi(options: argparse.Namespace) -> list[Path]:
-    """Go on from the user's own MIDI: the whole file, then so many bars.
+    """Go on from the user's own MIDI: the whole file, then so many bars of its last metre.
 
     Raises:
-        UserError: a system that does not, a prompt that cannot be used, an option out of range.
+        UserError: a system that does not, or a prompt that cannot be used.
     """
-    for name in ("bars", "seconds", "prompt_tokens"):
-        if (value := getattr(options, name)) is not None and value < 0:
-            raise UserError(
-                f"--{name} {value:g} is less than nothing", do=f"give a larger --{name}"
-            )
     trained = open_trained(options)
     _require(trained, "midi", "name another experiment")
     conditions = Conditions(
         files=(options.midi,),
-        seconds=options.seconds or None,
-        bars=None if options.seconds else options.bars,
+        seconds=options.seconds,
+        bars=options.bars if options.seconds is None else None,
         tokens=options.prompt_tokens or 0,
     )
     return _write(trained, conditions, options, 0.0)
 
 
 def open_trained(options: argparse.Namespace) -> Trained:
-    """The parts of what the command line names: an exported folder or an experiment."""
+    """The parts of what the command line names: an exported folder or an experiment.
+
+    Raises:
+        UserError: there is none, or nothing can be written where the clips are to be.
+    """
+    for path in (options.output, options.progress):
+        if path is not None:
+            check_place(path)
     if options.exported is None:
         settings = config.read(config.DEFAULT, *options.configfile)
         return in_results(settings, options.experiment, options.train_seed)
@@ -137,7 +139,7 @@ def _write_clip(clip: Clip, name: str, rate: int, fade_s: float) -> list[Path]:
     if files[0].exists():
         log.warning("%s is replaced", files[0])
     if clip.notes is not None:
-        write_midi(clip.notes, files[0])
+        write_notes(clip, files[0])
     write_wav(files[-1], fade_out(clip.wave, rate, fade_s), rate)
     return files
 

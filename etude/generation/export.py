@@ -26,7 +26,14 @@ import etude
 from etude.config import Config, Fit
 from etude.errors import UserError
 from etude.generation.trained import ABOUT, FORMAT, Trained, in_results, open_player
-from etude.storage import atomic_directory, hash_file, visible_files, write_json, write_text
+from etude.storage import (
+    atomic_directory,
+    check_place,
+    hash_file,
+    visible_files,
+    write_json,
+    write_text,
+)
 from etude.systems import open_system
 from etude.systems.base import Player
 from etude.workflow.given_weights import MODEL
@@ -46,6 +53,7 @@ def export(settings: Config, name: str, seed: int | None, folder: Path) -> None:
         UserError: the experiment is unknown or not trained, or the folder holds something.
     """
     folder = folder.absolute()
+    check_place(folder)
     _refuse_what_is_there(folder)
     trained = in_results(settings, name, seed)
     experiment, parts = trained.experiment, trained.parts

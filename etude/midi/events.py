@@ -71,13 +71,13 @@ def read_rows(data: bytes) -> tuple[np.ndarray, np.ndarray, int]:
     data = strip_wrapper(data)
     rows = array("q")  # five numbers an event: a file of 16 MB has millions
     tempos: list[tuple[int, int]] = []
-    for track, (start, stop) in enumerate(_tracks(data)):
+    for track, (start, stop) in enumerate(track_spans(data)):
         _read_track(data, start, stop, track, rows, tempos)
     table = np.frombuffer(rows, dtype=np.int64).reshape(-1, 5)
     return table, np.array(tempos, dtype=np.int64), int.from_bytes(data[12:14], "big")
 
 
-def _tracks(data: bytes) -> list[tuple[int, int]]:
+def track_spans(data: bytes) -> list[tuple[int, int]]:
     """Begin and end of the track chunks; a last one that is cut off ends with the data."""
     spans, at = [], 8 + int.from_bytes(data[4:8], "big")
     while at + 8 <= len(data):

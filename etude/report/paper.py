@@ -22,7 +22,7 @@ from etude.results.compare import read_sides
 from etude.results.leaderboard import GENERATED, number
 from etude.results.summary import NAMES
 from etude.results.systems import clip_sets
-from etude.storage import atomic, atomic_directory, read_csv, write_text
+from etude.storage import atomic, atomic_directory, check_place, read_csv, write_text
 
 Row = dict[str, str]
 
@@ -33,6 +33,7 @@ def write_paper(results: Path, settings: Config, folder: Path) -> None:
     Raises:
         UserError: there is no leaderboard, or the folder holds something else.
     """
+    check_place(folder)
     board = [row for side in read_sides(results).values() for row in side.board]
     path = results / "differences.csv"
     pairs = list(read_csv(path)) if path.is_file() else []

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from etude.config import Evaluation
+from etude.errors import UserError
 from etude.results.summary import Run, write_results
 from etude.storage import read_json
 
@@ -25,16 +26,27 @@ def write_partial(plan: Path, results: Path = Path("results")) -> str:
 
     Args:
         plan: JSON with tables, replicates, gated, failed {experiment: why}, hashes, evaluation.
+
+    Raises:
+        UserError: it is another file.
     """
-    known = read_json(plan)
-    run = Run(
-        tables=[Path(path) for path in known["tables"]],
-        replicates=[Path(path) for path in known["replicates"]],
-        settings=Evaluation.model_validate(known["evaluation"]),
-        gated=frozenset(known["gated"]),
-        hashes=known["hashes"],
-        failed=known["failed"],
-    )
+    try:
+        known = read_json(plan)
+        run = Run(
+            tables=[Path(path) for path in known["tables"]],
+            replicates=[Path(path) for path in known["replicates"]],
+            settings=Evaluation.model_validate(known["evaluation"]),
+            gated=frozenset(known["gated"]),
+            hashes=known["hashes"],
+            failed=known["failed"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "this does not say what of a run is complete",
+            where=str(plan),
+            why=f"it is not what the workflow writes: {str(error).splitlines()[0]}",
+            do="run the workflow, which calls this command itself after a failure",
+        ) from None
     text = write_results(run, results)
     outdate([results / name for name in WRITTEN])
     return text

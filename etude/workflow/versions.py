@@ -45,6 +45,7 @@ MODULES: dict[str, str] = {
     "notes": "midi/notes",
     "render": "midi/render",
     "midi_writing": "midi/writing",
+    "midi_continuation": "midi/continuation",
     "cleaning": "midi/cleaning",
     "we_sharp": "midi/we_sharp",
     **_by_name("", "audio", "recordings cuts"),

@@ -123,6 +123,31 @@ def test_what_the_grammar_allows_is_music(kind):
     assert tokenizer.invalid_share([]) == 0
 
 
+@pytest.mark.parametrize("options", [{}, {"tempos": True}, {"rests": True, "tempos": True}])
+def test_time_never_goes_back_in_remi(options, tmp_path):
+    """What MidiTok writes of music is allowed, what it would read as an earlier time is not."""
+    tokenizer = make("remi", **options)
+    for make_file in (music.chorale, music.multitrack, music.piano):
+        ids = tokenizer.encode(read_midi(make_file(tmp_path / "piece.mid", Random(3))))
+        assert tokenizer.invalid_share(ids) == 0
+    grammar, names = tokenizer.grammar(), tokenizer.names()
+    number = {name: i for i, name in enumerate(names)}
+    note = [number[n] for n in ("Program_0", "Pitch_60", "Velocity_63", "Duration_1.0.8")]
+    start = [number["Bar_None"], number["Position_8"], *note]
+    for place, allowed in (
+        ("Position_4", 0),
+        ("Position_8", 0),
+        ("Position_9", 1),
+        ("Bar_None", 1),
+    ):
+        state = grammar.start(1)
+        for i in start:
+            state = grammar.advance(state, torch.tensor([i]))
+        assert int(grammar.allowed(state)[0, number[place]]) == allowed
+        assert tokenizer.invalid_share([number[place]], start) == 1 - allowed
+    assert tokenizer.invalid_share([number["Bar_None"], number["Position_4"]], start) == 0
+
+
 @pytest.mark.slow
 def test_byte_pairs_are_learnt_the_same_each_time_and_kept(tmp_path):
     tables = [read_midi(path) for path in music.make_chorales(tmp_path / "midi", 8)]

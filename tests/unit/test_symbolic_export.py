@@ -6,8 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-import yaml
-from symbols import NETWORKS
+from tiny_experiments import make_notes
 
 from etude import config
 from etude.__main__ import _parser
@@ -18,46 +17,18 @@ from etude.generation.trained import in_export, open_player
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import hash_folder, read_json
-from etude.systems.symbolic_lm.stage import build_stage
 from etude.tokenizers.symbolic.making import create
-
-WINDOW = 64
 
 
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     """A folder with a trained Llama over REMI, as the workflow leaves it."""
     monkeypatch.chdir(tmp_path)
-    content = {
-        "corpora": {"mine": {"source": "folder", "path": str(tmp_path / "music")}},
-        "tokens": {"short": {"tokenizer": "remi", "window": WINDOW, "stride": 32, "shortest": 48}},
-        "experiments": {
-            "notes": {
-                "system": "symbolic_lm", "corpus": "mine", "tokens": "short",
-                "stages": {"lm": {"network": NETWORKS["llama"]}},
-                "generate": {"sampling": {"top_k": 8}},
-            }
-        },
-        "run": ["notes"],
-    }  # fmt: skip
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
-    settings = config.read(config.DEFAULT, "mine.yaml")
-    tokenizer = create(settings.tokenizers["remi"])
-    folder = tmp_path / "results/tokenizers/mine/remi"
-    folder.mkdir(parents=True)
-    tokenizer.save(folder)
-    (folder / ".snakemake_timestamp").touch()
-    info = {"kind": "symbolic", "window": WINDOW, **tokenizer.describe()} | {"kind": "symbolic"}
-    model = tmp_path / "results/models/notes/lm/seed-0"
-    model.mkdir(parents=True)
-    stage = build_stage(settings.experiments["notes"], "lm", info, 0)
-    stage.save(model, {"symbolic": hash_folder(folder)})
-    (model / "card.md").write_text("# lm\n")
-    return settings
+    return make_notes(tmp_path)
 
 
 def played(*arguments) -> list[bytes]:
-    common = ["--duration", "1", "--batch_size", "2", "--fade", "0"]
+    common = ["--duration", "6", "--batch_size", "2", "--fade", "0"]
     paths = generate(_parser().parse_args(["generate", *common, *map(str, arguments)]))
     assert [path.suffix for path in paths] == [".mid", ".wav"] * 2
     assert len(read_midi(paths[0]))
@@ -78,7 +49,7 @@ def test_an_export_plays_and_goes_on_anywhere(mine, tmp_path, monkeypatch):
     assert played("--from", moved, "--output", "track") == own
     onset = 240 * np.arange(16)
     write_midi(plain_table(onset, np.full(16, 240), 60 + onset % 7), elsewhere / "my.mid")
-    arguments = ["continue", "my.mid", "--from", str(moved), "--bars", "1", "--out", "more"]
+    arguments = ["continue", "my.mid", "--from", str(moved), "--bars", "8", "--out", "more"]
     paths = continue_midi(_parser().parse_args(arguments))
     assert [path.name for path in paths] == ["more1.mid", "more1.wav"]
     assert read_midi(paths[0]).seconds > read_midi(elsewhere / "my.mid").seconds
@@ -103,7 +74,6 @@ def test_an_export_names_its_tokenizer_by_hash_and_takes_no_other(mine, tmp_path
     [
         (["--prime_wave", "x.wav"], ["takes no recording", "it takes: midi", "etude continue"]),
         (["--hop", "0.5"], ["--hop means nothing"]),
-        (["--top_p", "3"], ["top_p"]),
     ],
 )
 def test_what_means_nothing_to_a_model_of_notes_is_refused(mine, options, words):

@@ -12,17 +12,15 @@ import numpy as np
 import pytest
 import symusic
 import torch
-from pydantic import TypeAdapter
+from players import player_of, settings_of, stage_of
 from symbols import NETWORKS, SHAPE, VOCABULARY, WINDOW
 
 from etude.clips.progress import Stopped, never, silent
 from etude.clips.sampling import ClipStreams, clip_seed, draw
 from etude.clips.writing import write_clips
-from etude.config import AnyTokenizer, CorpusBase
 from etude.config.systems.symbolic_lm import (
     SymbolicGenerate,
     SymbolicLm,
-    SymbolicNetwork,
     SymbolicSampling,
 )
 from etude.errors import UserError
@@ -32,7 +30,7 @@ from etude.midi.writing import plain_table, write_midi
 from etude.storage import read_csv, read_json
 from etude.systems.base import Conditions
 from etude.systems.symbolic_lm.baselines import shuffle_bars
-from etude.systems.symbolic_lm.player import Prepared, SymbolicLmPlayer, after, first_new
+from etude.systems.symbolic_lm.player import Prepared, after, first_new
 from etude.systems.symbolic_lm.prompts import Prompt, held_out_prompts, read_prompt
 from etude.systems.symbolic_lm.sampling import (
     Rules,
@@ -40,21 +38,9 @@ from etude.systems.symbolic_lm.sampling import (
     sample,
     window_start,
 )
-from etude.systems.symbolic_lm.stage import SymbolicLmStage
-from etude.tokenizers.symbolic.making import create
 
 FREE = SymbolicSampling(grammar=False)
 KINDS = sorted(NETWORKS)
-
-
-def stage_of(kind="gpt2", shape=SHAPE):
-    torch.manual_seed(1)
-    network = TypeAdapter(SymbolicNetwork).validate_python(NETWORKS[kind])
-    stage = SymbolicLmStage(shape, network).eval()
-    with torch.no_grad():  # untrained networks say the same of everything
-        for parameter in stage.parameters():
-            parameter.mul_(3)
-    return stage
 
 
 def drawn_ids(stage, prompts, count, seeds, sampling=FREE, **options):
@@ -145,13 +131,6 @@ def test_min_p_leaves_only_what_is_likely():
 # ------------------------------------------------------------------------------------- with notes
 
 
-def player_of(kind="onoff", network="gpt2", context=64, **options):
-    tokenizer = create(TypeAdapter(AnyTokenizer).validate_python({"kind": kind, **options}))
-    shape = {"vocabulary": tokenizer.vocabulary, "context": context}
-    shape |= {name: getattr(tokenizer, name) for name in ("pad", "bos", "eos")}
-    return SymbolicLmPlayer(stage_of(network, shape), tokenizer, CorpusBase())
-
-
 def tune(notes=40):
     onset = np.arange(notes) * 240
     return plain_table(onset, np.full(notes, 240), 60 + np.arange(notes) * 7 % 12)
@@ -160,12 +139,6 @@ def tune(notes=40):
 @pytest.fixture(scope="module", params=["onoff", "remi", "tsd", "structured"])
 def player(request):
     return player_of(request.param)
-
-
-def settings_of(**values):
-    return SymbolicGenerate(
-        **{"clips": 3, "seconds": 1.0, "new_tokens": 60, "batch_size": 2} | values
-    )
 
 
 def test_with_the_grammar_nothing_is_invalid(player):

@@ -227,7 +227,7 @@ class SymbolicLm(TrainedExperiment):
         "train": ("symbolic_lm.stage", "symbolic_lm.data", "loop", "steps"),
         "generate": (
             *("symbolic_lm.player", "symbolic_lm.sampling", "symbolic_lm.prompts", "sampling"),
-            *("clips", "render", "midi_writing"),
+            *("clips", "render", "midi_writing", "midi_continuation"),
         ),
         "baselines": (
             *("symbolic_lm.stage", "symbolic_lm.player", "symbolic_lm.sampling", "sampling"),

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from etude.clips.clip import Clip
 from etude.clips.progress import (
@@ -21,7 +23,7 @@ from etude.clips.progress import (
     stopping,
 )
 from etude.clips.sampling import ClipStreams, clip_seed
-from etude.config import CorpusBase
+from etude.config import CorpusBase, Filter
 from etude.config.systems.symbolic_lm import SymbolicGenerate, SymbolicLm
 from etude.midi.notes import NoteTable
 from etude.midi.render import render_midi
@@ -30,21 +32,20 @@ from etude.systems.base import Conditions, ShouldStop, Wave, refuse
 from etude.systems.symbolic_lm.prompts import Prompt, held_out_prompts, read_prompt
 from etude.systems.symbolic_lm.sampling import Drawn, Rules, sample
 from etude.systems.symbolic_lm.stage import SymbolicLmStage
-from etude.tokenizers.symbolic.base import SymbolicTokenizer
+from etude.tokenizers.symbolic.base import Grammar, SymbolicTokenizer
 
-VERSION = 1  # raised when the same tokens give other clips
+VERSION = 2  # raised when the same tokens give other clips
 
 log = logging.getLogger(__name__)
 MOST_MINUTES = 600.0  # of a rendered clip
 FIRST_TOKENS = 256  # tried for a length in time; doubled until there is music enough
 MOST_TOKENS = 16384
-BAR = 4  # quarters
 ALL = 2**20  # tokens of a prompt: more than any has
 
 
 @dataclass
 class Music:
-    """One generated item.
+    """One generated item; of the user's own music, as the file has it and not as tokens have it.
 
     Attributes: table (prompt and what follows), prompt (its notes alone), prime_s (when what was
     generated begins), drawn, given (the prompt), invalid (share of forbidden tokens), seconds_used.
@@ -64,7 +65,8 @@ class Prepared:
     """What clips are asked to be.
 
     Attributes: prompts (in turn; none: from nothing), given (tokens of a prompt that the network
-    is given at the most), seconds or bars behind the prompt (None: `new_tokens` of the settings).
+    is given at the most), seconds, or bars of the user's own music, behind the prompt (None:
+    `new_tokens` of the settings).
     """
 
     prompts: list[Prompt] = field(default_factory=list)
@@ -73,13 +75,11 @@ class Prepared:
     bars: float | None = None
 
     def end_s(self, music: Music) -> float | None:
-        """Second at which a clip is cut; a bar is as long as at the clip's last tempo."""
+        """Second at which a clip is cut."""
         if self.seconds is not None:
             return music.prime_s + self.seconds
-        if self.bars is None:
-            return None
-        microseconds = music.table.tempos[-1, 1] if len(music.table.tempos) else 500_000
-        return music.prime_s + self.bars * BAR * float(microseconds) / 1e6
+        own = music.given.own
+        return own.piece.bars_s(self.bars) if own and self.bars is not None else None
 
 
 class SymbolicLmPlayer:
@@ -201,12 +201,18 @@ class SymbolicLmPlayer:
             log.warning("%d clips are shorter than asked after %d tokens", len(short), count)
         return made
 
-    def play(self, table: NoteTable, least_s: float = 0.1) -> Wave:
-        """Notes as sound, float32 [samples]; silence where there are none."""
+    def play(self, table: NoteTable, least_s: float = 0.1, midi: bytes | None = None) -> Wave:
+        """Notes as sound, float32 [samples]; silence where there are none.
+
+        Args:
+            least_s: silence is added up to this length.
+            midi: the notes as a file, which is played as it is, without the corpus's filter.
+        """
         wave = np.zeros(0, np.float32)
         if len(table):
-            rules = self.corpus.rules.model_copy(update={"max_minutes": MOST_MINUTES})
-            wave = render_midi(to_score(apart(table)), self.corpus.render, rules)
+            rules = Filter(drums="keep") if midi else self.corpus.rules
+            rules = rules.model_copy(update={"max_minutes": MOST_MINUTES})
+            wave = render_midi(midi or to_score(apart(table)), self.corpus.render, rules)
         missing = round(least_s * self.rate) - len(wave)
         return np.pad(wave, (0, max(missing, 0)))
 
@@ -225,6 +231,7 @@ class SymbolicLmPlayer:
         never = {number for number in special if number is not None and number != eos}
         rules = Rules(
             grammar=grammar,
+            state=self._states(grammar, prompts, settings.prompt_tokens),
             constrain=settings.sampling.grammar,
             # Without the grammar all is drawn as the network gives it, and what is wrong counted.
             never=sorted(never) if settings.sampling.grammar else (),
@@ -234,6 +241,18 @@ class SymbolicLmPlayer:
             self.stage, starts, count, streams, settings.sampling,
             rules=rules, move=settings.move, on_token=on_token,
         )  # fmt: skip
+
+    def _states(self, grammar: Grammar, prompts: Sequence[Prompt], most: int) -> Tensor | None:
+        """The grammar's states behind what the network is not given of long prompts."""
+        if all(len(prompt.ids) <= most for prompt in prompts):
+            return None
+        found: dict[int, Tensor] = {}
+        for prompt in {id(prompt): prompt for prompt in prompts}.values():
+            state = grammar.start(1)
+            for number in prompt.ids[: max(len(prompt.ids) - most, 0)]:
+                state = grammar.advance(state, torch.tensor([number]))
+            found[id(prompt)] = state
+        return torch.cat([found[id(prompt)] for prompt in prompts]).to(self.stage.device)
 
     def _start(self, prompt: Prompt, most: int) -> list[int]:
         """The ids that the network is given: the last ones of a long prompt, or its beginning."""
@@ -252,6 +271,10 @@ class SymbolicLmPlayer:
             else self.tokenizer.invalid_share(drawn.ids, prompt.ids or [self.begin])
         )
         prime_s = first_new(table, before) if prompt.ids else 0.0
+        if prompt.own:
+            piece = prompt.own.piece
+            table = piece.joined(prompt.own.place(table, before))
+            before, prime_s = piece.table, piece.seam_s
         return Music(table, before, prime_s, drawn, prompt, invalid, used)
 
     def _clip(
@@ -262,12 +285,11 @@ class SymbolicLmPlayer:
         row: dict[str, Any],
     ) -> Clip:
         """An item as a clip: cut where a length in time is asked, else with all that was drawn."""
-        end = conditions.end_s(music)
-        if end is None:
-            table, wave = music.table, self.play(music.table, music.prime_s + settings.seconds)
-        else:
-            table = after(music.table, 0.0, end)
-            wave = self.play(table)
+        end, own = conditions.end_s(music), music.given.own
+        table = music.table if end is None else after(music.table, 0.0, end)
+        midi = own.piece.file(table) if own else None
+        least_s = music.prime_s + settings.seconds if end is None else 0.1
+        wave = self.play(table, least_s, midi)
         row |= {
             "tokens": len(music.drawn.ids),
             "ended": str(music.drawn.ended).lower(),
@@ -281,13 +303,16 @@ class SymbolicLmPlayer:
         result = describe(music)
         if settings.times:
             result["generation_time"] = round(music.seconds_used, 4)
-        return Clip(wave, row, table, condition, self._parts(music), result, self.rate)
+        parts = self._parts(music)
+        return Clip(wave, row, table, condition, parts, result, self.rate, midi=midi)
 
     def _parts(self, music: Music) -> dict[str, NoteTable]:
         """Prompt, continuation and original apart, for metrics that compare them."""
         if not music.given.ids:
             return {}
-        parts = {"prompts": music.prompt, "generated": after(music.table, music.prime_s)}
+        own = music.given.own
+        new = own.piece.behind(music.table) if own else after(music.table, music.prime_s)
+        parts = {"prompts": music.prompt, "generated": new}
         if music.given.original:
             whole = self.tokenizer.decode([*music.given.ids, *music.given.original])
             parts["originals"] = after(whole, first_new(whole, music.prompt))

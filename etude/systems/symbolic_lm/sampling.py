@@ -19,7 +19,7 @@ from etude.config.systems.symbolic_lm import SymbolicSampling
 from etude.systems.symbolic_lm import families
 from etude.systems.symbolic_lm.stage import SymbolicLmStage
 
-VERSION = 1  # raised when the same seeds give other tokens
+VERSION = 2  # raised when the same seeds give other tokens
 
 
 @dataclass
@@ -41,11 +41,13 @@ class Drawn:
 class Rules:
     """What may be drawn, beside the sampling's own settings.
 
-    Attributes: grammar (of the tokenizer), constrain (draw only what it allows), never (ids that
-    are not drawn in any case).
+    Attributes: grammar (of the tokenizer), state (of the grammar, where the prompts are only the
+    ends of what was there), constrain (draw only what it allows), never (ids that are not drawn in
+    any case).
     """
 
     grammar: Any = None
+    state: Tensor | None = None
     constrain: bool = False
     never: Sequence[int] = ()
 
@@ -202,7 +204,8 @@ class _Chooser:
         self.never = torch.tensor(list(rules.never), dtype=torch.long, device=tokens.device)
         self.state = self._now = None
         if rules.grammar is not None:
-            self.state = rules.grammar.start(len(tokens), tokens.device)
+            start = rules.state
+            self.state = rules.grammar.start(len(tokens), tokens.device) if start is None else start
             for position in range(first):
                 self.state = rules.grammar.advance(self.state, tokens[:, position])
         self.seen: Tensor | None = None

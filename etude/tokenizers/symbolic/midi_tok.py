@@ -33,6 +33,8 @@ FILE = "tokenizer.json"  # MidiTok's own
 CLASSES = {"remi": Remi, "tsd": Tsd, "structured": Structured}
 SPECIALS = ("PAD", "BOS", "EOS", "MASK")
 WHOLE = ("Duration", "Bar", "Rest")  # types after which a piece may end
+# In place of a position in a bar: none yet; the one before stays; later than all.
+NO_POSITION, AS_BEFORE, ANY_TIME = -1, -2, 2**31
 
 log = logging.getLogger(__name__)
 
@@ -128,18 +130,17 @@ class MidiTokTokenizer(SymbolicTokenizer):
         return [" ".join(tokens) for tokens in self._tokens()]
 
     def grammar(self) -> TypeGrammar:
-        """MidiTok's graph of token types; a piece ends where a note is whole."""
+        """MidiTok's graph of token types; a piece ends where a note is whole, time goes on."""
         return TypeGrammar(self.tok.tokens_types_graph, self._tokens(), self.eos)
 
     def invalid_share(self, ids: Sequence[int], prompt: Sequence[int] = ()) -> float:
-        """Ids whose type may not follow the type before."""
+        """Ids whose type may not follow the type before, or whose position goes back."""
         if not len(ids):
             return 0.0
         grammar = self.grammar()
-        before = np.array([self.bos, *prompt, *ids[:-1]])[-len(ids) :]
-        states = grammar.last[torch.from_numpy(before)]
-        good = grammar.table[states, torch.as_tensor(np.asarray(ids))]
-        return float((~good).float().mean())
+        every = torch.as_tensor([self.bos, *prompt, *ids], dtype=torch.int64)
+        good = grammar.follows(every[1:], grammar.states(every)[:-1])
+        return float((~good[-len(ids) :]).float().mean())
 
     def learn(self, tables: Iterable[NoteTable]) -> None:
         """Learn byte pairs from music, up to the vocabulary that the settings name."""
@@ -198,7 +199,11 @@ class _AnySettings:
 
 
 class TypeGrammar:
-    """The state is the type of the last token: int64 [batch]."""
+    """The state is the type of the last token and the last position in its bar: int64 [batch, 2].
+
+    Types alone would let REMI write a bar's positions backwards. A rest can reach the next bar
+    without a token for it, so that any position may follow one.
+    """
 
     def __init__(self, graph: dict[str, set[str]], tokens: list[list[str]], eos: int) -> None:
         types = sorted({name.split("_")[0] for names in tokens for name in names})
@@ -218,6 +223,8 @@ class TypeGrammar:
         self.table = may[:, first.clamp(min=0)] & (first >= 0)
         # After the end, and after what cannot be followed, only the end is left.
         self.table[~self.table.any(dim=1), eos] = True
+        places = torch.tensor([_positions(names) for names in tokens], dtype=torch.int64)
+        self.first_position, self.last_position = places.unbind(1)
         self._start = number["BOS"]
 
     @staticmethod
@@ -235,15 +242,42 @@ class TypeGrammar:
 
     def start(self, batch: int, device: Any = "cpu") -> Tensor:
         """As after BOS."""
-        return torch.full((batch,), self._start, dtype=torch.int64, device=device)
+        return torch.tensor([[self._start, NO_POSITION]], device=device).repeat(batch, 1)
 
     def advance(self, state: Tensor, ids: Tensor) -> Tensor:
-        """The type of the last token of each id."""
-        return self.last.to(state.device)[ids]
+        """The type of the last token of each id, and where in the bar it is."""
+        position = self.last_position.to(state.device)[ids]
+        position = torch.where(position == AS_BEFORE, state[:, 1], position)
+        return torch.stack([self.last.to(state.device)[ids], position], dim=1)
 
     def allowed(self, state: Tensor) -> Tensor:
         """[batch, vocabulary]."""
-        return self.table.to(state.device)[state]
+        types, position = state.unbind(1)
+        onward = self.first_position.to(state.device) > position[:, None]
+        return self.table.to(state.device)[types] & onward
+
+    def states(self, ids: Tensor) -> Tensor:
+        """The state after each id of one sequence, which begins with BOS: int64 [n, 2]."""
+        position = self.last_position[ids]
+        index = torch.arange(len(ids)).where(position != AS_BEFORE, 0).cummax(0).values
+        return torch.stack([self.last[ids], position[index]], dim=1)
+
+    def follows(self, ids: Tensor, states: Tensor) -> Tensor:
+        """Whether each id may come after the state beside it: bool [n]."""
+        return self.table[states[:, 0], ids] & (self.first_position[ids] > states[:, 1])
+
+
+def _positions(names: list[str]) -> tuple[int, int]:
+    """The position in its bar that some tokens begin with, and the one that they leave it at."""
+    first, last = ANY_TIME, AS_BEFORE
+    for name in names:
+        kind, _, value = name.partition("_")
+        if kind == "Position":
+            first = int(value) if last == AS_BEFORE else first
+            last = int(value)
+        elif kind in ("Bar", "Rest", *SPECIALS):
+            last = NO_POSITION
+    return first, last
 
 
 def _config(settings: Any) -> Any:

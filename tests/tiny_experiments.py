@@ -1,0 +1,99 @@
+"""Trained experiments as the workflow leaves them: results/ and mine.yaml in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import yaml
+from symbols import NETWORKS
+
+from etude import config
+from etude.storage import hash_folder
+from etude.systems.audiolm.building import STAGES
+from etude.systems.audiolm.building import build_stage as build_sound_stage
+from etude.systems.symbolic_lm.stage import build_stage
+from etude.tokenizers import registry
+from etude.tokenizers.symbolic.making import create
+
+WINDOW = 64
+
+
+def make_notes(home: Path) -> config.Config:
+    """A Llama over REMI, untrained: the experiment `notes`."""
+    content = {
+        "corpora": {"mine": {"source": "folder", "path": str(home / "music")}},
+        "tokens": {"short": {"tokenizer": "remi", "window": WINDOW, "stride": 32, "shortest": 48}},
+        "experiments": {
+            "notes": {
+                "system": "symbolic_lm", "corpus": "mine", "tokens": "short",
+                "stages": {"lm": {"network": NETWORKS["llama"]}},
+                "generate": {"sampling": {"top_k": 8}},
+            }
+        },
+        "run": ["notes"],
+    }  # fmt: skip
+    (home / "mine.yaml").write_text(yaml.safe_dump(content))
+    settings = config.read(config.DEFAULT, home / "mine.yaml")
+    tokenizer = create(settings.tokenizers["remi"])
+    place = home / "results/tokenizers/mine/remi"
+    place.mkdir(parents=True)
+    tokenizer.save(place)
+    (place / ".snakemake_timestamp").touch()
+    info = {"kind": "symbolic", "window": WINDOW, **tokenizer.describe()} | {"kind": "symbolic"}
+    model = home / "results/models/notes/lm/seed-0"
+    model.mkdir(parents=True)
+    stage = build_stage(settings.experiments["notes"], "lm", info, 0)
+    stage.save(model, {"symbolic": hash_folder(place)})
+    (model / "card.md").write_text("# lm\n")
+    return settings
+
+
+NETWORK = {"dim": 16, "depth": 1, "heads": 2}
+FIT = {"segments": 4}
+INFO = {
+    "quantizers": 4, "codebook_size": 8, "semantic_vocabulary": 16, "semantic_frames": 20,
+    "acoustic_frames": 15, "semantic_frame_rate": 50.0, "acoustic_frame_rate": 37.5,
+    "cut": {"seconds": 0.4},
+}  # fmt: skip
+
+
+def make_sound(home: Path) -> config.Config:
+    """An AudioLM of tiny stages, untrained, with training seeds 3 and 5: the experiment `mine`."""
+    content = {
+        "corpora": {"mine": {"source": "folder", "path": str(home / "music")}},
+        "cuts": {"short": {"seconds": 0.4}},
+        "tokenizers": {
+            "bands": {"kind": "semitone_bands", "clusters": 16, "fit": FIT | {"cut": "short"}},
+            "magnitude": {
+                "kind": "magnitude_rvq", "codebook_size": 8, "components": 8,
+                "fit": FIT | {"cut": "short"},
+            },
+        },
+        "tokens": {"embedded": {"cut": "short", "semantic": "bands", "acoustic": "magnitude"}},
+        "experiments": {
+            "mine": {
+                "system": "audiolm", "corpus": "mine", "fine_frames": 5,
+                "stages": {stage: {"network": NETWORK} for stage in STAGES},
+                "generate": {"prime": str(home / "prime.wav"), "sampling": {"top_k": 4}},
+                "seeds": {"train": [3, 5]},
+            }
+        },
+        "run": ["mine"],
+    }  # fmt: skip
+    (home / "mine.yaml").write_text(yaml.safe_dump(content))
+    settings = config.read(config.DEFAULT, home / "mine.yaml")
+    for name in ("bands", "magnitude"):
+        folder = home / "results/tokenizers/mine" / name
+        folder.mkdir(parents=True)
+        tokenizer = registry.create(settings.tokenizers[name])
+        tokenizer.fit([torch.randn(2, 24000, generator=torch.Generator().manual_seed(0))])
+        tokenizer.save(folder)
+        (folder / ".snakemake_timestamp").touch()
+    for stage in STAGES:
+        for seed in (3, 5):
+            folder = home / f"results/models/mine/{stage}/seed-{seed}"
+            folder.mkdir(parents=True)
+            build_sound_stage(settings.experiments["mine"], stage, INFO, seed).save(folder)
+            (folder / "card.md").write_text(f"# {stage}\n")
+    return settings
