@@ -33,6 +33,15 @@ Numbers = dict[str, int | str]
 # Kinds of symbolic tokenizers that one module makes, or whose module has another name.
 _SYMBOLIC = {"onoff": "onoff", "remi": "midi_tok", "tsd": "midi_tok", "structured": "midi_tok"}
 
+# What embeddings are made of besides their own module.
+_MADE_OF = {
+    "timbre": ("loudness",),
+    "harmony": ("activations",),
+    "time": ("loudness", "embedding.timbre"),
+    "progression": ("activations", "embedding.harmony"),
+    "form": ("activations", "loudness", "embedding.harmony", "embedding.timbre"),
+}
+
 
 def _by_name(prefix: str, folder: str, names: str) -> dict[str, str]:
     return {f"{prefix}{name}": f"{folder}/{name}" for name in names.split()}
@@ -70,6 +79,7 @@ MODULES: dict[str, str] = {
     "embedding.cache": "metrics/cache",
     **_by_name("", "metrics", "clip_sets distances frechet kad mad perplexity samples score"),
     **_by_name("", "metrics", "signals verify verify_embedding"),
+    **_by_name("", "metrics", "activations kad_clips loudness space"),
     **_by_name(
         "notes.",
         "metrics/notes",
@@ -251,8 +261,9 @@ class Versions:
             return numbers_of("clip_sets", own=[name])
         if name in FADTK and name not in self.config.pretrained:
             return numbers_of("embedding.fadtk", "clip_sets")
-        known = f"embedding.{name}" if name in EMBEDDINGS else "embedding.clap"
-        return numbers_of(known, "clip_sets")
+        if name not in EMBEDDINGS:
+            return numbers_of("embedding.clap", "clip_sets")
+        return numbers_of(f"embedding.{name}", *_MADE_OF.get(name, ()), "clip_sets")
 
     def embedding(self, wildcards: Any) -> str:
         """The embedding that the wildcards name: of one of the user's own they have the class."""
