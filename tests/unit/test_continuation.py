@@ -20,6 +20,7 @@ from etude.midi.notes import DRUMS, parse_midi, read_midi
 from etude.midi.writing import plain_table
 from etude.storage import read_csv
 from etude.systems.base import Conditions
+from etude.systems.symbolic_lm import families
 
 KINDS = ("onoff", "remi", "tsd", "structured")
 TICKS = 384  # not a resolution that any tokenizer has
@@ -222,3 +223,24 @@ def test_tempos_of_the_model_s_own_follow_the_seam(tmp_path):
         found = parse_midi(clip.midi)
         assert found.tempos[found.tempos[:, 0] <= seam * TICKS].tolist() == [[0, 10**6]]
         assert np.diff(found.tempos[:, 0]).min(initial=1) >= 0
+
+
+def test_what_follows_ones_own_music_does_not_end_before_it_is_long_enough(tmp_path, monkeypatch):
+    """A model that would end at once, as behind a whole song; from nothing it may."""
+    player = player_of("remi")
+    plain, eos = families.next_logits, player.tokenizer.eos
+
+    def over(*given):
+        logits = plain(*given).clone()
+        logits[:, eos] = 1e6
+        return logits
+
+    monkeypatch.setattr(families, "next_logits", over)
+    data = song([tempo(0, 100), *note(0, 60, 0, 1), *note(0, 64, 1, 1)])
+    for clip in continued(player, data, tmp_path, clips=2, bars=4):
+        assert clip.row["ended"] == "false"
+        assert len(clip.parts["generated"])
+    prepared = player.prepare(settings_of(), Conditions(seconds=2.0))
+    free = settings_of(sampling=SymbolicSampling(grammar=False))
+    clips = list(player.clips(free, 0, 0, prepared, silent, never))
+    assert {clip.row["ended"] for clip in clips} == {"true"}

@@ -154,8 +154,14 @@ class SymbolicLmPlayer:
         draw: int,
         conditions: Prepared | None = None,
         tell: Tell = silent,
+        *,
+        ends: bool = True,
     ) -> Iterator[Music]:
-        """Sample items batch by batch, each of `new_tokens` tokens behind its prompt."""
+        """Sample items batch by batch, each of `new_tokens` tokens behind its prompt.
+
+        Args:
+            ends: whether the model may end a piece.
+        """
         prompts = (conditions.prompts if conditions else []) or [Prompt()]
         total, began = settings.clips * settings.new_tokens, time.perf_counter()
         done = 0
@@ -171,7 +177,7 @@ class SymbolicLmPlayer:
                 tell(GenerationProgress("lm", 100 * done / total, 0.0, rest))
 
             start = time.perf_counter()
-            drawn = self.sample(chosen, settings, seeds, settings.new_tokens, step)
+            drawn = self.sample(chosen, settings, seeds, settings.new_tokens, step, ends=ends)
             used = (time.perf_counter() - start) / len(part)
             done = part.stop * settings.new_tokens  # clips may end early
             for prompt, found in zip(chosen, drawn, strict=True):
@@ -182,13 +188,15 @@ class SymbolicLmPlayer:
     ) -> list[Music]:
         """Items that reach the end or ended by themselves.
 
+        What follows the user's own music does not end early: her song may be over, and she asks
+        for more. From nothing, a piece may be a short one.
         The same streams give the same tokens each time, so more tokens make the music longer and
         change nothing of it.
         """
-        count = FIRST_TOKENS
+        count, ends = FIRST_TOKENS, not conditions.prompts
         while True:
             longer = settings.model_copy(update={"new_tokens": count})
-            made = list(self.music(longer, draw, conditions, tell))
+            made = list(self.music(longer, draw, conditions, tell, ends=ends))
             short = [
                 music
                 for music in made
@@ -223,18 +231,21 @@ class SymbolicLmPlayer:
         seeds: list[int],
         count: int,
         on_token: Callable[[], None] = lambda: None,
+        *,
+        ends: bool = True,
     ) -> list[Drawn]:
-        """Draw up to `count` tokens behind each prompt."""
+        """Draw up to `count` tokens behind each prompt; the end of a piece only where it `ends`."""
         starts = [self._start(prompt, settings.prompt_tokens) for prompt in prompts]
         grammar, bos, eos = self.tokenizer.grammar(), self.tokenizer.bos, self.tokenizer.eos
         special = (self.tokenizer.pad, self.tokenizer.unknown, bos)
         never = {number for number in special if number is not None and number != eos}
+        end = set() if ends or eos is None else {eos}
         rules = Rules(
             grammar=grammar,
             state=self._states(grammar, prompts, settings.prompt_tokens),
             constrain=settings.sampling.grammar,
             # Without the grammar all is drawn as the network gives it, and what is wrong counted.
-            never=sorted(never) if settings.sampling.grammar else (),
+            never=sorted(end | never if settings.sampling.grammar else end),
         )
         streams = ClipStreams(seeds, self.stage.device)
         return sample(
