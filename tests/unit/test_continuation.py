@@ -227,7 +227,7 @@ def test_tempos_of_the_model_s_own_follow_the_seam(tmp_path):
 
 def test_what_follows_ones_own_music_does_not_end_before_it_is_long_enough(tmp_path, monkeypatch):
     """A model that would end at once, as behind a whole song; from nothing it may."""
-    player = player_of("remi")
+    player = player_of("tsd")
     plain, eos = families.next_logits, player.tokenizer.eos
 
     def over(*given):
@@ -237,10 +237,10 @@ def test_what_follows_ones_own_music_does_not_end_before_it_is_long_enough(tmp_p
 
     monkeypatch.setattr(families, "next_logits", over)
     data = song([tempo(0, 100), *note(0, 60, 0, 1), *note(0, 64, 1, 1)])
-    for clip in continued(player, data, tmp_path, clips=2, bars=4):
+    for clip in continued(player, data, tmp_path, clips=2, bars=1):
         assert clip.row["ended"] == "false"
         assert len(clip.parts["generated"])
-    prepared = player.prepare(settings_of(), Conditions(seconds=2.0))
+    prepared = player.prepare(settings_of(), Conditions(seconds=0.5))
     free = settings_of(sampling=SymbolicSampling(grammar=False))
     clips = list(player.clips(free, 0, 0, prepared, silent, never))
     assert {clip.row["ended"] for clip in clips} == {"true"}
