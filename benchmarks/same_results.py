@@ -1,6 +1,6 @@
 """Two commits, the same results? Both run on this machine, one after the other, and are compared.
 
-    python benchmarks/same_results.py OLD NEW --at /tmp/same --cores 2 --cases smoke,folder
+    python benchmarks/same_results.py OLD NEW --at FOLDER --cores 2 --cases smoke,folder
 
 Each commit is cloned to FOLDER/<commit>/checkout and each case runs in FOLDER/<commit>/<case>; what
 is finished there is not made again. Weights, tokens, clips, tables of metrics and fad.txt must have
@@ -18,6 +18,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -346,7 +347,9 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("old")
     parser.add_argument("new", nargs="?", help="none: only run the old one")
-    parser.add_argument("--at", type=Path, default=Path("/tmp/etude-same"), metavar="FOLDER")
+    parser.add_argument(
+        "--at", type=Path, default=Path(tempfile.gettempdir(), "etude-same"), metavar="FOLDER"
+    )
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--only-compare", action="store_true", help="run nothing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def _fetch_own(settings: OwnCorpus, folder: Path) -> None:
     """Let a class of the user's own fill the folder."""
     source = own.create(settings.source, settings.options, ("fetch",))
     with atomic_directory(folder) as temporary:
-        source.fetch(temporary)
+        _call_own(source, settings.source, temporary)
         count = sum(1 for _ in list_files(temporary))
         if not count:
             raise UserError(
@@ -115,3 +116,24 @@ def _fetch_own(settings: OwnCorpus, folder: Path) -> None:
                 do="write MIDI or audio files into the folder that `fetch` is given",
             )
     log.info("%d files from %s", count, settings.source)
+
+
+def _call_own(source: Any, name: str, folder: Path) -> None:
+    """Call the user's own `fetch`; what it raises is told as hers, with the line where it rose."""
+    file = own.module_file(name)
+    try:
+        source.fetch(folder)
+    except UserError:
+        raise
+    except Exception as error:
+        if getattr(error, "errno", None) in WRITE_ERRORS:
+            raise
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
+        raise UserError(
+            f"the `fetch` of {own.label(name)} failed",
+            where=f"{file}, line {lines[-1]}" if lines else str(file),
+            why=f"{type(error).__name__}: {error}",
+            do="fix it there; what it cannot convert it may write as it is: a file that cannot be "
+            "read becomes a row with its reason, and the others go on",
+        ) from error

@@ -329,3 +329,15 @@ def test_own_figures_of_clips_reach_the_table(here):
     settings = Evaluation(signals=["pitches:Attacks"])
     run = Run([here / "fad.csv"], [], settings, frozenset())
     assert "\n  Attacks (per second): generated 3" in write_results(run, here)
+
+
+def test_a_score_that_ones_own_source_cannot_read_is_told_with_its_line(here):
+    from etude.config import OwnCorpus
+    from etude.corpus.fetch import fetch
+
+    write(here, "class Mine:\n    def fetch(self, folder):\n        raise KeyError('measure 3')\n")
+    with pytest.raises(UserError, match="fetch") as caught:
+        fetch(OwnCorpus(source="mine:Mine"), here / "source", 1)
+    assert caught.value.where.endswith("mine.py, line 3")
+    assert "KeyError: 'measure 3'" in caught.value.why
+    assert not (here / "source").exists()
