@@ -89,11 +89,11 @@ class DataPlan:
         fit = self.config.tokenizers[tokenizer].fit
         return f"results/tokenizers/{fit.corpus or corpus}/{tokenizer}"
 
-    def tokenizer_of(self, role: str) -> InputFunction:
+    def tokenizer_of(self, role: str) -> Callable[[Any], str]:
         """An input function: the tokenizer of a token set that has this role."""
-        return lambda wildcards: [
-            self.fitted(self.config.tokens[wildcards.tokens].roles[role], wildcards.corpus)
-        ]
+        return lambda wildcards: self.fitted(
+            self.config.tokens[wildcards.tokens].roles[role], wildcards.corpus
+        )
 
     def fitting_cut(self, wildcards: Any) -> Cut:
         """The cut of the segments that a tokenizer is fitted on."""
