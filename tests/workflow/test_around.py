@@ -106,7 +106,6 @@ def test_generate_goes_on_from_a_recording(finished):
     [
         (["generate", "--experiment", "none"], ["no experiment 'none'", "audiolm"]),
         (["generate", "--experiment", "audiolm"], ["not trained yet", "model.safetensors"]),
-        (["generate", "--experiment", "audiolm", "--duration", "-1"], ["seconds"]),
         (["evaluate", "--baseline", "nowhere", "--eval", "nowhere"], ["no such folder", "nowhere"]),
         (
             ["evaluate", "--baseline", ".", "--eval", ".", "--model", "vggish"],
