@@ -117,7 +117,14 @@ def run_ours(corpus: FolderCorpus, work: Path, tokenizers: list[Path]) -> None:
     rendering.render_shard(corpus, work / "ingest.csv", corpus.path, work / "wav", CORES)
     cut_shard(CUT, work / "wav", work / "cuts", CORES)
     if tokenizers:
-        tokenize_shard(CUT, work / "wav", work / "cuts", *tokenizers, work / "tokens.jsonl")
+        tokenize_shard(
+            CUT,
+            work / "wav",
+            work / "cuts",
+            *tokenizers,
+            work / "tokens.jsonl",
+            work / "left_out.csv",
+        )
 
 
 def fitted(corpus: FolderCorpus, work: Path) -> list[Path]:

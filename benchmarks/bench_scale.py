@@ -107,7 +107,8 @@ elif stage == "render":
 elif stage == "cut":
     cut_shard(cut, work / "wav", work / "cuts", 1)
 elif stage == "tokenize":
-    tokenize_shard(cut, work / "wav", work / "cuts", *tokenizers, work / "tokens.jsonl")
+    outputs = work / "tokens.jsonl", work / "left_out.csv"
+    tokenize_shard(cut, work / "wav", work / "cuts", *tokenizers, *outputs)
 elif stage == "split":
     from etude.corpus.split import decide_split
     decide_split(corpus, [work / "ingest.csv"], work / "pieces.csv")

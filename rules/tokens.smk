@@ -91,6 +91,7 @@ rule tokenize_audio:
         verified=plan.verified_tokenizers,
     output:
         tokens="results/tokens/{corpus}/{tokens}/{shard}.jsonl",
+        left_out="results/tokens/{corpus}/{tokens}/{shard}.left_out.csv",
     log:
         "results/logs/tokenize_audio/{corpus}/{tokens}/{shard}.log",
     benchmark:
@@ -116,6 +117,7 @@ rule pack_tokens:
     input:
         pieces="results/corpora/{corpus}/pieces.csv",
         tokens=per_shard("results/tokens/{corpus}/{tokens}/{shard}.jsonl"),
+        left_out=per_shard("results/tokens/{corpus}/{tokens}/{shard}.left_out.csv"),
         semantic=tokenizer_of("semantic"),
         acoustic=tokenizer_of("acoustic"),
     output:

@@ -15,4 +15,5 @@ with job(snakemake):
         Path(snakemake.input.acoustic),
         parse(Cut, snakemake.params.cut),
         Path(snakemake.output.folder),
+        [Path(p) for p in snakemake.input.left_out],
     )

@@ -15,4 +15,5 @@ with job(snakemake):
         Path(snakemake.input.semantic),
         Path(snakemake.input.acoustic),
         Path(snakemake.output.tokens),
+        Path(snakemake.output.left_out),
     )

@@ -208,7 +208,9 @@ def _packed(folder: Path) -> Row:
         f"{some(int(size.get('pieces', 0)), 'piece')}"
         for name, size in ((s, splits[s]) for s in SPLITS if s in splits)
     ]
-    said = "; ".join([*sizes, *hardly_used(info)])
+    lost = info.get("left_out", {}).get("segments", 0)
+    why = [f"{some(lost, 'segment')} could not be tokenized (left_out.csv)"] if lost else []
+    said = "; ".join([*sizes, *why, *hardly_used(info)])
     about = {"corpus": folder.parent.name, "tokens": folder.name, "sizes": said}
     return about | {"hash": str(info.get("data_hash", ""))}
 

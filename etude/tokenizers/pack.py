@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,12 @@ import pyarrow.compute as pc
 from etude.config import Cut
 from etude.corpus.split import check_no_leak
 from etude.errors import UserError
-from etude.storage import atomic_directory, hash_folder, read_csv, write_json
+from etude.storage import atomic_directory, hash_folder, read_csv, write_csv, write_json
 from etude.tokenizers.base import AcousticTokenizer, SemanticTokenizer
 from etude.tokenizers.fitted import weights_of
 from etude.tokenizers.registry import load
 from etude.tokenizers.segments import check_cut
+from etude.tokenizers.tokenize import LEFT_OUT_COLUMNS
 from etude.tokenizers.usage import codes_used, hardly_used
 
 if TYPE_CHECKING:
@@ -39,9 +40,15 @@ log = logging.getLogger(__name__)
 
 
 def pack_tokens(
-    tokens: list[Path], pieces: Path, semantic: Path, acoustic: Path, cut: Cut, folder: Path
+    tokens: list[Path],
+    pieces: Path,
+    semantic: Path,
+    acoustic: Path,
+    cut: Cut,
+    folder: Path,
+    left_out: Sequence[Path] = (),
 ) -> None:
-    """Write train/, valid/ and test/ (datasets' save_to_disk) and info.json.
+    """Write train/, valid/ and test/ (datasets' save_to_disk), info.json and left_out.csv.
 
     Columns: segment, piece, last, semantic int32 [frames], acoustic int32 [quantizers * frames],
     quantizer by quantizer. Pieces that were rejected after they were tokenized (duplicates) are
@@ -53,6 +60,7 @@ def pack_tokens(
         semantic, acoustic: folders of the tokenizers that made the tokens.
         cut: the cut that was tokenized.
         folder: what is written.
+        left_out: of each shard, the CSV of pieces of which segments could not be tokenized.
 
     Raises:
         UserError: if anything crosses from one split to another, if tokens do not fit the
@@ -79,6 +87,9 @@ def pack_tokens(
         for split, dataset in packed.items():
             save_split(dataset, temporary / split, data_hash)
         info = {**shape, "data_hash": data_hash, "splits": counts, "cut": cut.model_dump()}
+        lost = [row for path in left_out for row in read_csv(path)]
+        write_csv(temporary / "left_out.csv", LEFT_OUT_COLUMNS, lost)
+        info["left_out"] = {"pieces": len(lost), "segments": sum(int(r["segments"]) for r in lost)}
         info["codes_used"] = codes_used(packed["train"], shape)
         # Weights that come from elsewhere are asked whether they learned with these.
         info["tokenizers"] = {"semantic": hash_folder(semantic), "acoustic": hash_folder(acoustic)}

@@ -13,18 +13,26 @@ from etude.audio.cuts import kept_segments
 from etude.config import Cut
 from etude.errors import UserError
 from etude.pool import Failed, tried_together
-from etude.storage import atomic
+from etude.storage import atomic, write_csv
 from etude.tokenizers.base import AcousticTokenizer, SemanticTokenizer
 from etude.tokenizers.registry import load
 from etude.tokenizers.segments import Segment, batched, check_cut, read_batch
 
 VERSION = 1  # raised when lines change
 
+LEFT_OUT_COLUMNS = ["piece", "segments", "reason"]
+
 log = logging.getLogger(__name__)
 
 
 def tokenize_shard(
-    cut: Cut, wav: Path, cut_folder: Path, semantic: Path, acoustic: Path, output: Path
+    cut: Cut,
+    wav: Path,
+    cut_folder: Path,
+    semantic: Path,
+    acoustic: Path,
+    output: Path,
+    left_out: Path,
 ) -> None:
     """Write the tokens of every kept segment, in the order of the cut's index.csv.
 
@@ -34,6 +42,7 @@ def tokenize_shard(
         cut_folder: the cut's folder of this shard.
         semantic, acoustic: folders of fitted tokenizers.
         output: the .jsonl file; empty where nothing was kept.
+        left_out: the CSV of pieces (LEFT_OUT_COLUMNS) of which a segment could not be tokenized.
 
     Raises:
         UserError: if a tokenizer is missing or does not go with the cut.
@@ -47,8 +56,8 @@ def tokenize_shard(
         )
     for tokenizer, folder in zip(tokenizers, (semantic, acoustic), strict=True):
         check_cut(cut, tokenizer, str(folder))
-    total, lost = sum(1 for _ in kept_segments(cut_folder)), 0
-    left: dict[str, str] = {}
+    total = sum(1 for _ in kept_segments(cut_folder))
+    left: dict[str, list[str]] = {}
     segments = ((wav, row) for row in kept_segments(cut_folder))
     with (
         atomic(output) as temporary,
@@ -59,14 +68,18 @@ def tokenize_shard(
             lines = tried_together(lambda some: list(_lines(some, *tokenizers)), batch)
             for (_, row), line in zip(batch, lines, strict=True):
                 if isinstance(line, Failed):
-                    left.setdefault(row["piece"], line.reason)
-                    lost += 1
+                    left.setdefault(row["piece"], []).append(line.reason)
                 else:
                     file.write(line)
             progress.update(len(batch))
-    for piece, reason in left.items():
-        log.warning("%s is left out, or a part of it: %s", piece, reason)
-    log.info("%d segments, %d left out", total, lost)
+    rows = [
+        {"piece": piece, "segments": len(reasons), "reason": reasons[0]}
+        for piece, reasons in sorted(left.items())
+    ]
+    write_csv(left_out, LEFT_OUT_COLUMNS, rows)
+    for row in rows:
+        log.warning("%(piece)s is left out, or a part of it: %(reason)s", row)
+    log.info("%d segments, %d left out", total, sum(map(len, left.values())))
 
 
 def _lines(

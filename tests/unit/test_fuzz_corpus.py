@@ -94,9 +94,20 @@ def packed(root, out):
         given = [out / "wav"], [out / "cuts"], out / "pieces.csv"
         fit_tokenizer(settings, CUT, *given, out / name)
     both = out / "semantic", out / "acoustic"
-    tokenize_shard(CUT, out / "wav", out / "cuts", *both, out / "tokens.jsonl")
-    pack_tokens([out / "tokens.jsonl"], out / "pieces.csv", *both, CUT, out / "packed")
-    return read_json(out / "packed/info.json")
+    tokenize_shard(
+        CUT, out / "wav", out / "cuts", *both, out / "tokens.jsonl", out / "left_out.csv"
+    )
+    pack_tokens(
+        [out / "tokens.jsonl"],
+        out / "pieces.csv",
+        *both,
+        CUT,
+        out / "packed",
+        [out / "left_out.csv"],
+    )
+    info = read_json(out / "packed/info.json")
+    assert info["left_out"] == {"pieces": 0, "segments": 0}
+    return info
 
 
 def recordings_of(root):

@@ -271,8 +271,13 @@ def test_audio_tokens_go_on(cut, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(audio_tokens, "load", lambda _: Loudness())
     _, (wav,), (shard,) = cut
     with caplog.at_level("INFO"):
-        audio_tokens.tokenize_shard(CUT, wav, shard, tmp_path, tmp_path, tmp_path / "t.jsonl")
+        audio_tokens.tokenize_shard(
+            CUT, wav, shard, tmp_path, tmp_path, tmp_path / "t.jsonl", tmp_path / "left.csv"
+        )
     made = [json.loads(line)["piece"] for line in (tmp_path / "t.jsonl").read_text().splitlines()]
     assert made == ["p0"] * 4 + ["p2"] * 4
     assert "p1 is left out, or a part of it: failed: ValueError" in caplog.text
     assert "12 segments, 4 left out" in caplog.text
+    (told,) = read_csv(tmp_path / "left.csv")
+    assert (told["piece"], told["segments"]) == ("p1", "4")
+    assert BAD in told["reason"]

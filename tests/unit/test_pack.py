@@ -98,7 +98,7 @@ class Corpus:
     def tokenize(self):
         models = self.folder / "semantic", self.folder / "acoustic"
         for wav, cuts, tokens in zip(self.wav, self.cuts, self.tokens, strict=True):
-            tokenize_shard(self.cut, wav, cuts, *models, tokens)
+            tokenize_shard(self.cut, wav, cuts, *models, tokens, tokens.with_suffix(".csv"))
         return self
 
     def pack(self):
@@ -244,7 +244,8 @@ def _used(codes):
 
 def test_packed(corpus):
     folder = corpus.pack()
-    assert sorted(p.name for p in folder.iterdir()) == ["info.json", "test", "train", "valid"]
+    made = ["info.json", "left_out.csv", "test", "train", "valid"]
+    assert sorted(p.name for p in folder.iterdir()) == made
     lines = {line["segment"]: line for line in corpus.lines()}
     info = read_json(folder / "info.json")
     for split, pieces in (("train", "abc"), ("valid", "d"), ("test", "e")):
@@ -259,6 +260,7 @@ def test_packed(corpus):
             assert (row["piece"], row["last"]) == (line["piece"], line["last"])
         assert dataset.features["semantic"] == datasets.List(datasets.Value("int32"), length=100)
         assert dataset.features["acoustic"] == datasets.List(datasets.Value("int32"), length=300)
+    assert info.pop("left_out") == {"pieces": 0, "segments": 0}
     del info["splits"], info["data_hash"]
     used = info.pop("codes_used")
     assert used == {
