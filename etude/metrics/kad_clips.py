@@ -71,6 +71,12 @@ class Tally:
         kept = self.groups[:, None] != np.arange(int(self.groups.max()) + 1)
         return self.kad(kept.astype(np.float64))
 
+    def variance(self) -> float:
+        """The jackknife's variance of the KAD."""
+        left_out = self.jackknife()
+        n = len(left_out)
+        return float((n - 1) / n * np.square(left_out - left_out.mean()).sum())
+
 
 class Apart:
     """A reference whose pairs of one piece do not count, ready for any number of sets.
@@ -149,7 +155,7 @@ def difference(one: Tally, other: Tally, level: float = 0.95) -> tuple[float, fl
     The sets are independent: their jackknife variances add, and Welch's degrees of freedom hold.
     """
     value = float(one.kad()[0] - other.kad()[0])
-    variances, freedoms = zip(*(_variance(t) for t in (one, other)), strict=True)
+    variances, freedoms = zip(*((t.variance(), t.groups.max()) for t in (one, other)), strict=True)
     total = sum(variances)
     if not total > 0:
         return value, value, value
@@ -157,9 +163,3 @@ def difference(one: Tally, other: Tally, level: float = 0.95) -> tuple[float, fl
     half = float(stdtrit(freedom, 0.5 + level / 2)) * total**0.5
     return value, value - half, value + half
 
-
-def _variance(tally: Tally) -> tuple[float, int]:
-    """The jackknife's variance of a set's KAD, and its degrees of freedom."""
-    left_out = tally.jackknife()
-    n = len(left_out)
-    return float((n - 1) / n * np.square(left_out - left_out.mean()).sum()), n - 1
