@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from etude.errors import UserError
 from etude.metrics import frechet, kad, kad_clips, mad
@@ -187,8 +188,16 @@ class Yardstick:
             estimate.replicates = estimate.value + again - again.mean()
             estimate.deviation, estimate.freedom = tally.variance() ** 0.5, units - 1
         width = f"bandwidth {self.kernel.bandwidth:.6g}, the reference's median distance"
-        estimate.add(width, self.note, independent(clips)[1])
+        estimate.add(width, self._other_pieces(tally), self.note, independent(clips)[1])
         return estimate
+
+    def _other_pieces(self, tally: kad_clips.Tally) -> str:
+        """What the interval leaves out, since it moves all rows: the reference's own chance."""
+        count = len(self.apart.sizes)
+        if count < FEWEST_FOR_AN_INTERVAL:
+            return ""
+        half = float(stdtrit(count - 1, 0.975)) * tally.reference_variance() ** 0.5
+        return f"other reference pieces than these {count}: ± {half:.3g}, not in the interval"
 
     def _mad(self, clips: Clips, n: int) -> Estimate:
         few = fewest_rows(clips, n)
