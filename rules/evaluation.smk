@@ -52,7 +52,7 @@ rule measure_clips:
         mem_mb=2000,
         runtime=60,
     params:
-        version=version("measure_clips", "signals", own=CONFIG.evaluation.signals),
+        version=version("measure_clips", "signals", "loudness", own=CONFIG.evaluation.signals),
         signals=CONFIG.evaluation.signals,
         options=CONFIG.evaluation.options,
         rate=lambda w: cut_of_experiment(w).rate,
@@ -98,6 +98,13 @@ rule score_fad:
             subcategory="{experiment}",
             labels={"clips": "{clips}", "table": "per_clip"},
         ),
+        rivals=report(
+            "results/metrics/{experiment}/{clips}/rivals.csv",
+            caption="../docs/captions/rivals.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"clips": "{clips}", "table": "rivals"},
+        ),
     log:
         "results/logs/score_fad/{experiment}/{clips}.log",
     benchmark:
@@ -111,10 +118,13 @@ rule score_fad:
     params:
         version=version(
             "score_fad",
-            *("score", "distances", "samples", "frechet", "kad", "mad"),
+            *("score", "distances", "samples", "space", "frechet"),
+            *("kad", "kad_clips", "mad", "rivals"),
         ),
         experiment=lambda w: experiment_of(w).params(),
         embeddings=CONFIG.evaluation.embeddings,
+        gated=CONFIG.evaluation.gate_embeddings,
+        rivals=lambda w: list(experiment_of(w).rivals),
         signals=CONFIG.evaluation.signals,
         options=CONFIG.evaluation.options,
     message:

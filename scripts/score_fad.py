@@ -1,4 +1,4 @@
-"""Embeddings and signals -> tidy rows of distances, their replicates, each clip's own."""
+"""Embeddings and signals -> tidy rows of distances, replicates, each clip's own, the rivals'."""
 
 from pathlib import Path
 
@@ -21,7 +21,9 @@ with job(snakemake):
         signals=[Path(snakemake.input.signals), Path(snakemake.input.baseline_signals)],
         baseline_clips=Path(snakemake.input.notes),
         packed=Path(snakemake.input.packed[0]) if snakemake.input.packed else None,
+        gated=snakemake.params.gated,
         table=Path(snakemake.output.table),
         replicates=Path(snakemake.output.replicates),
         per_clip=Path(snakemake.output.per_clip),
+        rivals=Path(snakemake.output.rivals),
     )

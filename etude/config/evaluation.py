@@ -14,11 +14,14 @@ from etude.config.symbolic_metrics import SymbolicMetrics
 from etude.own import is_own, label
 
 
+GATED = ("timbre", "harmony")  # `time` is told until it is proven on more than one corpus
+
+
 class Evaluation(Section):
     """Metrics: one set, one protocol for every experiment."""
 
     embeddings: Annotated[list[str], Distinct] = Field(
-        ["logmel"],
+        ["timbre", "harmony", "time"],
         min_length=1,
         description=f"embeddings of the Fréchet distances, at least one that runs here "
         f"({', '.join(EMBEDDINGS)}, or your own `module:Class`); a name of `pretrained` of kind "
@@ -45,8 +48,13 @@ class Evaluation(Section):
     gate_ratio: float = Field(
         0.7, gt=0, description="FD must be under this share of the better of shuffled and untrained"
     )
+    gate_embeddings: Annotated[list[str], Distinct] = Field(
+        list(GATED),
+        description="embeddings by which clips must be nearer to real music than each rival: "
+        "clearly on one, clearly farther on none; names of `embeddings`",
+    )
     gate_clips: int = Field(
-        16, ge=2, description="the gate decides nothing on distances of fewer clips than this"
+        64, ge=2, description="the gate decides nothing on distances of fewer clips than this"
     )
     gate_harmony: float = Field(
         0.85, ge=0, description="et_grid must reach this share of the corpus's own"
@@ -86,6 +94,21 @@ class Evaluation(Section):
                 "so nothing would be measured; "
                 f"add one of: {', '.join(EMBEDDINGS)}"
             )
+
+    @model_validator(mode="after")
+    def _gated_embeddings_are_measured(self) -> Evaluation:
+        given = "gate_embeddings" in self.model_fields_set
+        for name in self.gate_embeddings if given else ():
+            if name not in self.embeddings:
+                raise ValueError(
+                    f"gate_embeddings: {name!r} is not among `embeddings`"
+                    f"{nearest(name, self.embeddings)}; there: {', '.join(self.embeddings)}"
+                )
+        if not given:  # of other embeddings than the default's, all that are there decide
+            kept = [name for name in self.gate_embeddings if name in self.embeddings]
+            here = [name for name in self.embeddings if name in EMBEDDINGS or is_own(name)]
+            object.__setattr__(self, "gate_embeddings", kept or here)
+        return self
 
     @model_validator(mode="after")
     def _own_parts_are_told_apart(self) -> Evaluation:

@@ -15,15 +15,18 @@ notes. A set that a small corpus cannot have gets a folder without clips and the
 from __future__ import annotations
 
 import logging
+import math
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from etude.audio.cuts import why_nothing
+from etude.audio.cuts import kept_segments, why_nothing
 from etude.audio.files import read_audio
 from etude.audio.levels import rms
 from etude.clips.clip import Clip
@@ -33,41 +36,60 @@ from etude.storage import atomic_directory, read_csv
 from etude.systems import open_system
 from etude.systems.base import ClipSet, Parts, Span, Wave
 
-VERSION = 2  # raised when the clip sets change
+VERSION = 3  # raised when the clip sets change
 
 log = logging.getLogger(__name__)
 
 REFERENCE_CLIPS = 1000  # enough for a stable covariance; a larger reference changes nothing
-FLOOR_DRAWS = 10  # real clips per generated one: one draw of few clips is no floor, see score.py
+FLOOR_DRAWS = 10  # real clips per generated one: one draw of few clips is no floor
+LEAD_SECONDS = 1.0  # of a piece's beginning, which clips are not cut from
+ROUNDING = 1e-6  # of seconds in tables
 
 
 def find_spans(
-    pieces: Path, wav: list[Path], cuts: list[Path], cut: Cut, seconds: float
+    pieces: Path, wav: list[Path], cuts: list[Path], cut: Cut, seconds: float, seed: int = 0
 ) -> dict[str, list[Span]]:
-    """All stretches of `seconds` that lie on kept segments only, by split, pieces in order."""
+    """Stretches of `seconds` that lie on kept segments only, by split, pieces in order.
+
+    They do not overlap and begin at random places, so that neither the grid of segments nor that
+    of bars is heard; at least 1 s after the piece's beginning where it is long enough, since no
+    other clip begins from silence.
+    """
     split = {row["piece"]: row["split"] for row in read_csv(pieces)}
-    step = max(int(-(-cut.seconds // cut.hop)), 1)  # segments to the next one without overlap
-    needed = max(int(-(-seconds // cut.seconds)), 1)
     spans: dict[str, list[Span]] = {"train": [], "valid": [], "test": []}
     for wav_folder, cut_folder in zip(wav, cuts, strict=True):
-        kept: dict[str, dict[int, float]] = {}
-        for row in read_csv(cut_folder / "index.csv"):
-            if row["status"] == "kept":
-                number = int(row["segment"].rsplit("_", 1)[1])
-                kept.setdefault(row["piece"], {})[number] = float(row["start_s"])
+        kept: dict[str, list[float]] = {}
+        for row in kept_segments(cut_folder):
+            kept.setdefault(row["piece"], []).append(float(row["start_s"]))
         for piece, starts in kept.items():
             if split.get(piece) not in spans:  # a duplicate: rendered, but on no side
                 continue
-            numbers = sorted(starts)
-            taken = -1
-            for number in numbers:
-                run = [number + k * step for k in range(needed)]
-                if number > taken and all(n in starts for n in run):
-                    spans[split[piece]].append(
-                        Span(piece, starts[number], wav_folder / f"{piece}.wav")
-                    )
-                    taken = run[-1] + step - 1
+            generator = np.random.default_rng([seed, zlib.crc32(piece.encode())])
+            for first, last in _runs(sorted(starts), cut):
+                for start in places(first, last, seconds, generator):
+                    spans[split[piece]].append(Span(piece, start, wav_folder / f"{piece}.wav"))
     return {name: sorted(s, key=lambda x: (x.piece, x.start_s)) for name, s in spans.items()}
+
+
+def _runs(starts: list[float], cut: Cut) -> Iterator[tuple[float, float]]:
+    """First and last second of segments that follow each other without a gap."""
+    begin = starts[0]
+    for this, following in pairwise([*starts, math.inf]):
+        if following > this + max(cut.hop, cut.seconds) + ROUNDING:
+            yield begin, this + cut.seconds
+            begin = following
+
+
+def places(
+    first: float, last: float, seconds: float, generator: np.random.Generator
+) -> list[float]:
+    """Where stretches begin in a run: as many as leave half a stretch of play, in milliseconds."""
+    if first < LEAD_SECONDS <= last - seconds:
+        first = LEAD_SECONDS
+    room = last - first + ROUNDING
+    count = max(int(room / seconds - 0.5), int(room >= seconds))
+    play = np.sort(generator.random(count)) * (room - count * seconds)
+    return [math.floor((first + i * seconds + x) * 1000) / 1000 for i, x in enumerate(play)]
 
 
 def choose(spans: list[Span], count: int, seed: int) -> list[Span]:
@@ -171,7 +193,7 @@ def make_baselines(
         UserError: a set of the system's own is not what it says.
     """
     settings = experiment.generate
-    spans = find_spans(pieces, wav, cuts, cut, settings.seconds)
+    spans = find_spans(pieces, wav, cuts, cut, settings.seconds, seed)
     reasons = _reasons(pieces, wav, cuts, [name for name in spans if not spans[name]])
     real = Real(spans, reasons, cut, settings.seconds, settings.clips, seed)
     system = open_system(experiment.system)

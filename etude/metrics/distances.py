@@ -1,21 +1,37 @@
 """The four distances of every clip set to one reference, in one embedding.
 
 Which row has a figure and which has a reason is decided here; what can go wrong with one set or
-one metric costs that row alone.
+one metric costs that row alone. `samples` says at which n each is measured.
+
+    metric              n of the row            groups that count as independent
+    frechet_distance    the generated clips'    -
+    mad                 the generated clips'    -
+    fad_infinity        all clips of the set    pieces, or generated clips: subsets are of whole ones
+    kad                 all clips of the set    the same: no pairs of one
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from etude.errors import UserError
-from etude.metrics import frechet, kad, mad
-from etude.metrics.samples import Clips, Estimate, by_subsets, by_weights
+from etude.metrics import frechet, kad, kad_clips, mad
+from etude.metrics.samples import (
+    FEWEST_FOR_AN_INTERVAL,
+    Clips,
+    Estimate,
+    by_subsets,
+    drawn_from,
+    resampled,
+)
+from etude.metrics.space import Space
 
-VERSION = 2  # raised when the figures change
+VERSION = 3  # raised when the figures change
 
 METRICS = ("frechet_distance", "fad_infinity", "kad", "mad")
 UNITS = {
@@ -38,14 +54,16 @@ class Yardstick:
 
     Args:
         reference: the held-out music.
-        components, floor: of the projection; a model says them for its embedding (no components:
-            rows are compared as they are).
+        components, floor, weight: of `space.Space`; a model says them for its embedding (no
+            components: rows are compared as they are).
 
     Raises:
         UserError: the reference is empty, not finite or too small.
     """
 
-    def __init__(self, reference: Clips, components: int | None, floor: float) -> None:
+    def __init__(
+        self, reference: Clips, components: int | None, floor: float, weight: float = 0.0
+    ) -> None:
         rows = reference.windows
         if not len(rows):
             raise UserError("there is no held-out music")
@@ -57,17 +75,33 @@ class Yardstick:
                 f"more than {components or 1} are needed"
             )
         self.dimensions = rows.shape[1]
-        self.project = frechet.Projection(rows, components, floor)
-        self.rows = self.project(rows)
+        units, self.note = independent(reference)
+        self.pieces = np.array(units)[reference.clips]
+        self.project = Space(rows, components, floor, weight, self.pieces)
+        # Not the projection of the reference: its own residuals are out of fold.
+        self.rows = self.project.rows
         self.frechet = frechet.Reference(self.rows)
-        self._kernel: kad.Kernel | None = None
 
-    @property
+    @cached_property
     def kernel(self) -> kad.Kernel:
         """The kernel of KAD, its width fixed by the reference."""
-        if self._kernel is None:
-            self._kernel = kad.Kernel(self.rows)
-        return self._kernel
+        return kad.Kernel(self.rows)
+
+    @cached_property
+    def apart(self) -> kad_clips.Apart:
+        """The reference whose pairs of one piece do not count."""
+        return kad_clips.Apart(self.kernel, self.pieces)
+
+    def tally(self, clips: Clips) -> kad_clips.Tally:
+        """What KAD of a set is made of.
+
+        Raises:
+            UserError: the set cannot be measured, or has no pair of clips.
+        """
+        self.check(clips)
+        _at_least(2, clips.count, "clips", "there is no pair of them")
+        units, _ = independent(clips)
+        return self.apart.tally(self.project(clips.windows), clips.clips, units)
 
     def check(self, clips: Clips) -> None:
         """See that a set can be measured at all.
@@ -84,17 +118,19 @@ class Yardstick:
             raise UserError(why)
 
     def measure(self, metric: str, clips: Clips, n: int) -> Estimate:
-        """One of METRICS at n clips of a set.
+        """One of METRICS of a set: of n of its clips where it depends on n, else of all.
 
         Raises:
             UserError: there are too few.
         """
         measure: Callable[[Clips, int], Estimate] = getattr(self, f"_{metric}")
-        found = measure(self._projected(clips), n)
+        found = measure(clips, n)
         if metric in NOT_NEGATIVE:
             found.lowest = 0.0
+            if found.n < n:
+                found.add(f"not to be compared with figures of {n} clips: fewer are farther")
         if found.value < 0:
-            found.note = "; ".join(x for x in (BELOW_0.get(metric), found.note) if x)
+            found.add(BELOW_0[metric])
         return found
 
     def outliers(self, clips: Clips) -> list[tuple[str, float]]:
@@ -111,52 +147,84 @@ class Yardstick:
         names = clips.names or [str(number) for number in range(int(clips.clips.max()) + 1)]
         return sorted(((names[i], d) for i, d in found.items()), key=lambda x: (-x[1], x[0]))
 
-    def _projected(self, clips: Clips) -> Clips:
-        return Clips(self.project(clips.windows), clips.clips, clips.units, clips.names)
-
     def _frechet_distance(self, clips: Clips, n: int) -> Estimate:
         _at_least(2, fewest_rows(clips, n), "windows of audio", "a single one has no covariance")
-        return by_subsets(self.frechet.prepare(clips.windows), clips, n)
+        return by_subsets(self.frechet.prepare(self.project(clips.windows)), clips, n)
 
     def _fad_infinity(self, clips: Clips, n: int) -> Estimate:
-        _at_least(frechet.FEWEST_GROUPS, n, "clips", "a line through fewer subsets says nothing")
-        distances = self.frechet.prepare(clips.windows)
+        units = np.array(clips.groups)
+        total, dimensions = int(units.max()) + 1, self.rows.shape[1]
+        what = "clips" if total == clips.count else "pieces"
+        _at_least(frechet.FEWEST_GROUPS, total, what, "a line through fewer subsets says nothing")
+        # A line in 1/n holds where covariances have full rank; below it the bias is another.
+        why = f"in fewer than the {dimensions} dimensions of the embedding no line in 1/n holds"
+        _at_least(dimensions, total, what, why)
+        distances = self.frechet.prepare(self.project(clips.windows))
+        groups = units[np.searchsorted(clips.numbers, clips.clips)]
         lines: list[frechet.Line] = []
 
         def measure(index: frechet.Index) -> float:
-            lines.append(frechet.extrapolate(distances, index, clips.clips[index]))
+            lines.append(frechet.extrapolate(distances, index, groups[index]))
             return lines[-1].value
 
-        # A half of eight clips would be too few for a line of its own.
-        small = n < 2 * frechet.FEWEST_GROUPS and clips.count < 2 * frechet.FEWEST_GROUPS
-        if small:
+        # A half of eight units would be too few for a line of its own.
+        if total < 2 * frechet.FEWEST_GROUPS:
             value = measure(np.arange(len(clips.windows)))
-            estimate = Estimate(value, np.zeros(0), "too few clips for an interval")
+            estimate = Estimate(value, np.zeros(0), f"too few {what} for an interval")
+            estimate.n = clips.count
         else:
-            estimate = by_subsets(measure, clips, n)
-        estimate.note = "; ".join(x for x in (str(lines[0]), estimate.note) if x)
+            estimate = by_subsets(measure, clips, clips.count)
+        estimate.add(str(lines[0]))
         return estimate
 
     def _kad(self, clips: Clips, n: int) -> Estimate:
-        _at_least(2, fewest_rows(clips, n), "windows of audio", "there is no pair of them")
-        rows = clips.windows
-        estimate = by_weights(lambda weights: self.kernel.distances(rows, weights), clips, n)
+        tally = self.tally(clips)
+        units = int(tally.groups.max()) + 1
+        note = drawn_from(clips.count, clips.count, int(clips.groups.max()) + 1)
+        estimate = Estimate(float(tally.kad()[0]), np.zeros(0), note, n=clips.count)
+        if units >= FEWEST_FOR_AN_INTERVAL:
+            again = tally.kad(resampled(tally.groups))
+            again = again[np.isfinite(again)]  # of one unit alone there is no pair
+            estimate.replicates = estimate.value + again - again.mean()
+            estimate.deviation, estimate.freedom = tally.variance() ** 0.5, units - 1
         width = f"bandwidth {self.kernel.bandwidth:.6g}, the reference's median distance"
-        estimate.note = "; ".join(x for x in (width, estimate.note) if x)
+        estimate.add(width, self._other_pieces(tally), self.note, independent(clips)[1])
         return estimate
+
+    def _other_pieces(self, tally: kad_clips.Tally) -> str:
+        """What the interval leaves out, since it moves all rows: the reference's own chance."""
+        count = len(self.apart.sizes)
+        if count < FEWEST_FOR_AN_INTERVAL:
+            return ""
+        half = float(stdtrit(count - 1, 0.975)) * tally.reference_variance() ** 0.5
+        return f"other reference pieces than these {count}: ± {half:.3g}, not in the interval"
 
     def _mad(self, clips: Clips, n: int) -> Estimate:
         few = fewest_rows(clips, n)
         _at_least(mad.FEWEST_ROWS, few, "windows of audio", "five clusters of a histogram")
         count = mad.clusters(min(len(self.rows), few))
-        labels = mad.cluster(np.concatenate([self.rows, clips.windows]), count, CLUSTER_SEED)
+        both = np.concatenate([self.rows, self.project(clips.windows)])
+        labels = mad.cluster(both, count, CLUSTER_SEED)
         reference, own = np.split(labels, [len(self.rows)])
         q = mad.histogram(reference, count)
         estimate = by_subsets(lambda index: mad.mad(mad.histogram(own[index], count), q), clips, n)
         whole = mad.frontier_integral(mad.histogram(own, count), q)
-        said = f"{count} clusters, frontier integral {whole:.4f}"
-        estimate.note = "; ".join(x for x in (said, estimate.note) if x)
+        estimate.add(f"{count} clusters, frontier integral {whole:.4f}")
         return estimate
+
+
+def independent(clips: Clips) -> tuple[list[str], str]:
+    """What each clip is of, by its number, and what is to be said of it.
+
+    Its piece; or, where all clips are of one piece, itself: then pairs of that piece count.
+    """
+    last = int(clips.clips.max()) + 1
+    own = [f"clip {number}" for number in range(last)]
+    if not any(clips.units):
+        return own, ""
+    if int(clips.groups.max()) > 0:
+        return [unit or name for unit, name in zip(clips.units, own, strict=False)], ""
+    return own, "all clips are of one piece, and count as if of several: mind the bias"
 
 
 def fewest_rows(clips: Clips, n: int) -> int:
@@ -184,13 +252,16 @@ def measure_sets(
     sets: dict[str, Clips],
     notes: dict[str, str],
     metrics: Sequence[str] = METRICS,
+    like: str = "generated",
 ) -> Iterator[tuple[str, str, int, Estimate | str]]:
     """(set, metric, n, figure or the reason why there is none) of every set and metric.
 
     Args:
         notes: why a set has no clips, by set.
+        like: the set whose number of clips is that of figures that depend on it.
     """
-    n = min((clips.count for clips in sets.values() if clips.count), default=0)
+    counts = {name: clips.count for name, clips in sets.items() if clips.count}
+    n = counts.get(like) or min(counts.values(), default=0)
     for name, clips in sets.items():
         for metric in metrics:
             found: Estimate | str = notes.get(name) or "no clips"
@@ -200,7 +271,7 @@ def measure_sets(
                     found = yardstick.measure(metric, clips, n)
                 except UserError as error:
                     found = error.what
-            yield name, metric, min(n, clips.count), found
+            yield name, metric, clips.count if isinstance(found, str) else found.n, found
 
 
 def tidy(found: Estimate | str) -> dict[str, Any]:

@@ -27,8 +27,7 @@ from etude.errors import UserError
 from etude.metrics import signals
 from etude.metrics.cache import Cache, version_of
 from etude.metrics.distances import METRICS, Yardstick, measure_sets
-from etude.metrics.registry import embedding as find_embedding
-from etude.metrics.registry import open_embedding
+from etude.metrics.registry import open_embedding, projection, residual_weight
 from etude.metrics.samples import Clips, Estimate
 from etude.own import is_own
 from etude.storage import write_csv
@@ -287,16 +286,16 @@ def distances(
         "noise": _noise(n, embedding, seconds),
     }
     notes = {"real vs real": "a single real file has no other to compare it with"}
-    model = find_embedding(embedding)
     try:
-        yardstick = Yardstick(real.part(0), model.components, model.deviation_floor)
+        space = *projection(embedding), residual_weight(embedding)
+        yardstick = Yardstick(real.part(0), *space)
     except UserError as error:
         for name, clips in sets.items():
             why = error.what if clips.count else notes[name]
             yield {"clips": name, "n": min(n, clips.count)} | dict.fromkeys(metrics, why)
         return
     rows: dict[str, dict[str, Any]] = {}
-    for name, metric, count, found in measure_sets(yardstick, sets, notes, metrics):
+    for name, metric, count, found in measure_sets(yardstick, sets, notes, metrics, like="clips"):
         rows.setdefault(name, {"clips": name, "n": count})[metric] = found
     yield from rows.values()
 

@@ -14,8 +14,15 @@ Metrics
     * `kad_apart`: 100 (mean k(x, x') + mean k(y, y') - 2 mean k(x, y)), pairs of different groups
     * `Tally.kad`: the same for any weighting of the clips, at the cost of a small matrix product
     * `difference`: of two sets to one reference, with its interval by the jackknife over groups
-      (Efron and Stein, Annals of Statistics 9, 1981). Both hear the same reference, whose own
-      uncertainty is left out: it moves both alike.
+      (Efron and Stein, Annals of Statistics 9, 1981)
+
+The reference's own uncertainty
+    The reference is a few pieces of the music that is meant. A KAD's interval by `Tally.variance`
+    is of the set's clips alone: other clips against the same pieces, as whoever compares rows of
+    one table needs it. `Tally.reference_variance` is what other pieces would change; it belongs to
+    a KAD that is read for itself (is it 0?). Of a `difference` a part does not cancel, since the
+    pieces may be of a kind that one set is nearer to: 2 (mean k(a, y) - mean k(b, y)) over the
+    reference's pieces y. Its interval has that part, by the jackknife over pieces.
 """
 
 from __future__ import annotations
@@ -30,7 +37,7 @@ from scipy.special import stdtrit
 from etude.errors import UserError
 from etude.metrics.kad import BLOCK, SCALE, Kernel
 
-VERSION = 1  # raised when the figures change
+VERSION = 2  # raised when the figures change
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -40,13 +47,15 @@ Index = NDArray[np.int64]
 class Tally:
     """Sums of the kernel over the pairs of clips of one set, from which any KAD of them follows.
 
-    Attributes: own (the reference's mean over pairs apart), across [c] (sums over a clip's rows of
-    the mean kernel to the reference), within [c, c] (sums over pairs of rows; 0 where the clips are
-    of one group), rows [c] (how many a clip has), groups [c].
+    Attributes: apart (the reference), across [c] (sums over a clip's rows of the mean kernel to the
+    reference), nearness [pieces] (sums over the reference's rows of a piece of the mean kernel to
+    the set), within [c, c] (sums over pairs of rows; 0 where the clips are of one group), rows [c]
+    (how many a clip has), groups [c].
     """
 
-    own: float
+    apart: Apart
     across: Array
+    nearness: Array
     within: Array
     rows: Array
     groups: Index
@@ -64,12 +73,21 @@ class Tally:
             across = (self.across @ weights) / totals
             # Weights are whole numbers times rows: fewer than one pair is none.
             found: Array = np.where(pairs > 0.5, within / pairs, np.nan)
-        return SCALE * (self.own + found - 2 * across)
+        return SCALE * (self.apart.own + found - 2 * across)
 
     def jackknife(self) -> Array:
         """KAD without each group in turn: [groups]."""
         kept = self.groups[:, None] != np.arange(int(self.groups.max()) + 1)
         return self.kad(kept.astype(np.float64))
+
+    def variance(self) -> float:
+        """Of the KAD by the set's clips: other ones, the same reference."""
+        return jackknife_variance(self.jackknife())
+
+    def reference_variance(self) -> float:
+        """Of the KAD by the reference's pieces: the same clips, other pieces."""
+        left_out = self.apart.without - 2 * self.apart.mean_without(self.nearness)
+        return jackknife_variance(SCALE * left_out)
 
 
 class Apart:
@@ -92,11 +110,25 @@ class Apart:
                 why="all held-out clips are of one piece",
                 do="give a reference of several pieces",
             )
-        reference = kernel.reference
-        # One part: of a large reference the sums by row would fill the memory.
-        sums = self._sums(reference, np.zeros(len(reference), dtype=np.int64), groups)[0, 0]
-        sizes = np.bincount(groups).astype(float)
-        self.own = float(sums / (len(groups) ** 2 - np.square(sizes).sum()))
+        reference, self.pieces = kernel.reference, groups
+        self.sizes = np.bincount(groups).astype(float)
+        sums = np.zeros(len(self.sizes))  # of each piece's rows with those of all others
+        for start in range(0, len(reference), BLOCK):
+            block = slice(start, start + BLOCK)
+            near = self._block(reference[block], reference)
+            near[groups[block][:, None] == groups] = 0
+            np.add.at(sums, groups[block], near.sum(1))
+        squares = np.square(self.sizes)
+        self.own = float(sums.sum() / (len(groups) ** 2 - squares.sum()))
+        # The same without each piece in turn: [pieces].
+        pairs = (len(groups) - self.sizes) ** 2 - (squares.sum() - squares)
+        with np.errstate(invalid="ignore", divide="ignore"):  # of two pieces there is no pair left
+            self.without = np.where(pairs > 0, (sums.sum() - 2 * sums) / pairs, np.nan)
+
+    def mean_without(self, sums: Array) -> Array:
+        """Means over the reference's rows without each piece in turn, from sums by piece."""
+        left: Array = (sums.sum() - sums) / (self.sizes.sum() - self.sizes)
+        return left
 
     def tally(self, rows: Array, clips: Index, units: Sequence[str] = ()) -> Tally:
         """The sums of a set of rows [n, d].
@@ -108,14 +140,16 @@ class Apart:
         numbers, inverse = np.unique(clips, return_inverse=True)
         names = [(units[i] if units else "") or f"clip {i}" for i in numbers]
         groups = np.unique(names, return_inverse=True)[1].astype(np.int64)
-        across = np.zeros(len(numbers))
+        across, near = np.zeros(len(numbers)), np.zeros(len(self.kernel.reference))
         for start in range(0, len(rows), BLOCK):
             block = slice(start, start + BLOCK)
-            means = self._block(rows[block], self.kernel.reference).mean(1)
-            np.add.at(across, inverse[block], means)
+            kernel = self._block(rows[block], self.kernel.reference)
+            np.add.at(across, inverse[block], kernel.mean(1))
+            near += kernel.sum(0) / len(rows)
+        nearness = np.bincount(self.pieces, near)
         within = self._sums(rows, inverse, groups[inverse])
         counts = np.bincount(inverse).astype(float)
-        return Tally(self.own, across, within, counts, groups)
+        return Tally(self, across, nearness, within, counts, groups)
 
     def _sums(self, rows: Array, parts: Index, groups: Index) -> Array:
         """Sums of the kernel over pairs of rows of different groups, by parts: [parts, parts]."""
@@ -146,20 +180,22 @@ def kad_apart(
 def difference(one: Tally, other: Tally, level: float = 0.95) -> tuple[float, float, float]:
     """KAD of one set less that of another against one reference: (value, low, high).
 
-    The sets are independent: their jackknife variances add, and Welch's degrees of freedom hold.
+    The clips of either set and the pieces of the reference are independent: their jackknife
+    variances add, and Welch's degrees of freedom hold.
     """
     value = float(one.kad()[0] - other.kad()[0])
-    variances, freedoms = zip(*(_variance(t) for t in (one, other)), strict=True)
-    total = sum(variances)
+    nearer = 2 * SCALE * one.apart.mean_without(one.nearness - other.nearness)
+    parts = [(t.variance(), int(t.groups.max())) for t in (one, other)]
+    parts.append((jackknife_variance(nearer), len(nearer) - 1))
+    total = sum(variance for variance, _ in parts)
     if not total > 0:
         return value, value, value
-    freedom = total**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+    freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts)
     half = float(stdtrit(freedom, 0.5 + level / 2)) * total**0.5
     return value, value - half, value + half
 
 
-def _variance(tally: Tally) -> tuple[float, int]:
-    """The jackknife's variance of a set's KAD, and its degrees of freedom."""
-    left_out = tally.jackknife()
+def jackknife_variance(left_out: Array) -> float:
+    """Of a figure, from what it is without each of n groups: [n]."""
     n = len(left_out)
-    return float((n - 1) / n * np.square(left_out - left_out.mean()).sum()), n - 1
+    return float((n - 1) / n * np.square(left_out - left_out.mean()).sum())

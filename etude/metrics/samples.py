@@ -1,36 +1,47 @@
-"""Clip sets as samples: drawing clips and pieces, and what an estimate of n clips varies by.
+"""Clip sets as samples: drawing clips and pieces, and what a figure of n clips varies by.
 
-Two rules hold for every metric. All sets of a table are measured at one n, the smallest set's: of
-a larger one the mean over 40 draws of n clips is the estimate. And what is drawn for an interval
-is a *unit*: a piece where the clips are of real music, a clip where they were generated.
+At which n. What does not depend on n in the mean is measured on all clips that a set has (KAD,
+FAD-infinity). What does (the Fréchet distance, MAD) can only be compared at one n: that of the
+generated clips. Of a larger set the mean over 40 draws of n clips is the figure; a smaller set
+keeps its own n, and its note says that chance alone makes it farther. No set is cut because
+another is small.
 
-Distances that are biased at small n have their intervals from subsets drawn without replacement,
-not from the bootstrap, whose repeated rows make covariances too small and distances too large.
-Subsets of b of N clips vary more than n clips do, and less since they overlap; their deviations
-are scaled by sqrt(b / n) / sqrt(1 - b / N). For N = n and b = n / 2 that is 1: the delete-half
-jackknife (Shao and Wu, Annals of Statistics 17, 1989; Politis, Romano and Wolf, Subsampling, 1999).
+Of which pieces. Clips of one piece are alike, so n clips of few pieces are farther from all music
+than n clips of n pieces, which generated clips are. A draw therefore takes clips of as many pieces
+as there are, of each in turn; its note says how many.
+
+What an interval is about. The clips of the set: what other clips (of other pieces, where they are
+of real music) would have given against the same reference. What is left out or resampled is a
+*unit*: a piece where the clips are of real music, a clip where they were generated. The figures are
+biased at small n, so this is no bootstrap, whose repeated rows make covariances too small, but the
+delete-half jackknife (Shao and Wu, Annals of Statistics 17, 1989; Politis, Romano and Wolf,
+Subsampling, 1999): of half of the units, by the same draws, the same figure. Subsets of b of N
+units vary by (1/b - 1/N) where N vary by 1/N, hence the factor sqrt(b / (N - b)), 1 for halves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
-VERSION = 1  # raised when other clips are drawn
+VERSION = 2  # raised when other clips are drawn
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 ABOUT = "about/weights"  # in an .npz of embeddings: which weights of others made them
 DRAWS = 40  # of n clips from a larger set
+DRAWS_AGAIN = 20  # the same in each replicate: chance of the draw must not look like spread
 REPLICATES = 40
-FEWEST_FOR_AN_INTERVAL = 4  # clips: halves of fewer have no spread
-NORMAL_95 = 1.959963984540054
+FEWEST_FOR_AN_INTERVAL = 4  # units: halves of fewer have no spread
+LEVEL = 0.95
 
 
 @dataclass
@@ -49,7 +60,7 @@ class Clips:
     units: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
 
-    @property
+    @cached_property
     def numbers(self) -> Index:
         """The numbers of clips that have windows."""
         return np.unique(self.clips)
@@ -63,55 +74,64 @@ class Clips:
         """The rows of some clips."""
         return np.flatnonzero(np.isin(self.clips, numbers))
 
-    def draw(self, n: int, generator: np.random.Generator) -> Index:
-        """The rows of n clips, drawn without replacement."""
-        return self.rows(generator.choice(self.numbers, n, replace=False))
+    @cached_property
+    def groups(self) -> Index:
+        """The number of each clip's unit, in the order of `numbers`: [count]."""
+        names = [(self.units[i] if self.units else "") or f"clip {i}" for i in self.numbers]
+        return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
-    def members(self) -> list[Index]:
-        """The clips of each unit, units in the order of their first clip."""
-        found: dict[str, list[int]] = {}
-        for number in self.numbers:
-            unit = self.units[number] if self.units else ""
-            found.setdefault(unit or f"clip {number}", []).append(int(number))
-        return [np.array(clips, dtype=np.int64) for clips in found.values()]
+    def draw(self, n: int, generator: np.random.Generator, among: Index | None = None) -> Index:
+        """The numbers of n clips, without replacement, of as many units as there are.
 
-    def draw_units(self, n: int, generator: np.random.Generator) -> Index:
-        """The rows of n clips: whole units in random order, each once; the last one may be cut."""
-        members = self.members()
-        order = generator.permutation(len(members))
-        return self.rows(np.concatenate([members[i] for i in order])[:n])
-
-    def resample_units(self, n: int, generator: np.random.Generator) -> Array:
-        """How often each row counts in a bootstrap of units, of n clips or just above: [rows]."""
-        members = self.members()
-        times = np.zeros(int(self.clips.max()) + 1)
-        drawn = 0
-        while drawn < n:
-            unit = members[int(generator.integers(len(members)))]
-            times[unit] += 1
-            drawn += len(unit)
-        return times[self.clips]
+        Args:
+            among: positions in `numbers` that are drawn from (none: all).
+        """
+        places = np.arange(self.count) if among is None else among
+        places = generator.permutation(places)
+        groups = self.groups[places]
+        # The first of each unit in the order of a shuffle, then the second of each, ...
+        order = np.argsort(groups, kind="stable")
+        first = np.searchsorted(groups[order], groups[order])
+        turn = np.empty(len(places), dtype=np.int64)
+        turn[order] = np.arange(len(places)) - first
+        return self.numbers[places[np.argsort(turn, kind="stable")[:n]]]
 
 
 @dataclass
 class Estimate:
-    """A figure, and replicates that vary about it as estimates of n clips do."""
+    """A figure, and replicates that vary about it as figures of other such clips would.
+
+    Args:
+        n: of how many clips it is.
+        freedom: degrees of freedom of their spread: units less one.
+        deviation: where it is known better than by the replicates.
+    """
 
     value: float
     replicates: Array
     note: str = ""
     lowest: float = float("-inf")  # that such a figure can be
+    n: int = 0
+    freedom: int = 0
+    deviation: float | None = None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 %, by the replicates' standard deviation: 40 are too few for their outer quantiles.
+        """95 %, Student's t about the value: 40 replicates are too few for their outer quantiles.
 
         There is none where they do not vary (all clips in one cluster): that is no certainty.
         """
-        if len(self.replicates) < 2 or np.ptp(self.replicates) < 1e-12:
+        if len(self.replicates) < 2 or np.ptp(self.replicates) < 1e-12 or not self.freedom:
             return None
-        half = NORMAL_95 * float(self.replicates.std(ddof=1))
+        spread = self.deviation
+        if spread is None:
+            spread = float(self.replicates.std(ddof=1))
+        half = float(stdtrit(self.freedom, 0.5 + LEVEL / 2)) * spread
         return max(self.lowest, self.value - half), self.value + half
+
+    def add(self, *notes: str) -> None:
+        """Put notes before its own; empty ones are none."""
+        self.note = "; ".join(note for note in (*notes, self.note) if note)
 
     def cells(self) -> dict[str, str]:
         """The cells of a tidy row."""
@@ -123,53 +143,56 @@ class Estimate:
 
 
 def by_subsets(measure: Callable[[Index], float], clips: Clips, n: int) -> Estimate:
-    """The estimate at n clips of a figure of rows, with replicates from subsets.
+    """The figure of rows at n clips, or at all where there are fewer, with replicates.
 
     Args:
         measure: the figure of some rows of `clips`.
     """
-    total = clips.count
-    if total == n:
-        value = measure(np.arange(len(clips.windows)))
-    else:
-        generator = np.random.default_rng(0)
-        value = float(np.mean([measure(clips.draw(n, generator)) for _ in range(DRAWS)]))
-    note = "" if total == n else f"mean of {DRAWS} draws of {n} from {total} clips"
-    if n < FEWEST_FOR_AN_INTERVAL:
-        return Estimate(value, np.zeros(0), note)
-    size = min(n, total // 2)
-    found = np.array([measure(clips.draw_units(size, seeded(r))) for r in range(REPLICATES)])
-    scale = np.sqrt(size / n / (1 - size / total))
-    return Estimate(value, value + scale * (found - found.mean()), note)
+    groups, total = clips.groups, clips.count
+    units = int(groups.max()) + 1
+    n = min(n, total)
+
+    def mean(draws: int, generator: np.random.Generator, among: Index) -> float:
+        """Over draws; of no more clips than n there is one draw alone."""
+        if len(among) <= n:
+            return measure(clips.rows(clips.numbers[among]))
+        drawn = (clips.draw(n, generator, among) for _ in range(draws))
+        return float(np.mean([measure(clips.rows(numbers)) for numbers in drawn]))
+
+    value = mean(DRAWS, np.random.default_rng(0), np.arange(total))
+    note = drawn_from(n, total, units)
+    if units < FEWEST_FOR_AN_INTERVAL:
+        return Estimate(value, np.zeros(0), note, n=n)
+    size, found = units // 2, []
+    for replicate in range(REPLICATES):
+        generator = seeded(replicate)
+        half = generator.permutation(units)[:size]
+        found.append(mean(DRAWS_AGAIN, generator, np.flatnonzero(np.isin(groups, half))))
+    again = np.array(found)
+    scaled = value + np.sqrt(size / (units - size)) * (again - again.mean())
+    return Estimate(value, scaled, note, n=n, freedom=units - 1)
 
 
-def by_weights(measure: Callable[[Array], Array], clips: Clips, n: int) -> Estimate:
-    """The estimate at n clips of an unbiased figure, with replicates from a bootstrap of units.
+def drawn_from(n: int, total: int, units: int) -> str:
+    """How a figure of n clips of a larger set was made; empty where all clips count."""
+    if n == total:
+        return "" if units == total else f"{total} clips of {units} pieces"
+    return f"mean of {DRAWS} draws of {n} clips of {min(n, units)} pieces, from {total} of {units}"
+
+
+def resampled(groups: Index, count: int = REPLICATES) -> Array:
+    """How often each clip counts in bootstraps of units: [clips, count].
 
     Args:
-        measure: the figures under several weightings of the rows [rows, r] -> [r].
+        groups: the unit of each clip.
     """
-    total = clips.count
-    rows = len(clips.windows)
-    if total == n:
-        plain, note = np.ones((rows, 1)), ""
-    else:
-        generator = np.random.default_rng(0)
-        plain = np.zeros((rows, DRAWS))
-        for column in range(DRAWS):
-            plain[clips.draw(n, generator), column] = 1
-        note = f"mean of {DRAWS} draws of {n} from {total} clips"
-    drawn = REPLICATES if n >= FEWEST_FOR_AN_INTERVAL else 0
-    again = [clips.resample_units(n, seeded(r)) for r in range(drawn)]
-    found = measure(np.column_stack([plain, *again]))
-    value, replicates = float(found[: plain.shape[1]].mean()), found[plain.shape[1] :]
-    # A bootstrap in which one row alone is drawn has no pair of different rows.
-    replicates = replicates[np.isfinite(replicates)]
-    return Estimate(value, value + replicates - replicates.mean() if drawn else replicates, note)
+    units = int(groups.max()) + 1
+    drawn = [seeded(r).integers(units, size=units) for r in range(count)]
+    return np.stack([np.bincount(d, minlength=units)[groups] for d in drawn], 1).astype(float)
 
 
 def seeded(replicate: int) -> np.random.Generator:
-    """The draws of a replicate: they hang on its number alone, so that two experiments' pair."""
+    """The draws of a replicate: they depend on its number alone."""
     return np.random.default_rng([replicate, 20251])
 
 

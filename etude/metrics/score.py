@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,20 +16,30 @@ from scipy.special import stdtrit
 
 from etude.config.embeddings import why_not
 from etude.errors import UserError
-from etude.metrics import signals
+from etude.metrics import loudness, signals
 from etude.metrics.clip_sets import read_clips
 from etude.metrics.distances import METRICS, UNITS, Yardstick, measure_sets, tidy
-from etude.metrics.registry import projection
+from etude.metrics.registry import projection, residual_weight
+from etude.metrics.rivals import COLUMNS as RIVAL_COLUMNS
+from etude.metrics.rivals import compare
 from etude.metrics.samples import Estimate, read_about, read_sets, replicate_rows
 from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, head
 from etude.own import label
 from etude.pool import Failed, tried
 from etude.storage import read_csv, write_csv
 
-VERSION = 4  # raised when the figures change
+VERSION = 5  # raised when the figures change
 
 PER_CLIP_COLUMNS = ["clip", "embedding", "fad"]
-SIGNAL_COLUMNS = ["clips", "clip", "et_grid", "flatness_db", "level_db"]
+SIGNALS = {
+    "et_grid": "share",
+    "flatness_db": "dB",
+    "level_db": "dB",
+    "loudness": "LUFS",
+    "loudness_spread": "LU",
+}
+SIGNAL_COLUMNS = ["clips", "clip", *SIGNALS]
+SILENCE = {"level_db": "-120.000000", "loudness": "-120.000000"}
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +50,9 @@ def measure_set(
     """Signals of each clip of a set, with those of the user's own."""
     for row, wave in read_clips(folder, rate):
         wave = wave.astype(np.float64)
-        values = signals.evaluate(wave, rate) if len(wave) else {}
+        values = {}
+        if len(wave):
+            values = signals.evaluate(wave, rate) | loudness.evaluate(wave, rate)
         for metric, measured in (own or {}).items() if len(wave) else ():
             found = tried(partial(_own_figure, measured, rate), wave)
             if isinstance(found, Failed):
@@ -50,7 +62,7 @@ def measure_set(
         yield (
             {"clips": name, "clip": row["clip"]}
             | {key: f"{value:.6f}" for key, value in values.items() if math.isfinite(value)}
-            | ({} if len(wave) else {"level_db": "-120.000000"})
+            | ({} if len(wave) else SILENCE)
         )
 
 
@@ -66,7 +78,7 @@ def summarise_signals(
     Args:
         own: units of the user's own metrics.
     """
-    units = {"et_grid": "share", "flatness_db": "dB", "level_db": "dB"} | dict(own or {})
+    units = SIGNALS | dict(own or {})
     names = list(dict.fromkeys(row["clips"] for row in rows))
     for name in names:
         of_set = [row for row in rows if row["clips"] == name]
@@ -93,11 +105,29 @@ def _mean(values: list[float]) -> dict[str, str]:
 
 @dataclass
 class Scores:
-    """What one embedding says of all clip sets: tidy rows, replicates, each clip's own distance."""
+    """What one embedding says of all clip sets.
+
+    Attributes: rows (tidy), replicates, per_clip (each clip's own distance), rivals (rows of
+    rivals.csv, where the embedding is gated).
+    """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     replicates: list[dict[str, Any]] = field(default_factory=list)
     per_clip: list[dict[str, Any]] = field(default_factory=list)
+    rivals: list[dict[str, Any]] = field(default_factory=list)
+
+    def none(self, embedding: str, sets: Iterable[str], rivals: Iterable[str], why: str) -> None:
+        """Rows without a figure, and the reason."""
+        common = {"embedding": embedding, "n": 0, "note": why}
+        self.rows = [
+            {"clips": clips, "metric": metric, "unit": UNITS[metric]} | common
+            for clips in sets
+            for metric in METRICS
+        ]
+        why = why if why.startswith("n/a") else f"n/a: {why}"
+        self.rivals = [
+            {"rival": rival, "n_rival": 0} | common | {"note": why} for rival in rivals
+        ]
 
 
 def score_embedding(
@@ -106,35 +136,28 @@ def score_embedding(
     baselines: Path | None,
     notes: dict[str, str],
     silent: Mapping[str, int] | None = None,
+    rivals: Sequence[str] = (),
 ) -> Scores:
-    """All distances of every clip set to the reference, all at the same number of clips.
+    """All distances of every clip set to the reference, and to which rivals clips compare.
 
     Args:
         generated, baselines: .npz of `embed_sets`; None where the embedding cannot run here.
         notes: why a set has no clips, by set.
         silent: how many clips of a set are silent, where any are.
+        rivals: sets that generated clips are compared with by this embedding.
     """
     scores, name = Scores(), label(embedding)
     if generated is None or baselines is None:
-        note = f"not run: {why_not(embedding)}"
-        scores.rows = [
-            {"clips": "generated", "metric": metric, "embedding": name, "note": note}
-            | {"unit": UNITS[metric]}
-            for metric in METRICS
-        ]
+        scores.none(name, ["generated"], rivals, f"not run: {why_not(embedding)}")
         return scores
     sets = read_sets([generated, baselines])
     reference = sets.pop("reference")
     try:
-        yardstick = Yardstick(reference, *projection(embedding))
+        space = *projection(embedding), residual_weight(embedding)
+        yardstick = Yardstick(reference, *space)
     except UserError as error:
         why = notes.get("reference") or error.what if not reference.count else error.what
-        scores.rows = [
-            {"clips": clips, "metric": metric, "embedding": name, "note": f"n/a: {why}"}
-            | {"n": 0, "unit": UNITS[metric]}
-            for clips in sets
-            for metric in METRICS
-        ]
+        scores.none(name, sets, rivals, f"n/a: {why}")
         return scores
     for clips, metric, n, found in measure_sets(yardstick, sets, notes):
         about = {"clips": clips, "metric": metric, "embedding": name}
@@ -149,6 +172,7 @@ def score_embedding(
             {"clip": clip, "embedding": name, "fad": f"{distance:.6f}"}
             for clip, distance in yardstick.outliers(sets["generated"])
         ]
+    scores.rivals = [{"embedding": name} | row for row in compare(yardstick, sets, notes, rivals)]
     return scores
 
 
@@ -181,9 +205,11 @@ def write_scores(
     signals: list[Path],
     baseline_clips: Path,
     packed: Path | None,
+    gated: Sequence[str],
     table: Path,
     replicates: Path,
     per_clip: Path,
+    rivals: Path,
 ) -> None:
     """All figures of one experiment, training seed and draw, as tidy rows.
 
@@ -191,7 +217,8 @@ def write_scores(
         names: the wildcards: experiment and clips (seed-S/draw-D).
         own: units of the user's own metrics on clips.
         generated, baselines: one .npz for each embedding that runs, named by it.
-        table, replicates, per_clip: the CSVs to write.
+        gated: the embeddings by which clips are compared with the system's rivals.
+        table, replicates, per_clip, rivals: the CSVs to write.
     """
     made, others = ({path.stem: path for path in paths} for paths in (generated, baselines))
     notes = {p.parent.name: p.read_text().strip() for p in baseline_clips.glob("*/note.txt")}
@@ -199,7 +226,10 @@ def write_scores(
     heard = list(summarise_signals([row for path in signals for row in read_csv(path)], own))
     silent = {row["clips"]: row["value"] for row in heard if row["metric"] == "silent"}
     scores = [
-        score_embedding(e, made.get(label(e)), others.get(label(e)), notes, silent)
+        score_embedding(
+            *(e, made.get(label(e)), others.get(label(e)), notes, silent),
+            experiment.rivals if e in gated else (),
+        )
         for e in embeddings
     ]
     rows = [common | row for row in (*heard, *(row for score in scores for row in score.rows))]
@@ -207,3 +237,5 @@ def write_scores(
     write_csv(table, COLUMNS, (row | _all_weights(row, abouts) for row in rows))
     write_csv(replicates, REPLICATE_COLUMNS, (row for s in scores for row in s.replicates))
     write_csv(per_clip, PER_CLIP_COLUMNS, (row for s in scores for row in s.per_clip))
+    common = {key: common[key] for key in ("experiment", "system", "train_seed", "draw")}
+    write_csv(rivals, RIVAL_COLUMNS, (common | row for s in scores for row in s.rivals))

@@ -17,8 +17,7 @@ from etude.workflow.versions import MODULES, Versions, modules, numbers, script_
 
 ROOT = Path(__file__).resolve().parents[2]
 # Read by etude itself, no rule depends on it: the form of a file in the user's cache.
-# Of commands alone; of metrics that no rule takes yet.
-NAMED_BY_NOBODY = {"embedding.cache", "kad_clips", "space"}
+NAMED_BY_NOBODY = {"embedding.cache"}
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """The notes of a clip set: what the door of etude.metrics.clip_sets is for sound.
 
 A clip's notes are in the .mid beside its WAV; those of a real clip, which is a stretch of a piece's
-audio, are in the piece's own file. What a metric reads: notes that begin in the `heard_seconds`
-after `prime_seconds` of clips.csv (a real beginning must not count as generated).
+audio, are in the piece's own file. What a metric reads: notes that begin in what is heard of the
+clip's sound (`clip_sets.stretch`: never the prime, which must not count as generated).
 
 Neuromusic's distances go from a clip's beginning (head) to what follows (tail). Where an experiment
 goes on from prompts, the head is what comes before the prime's end, for all sets; where it makes
@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from etude.metrics.clip_sets import stretch
 from etude.midi.notes import MidiError, NoteTable, read_midi
 from etude.storage import read_csv
 
-VERSION = 2  # raised when metrics read something else
+VERSION = 3  # raised when metrics read something else
 
 NO_MIDI = "this set has no notes, only sound"
 DROPPED = ("no_midi", "unreadable", "no_notes", "failed")
@@ -100,8 +101,8 @@ def _file_of(
     piece = pieces.get(row.get("piece") or "")
     if piece is None or piece.suffix.lower() not in (".mid", ".midi", ".rmi", ".kar"):
         return None, row
-    stretch = {"prime_seconds": row.get("start_s") or "0", "heard_seconds": row["seconds"]}
-    return piece, row | stretch
+    part = {"prime_seconds": row.get("start_s") or "0", "heard_seconds": row["seconds"]}
+    return piece, row | part
 
 
 def parted(row: Mapping[str, str], table: NoteTable, prompted: bool = False) -> SymbolicClip:
@@ -109,10 +110,11 @@ def parted(row: Mapping[str, str], table: NoteTable, prompted: bool = False) -> 
 
     A note counts to the part in which it begins.
     """
-    start = float(row.get("prime_seconds") or 0)
+    start, heard_s = stretch(row)
     ends = max(float(row.get("seconds") or 0), table.seconds)
-    seconds = float(row.get("heard_seconds") or max(ends - start, 0.0))
-    cut = start if prompted else start + seconds / 2
+    seconds = max(ends - start, 0.0) if heard_s is None else heard_s
+    prime = float(row.get("prime_seconds") or 0)
+    cut = prime if prompted else start + seconds / 2
     onset = table.onset_s + ROUNDING
     heard, before = onset < start + seconds, onset < cut
     music = (onset >= start) & heard
