@@ -46,10 +46,10 @@ HEARD_SHARE, FAMILY = 0.97, 1.2
 # What a change of each embedding's figures can come from.
 MODULES = {
     "timbre": ("loudness", "logmel", "timbre"),
-    "harmony": ("activations", "harmony"),
+    "harmony": ("../audio/activations", "harmony"),
     "time": ("loudness", "logmel", "timbre", "timing"),
-    "progression": ("activations", "harmony", "progression"),
-    "form": ("loudness", "logmel", "timbre", "activations", "harmony", "form"),
+    "progression": ("../audio/activations", "harmony", "progression"),
+    "form": ("loudness", "logmel", "timbre", "../audio/activations", "harmony", "form"),
 }
 
 Figures = dict[str, dict[str, float]]  # by row of the ladder

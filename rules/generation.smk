@@ -72,6 +72,10 @@ rule make_baselines:
         cuts=for_experiment("results/cuts/{corpus}/{cut}/{shard}"),
         packed=trained_here("results/packed/{corpus}/{tokens}"),
         tokenizers=lambda w: list(plan.tokenizers_of(w).values()),
+        # Random notes have the keys and rhythms of the training split's files.
+        source=lambda w: source_folder(experiment_of(w)),
+        ingest=for_experiment("results/corpora/{corpus}/ingest/{shard}.csv"),
+        soundfont=plan.corpus_soundfont_of,
     output:
         folder=directory("results/clips/{experiment}/baselines"),
     log:
@@ -86,11 +90,18 @@ rule make_baselines:
         runtime=120,
         gpu=1,
     params:
-        version=version("make_baselines", what="baselines"),
+        version=version(
+            "make_baselines",
+            *("dumb", "dumb_notes", "dumb_sound", "activations", "notes", "render"),
+            what="baselines",
+        ),
         experiment=lambda w: experiment_of(w).untrained_params(),
         cut=lambda w: cut_of_experiment(w).params(),
         roles=lambda w: list(plan.tokenizers_of(w)),  # of the inputs, in their order
-        corpus=plan.rendering_of,
+        corpus=lambda w: CONFIG.corpora[experiment_of(w).corpus].params("filter", "render"),
+        # A user's own folder is no input; with `input`, Snakemake does not compare it.
+        root=lambda w, input: input.get("source")
+        or str(CONFIG.corpora[experiment_of(w).corpus].path),
         seed=CONFIG.evaluation.seed,
     message:
         "Making the clips that {wildcards.experiment} is compared with"

@@ -118,6 +118,7 @@ rule score_perplexity:
     input:
         models=plan.model_that_is_asked,
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
+        tokenizers=lambda w: list(plan.tokenizers_of(w).values()),
     output:
         table="results/metrics/{experiment}/seed-{seed}/perplexity.csv",
         replicates="results/metrics/{experiment}/seed-{seed}/perplexity_replicates.csv",
@@ -137,6 +138,7 @@ rule score_perplexity:
     params:
         version=version("score_perplexity", what="likelihood"),
         experiment=lambda w: experiment_of(w).params(),
+        roles=lambda w: list(plan.tokenizers_of(w)),  # of the inputs, in their order
         settings=CONFIG.evaluation.symbolic.params("perplexity_windows", "replicates"),
     message:
         "Perplexity of {wildcards.experiment}, seed {wildcards.seed}, on held-out music"

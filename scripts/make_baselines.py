@@ -1,4 +1,4 @@
-"""Held-out music, noise, and the sets of a system: its codec, untrained networks, and more."""
+"""Held-out music, dumb clips, and the sets of a system: its codec, untrained networks, and more."""
 
 from pathlib import Path
 
@@ -6,20 +6,24 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import CorpusBase, Cut, Experiment, parse
-    from etude.generation.baselines import make_baselines
+    from etude.generation.baselines import Scores, make_baselines
     from etude.systems.base import Parts
 
     given, params = snakemake.input, snakemake.params
     parts = Parts(
         packed=Path(given.packed[0]) if given.packed else None,  # external experiments have none
         tokenizers=dict(zip(params.roles, map(Path, given.tokenizers), strict=True)),
-        corpus=parse(CorpusBase, params.corpus) if params.corpus else None,
+        corpus=parse(CorpusBase, params.corpus),
     )
     make_baselines(
         parse(Experiment, params.experiment),
         parts,
         parse(Cut, params.cut),
-        pieces=Path(given.pieces[0]),
+        scores=Scores(
+            pieces=Path(given.pieces[0]),
+            ingest=[Path(p) for p in given.ingest],
+            root=Path(params.root),
+        ),
         wav=[Path(p) for p in given.wav],
         cuts=[Path(p) for p in given.cuts],
         seed=params.seed,

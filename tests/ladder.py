@@ -23,6 +23,8 @@ from scipy import signal
 from symusic.core import ScoreTick
 
 from etude.config import Render
+from etude.generation import dumb_sound
+from etude.generation.dumb_notes import random_pitches, scale
 from etude.midi.render import render_midi
 from etude.midi.tempo import seconds_at
 
@@ -106,17 +108,6 @@ def play(notes: Notes, start: float, seconds: float) -> Array:
 # ------------------------------------------------------------------------------------------ notes
 
 
-def _key(notes: Notes) -> int:
-    """The root of the diatonic scale that holds most of the notes."""
-    counts = np.bincount(notes.pitch % 12, minlength=12)
-    return int(np.argmax([counts[(DIATONIC + root) % 12].sum() for root in range(12)]))
-
-
-def _scale(notes: Notes, low: int = 36, high: int = 84) -> Array:
-    every = np.arange(low, high + 1)
-    return every[np.isin((every - _key(notes)) % 12, DIATONIC)]
-
-
 def wrong(notes: Notes, share: float, random: Random) -> Notes:
     """A share of the notes moved by 1 to 6 semitones, up or down."""
     chosen = random.random(len(notes.pitch)) < share
@@ -126,10 +117,10 @@ def wrong(notes: Notes, share: float, random: Random) -> Notes:
 
 def wrong_diatonic(notes: Notes, share: float, random: Random) -> Notes:
     """A share of the notes moved by 1 to 3 steps of the scale: each fits the key, not the chord."""
-    scale = _scale(notes, 12, 120)
-    near = np.abs(scale[None] - notes.pitch[:, None]).argmin(1)
+    keys = scale(notes.pitch, 12, 120)
+    near = np.abs(keys[None] - notes.pitch[:, None]).argmin(1)
     move = random.integers(1, 4, len(near)) * random.choice([-1, 1], len(near))
-    moved = scale[(near + move).clip(0, len(scale) - 1)]
+    moved = keys[(near + move).clip(0, len(keys) - 1)]
     chosen = random.random(len(near)) < share
     return replace(notes, pitch=np.where(chosen, moved, notes.pitch))
 
@@ -160,8 +151,12 @@ def voices_dropped(notes: Notes, count: float, random: Random) -> Notes:
 
 
 def random_in_key(notes: Notes, _: float, random: Random) -> Notes:
-    """Four voices of quarters, each pitch drawn from the scale: what a reviewer would try first."""
-    return _voices(notes, lambda n: random.choice(_scale(notes), (n, 4)))
+    """Every pitch drawn anew from the key, as the gate's rival has it."""
+    order = np.argsort(notes.onset, kind="stable")
+    keys = scale(notes.pitch, int(notes.pitch.min()), int(notes.pitch.max()))
+    pitch = notes.pitch.copy()
+    pitch[order] = random_pitches(notes.onset[order], notes.end[order], keys, random)
+    return replace(notes, pitch=pitch)
 
 
 def random_triads(notes: Notes, _: float, random: Random) -> Notes:
@@ -296,13 +291,13 @@ def _joined(parts: list[Array], fade: int = RATE // 100) -> Array:
 
 def grains(waves: list[Array], seconds: float, random: Random) -> Array:
     """Stretches of many excerpts, one after the other."""
-    size, length = round(seconds * RATE), len(waves[0])
-    parts = []
-    for _ in range(-(-length // size)):
+
+    def cut(samples: int) -> Array:
         wave = waves[random.integers(len(waves))]
-        at = random.integers(0, length - size + 1)
-        parts.append(wave[at : at + size])
-    return _joined(parts)[:length]
+        at = random.integers(0, len(wave) - samples + 1)
+        return wave[at : at + samples]
+
+    return dumb_sound.grains(cut, len(waves[0]), RATE, seconds)
 
 
 # ----------------------------------------------------------------------------------------- ladder

@@ -8,6 +8,9 @@ copies     clips of the training split, as many as are generated: what a model w
            does nothing but copy. Its distances are small, so small distances alone are no proof
            of a good model; the memorisation test has to tell it from one
 
+The dumb sets that every model must beat are made in `dumb`: random notes, one chord, noise with the
+corpus's spectrum, grains.
+
 A system adds its own (`SystemBase.baselines`), copies of its own kind among them where it makes
 notes. A set that a small corpus cannot have gets a folder without clips and the reason in note.txt.
 """
@@ -31,7 +34,8 @@ from etude.audio.files import read_audio
 from etude.audio.levels import rms
 from etude.clips.clip import Clip
 from etude.clips.writing import COMPARED, write_clips
-from etude.config import Cut, ExperimentBase
+from etude.config import CorpusBase, Cut, ExperimentBase
+from etude.generation.dumb import Dumb, Scores
 from etude.storage import atomic_directory, read_csv
 from etude.systems import open_system
 from etude.systems.base import ClipSet, Parts, Span, Wave
@@ -41,6 +45,7 @@ VERSION = 3  # raised when the clip sets change
 log = logging.getLogger(__name__)
 
 REFERENCE_CLIPS = 1000  # enough for a stable covariance; a larger reference changes nothing
+GROUPS = {"train": "one", "test": "two", "valid": "three"}  # tune groups that a split takes
 FLOOR_DRAWS = 10  # real clips per generated one: one draw of few clips is no floor
 LEAD_SECONDS = 1.0  # of a piece's beginning, which clips are not cut from
 ROUNDING = 1e-6  # of seconds in tables
@@ -147,19 +152,23 @@ class Real:
         for span in spans:
             yield Clip(self._wave(span, self.rate), span.row)
 
-    def _of(self, spans: list[Span], split: str, groups: str) -> ClipSet:
+    def _of(self, spans: list[Span], split: str) -> ClipSet:
         """A set of stretches, or why the corpus has none."""
+        why = self.missing(split)
+        return ClipSet(() if why else self._clips(spans), self.rate, why)
+
+    def missing(self, split: str) -> str:
+        """Why a split has no stretches; empty where it has."""
         if self.all_spans[split]:
-            return ClipSet(self._clips(spans), self.rate)
+            return ""
         if split in self.reasons:
             why = self.reasons[split]
             note = f"no stretch of {self.seconds:g} s in the {split} split is kept whole"
-            return ClipSet([], self.rate, note + f" ({why})" * bool(why))
-        note = (
-            f"no {split} split: the corpus has fewer than {groups} tune groups, "
+            return note + f" ({why})" * bool(why)
+        return (
+            f"no {split} split: the corpus has fewer than {GROUPS[split]} tune groups, "
             "or its `split` leaves none"
         )
-        return ClipSet([], self.rate, note)
 
     def _noise(self) -> Iterator[Clip]:
         generator = np.random.default_rng(self.seed)
@@ -170,10 +179,10 @@ class Real:
     def sets(self) -> Iterator[tuple[str, ClipSet]]:
         """The sets that every system has, each with its name."""
         train, test = self.all_spans["train"], self.all_spans["test"]
-        yield "reference", self._of(choose(test, REFERENCE_CLIPS, self.seed), "test", "two")
-        yield "real", self._of(self.floor, "valid", "three")
+        yield "reference", self._of(choose(test, REFERENCE_CLIPS, self.seed), "test")
+        yield "real", self._of(self.floor, "valid")
         yield "noise", ClipSet(self._noise(), self.rate)
-        yield "copies", self._of(choose(train, self.count, self.seed), "train", "one")
+        yield "copies", self._of(choose(train, self.count, self.seed), "train")
 
 
 def make_baselines(
@@ -181,7 +190,7 @@ def make_baselines(
     parts: Parts,
     cut: Cut,
     *,
-    pieces: Path,
+    scores: Scores,
     wav: list[Path],
     cuts: list[Path],
     seed: int,
@@ -189,16 +198,31 @@ def make_baselines(
 ) -> None:
     """All sets of an experiment, each in a folder of its name.
 
+    Args:
+        scores: the split, and where the notes of its training side are.
+
     Raises:
         UserError: a set of the system's own is not what it says.
     """
-    settings = experiment.generate
+    settings, pieces = experiment.generate, scores.pieces
     spans = find_spans(pieces, wav, cuts, cut, settings.seconds, seed)
     reasons = _reasons(pieces, wav, cuts, [name for name in spans if not spans[name]])
     real = Real(spans, reasons, cut, settings.seconds, settings.clips, seed)
     system = open_system(experiment.system)
+    dumb = Dumb(
+        spans=choose(spans["train"], len(spans["train"]), seed),
+        missing=real.missing("train"),
+        scores=scores,
+        corpus=parts.corpus or CorpusBase(),
+        rate=cut.rate,
+        seconds=settings.seconds,
+        count=settings.clips,
+        seed=seed,
+        notes="notes" in experiment.makes,
+        codec=system.codec(parts),
+    )
     with atomic_directory(folder) as temporary:
-        for name, made in real.sets():
+        for name, made in (*real.sets(), *dumb.sets()):
             if name not in experiment.sets:  # the system's own are of its own kind
                 _write(name, made, temporary, "Étude")
         for name, made in system.baselines(experiment, parts, real, seed):

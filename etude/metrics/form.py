@@ -31,7 +31,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from etude.metrics import activations
+from etude.audio import activations
 from etude.metrics.harmony import chroma, outside
 from etude.metrics.timbre import HOP_SECONDS, SoftMel
 

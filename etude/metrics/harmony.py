@@ -28,7 +28,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from etude.metrics.activations import PitchActivations
+from etude.audio.activations import PitchActivations
 
 VERSION = 1  # raised when the figures change
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from etude.metrics.activations import HOP_SECONDS, PitchActivations
+from etude.audio.activations import HOP_SECONDS, PitchActivations
 from etude.metrics.harmony import SCALES, chroma
 
 VERSION = 1  # raised when the figures change

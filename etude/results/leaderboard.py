@@ -27,6 +27,7 @@ LOWER, HIGHER = True, False  # is the better one
 DIRECTIONS = {
     "frechet_distance": LOWER, "fad_infinity": LOWER, "kad": LOWER, "mad": LOWER,
     "et_grid": HIGHER, "silent": LOWER, "symbolic_frechet": LOWER, "perplexity": LOWER,
+    "nats_per_note": LOWER, "nats_per_note_less_ngram": LOWER,
     "pitch_class_kl": LOWER, "duration_kl": LOWER, "harmony_kl": LOWER,
 }  # fmt: skip
 COUNTED = {"memorised_": LOWER}  # metrics by how their names begin

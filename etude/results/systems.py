@@ -14,14 +14,27 @@ MEANING = {
     "real": "real vs real: other held-out music, the floor",
     "reconstruction": "those real clips through the codec",
     "copies": "clips of the training music: what a copier would make",
+    "grains": "half seconds of the training music, one after the other",
     "ngram": "an n-gram model of the training music",
     "shuffled": "their tokens in random order",
     "shuffled_bars": "their bars in random order",
     "untrained": "the networks before training",
+    "random_notes": "random notes in the training music's keys and rhythms",
+    "one_chord": "the training music's commonest chord, on and on",
+    "spectrum_noise": "noise with the training music's mean spectrum",
     "noise": "white noise of the same level",
 }
-IN_WORDS = {"shuffled": "shuffled tokens", "untrained": "untrained networks"}
-WORTHLESS = ("shuffled", "shuffled_bars", "untrained", "noise")  # the ceiling: the nearest of them
+IN_WORDS = {
+    "shuffled": "shuffled tokens",
+    "untrained": "untrained networks",
+    "ngram": "the n-gram model",
+    "spectrum_noise": "noise with the music's spectrum",
+}
+# The ceiling: the nearest of them.
+WORTHLESS = (
+    *("shuffled", "shuffled_bars", "untrained"),
+    *("random_notes", "one_chord", "spectrum_noise", "noise"),
+)
 
 
 class Unknown(ExperimentBase):
@@ -51,8 +64,9 @@ def rivals(systems: Iterable[str]) -> str:
     for system in dict.fromkeys(systems):
         if about(system).trained:
             words = [IN_WORDS.get(name, name.replace("_", " ")) for name in about(system).rivals]
-            better = "the better of " if len(words) > 1 else ""
-            of_sets.setdefault(better + " and ".join(words), []).append(system)
+            better = "the better of " if len(words) == 2 else "the best of " * (len(words) > 2)
+            listed = " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
+            of_sets.setdefault(better + listed, []).append(system)
     if len(of_sets) < 2:
         return next(iter(of_sets), "what is worth nothing")
     return ", or ".join(f"{words} ({', '.join(names)})" for words, names in of_sets.items())

@@ -205,6 +205,20 @@ class ClipSet:
 
 
 @dataclass(frozen=True)
+class Codec:
+    """What every clip of a system goes through to become sound.
+
+    Attributes:
+        rate: samples per second of its waves.
+        through: a wave (float32 [samples], mono) encoded and decoded; frames that are not whole
+            may be lost.
+    """
+
+    rate: int
+    through: Callable[[Wave], Wave]
+
+
+@dataclass(frozen=True)
 class Beginnings:
     """Items whose beginnings a trained stage is given, and how it goes on.
 
@@ -306,6 +320,10 @@ class SystemBase:
         """
         return iter(())
 
+    def codec(self, parts: Parts) -> Codec | None:
+        """What its clips go through, so that what they are compared with can too; None: nothing."""
+        return None
+
     def card(self, player: Any) -> dict[str, Any]:
         """Rows of an exported experiment's card, besides those that all have."""
         return {}
@@ -331,6 +349,10 @@ class SystemBase:
         Where the settings class says `likelihood`.
         """
         raise NotImplementedError
+
+    def note_counter(self, parts: Parts) -> Callable[[Sequence[int]], int] | None:
+        """How many notes begin in some ids, for likelihoods per note; None: ids are no notes."""
+        return None
 
     def try_network(self, network: Any) -> None:
         """Make a network of the user's own once, as its job would.

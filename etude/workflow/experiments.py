@@ -91,10 +91,13 @@ class ExperimentPlan(DataPlan):
 
     def soundfont_of(self, wildcards: Any) -> Files:
         """The user's SoundFont by which an experiment's notes are played; mostly nothing."""
-        experiment = self.experiment_of(wildcards)
-        if "notes" not in experiment.makes:
-            return []
-        return sources.soundfont_file(self.config.corpora[experiment.corpus])
+        makes = self.experiment_of(wildcards).makes
+        return self.corpus_soundfont_of(wildcards) if "notes" in makes else []
+
+    def corpus_soundfont_of(self, wildcards: Any) -> Files:
+        """The user's SoundFont by which the corpus of an experiment is played; mostly nothing."""
+        corpus = self.experiment_of(wildcards).corpus
+        return sources.soundfont_file(self.config.corpora[corpus])
 
     def env_of(self, wildcards: Any) -> str:
         """The environment of a job that runs an experiment's networks, or those of a stage."""

@@ -57,7 +57,7 @@ MODULES: dict[str, str] = {
     "midi_continuation": "midi/continuation",
     "cleaning": "midi/cleaning",
     "we_sharp": "midi/we_sharp",
-    **_by_name("", "audio", "recordings cuts"),
+    **_by_name("", "audio", "activations recordings cuts"),
     "tokenize": "tokenizers/tokenize",
     "pack": "tokenizers/pack",
     **{f"tokenizer.{kind}": f"tokenizers/{kind}" for kind in (*SEMANTIC_KINDS, *ACOUSTIC_KINDS)},
@@ -68,7 +68,7 @@ MODULES: dict[str, str] = {
     "steps": "training/data",
     "sampling": "clips/sampling",
     "clips": "clips/writing",
-    "baselines": "generation/baselines",
+    **_by_name("", "generation", "baselines dumb dumb_notes dumb_sound"),
     "ngram": "systems/ngram",
     **{
         f"embedding.{name}": module.split(":")[0].removeprefix("etude.").replace(".", "/")

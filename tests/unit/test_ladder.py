@@ -8,10 +8,10 @@ from hearing import Ear, embed, holm
 from ladder import LADDER, RATE, Excerpt, Notes, made, play
 from scipy import signal
 
+from etude.audio.activations import LOWEST_NOTE, PitchActivations
 from etude.config.embeddings import EMBEDDINGS
 from etude.errors import UserError
 from etude.metrics import kad, kad_clips, loudness
-from etude.metrics.activations import LOWEST_NOTE, PitchActivations
 from etude.metrics.frechet import Projection
 from etude.metrics.harmony import Harmony, chroma, intervals, matches, outside
 from etude.metrics.registry import embedding, residual_weight

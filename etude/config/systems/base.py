@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from etude.config.whole import Config
 
 
+# Dumb clips, made for every system alike (etude/generation/dumb.py), that no model may lose to; of
+# models that make notes (which could play it) one chord too.
+RIVALS = ("random_notes", "spectrum_noise")
+RIVALS_WITH_NOTES = (*RIVALS, "one_chord")
+
+
 class StageSettings(Section):
     """One trained part of a system: its network, its training, weights from elsewhere."""
 
@@ -97,7 +103,8 @@ class ExperimentBase(Section):
     conditions: ClassVar[frozenset[str]] = frozenset()  # recording, midi, text, length, concept
     likelihood: ClassVar[bool] = False  # has a perplexity of held-out tokens
     continues: ClassVar[bool] = False  # can be given the beginnings of training items
-    rivals: ClassVar[tuple[str, ...]] = ("shuffled", "untrained")  # sets that clips must beat
+    # Sets that clips must beat, of those that every system has (RIVALS) and of its own.
+    rivals: ClassVar[tuple[str, ...]] = ("untrained", "shuffled", *RIVALS)
     sets: ClassVar[Mapping[str, str]] = {}  # clip sets that it makes itself: name -> meaning
     # Labels of the modules that results depend on, for: build, train, encode, generate, baselines,
     # continuation, likelihood. Labels are those of etude/workflow/versions.py and of `modules`.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from etude.config.base import UserPath
-from etude.config.systems.base import ExperimentBase, GenerateSettings
+from etude.config.systems.base import RIVALS, ExperimentBase, GenerateSettings
 from etude.config.systems.training import Seeds
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ class External(ExperimentBase):
     """Clips that somebody else made: a folder, put into the same table."""
 
     trained: ClassVar[bool] = False
+    rivals: ClassVar[tuple[str, ...]] = RIVALS  # nothing of it is here to be left untrained
     modules: ClassVar[Mapping[str, str]] = {"external.importing": "systems/external/importing"}
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "generate": ("external.importing", "clips"),

@@ -11,7 +11,13 @@ from pydantic import Field, Tag, field_serializer, model_validator
 from etude.config.base import OWN, Section, UserPath, chosen_by, merge
 from etude.config.networks import OwnNetwork
 from etude.config.symbolic_tokens import SymbolicTokenSet
-from etude.config.systems.base import GenerateSettings, StageSettings, TrainedExperiment, known
+from etude.config.systems.base import (
+    RIVALS_WITH_NOTES,
+    GenerateSettings,
+    StageSettings,
+    TrainedExperiment,
+    known,
+)
 from etude.config.systems.training import Sampling, Training
 
 if TYPE_CHECKING:
@@ -202,9 +208,7 @@ class SymbolicLm(TrainedExperiment):
     conditions: ClassVar[frozenset[str]] = frozenset({"midi"})
     likelihood: ClassVar[bool] = True
     continues: ClassVar[bool] = True
-    # Symbols in random order still sound like the instrument, in chords of the style: the distance
-    # of sounds is no judge of that, perplexity and the figures of notes are.
-    rivals: ClassVar[tuple[str, ...]] = ("untrained",)
+    rivals: ClassVar[tuple[str, ...]] = ("untrained", "shuffled", "ngram", *RIVALS_WITH_NOTES)
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those pieces as tokens and back, played by the corpus's renderer",
         "ngram": "an n-gram model of the training music",

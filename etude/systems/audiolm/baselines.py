@@ -16,7 +16,8 @@ from etude.clips.progress import never, silent
 from etude.config.systems.audiolm import AudioLm
 from etude.systems.audiolm.building import STAGES, build_stage
 from etude.systems.audiolm.player import AudioLmPlayer, make_player
-from etude.systems.base import ClipSet, Conditions, Parts, RealMusic, Wave
+from etude.systems.base import ClipSet, Codec, Conditions, Parts, RealMusic, Wave
+from etude.tokenizers.registry import load as load_tokenizer
 
 VERSION = 1  # raised when the clip sets change
 
@@ -32,6 +33,18 @@ def baselines(
     else:
         yield "shuffled", ClipSet([], player.rate, "no real clips")
     yield "untrained", ClipSet(_sampled(player, experiment, seed), player.rate)
+
+
+def codec(parts: Parts) -> Codec:
+    """The acoustic tokenizer, there and back."""
+    acoustic = load_tokenizer(parts.tokenizers["acoustic"])
+
+    def through(wave: Wave) -> Wave:
+        codes = acoustic.encode(torch.from_numpy(wave)[None])
+        decoded: Wave = acoustic.decode(codes)[0].cpu().numpy()
+        return decoded
+
+    return Codec(acoustic.sample_rate, through)
 
 
 def untrained_player(experiment: AudioLm, parts: Parts) -> AudioLmPlayer:

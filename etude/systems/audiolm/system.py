@@ -20,6 +20,7 @@ from etude.systems.base import (
     Batch,
     Beginnings,
     ClipSet,
+    Codec,
     Data,
     Figure,
     Parts,
@@ -91,6 +92,11 @@ class AudioLmSystem(SystemBase):
 
         stages = {name: load_stage(parts.models[name]) for name in STAGES}
         return make_player(stages, parts.tokenizers)
+
+    def codec(self, parts: Parts) -> Codec:  # noqa: D102
+        from etude.systems.audiolm.baselines import codec
+
+        return codec(parts)
 
     def baselines(  # noqa: D102
         self, experiment: AudioLm, parts: Parts, real: RealMusic, seed: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,3 +120,8 @@ any directory. models/lm of a GPT-2 or a Llama is read by transformers' `from_pr
         self, stage: SymbolicLmStage, windows: Sequence[tuple[str, Ids, int]]
     ) -> list[NDArray[np.float64]]:
         return score(stage, windows)
+
+    def note_counter(self, parts: Parts) -> Callable[[Sequence[int]], int]:  # noqa: D102
+        from etude.tokenizers.symbolic.making import load as load_tokenizer
+
+        return load_tokenizer(parts.tokenizers["tokenizer"]).notes_in

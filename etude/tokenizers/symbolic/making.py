@@ -92,19 +92,13 @@ def training_tables(
     Raises:
         UserError: the training split has no MIDI.
     """
-    training = {row["piece"] for row in read_csv(pieces) if row["split"] == "train"}
-    rows = (row for table in ingest for row in read_csv(table))
-    candidates = (
-        {"piece": row["piece"], "path": row["path"]}
-        for row in rows
-        if row["kind"] == "midi" and row["piece"] in training
-    )
+    candidates = midi_of_training(ingest, pieces)
     chosen = heapq.nsmallest(count, candidates, key=lambda row: _rank(row["piece"], seed))
     if not chosen:
         raise UserError(
             "there is nothing to fit a tokenizer on",
             where=str(pieces),
-            why=f"none of the {len(training)} pieces of the training split is MIDI",
+            why="no piece of the training split is MIDI",
             do="symbolic tokenizers need MIDI files",
         )
     paths = piece_paths(root, chosen)
@@ -116,6 +110,20 @@ def training_tables(
             continue
         if len(table):
             yield table
+
+
+def midi_of_training(ingest: list[Path], pieces: Path) -> Iterator[dict[str, str]]:
+    """Piece and path of all MIDI in the training split, in the order of the tables.
+
+    Args:
+        ingest: tables of the corpus's shards.
+        pieces: pieces.csv, which holds the split.
+    """
+    training = {row["piece"] for row in read_csv(pieces) if row["split"] == "train"}
+    for table in ingest:
+        for row in read_csv(table):
+            if row["kind"] == "midi" and row["piece"] in training:
+                yield {"piece": row["piece"], "path": row["path"]}
 
 
 def _rank(piece: str, seed: int) -> bytes:

@@ -9,7 +9,12 @@ from pydantic import Field
 
 from etude.config.base import Section
 from etude.config.symbolic_tokens import SymbolicTokenSet
-from etude.config.systems.base import StageSettings, TrainedExperiment, known
+from etude.config.systems.base import (
+    RIVALS_WITH_NOTES,
+    StageSettings,
+    TrainedExperiment,
+    known,
+)
 
 if TYPE_CHECKING:
     from etude.config.whole import Config
@@ -27,7 +32,7 @@ class ToyLatents(TrainedExperiment):
 
     makes: ClassVar[frozenset[str]] = frozenset({"audio", "notes"})
     conditions: ClassVar[frozenset[str]] = frozenset({"length"})
-    rivals: ClassVar[tuple[str, ...]] = ("untrained",)
+    rivals: ClassVar[tuple[str, ...]] = ("untrained", *RIVALS_WITH_NOTES)
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "held-out windows as tokens, played by the corpus's renderer",
         "untrained": "the networks before training",

@@ -18,7 +18,7 @@ from etude.clips.progress import GenerationProgress, Stopped, batches, never, si
 from etude.config import Sampling
 from etude.config.systems.toy_text import Generate, ToyText
 from etude.devices import choose_device
-from etude.systems.base import ClipSet, Conditions, refuse
+from etude.systems.base import ClipSet, Codec, Conditions, refuse
 from etude.systems.stage_module import OF_TOKENS, StagedSystem, StageModule, cross_entropy
 from etude.tokenizers.registry import load as load_tokenizer
 
@@ -153,6 +153,14 @@ class ToyTextSystem(StagedSystem):
     def open(self, experiment, parts):
         network = self.load(parts.models["words"], parts)
         return Player(network, load_tokenizer(parts.tokenizers["acoustic"]))
+
+    def codec(self, parts):
+        codec = load_tokenizer(parts.tokenizers["acoustic"])
+
+        def through(wave):
+            return codec.decode(codec.encode(torch.from_numpy(wave)[None]))[0].cpu().numpy()
+
+        return Codec(codec.sample_rate, through)
 
     def baselines(self, experiment, parts, real, seed):
         settings, first = experiment.generate, experiment.seeds.train[0]
