@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from etude.config import ExperimentBase
+from etude.config import Evaluation, ExperimentBase
 from etude.config.systems import CLASSES
 
 # Clip sets in the order of every table, and what they are unless a system says it otherwise.
@@ -20,7 +20,13 @@ MEANING = {
     "untrained": "the networks before training",
     "noise": "white noise of the same level",
 }
-IN_WORDS = {"shuffled": "shuffled tokens", "untrained": "untrained networks"}
+IN_WORDS = {
+    "shuffled": "shuffled tokens",
+    "untrained": "untrained networks",
+    "ngram": "the n-gram",
+    "spectrum_noise": "noise of its spectrum",
+    "shuffled_bars": "bars in random order",
+}
 WORTHLESS = ("shuffled", "shuffled_bars", "untrained", "noise")  # the ceiling: the nearest of them
 
 
@@ -45,14 +51,23 @@ def worthless(system: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*WORTHLESS, *about(system).rivals)))
 
 
+def in_words(clips: str) -> str:
+    """A set of clips by its name, as a sentence has it."""
+    return IN_WORDS.get(clips, clips.replace("_", " "))
+
+
+def judged(system: str, settings: Evaluation) -> bool:
+    """Whether the gate is over this system's clips: what others made is judged by option only."""
+    return about(system).trained or settings.gate_external
+
+
 def rivals(systems: Iterable[str]) -> str:
-    """What the clips of these systems must be better than to pass the gate, in words."""
+    """What the clips of these systems must be nearer to real music than, in words."""
     of_sets: dict[str, list[str]] = {}
     for system in dict.fromkeys(systems):
         if about(system).trained:
-            words = [IN_WORDS.get(name, name.replace("_", " ")) for name in about(system).rivals]
-            better = "the better of " if len(words) > 1 else ""
-            of_sets.setdefault(better + " and ".join(words), []).append(system)
+            words = ", ".join(map(in_words, about(system).rivals))
+            of_sets.setdefault(words, []).append(system)
     if len(of_sets) < 2:
         return next(iter(of_sets), "what is worth nothing")
     return ", or ".join(f"{words} ({', '.join(names)})" for words, names in of_sets.items())
