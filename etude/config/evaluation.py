@@ -14,6 +14,15 @@ from etude.config.symbolic_metrics import SymbolicMetrics
 from etude.own import is_own, label
 
 
+class Primary(Section):
+    """The one metric that decides between systems; all others are exploratory."""
+
+    metric: Literal["kad", "frechet_distance", "fad_infinity", "mad"] = Field(
+        "kad", description="distance, as leaderboard.csv calls it"
+    )
+    embedding: str = Field("harmony", description="one of `embeddings`")
+
+
 class Evaluation(Section):
     """Metrics: one set, one protocol for every experiment."""
 
@@ -23,6 +32,13 @@ class Evaluation(Section):
         description=f"embeddings of the Fréchet distances, at least one that runs here "
         f"({', '.join(EMBEDDINGS)}, or your own `module:Class`); a name of `pretrained` of kind "
         f"clap; or, with `fadtk: true`: {', '.join(FADTK)}",
+    )
+    primary: Primary = Field(
+        Primary(),
+        description="by what differences.csv says which experiment is better (Holm's correction "
+        "over all pairs); all else is exploratory (Benjamini and Hochberg's). Choose it before the "
+        "run. Where harmony is not among `embeddings`, the first of them that runs here takes its "
+        "place, and fad.txt says so",
     )
     signals: Annotated[list[ModuleClass], Distinct] = Field(
         [], description="metrics of your own on single clips, `module:Class` each"
@@ -86,6 +102,21 @@ class Evaluation(Section):
                 "so nothing would be measured; "
                 f"add one of: {', '.join(EMBEDDINGS)}"
             )
+
+        chosen = self.primary.embedding
+        if chosen != Primary().embedding and chosen not in {*names, *map(label, names)}:
+            raise ValueError(
+                f"evaluation.primary: the embedding {chosen!r} is not in evaluation.embeddings"
+                f"{nearest(chosen, names)}; there: {', '.join(names)}"
+            )
+
+    @property
+    def deciding(self) -> tuple[str, str]:
+        """Metric and embedding that decide, as tables name them."""
+        metric, chosen = self.primary.metric, self.primary.embedding
+        known = {*self.embeddings, *map(label, self.embeddings)}
+        here = (name for name in self.embeddings if name in EMBEDDINGS or is_own(name))
+        return metric, label(chosen if chosen in known else next(here, self.embeddings[0]))
 
     @model_validator(mode="after")
     def _own_parts_are_told_apart(self) -> Evaluation:

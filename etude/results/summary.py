@@ -16,11 +16,12 @@ from typing import Any
 from etude.config import Evaluation
 from etude.own import label
 from etude.results import differences, leaderboard
+from etude.results.differences import RATIO
 from etude.results.leaderboard import (
     DIRECTIONS,
     FLOOR,
     GENERATED,
-    direction,
+    PRIMARY,
     read_figures,
     weights_named,
 )
@@ -37,7 +38,7 @@ from etude.results.table import (
 )
 from etude.storage import write_csv, write_text
 
-VERSION = 4  # raised when the text changes
+VERSION = 5  # raised when the text changes
 
 Row = dict[str, Any]
 
@@ -84,8 +85,9 @@ class Part:
 def write_results(run: Run, folder: Path) -> str:
     """Write leaderboard.csv, differences.csv and fad.txt into a folder; gives back the text."""
     figures = read_figures(run.tables, run.replicates)
-    rows = list(leaderboard.leaderboard(figures.values(), run.hashes, run.failed))
-    pairs = list(differences.differences(figures.values(), run.hashes))
+    primary = run.settings.deciding
+    rows = list(leaderboard.leaderboard(figures.values(), run.hashes, run.failed, primary))
+    pairs = list(differences.differences(figures.values(), run.hashes, primary))
     write_csv(folder / "leaderboard.csv", leaderboard.COLUMNS, rows)
     write_csv(folder / "differences.csv", differences.COLUMNS, pairs)
     text = render(rows, pairs, read_tables(run.tables), run)
@@ -105,7 +107,7 @@ def render(rows: list[Row], pairs: list[Row], tables: Iterable[Table], run: Run)
         lines += _block(parts, embedding, run.settings)
     for part in parts:
         lines += _experiment(part, run.settings, seeds_differ=len(once) > 1)
-    lines += _differences(pairs)
+    lines += _differences(pairs, run.settings)
     verdicts: dict[str, Verdict] = {}
     for part in (part for part in parts if part.name in run.gated):
         verdicts |= {table.name: judge(table, run.settings) for table in part.tables}
@@ -312,57 +314,52 @@ def _prefixes(rows: list[Row]) -> list[str]:
 # ----------------------------------------------------------------------------------- differences
 
 
-def _differences(pairs: list[Row]) -> list[str]:
-    """Experiments against each other, where there are several: the FD, and who wins elsewhere."""
+def _differences(pairs: list[Row], settings: Evaluation) -> list[str]:
+    """Experiments against each other, where there are several: the primary metric, then others."""
     if not pairs:
         return []
-    lines = ["", "differences between experiments (the first minus the second), Holm-corrected"]
-    told = [row for row in pairs if direction(row["metric"]) is not None]
-    for (a, b), group in itertools.groupby(
-        sorted(told, key=lambda row: _place(row, pairs)), key=lambda row: (row["a"], row["b"])
-    ):
-        of_pair = list(group)
-        own = [r for r in of_pair if r["metric"] == "frechet_distance" and _was_run(r)]
-        lines += [f"  {a} - {b}, {_what(row)}: {_difference(row)}" for row in own]
-        lines += _elsewhere(a, b, [r for r in of_pair if r["metric"] != "frechet_distance"])
-    if len(told) < len(pairs):
-        lines.append(f"  {len(pairs) - len(told)} more, of figures that have no better side: ")
-        lines[-1] += "differences.csv"
-    return lines
+    metric, embedding = settings.deciding
+    wanted = label(settings.primary.embedding)
+    lines = ["", f"differences by the primary metric, {embedding} {NAMES[metric]}, Holm-corrected"]
+    lines[-1] += f" ({wanted} is not measured)" if wanted != embedding else ""
+    lines += [f"  {_difference(row)}" for row in pairs if row["role"] == PRIMARY]
+    others = [row for row in pairs if row["role"] != PRIMARY]
+    found = {key: list(rows) for key, rows in itertools.groupby(sorted(others, key=_pair), _pair)}
+    found = {key: rows for key, rows in found.items() if any(r.get("p") for r in rows)}
+    if not found:
+        return lines
+    lines += [
+        f"exploratory, {len(others)} figures, Benjamini-Hochberg (5 % of the named are chance):"
+    ]
+    return lines + [f"  {_elsewhere(*key, rows)}" for key, rows in found.items()]
 
 
-def _place(row: Row, pairs: list[Row]) -> int:
-    """Pairs in the order in which they are first met."""
-    return next(i for i, r in enumerate(pairs) if (r["a"], r["b"]) == (row["a"], row["b"]))
-
-
-def _was_run(row: Row) -> bool:
-    return bool(row.get("value")) or "not run" not in row["note"]
-
-
-def _what(row: Row) -> str:
-    return f"{row['embedding']} {NAMES.get(row['metric'], row['metric'])}".strip()
+def _pair(row: Row) -> tuple[str, str]:
+    return row["a"], row["b"]
 
 
 def _difference(row: Row) -> str:
+    """A primary row: the difference or ratio, its interval and what it says."""
+    head = f"{row['a']} {'/' if row.get('scale') == RATIO else '-'} {row['b']}"
     if not row.get("value"):
-        return str(row["note"])
-    p = f", p {float(row['p_holm']):.3f}" if row.get("p_holm") else ""
-    text = f"{float(row['value']):.4g} {_interval(row, 4)}{p}: {row['verdict']}"
+        return f"{head}: {row['note']}"
+    p = f", p {float(row['p_adjusted']):.3f}" if row.get("p_adjusted") else ""
+    text = f"{head}: {float(row['value']):.4g} {_interval(row, 4)}{p}: {row['verdict']}"
     if row["verdict"] not in ("better", "worse"):
         return text
     return f"{text} ({row['a'] if row['verdict'] == 'better' else row['b']} is the better)"
 
 
-def _elsewhere(a: str, b: str, rows: list[Row]) -> list[str]:
+def _elsewhere(a: str, b: str, rows: list[Row]) -> str:
     """By which other figures either is better, without their numbers."""
     said = []
     for name, verdict in ((a, "better"), (b, "worse")):
-        if won := [_what(row) for row in rows if row["verdict"] == verdict]:
-            said.append(f"{name} is the better by {', '.join(won)}")
+        won = [r for r in rows if r["verdict"] == verdict]
+        names = (f"{r['embedding']} {NAMES.get(r['metric'], r['metric'])}".strip() for r in won)
+        said += [f"{name} is the better by {', '.join(names)}"] if won else []
     left = sum(row["verdict"] not in ("better", "worse") for row in rows)
-    said += [f"{left} inconclusive or n/a"] if left else []
-    return [f"  {a} - {b}, other figures: {'; '.join(said)}"] if said else []
+    said += [f"{left} inconclusive, n/a or without a better side"] if left else []
+    return f"{a}, {b}: {'; '.join(said)}"
 
 
 def _find(rows: list[Row], clips: str, metric: str) -> Row | None:
