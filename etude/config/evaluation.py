@@ -24,10 +24,10 @@ BOUNDS = "the gate fails above it, and is undecided where three times as much is
 
 
 class Primary(Section):
-    """The metric that decides between experiments, named before the run."""
+    """The one metric that decides between systems; all others are exploratory."""
 
-    metric: Literal["frechet_distance", "fad_infinity", "kad", "mad"] = Field(
-        "kad", description="a distance to held-out real music"
+    metric: Literal["kad", "frechet_distance", "fad_infinity", "mad"] = Field(
+        "kad", description="distance, as leaderboard.csv calls it"
     )
     embedding: str = Field("harmony", description="one of `embeddings`")
 
@@ -41,6 +41,13 @@ class Evaluation(Section):
         description=f"embeddings of the Fréchet distances, at least one that runs here "
         f"({', '.join(EMBEDDINGS)}, or your own `module:Class`); a name of `pretrained` of kind "
         f"clap; or, with `fadtk: true`: {', '.join(FADTK)}",
+    )
+    primary: Primary = Field(
+        Primary(),
+        description="by what differences.csv says which experiment is better (Holm's correction "
+        "over all pairs); all else is exploratory (Benjamini and Hochberg's). Choose it before the "
+        "run. Where harmony is not among `embeddings`, the first of them that runs here takes its "
+        "place, and fad.txt says so",
     )
     signals: Annotated[list[ModuleClass], Distinct] = Field(
         [], description="metrics of your own on single clips, `module:Class` each"
@@ -60,9 +67,6 @@ class Evaluation(Section):
         "they do not order real music, its grains and noise; `report`: the table says so",
     )
     seed: int = Field(0, ge=0, description="choice of real segments, noise and shuffles")
-    primary: Primary = Field(
-        Primary(), description="the one metric by which experiments are judged; the rest explores"
-    )
     gate_embeddings: Annotated[list[str], Distinct] = Field(
         ["timbre", "harmony"],
         min_length=1,
@@ -106,11 +110,7 @@ class Evaluation(Section):
             ValueError: naming the one that is not, or what to add.
         """
         names, known = self.embeddings, (*EMBEDDINGS, *FADTK, *pretrained)
-        for where, named in (
-            ("embeddings", names),
-            ("gate_embeddings", self.gate_embeddings),
-            ("primary.embedding", [self.primary.embedding]),
-        ):
+        for where, named in (("embeddings", names), ("gate_embeddings", self.gate_embeddings)):
             for name in named:
                 if name not in known and not is_own(name):
                     raise ValueError(
@@ -123,6 +123,21 @@ class Evaluation(Section):
                 "so nothing would be measured; "
                 f"add one of: {', '.join(EMBEDDINGS)}"
             )
+
+        chosen = self.primary.embedding
+        if chosen != Primary().embedding and chosen not in {*names, *map(label, names)}:
+            raise ValueError(
+                f"evaluation.primary: the embedding {chosen!r} is not in evaluation.embeddings"
+                f"{nearest(chosen, names)}; there: {', '.join(names)}"
+            )
+
+    @property
+    def deciding(self) -> tuple[str, str]:
+        """Metric and embedding that decide, as tables name them."""
+        metric, chosen = self.primary.metric, self.primary.embedding
+        known = {*self.embeddings, *map(label, self.embeddings)}
+        here = (name for name in self.embeddings if name in EMBEDDINGS or is_own(name))
+        return metric, label(chosen if chosen in known else next(here, self.embeddings[0]))
 
     @model_validator(mode="before")
     @classmethod

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from etude.config import Evaluation
-from etude.own import label
 from etude.report.charts import Scale, Tick
 from etude.report.figures import number
 from etude.results.gate import HOLDS, NOTHING, UNDECIDED, Verdict, judge, overall
@@ -90,7 +89,7 @@ def describe(name: str, tables: list[Table], settings: Evaluation) -> Result:
         (row["metric"], row["embedding"]) for table in tables for row in table.rows
         if row["embedding"]
     ]  # fmt: skip
-    primary = (settings.primary.metric, label(settings.primary.embedding))
+    primary = settings.deciding
     scores = [
         _score(table, verdict, primary)
         for table, verdict in zip(tables, verdicts or [None] * len(tables), strict=True)

@@ -16,7 +16,8 @@ from etude.config import Evaluation
 from etude.own import label
 from etude.results import differences, leaderboard
 from etude.results.gate import NOTHING, Verdict, judge
-from etude.results.leaderboard import FLOOR, GENERATED, read_figures, weights_named
+from etude.results.differences import RATIO
+from etude.results.leaderboard import FLOOR, GENERATED, PRIMARY, read_figures, weights_named
 from etude.results.rates import COPIED
 from etude.results.systems import about, clip_sets
 from etude.results.table import Table, read_tables
@@ -80,8 +81,9 @@ class Part:
 def write_results(run: Run, folder: Path) -> str:
     """Write leaderboard.csv, differences.csv and fad.txt into a folder; gives back the text."""
     figures = read_figures(run.tables, run.replicates)
-    rows = list(leaderboard.leaderboard(figures.values(), run.hashes, run.failed))
-    pairs = list(differences.differences(figures.values(), run.hashes))
+    primary = run.settings.deciding
+    rows = list(leaderboard.leaderboard(figures.values(), run.hashes, run.failed, primary))
+    pairs = list(differences.differences(figures.values(), run.hashes, primary))
     write_csv(folder / "leaderboard.csv", leaderboard.COLUMNS, rows)
     write_csv(folder / "differences.csv", differences.COLUMNS, pairs)
     text = render(rows, pairs, read_tables(run.tables, run.rivals), run)
@@ -92,15 +94,14 @@ def write_results(run: Run, folder: Path) -> str:
 def render(rows: list[Row], pairs: list[Row], tables: Iterable[Table], run: Run) -> str:
     """The whole text; the last line is the gate over all experiments of `run.gated`."""
     parts = list(_parts(rows, list(tables), run))
-    metric = run.settings.primary.metric
-    embedding, instead = _embedding(parts, run.settings)
+    primary = run.settings.deciding
     blocks = [
         [HEAD, *dict.fromkeys(_what_intervals_say(part) for part in parts), REST],
         _verdicts(parts, run),
-        *(_table(some, metric, embedding, instead) for some in _in_columns(parts)),
+        *(_table(some, *primary, _instead(run.settings)) for some in _in_columns(parts)),
         [*_asked(parts, run.settings), *_weights(parts)],
         _not_measured(parts),
-        _differences(pairs, metric, embedding),
+        _differences(pairs),
     ]
     told = "\n\n".join("\n".join(block) for block in blocks if block)
     verdicts = {part.name: part.verdicts for part in parts if part.name in run.gated}
@@ -174,14 +175,10 @@ def _what_intervals_say(part: Part) -> str:
 # ----------------------------------------------------------------------------- the primary metric
 
 
-def _embedding(parts: list[Part], settings: Evaluation) -> tuple[str, str]:
-    """The embedding of the table; the first that was run where the primary one was not."""
-    wanted, metric = label(settings.primary.embedding), settings.primary.metric
-    rows = [r for part in parts for r in part.rows if r["metric"] == metric and r.get("value")]
-    found = list(dict.fromkeys(row["embedding"] for row in rows))
-    if wanted in found or not found:
-        return wanted, ""
-    return found[0], f"; the primary one, {wanted}, was not measured"
+def _instead(settings: Evaluation) -> str:
+    """What stands in the place of which primary embedding; mostly nothing."""
+    wanted, used = label(settings.primary.embedding), settings.deciding[1]
+    return f" (for {wanted}, which is not among `embeddings`)" if wanted != used else ""
 
 
 def _table(parts: list[Part], metric: str, embedding: str, instead: str) -> list[str]:
@@ -198,8 +195,7 @@ def _table(parts: list[Part], metric: str, embedding: str, instead: str) -> list
             below |= any((_float(row.get("value")) or 0) < 0 for row in rows if row)
     if not lines:
         return []
-    title = f"{NAMES[metric]} on {embedding}"
-    title += instead or ", the primary metric"
+    title = f"{NAMES[metric]} on {embedding}{instead}, the primary metric"
     head = f"  {'experiment':<24}" + "".join(f"{part.name[:24]:>25}" for part in parts)
     unheard = [n for n in UNHEARD if any(p.row(n, metric, embedding) for p in parts)]
     warning = (
@@ -271,26 +267,31 @@ def _not_measured(parts: list[Part]) -> list[str]:
     return ["not measured", *lines[:MOST], *rest]
 
 
-def _differences(pairs: list[Row], metric: str, embedding: str) -> list[str]:
+def _differences(pairs: list[Row]) -> list[str]:
     """Experiments against each other by the primary metric; where there is no figure, why."""
-    rows = [r for r in pairs if (r["metric"], r["embedding"]) == (metric, embedding)]
+    rows = [row for row in pairs if row["role"] == PRIMARY]
     if not rows:
         return []
-    lines = [f"differences between experiments by {NAMES[metric]} on {embedding}"]
+    what = f"{NAMES[rows[0]['metric']]} on {rows[0]['embedding']}"
+    lines = [f"differences between experiments by {what}, Holm-corrected"]
     whys: dict[str, list[str]] = {}
     for row in rows:
         if row.get("value"):
-            lines.append(f"  {row['a']} - {row['b']}: {_difference(row)}")
+            lines.append(f"  {_pair(row)}: {_difference(row)}")
         else:
-            whys.setdefault(row["note"], []).append(f"{row['a']} - {row['b']}")
+            whys.setdefault(row["note"], []).append(_pair(row))
     lines += [line for why, who in whys.items() for line in _wrapped(f"{', '.join(who)}: {why}")]
     more = len(lines) - 1 - MOST
     rest = f"  {len(pairs) - len(rows)} by other metrics, exploratory: differences.csv"
     return [*lines[: MOST + 1], *([f"  {more} more lines"] if more > 0 else []), rest]
 
 
+def _pair(row: Row) -> str:
+    return f"{row['a']} {'/' if row.get('scale') == RATIO else '-'} {row['b']}"
+
+
 def _difference(row: Row) -> str:
-    p = f", p {float(row['p_holm']):.3f}" if row.get("p_holm") else ""
+    p = f", p {float(row['p_adjusted']):.3f}" if row.get("p_adjusted") else ""
     text = f"{float(row['value']):.4g} {_interval(row, 4)}{p}: {row['verdict']}"
     if row["verdict"] not in ("better", "worse"):
         return text
