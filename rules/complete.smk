@@ -34,7 +34,8 @@ def write_what_is_there():
     made = {str(path): job for job in dag.jobs for path in job.output}
     if "results/fad.txt" not in made:
         return
-    partial = {"tables": [], "replicates": [], "failed": {}, "gated": plan.gated, "hashes": HASHES}
+    partial = {kind: [] for kind in plan.of_each_kind()}
+    partial |= {"failed": {}, "gated": plan.gated, "hashes": HASHES}
     partial["evaluation"] = CONFIG.evaluation.model_dump(mode="json")
     for name in CONFIG.run:
         for kind, paths in plan.tables_of(name).items():

@@ -8,6 +8,8 @@ rule build_report:
         differences="results/differences.csv",
         memorisation=plan.tables_if_made("memorisation.csv"),
         symbolic=plan.tables_if_made("symbolic.csv"),
+        perplexity=plan.tables_if_made("perplexity.csv"),
+        rivals=plan.tables_if_made("rivals.csv"),
         tables=plan.of_all_runs("results/metrics/{experiment}/{clips}/fad.csv"),
         signals=plan.of_all_runs("results/metrics/{experiment}/{clips}/signals.csv"),
         baseline_signals=collect(
@@ -39,8 +41,12 @@ rule build_report:
         mem_mb=4000,
         runtime=60,
     params:
-        version=version("build_report", "page"),
+        version=version(
+            "build_report",
+            *("page", "results.table", "results.rates", "results.gate", "results.wording"),
+        ),
         run=CONFIG.run,
+        configs=[Path(path).stem for path in workflow.config_settings.configfiles],
         evaluation=CONFIG.evaluation.params(),
         page=CONFIG.report.params(),
     message:

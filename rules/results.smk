@@ -33,7 +33,8 @@ rule write_fad:
     params:
         version=version(
             "write_fad",
-            *("results.table", "results.summary", "results.leaderboard"),
+            *("results.table", "results.rates", "results.gate", "results.wording"),
+            *("results.summary", "results.leaderboard"),
             *("results.differences", "results.statistics"),
         ),
         evaluation=CONFIG.evaluation.params(),

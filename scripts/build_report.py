@@ -9,7 +9,8 @@ with job(snakemake):
     from etude.report.page import Made, build_report
 
     kinds = ("tables", "histories", "pieces", "wav", "cuts", "tokens", "packed")
-    kinds += ("leaderboard", "differences", "memorisation", "symbolic")  # some runs lack these
+    # Some runs lack these.
+    kinds += ("leaderboard", "differences", "memorisation", "symbolic", "perplexity", "rivals")
     given = {kind: snakemake.input.get(kind, []) for kind in kinds}
     paths = {kind: [f] if isinstance(f, str) else f for kind, f in given.items()}
     build_report(
@@ -19,5 +20,6 @@ with job(snakemake):
         Made(**{kind: list(map(Path, found)) for kind, found in paths.items()}),
         parse(Evaluation, snakemake.params.evaluation),
         page=parse(Page, snakemake.params.page),
+        configs=list(snakemake.params.configs),
         threads=snakemake.threads,
     )

@@ -11,6 +11,7 @@ with job(snakemake):
     run = Run(
         tables=[Path(p) for p in snakemake.input.tables],
         replicates=[Path(p) for p in snakemake.input.get("replicates", [])],
+        rivals=[Path(p) for p in snakemake.input.get("rivals", [])],
         settings=parse(Evaluation, snakemake.params.evaluation),
         gated=frozenset(snakemake.params.gated),
         hashes=dict(snakemake.params.hashes),

@@ -1,18 +1,23 @@
-"""Distances and verdicts as the page shows them: in plain words, in charts, in tables."""
+"""Verdicts and distances as the page shows them: in plain words, in charts, in tables."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from etude.config import Evaluation
 from etude.report.charts import Scale, Tick
-from etude.report.figures import decimal, number, some
-from etude.results.systems import about, meaning, worthless
-from etude.results.table import Table, judge
+from etude.report.figures import number
+from etude.results.gate import HOLDS, NOTHING, UNDECIDED, Verdict, judge, overall
+from etude.results.rates import Rate
+from etude.results.summary import NAMES
+from etude.results.systems import judged, meaning, worthless
+from etude.results.table import Table
+from etude.results.wording import percent, reasons
 
 METRICS = {"frechet_distance": "Fréchet distance"}
-WORDS = {True: "holds", False: "fails", None: "undecided"}
 FLOOR = "real"
+UNGATED = "ungated"
 
 
 @dataclass(frozen=True)
@@ -45,145 +50,89 @@ class Block:
     ticks: list[Tick] = field(default_factory=list)
     log: bool = False
     floor: float | None = None
-    goal: float | None = None
     ceilings: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Score:
-    """The figures of one training seed and draw."""
+    """One training seed and draw: its verdict, and the primary metric of its clips and of real."""
 
     name: str
-    verdict: str
-    figures: str
-    distance: float | None
-    ratio: float | None
-    harmony: float | None
-    real_harmony: float | None
-    silent: int
-    count: str
-    embedding: str
-    sentences: list[str]
+    word: str
+    reasons: list[str]
+    own: Line
+    real: Line
+    rates: list[tuple[str, str]]  # what, and its upper bound in words
 
 
 @dataclass(frozen=True)
 class Result:
-    """One experiment."""
+    """One experiment; `primary` is what the metric of its scores is called."""
 
     name: str
     system: str
-    verdict: str
+    word: str
     headline: str
     scores: list[Score]
     blocks: list[Block]
+    reasons: list[str] = field(default_factory=list)
+    primary: str = ""
 
 
 def describe(name: str, tables: list[Table], settings: Evaluation) -> Result:
     """An experiment's tables (one per training seed and draw) as the page shows them."""
     if not tables:
         return Result(name, "", "missing", "There are no figures of this experiment.", [], [])
-    system = tables[0].rows[0]["system"]
-    gated = about(system).trained  # what others made is measured, not judged
-    scores = [_score(table, settings, gated) for table in tables]
+    system = tables[0].system
+    verdicts = [judge(t, settings) for t in tables] if judged(system, settings) else []
     keys = [
         (row["metric"], row["embedding"]) for table in tables for row in table.rows
         if row["embedding"]
     ]  # fmt: skip
-    blocks = [_block(tables, metric, embedding) for metric, embedding in dict.fromkeys(keys)]
-    verdict = _overall([score.verdict for score in scores])
-    return Result(name, system, verdict, _headline(verdict, scores), scores, blocks)
-
-
-def _overall(words: list[str]) -> str:
-    return next((w for w in ("fails", "undecided", "holds") if w in words), "ungated")
-
-
-def _headline(verdict: str, scores: list[Score]) -> str:
-    if verdict == "ungated":
-        return "Clips that somebody else made: measured, not judged."
-    if verdict == "undecided":
-        why = next(score.figures for score in scores if score.verdict == "undecided")
-        return f"The gate cannot be decided: {why}."
-    if len(scores) == 1:
-        return f"The gate {verdict}."
-    good = sum(score.verdict == "holds" for score in scores)
-    return f"The gate {verdict}: {good} of {len(scores)} sets of clips pass."
-
-
-def _name(table: Table) -> str:
-    first = table.rows[0]
-    return f"seed {first['train_seed']}, draw {first['draw']}"
-
-
-def _score(table: Table, settings: Evaluation, gated: bool) -> Score:
-    metric, judged = "frechet_distance", judge(table, settings)
-    known = [e for e in table.embeddings if table.value("generated", metric, e) is not None]
-    embedding = known[0] if known else next(iter(table.embeddings), "")
-    distance = table.value("generated", metric, embedding)
-    floor = table.value(FLOOR, metric, embedding)
-    ratio = distance / floor if distance is not None and floor else None
-    silent = int(table.value("generated", "silent") or 0)
-    harmony = table.value("generated", "et_grid")
-    own = table.value("real", "et_grid") or table.value("reference", "et_grid")
-    rivals = [
-        f"{name} {decimal(value)}"
-        for name in worthless(table.rows[0]["system"])
-        if (value := table.value(name, metric, embedding)) is not None
+    primary = settings.deciding
+    scores = [
+        _score(table, verdict, primary)
+        for table, verdict in zip(tables, verdicts or [None] * len(tables), strict=True)
     ]
+    return Result(
+        name,
+        system,
+        overall(verdicts) if verdicts else UNGATED,
+        _headline(verdicts),
+        scores,
+        [_block(tables, metric, embedding) for metric, embedding in dict.fromkeys(keys)],
+        reasons(verdicts),
+        f"{NAMES[primary[0]]} on {primary[1]}",
+    )
+
+
+def _headline(verdicts: Sequence[Verdict]) -> str:
+    if not verdicts:
+        return "Clips that somebody else made: measured, not judged."
+    word = overall(verdicts)
+    said = {
+        NOTHING: "The gate cannot be decided",
+        UNDECIDED: "The gate is undecided",
+    }.get(word, f"The gate {word}")
+    if len(verdicts) == 1:
+        return f"{said}."
+    good = sum(verdict.word == HOLDS for verdict in verdicts)
+    return f"{said}: {good} of {len(verdicts)} sets of clips hold."
+
+
+def _score(table: Table, verdict: Verdict | None, primary: tuple[str, str]) -> Score:
     return Score(
-        name=_name(table),
-        verdict=WORDS[judged.holds] if gated else "ungated",
-        figures=judged.figures,
-        distance=distance,
-        ratio=ratio,
-        harmony=harmony,
-        real_harmony=own,
-        silent=silent,
-        count=table.count("generated"),
-        embedding=embedding,
-        sentences=[
-            _say_ratio(ratio, table, embedding),
-            _say_range(_line(table, FLOOR, FLOOR, metric, embedding)),
-            f"What is worth nothing lies at: {', '.join(rivals)}." if rivals else "",
-            _say_harmony(harmony, own),
-            f"{some(silent, 'clip is', 'clips are')} silent." if silent else "No clip is silent.",
-        ],
+        name=table.name,
+        word=verdict.word if verdict else UNGATED,
+        reasons=reasons([verdict]) if verdict else [],
+        own=_line(table, "generated", "generated", *primary),
+        real=_line(table, FLOOR, FLOOR, *primary),
+        rates=[(rate.name, _at_most(rate)) for rate in verdict.rates] if verdict else [],
     )
 
 
-def _say_ratio(ratio: float | None, table: Table, embedding: str) -> str:
-    count = table.count("generated")
-    if ratio is None:
-        notes = (table.note(name, embedding) for name in ("generated", FLOOR))
-        why = next((n.removeprefix("n/a: ") for n in notes if n and n != "n/a"), "no figure")
-        return f"How far the clips are from real music cannot be said against a floor: {why}."
-    if ratio < 1:
-        return (
-            "The clips are as near to held-out music as other real music is "
-            f"({ratio:.2f} of its distance). Below 1 means within the sampling error of {count} "
-            "clips, not better than real."
-        )
-    goal = "within" if ratio < 2 else "outside"
-    return (
-        f"The clips are {ratio:.2f} times as far from held-out music as other real music is; "
-        f"that is {goal} the goal of 2."
-    )
-
-
-def _say_range(floor: Line) -> str:
-    if floor.low is None or floor.high is None:
-        return ""
-    return (
-        f"As many real clips, drawn again and again, lie at {decimal(floor.low, 1)} to "
-        f"{decimal(floor.high, 1)}."
-    )
-
-
-def _say_harmony(harmony: float | None, own: float | None) -> str:
-    if harmony is None:
-        return "There is no tone in the clips to measure harmony by."
-    real = "" if own is None else f"; in real music of this corpus it is {own:.0%}"
-    return f"{harmony:.0%} of the tonal energy lies on the tempered grid (chance: 50%){real}."
+def _at_most(rate: Rate) -> str:
+    return "n/a" if rate.high is None else f"at most {percent(rate.high)}"
 
 
 def _block(tables: list[Table], metric: str, embedding: str) -> Block:
@@ -193,7 +142,7 @@ def _block(tables: list[Table], metric: str, embedding: str) -> Block:
         return Block(title, embedding, not_run=note.removeprefix("not run: "))
     lines = []
     for table in tables:
-        name = _name(table) if len(tables) > 1 else "generated"
+        name = table.name if len(tables) > 1 else "generated"
         lines.append(_line(table, "generated", name, metric, embedding))
     # The other sets are one and the same for every seed and draw.
     others = [name for name in tables[0].sets if name != "generated"]
@@ -203,8 +152,7 @@ def _block(tables: list[Table], metric: str, embedding: str) -> Block:
         return Block(title, embedding, lines=lines)
     ends = [v for line in lines for v in (line.value, line.low, line.high) if v is not None]
     floor = values.get(FLOOR)
-    scale = Scale.around([*ends, *([2 * floor] if floor else [])])
-    rivals = worthless(tables[0].rows[0]["system"])
+    scale = Scale.around(ends)
     return Block(
         metric=title,
         embedding=embedding,
@@ -212,19 +160,17 @@ def _block(tables: list[Table], metric: str, embedding: str) -> Block:
         ticks=scale.ticks(),
         log=scale.log,
         floor=scale.at(floor) if floor is not None else None,
-        goal=scale.at(2 * floor) if floor is not None else None,
-        ceilings=[scale.at(values[name]) for name in rivals if name in values],
+        ceilings=[scale.at(values[name]) for name in worthless(tables[0].system) if name in values],
     )
 
 
 def _line(table: Table, clips: str, name: str, metric: str, embedding: str) -> Line:
-    keys = {"clips": clips, "metric": metric, "embedding": embedding}
-    row = next((r for r in table.rows if keys.items() <= r.items()), {})
+    row = table.row(clips, metric, embedding) or {}
     value = number(row.get("value"))
     return Line(
         clips=clips,
         name=name,
-        meaning=meaning(clips, table.rows[0]["system"]),
+        meaning=meaning(clips, table.system),
         value=value,
         low=number(row.get("ci_low")),
         high=number(row.get("ci_high")),

@@ -1,16 +1,34 @@
-"""`python -m etude compare A B`: two runs, or two experiments of one, side by side."""
+"""`python -m etude compare A B`: two runs, or two experiments of one, side by side.
+
+The rules are those of differences.csv. Of two experiments of one run the p-values are corrected for
+all that the run has: who looks at one pair alone has chosen it. The primary metric is the one that
+both leaderboards name; where they name two, none was agreed on before, and all is exploratory.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import itertools
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from etude.errors import UserError, nearest
-from etude.results.differences import compare_pairs
-from etude.results.leaderboard import GENERATED, Figures, leaderboard, number, read_figures
+from etude.results.differences import RATIO, compare_pairs
+from etude.results.leaderboard import (
+    GENERATED,
+    PRIMARY,
+    RATIOS,
+    Figures,
+    leaderboard,
+    number,
+    read_figures,
+)
+from etude.results.statistics import point
 from etude.results.summary import NAMES
 from etude.storage import read_csv
 
@@ -22,6 +40,8 @@ HASHES = {
     "env_hash": "environment",
 }
 LEADERBOARD = "leaderboard.csv"
+CORRECTION = {"primary": "Holm", "exploratory": "Benjamini-Hochberg"}
+NO_PRIMARY = "No one primary metric was named before both runs: all of this is exploratory."
 NOT_MADE = "make it first: snakemake --cores all results/leaderboard.csv"
 
 
@@ -53,31 +73,35 @@ def compare(a: str, b: str, results: Path = Path("results")) -> str:
     """
     folders = [Path(word) for word in (a, b)]
     if all(folder.is_dir() for folder in folders):
-        pairs = _of_folders(*map(_inside, folders))
+        pairs = tested = _of_folders(*map(_inside, folders))
     else:
         for word, folder in zip((a, b), folders, strict=True):
             if "/" in word and not folder.is_dir():
                 raise UserError("there is no such folder", where=word, do="check the path")
-        known = read_sides(_inside(results), (a, b))
+        known = read_sides(_inside(results))
         pairs = [(_find(known, a, results), _find(known, b, results))]
         if a == b:
             raise UserError(f"{a!r} is compared with itself", do="name two experiments")
-    rows = list(compare_pairs(((x.figures, y.figures) for x, y in pairs), {}))
-    if not rows:
+        others = itertools.combinations(known.values(), 2)
+        tested = [*pairs, *(pair for pair in others if {x.name for x in pair} != {a, b})]
+    primary = _primary(pairs)
+    rows = list(compare_pairs(((x.figures, y.figures) for x, y in tested), {}, primary))
+    if not any(_is_of(row, *pair) for row in rows for pair in pairs):
         raise UserError(
             "the two have no metric in common",
             where=f"{a} and {b}",
             why="only figures of one metric and embedding can be compared",
             do="evaluate both with the same `evaluation.embeddings`",
         )
-    return "\n".join(line for pair in pairs for line in _text(*pair, rows)) + "\n"
+    lines = [line for pair in pairs for line in _text(*pair, rows)]
+    return "\n".join([*lines, *([] if primary else [NO_PRIMARY])]) + "\n"
 
 
 def read_sides(folder: Path, only: Iterable[str] | None = None) -> dict[str, Side]:
     """The experiments of a folder of results by name, in the leaderboard's order.
 
-    Where metrics/ lies beside the leaderboard the single seeds and draws are read, so that they
-    can be paired; else (docs/results/) the leaderboard's own intervals must do.
+    Where metrics/ lies beside the leaderboard the single seeds and draws are read; else
+    (docs/results/) the leaderboard's own intervals must do.
 
     Raises:
         UserError: there is no leaderboard, or it is of another form.
@@ -117,7 +141,7 @@ def _figures(folder: Path, name: str, board: list[dict[str, str]]) -> Figures:
     tables = [file for place in places for file in sorted(place.glob("*.csv")) if _is_tidy(file)]
     replicates = [file for place in places for file in sorted(place.glob("*replicates.csv"))]
     found = read_figures(tables, replicates).get(name)
-    return found or Figures(name, [_as_cell(row, folder) for row in board])
+    return found or Figures(name, [cell for row in board for cell in _as_cells(row)])
 
 
 def _is_tidy(path: Path) -> bool:
@@ -126,10 +150,26 @@ def _is_tidy(path: Path) -> bool:
         return set(next(csv.reader(file), ())) >= TIDY
 
 
-def _as_cell(row: dict[str, str], folder: Path) -> dict[str, str]:
-    """A row over all seeds as one cell, which pairs with none of another folder."""
+def _as_cells(row: dict[str, str]) -> Iterator[dict[str, str]]:
+    """A row over all seeds as trainings that have the same mean and interval."""
     note = row["note"] if row["note"].startswith(("n/a", "not run")) else ""
-    return row | {"train_seed": str(folder), "draw": "all", "note": note}
+    seeds = row["train_seeds"].split()
+    value, low, high = (number(row[key]) for key in ("value", "ci_low", "ci_high"))
+    if len(seeds) < 2 or value is None or low is None or high is None:
+        yield row | {"train_seed": row["train_seeds"], "draw": "all", "note": note}
+        return
+    log = row["metric"] in RATIOS and low > 0
+    middle, ends = (
+        (math.log(value), [math.log(low), math.log(high)]) if log else (value, [low, high])
+    )
+    # An end may have been cut off where its figure must end; then the other speaks for both.
+    error = max(ends[1] - middle, middle - ends[0]) / point(len(seeds) - 1)
+    places = np.linspace(-1, 1, len(seeds))
+    values = middle + error * math.sqrt(len(seeds)) / places.std(ddof=1) * places
+    for seed, one in zip(seeds, values, strict=True):
+        text = repr(math.exp(one) if log else float(one))
+        alone = {"train_seed": seed, "draw": "all", "value": text, "ci_low": "", "ci_high": ""}
+        yield row | alone | {"note": note}
 
 
 def _find(known: dict[str, Side], name: str, results: Path) -> Side:
@@ -172,22 +212,46 @@ def _text(a: Side, b: Side, rows: list[dict[str, Any]]) -> list[str]:
     same = {word: a.hashes(key) == b.hashes(key) for key, word in HASHES.items()}
     lines.append(", ".join(f"{w}: {'the same' if s else 'not the same'}" for w, s in same.items()))
     form = "  {:<34} {:>30} {:>30} {:>30}  {}"
-    lines += ["", form.format("", "A [95 %] n", "B [95 %] n", "A - B [95 %]", "A is").rstrip()]
-    boards = [_estimates(a), _estimates(b)]
-    for row in rows:
-        if (row["a"], row["b"]) != (a.name, b.name):
-            continue
+    head = form.format("", "A [95 %] n", "B [95 %] n", "A - B or A / B (x) [95 %]", "A is").rstrip()
+    lines += ["", head]
+    boards, role = [_estimates(a), _estimates(b)], ""
+    for row in (row for row in rows if _is_of(row, a, b)):
+        if row["role"] != role:
+            role = row["role"]
+            tests = next((r["family"] for r in rows if r["role"] == role and r.get("family")), 0)
+            how = f", p corrected by {CORRECTION[role]} for {tests} tests" if tests else ""
+            lines.append(f"{role}{how}")
         key = row["metric"], row["embedding"]
         name = " ".join(filter(None, (row["embedding"], NAMES.get(row["metric"], row["metric"]))))
         cells = [_figure(board.get(key)) for board in boards]
         if row.get("value"):
-            p = f" (p {float(row['p_holm']):.3f})" if row.get("p_holm") else ""
-            paired = ", unpaired" if not row["pairs"] else ""
-            said = row["verdict"] + p + paired
-            lines.append(form.format(name, *cells, _figure(row, n=False), said))
+            p = f" (p {float(row['p_adjusted']):.3f})" if row.get("p_adjusted") else ""
+            mark = "x" if row["scale"] == RATIO else ""
+            lines.append(
+                form.format(name, *cells, mark + _figure(row, n=False), row["verdict"] + p)
+            )
         else:
             lines.append(form.format(name, *cells, "-", row["note"]))
     return [*lines, ""]
+
+
+def _is_of(row: dict[str, Any], a: Side, b: Side) -> bool:
+    return (row["a"], row["b"]) == (a.name, b.name)
+
+
+def _primary(pairs: list[tuple[Side, Side]]) -> tuple[str, str] | None:
+    """The metric and embedding that all leaderboards name as the one that decides."""
+    named = {
+        tuple((r["metric"], r["embedding"]) for r in _of_models(side) if r.get("role") == PRIMARY)
+        for pair in pairs
+        for side in pair
+    }
+    (first, *others) = named
+    return first[0] if first and not others else None
+
+
+def _of_models(side: Side) -> list[dict[str, str]]:
+    return [row for row in side.board if row["clips"] == GENERATED]
 
 
 def _estimates(side: Side) -> dict[tuple[str, str], dict[str, Any]]:

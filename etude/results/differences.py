@@ -1,101 +1,144 @@
 """results/differences.csv: which of two experiments is better, and whether that can be said.
 
-Two experiments are compared by the clips of the same training seed and draw, and these by the same
-replicates: what both share (how hard the seed's dice fell, which real clips stood in the replicate)
-is no difference. A replicate's spread is not that of the whole set (subsamples are smaller), so of
-replicates only their correlation r is used: the variance of a difference is taken as
-v_a + v_b - 2 r sqrt(v_a v_b), with the variances v that the two cells' own intervals say.
+A verdict on two systems needs at least two trainings of each: then Welch's t over trainings. With
+one training of either the row has an interval for these very clips, and no verdict.
 
-Holm's correction is over a family: all pairs of experiments under one metric and one embedding.
+One metric and embedding, named in the configuration before the run (`evaluation.primary`),
+decides: Holm's correction over all pairs of experiments under it. Everything else is exploratory,
+and labelled so: Benjamini and Hochberg's correction over all of it at once. Constants of the corpus
+(the null of the search for copies) and sets that no model made are not tested.
+
+Figures on the log scale (statistics.py) are compared as a ratio, a / b; column `scale` says which.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etude.results.leaderboard import (
     BIASED,
+    EXPLORATORY,
     GENERATED,
+    PRIMARY,
     Figures,
     Row,
     direction,
     interval,
+    on_log_scale,
+    summarised,
     written,
 )
 from etude.results.statistics import (
     Cell,
-    Components,
     Estimate,
+    benjamini_hochberg,
     difference,
     estimate,
+    exponential,
     holm,
-    pair,
+    logarithms,
+    these_clips,
     verdict,
 )
 
-VERSION = 2  # raised when the rows change
+VERSION = 3  # raised when the rows change
 
 OF_TOKENS = ("perplexity",)  # only models of the same tokens can be compared by it
-FEWEST = 10  # replicates for a correlation
+CONSTANTS = ("null_",)  # how names of figures begin that say nothing of a model
+FEWEST = 10  # replicates for a variance
+DIFFERENCE, RATIO = "difference", "ratio"
+ONE_TRAINING = "n/a: one training; only these clips"
 COLUMNS = [
-    "metric", "embedding", "a", "b", "reference", "split", "unit", "value_a", "value_b", "value",
-    "ci_low", "ci_high", "n", "train_seeds", "draws", "pairs", "p", "p_holm", "family", "verdict",
-    "config_hash_a", "config_hash_b", "data_hash_a", "data_hash_b", "code_hash", "env_hash", "note",
+    "role", "metric", "embedding", "a", "b", "reference", "split", "unit", "value_a", "value_b",
+    "scale", "value", "ci_low", "ci_high", "n", "train_seeds_a", "train_seeds_b", "draws", "p",
+    "p_adjusted", "family", "verdict", "config_hash_a", "config_hash_b", "data_hash_a",
+    "data_hash_b", "code_hash", "env_hash", "note",
 ]  # fmt: skip
-NOTHING = Components(None, None, None)
+
+Key = tuple[str, str]  # metric, embedding
 
 
-def differences(figures: Iterable[Figures], hashes: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """The rows of differences.csv: a - b for every pair of experiments."""
-    yield from compare_pairs(itertools.combinations(list(figures), 2), hashes)
+@dataclass(frozen=True)
+class Comparison:
+    """Two experiments under one metric and embedding: their difference, or why there is none."""
+
+    a: Figures
+    b: Figures
+    key: Key
+    found: Estimate | None = None
+    why: str = ""
+    scale: str = DIFFERENCE
+    one_training: bool = False
+
+    @property
+    def p(self) -> float | None:
+        """Of the test of two systems; None where there is none."""
+        return None if self.found is None or self.one_training else self.found.p
+
+
+def differences(
+    figures: Iterable[Figures], hashes: Mapping[str, str], primary: Key | None
+) -> Iterator[dict[str, Any]]:
+    """The rows of differences.csv: a against b for every pair of experiments.
+
+    Args:
+        primary: metric and embedding that were named before the run; None: nothing was, and all
+            is exploratory.
+    """
+    yield from compare_pairs(itertools.combinations(list(figures), 2), hashes, primary)
 
 
 def compare_pairs(
-    pairs: Iterable[tuple[Figures, Figures]], hashes: Mapping[str, str]
+    pairs: Iterable[tuple[Figures, Figures]], hashes: Mapping[str, str], primary: Key | None
 ) -> Iterator[dict[str, Any]]:
-    """Rows for these pairs; the families are made of what is compared here."""
-    families: dict[tuple[str, str], list[tuple[Figures, Figures]]] = {}
+    """Rows for these pairs, the primary metric's first; the families are of what is compared."""
+    keys: dict[Key, list[tuple[Figures, Figures]]] = {}
     for a, b in pairs:
-        for clips, metric, embedding in a.keys:
-            if clips == GENERATED and b.of(clips, metric, embedding):
-                families.setdefault((metric, embedding), []).append((a, b))
-    for (metric, embedding), members in families.items():
-        found = [_compare(a, b, metric, embedding) for a, b in members]
-        known = [f.p for f, _ in found if f is not None and f.p is not None]
-        corrected = iter(holm(known))
-        for (a, b), (estimated, why) in zip(members, found, strict=True):
-            row = _common(a, b, metric, embedding) | dict(hashes)
-            if estimated is None:
-                yield row | {"verdict": "n/a", "note": f"n/a: {why}"}
-                continue
-            p = None if estimated.p is None else next(corrected)
-            yield row | _said(estimated, p, len(known), direction(metric))
+        for clips, *key in a.keys:
+            metric, embedding = key
+            if clips == GENERATED and not metric.startswith(CONSTANTS) and b.of(clips, *key):
+                keys.setdefault((metric, embedding), []).append((a, b))
+    every = [_compare(a, b, key) for key, members in keys.items() for a, b in members]
+    for role, correct in ((PRIMARY, holm), (EXPLORATORY, benjamini_hochberg)):
+        family = [one for one in every if (one.key == primary) == (role == PRIMARY)]
+        known = [one.p for one in family if one.p is not None]
+        corrected = iter(correct(known))
+        for one in family:
+            p = None if one.p is None else next(corrected)
+            yield {"role": role} | _common(one) | _said(one, p, len(known)) | dict(hashes)
 
 
-def _compare(a: Figures, b: Figures, metric: str, embedding: str) -> tuple[Estimate | None, str]:
-    """The difference, or why there is none."""
-    of_a, of_b = (one.of(GENERATED, metric, embedding) for one in (a, b))
-    if why := _incomparable(of_a, of_b, metric):
-        return None, why
-    cells_a, cells_b = (one.cells(GENERATED, metric, embedding) for one in (a, b))
-    if not cells_a or not cells_b:
-        name, rows = (b.name, of_b) if cells_a else (a.name, of_a)
-        return None, f"{name}: {rows[0]['note'].removeprefix('n/a: ') or 'no value'}"
-    sampling = {
-        one.key: _paired_variance(one, other, a, b, (metric, embedding))
-        for one in cells_a
-        for other in cells_b
-        if one.key == other.key
-    }
-    paired = pair(cells_a, cells_b, sampling)
-    if paired:
-        return estimate(paired), ""
-    return difference(estimate(cells_a), estimate(cells_b)), ""
+def _compare(a: Figures, b: Figures, key: Key) -> Comparison:
+    of_a, of_b = (one.of(GENERATED, *key) for one in (a, b))
+    if why := _incomparable(of_a, of_b, key[0]):
+        return Comparison(a, b, key, why=why)
+    both = [one.cells(GENERATED, *key) for one in (a, b)]
+    if not all(both):
+        name, rows = (b.name, of_b) if both[0] else (a.name, of_a)
+        why = f"{name}: {rows[0]['note'].removeprefix('n/a: ') or 'no value'}"
+        return Comparison(a, b, key, why=why)
+    log = on_log_scale(key[0], itertools.chain(*both))
+    one_training = any(len({cell.train_seed for cell in cells}) < 2 for cells in both)
+    found = _difference(*both, _of_pieces(a, b, key, log=log), log=log, these=one_training)
+    scale = RATIO if log else DIFFERENCE
+    return Comparison(a, b, key, found, scale=scale, one_training=one_training)
+
+
+def _difference(
+    a: list[Cell], b: list[Cell], shared: float | None, *, log: bool, these: bool
+) -> Estimate:
+    """a - b, of logarithms where these are compared."""
+    both = [logarithms(cells) if log else cells for cells in (a, b)]
+    if shared is not None:  # which pieces were asked is not chance of either alone
+        both = [[Cell(c.train_seed, c.draw, c.value) for c in cells] for cells in both]
+    first, second = (these_clips(cells) if these else estimate(cells) for cells in both)
+    return difference(first, second, shared)
 
 
 def _incomparable(of_a: list[Row], of_b: list[Row], metric: str) -> str:
@@ -108,52 +151,66 @@ def _incomparable(of_a: list[Row], of_b: list[Row], metric: str) -> str:
         return "counted per token, and their tokens are not the same"
     counts = sorted({row["n"] for row in (*of_a, *of_b) if row["value"]}, key=str)
     if metric in BIASED and len(counts) > 1:
-        return f"made of different numbers of clips ({', '.join(counts)}), on which it hangs"
+        return f"made of different numbers of clips ({', '.join(counts)}), on which it depends"
     return ""
 
 
-def _paired_variance(
-    one: Cell, other: Cell, a: Figures, b: Figures, key: tuple[str, str]
-) -> float | None:
-    """The variance of the difference of two cells whose replicates pair; None where none do."""
-    of_a, of_b = (f.replicates.get(one.key, {}).get(key, {}) for f in (a, b))
-    common = [name for name in of_a if name in of_b]
-    if len(common) < FEWEST or one.sampling is None or other.sampling is None:
+def _of_pieces(a: Figures, b: Figures, key: Key, *, log: bool) -> float | None:
+    """The variance of a - b by which held-out pieces were asked; None where that is unknown.
+
+    Replicates without a draw are of a training (perplexity): replicate r asks the same pieces of
+    every model. Those of clips share nothing from one experiment to another.
+    """
+    curves = [_curve(one, key) for one in (a, b)]
+    common = [name for name in curves[0] if name in curves[1]]
+    if len(common) < FEWEST:
         return None
-    left, right = (np.array([values[name] for name in common]) for values in (of_a, of_b))
-    spread = float(left.std() * right.std())
-    together = float(((left - left.mean()) * (right - right.mean())).mean())
-    correlation = together / spread if spread > 0 else 0.0
-    shared = 2 * correlation * math.sqrt(one.sampling * other.sampling)
-    return max(one.sampling + other.sampling - shared, 0.0)
+    left, right = (np.stack([curve[name] for name in common]) for curve in curves)
+    if log:
+        left, right = np.log(left), np.log(right)
+    return float((left.mean(1) - right.mean(1)).var(ddof=1))
 
 
-def _common(a: Figures, b: Figures, metric: str, embedding: str) -> dict[str, Any]:
-    of_a, of_b = (one.of(GENERATED, metric, embedding) for one in (a, b))
-    row: dict[str, Any] = {"metric": metric, "embedding": embedding, "a": a.name, "b": b.name}
+def _curve(one: Figures, key: Key) -> dict[str, NDArray[np.float64]]:
+    """By replicate the values of all trainings [trainings]; only replicates that all have."""
+    of = [cell[key] for (_, draw), cell in one.replicates.items() if not draw and key in cell]
+    names = [name for name in of[0] if all(name in cell for cell in of)] if of else []
+    return {name: np.array([cell[name] for cell in of]) for name in names}
+
+
+def _common(one: Comparison) -> dict[str, Any]:
+    metric, embedding = one.key
+    of_a, of_b = (figures.of(GENERATED, *one.key) for figures in (one.a, one.b))
+    row: dict[str, Any] = {"metric": metric, "embedding": embedding}
+    row |= {"a": one.a.name, "b": one.b.name}
     row |= {key: of_a[0][key] for key in ("reference", "split", "unit")}
     counts = [int(r["n"]) for r in (*of_a, *of_b) if r["n"].isdigit()]
     row["n"] = min(counts) if counts else ""
-    for letter, one, rows in (("a", a, of_a), ("b", b, of_b)):
+    for letter, figures, rows in (("a", one.a, of_a), ("b", one.b, of_b)):
         for key in ("config_hash", "data_hash"):
             row[f"{key}_{letter}"] = " ".join(dict.fromkeys(r[key] for r in rows))
-        if cells := one.cells(GENERATED, metric, embedding):
-            row[f"value_{letter}"] = written(estimate(cells).value)
+        if cells := figures.cells(GENERATED, *one.key):
+            row[f"value_{letter}"] = written(summarised(cells, metric).value)
+            row[f"train_seeds_{letter}"] = " ".join(dict.fromkeys(c.train_seed for c in cells))
     return row
 
 
-def _said(
-    found: Estimate, corrected: float | None, family: int, lower_is_better: bool | None
-) -> dict[str, Any]:
-    unpaired = "unpaired" in found.notes
-    notes = ["no seed and draw in common"] if unpaired else []
-    row = interval(found) | {
-        "train_seeds": " ".join(found.train_seeds),
+def _said(one: Comparison, corrected: float | None, family: int) -> dict[str, Any]:
+    if one.found is None:
+        return {"verdict": "n/a", "note": f"n/a: {one.why}"}
+    found, notes = one.found, []
+    said = verdict(found, corrected, direction(one.key[0]))
+    if one.one_training:
+        said, notes = ONE_TRAINING, ["interval of sampling: other clips of the same trainings"]
+    elif not found.error:
+        said, notes = "n/a", ["n/a: no spread between trainings, so that no error is known"]
+    shown = exponential(found) if one.scale == RATIO else found
+    return interval(shown) | {
+        "scale": one.scale,
         "draws": " ".join(found.draws),
-        "pairs": 0 if unpaired else found.cells,
-        "p": written(found.p),
-        "p_holm": written(corrected),
+        "p": written(one.p),
+        "p_adjusted": written(corrected),
         "family": family,
-        "verdict": verdict(found, corrected, lower_is_better),
+        "verdict": said,
+        "note": "; ".join(notes),
     }
-    return row | {"note": "; ".join([*found.notes, *notes])}

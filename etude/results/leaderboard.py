@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from etude.results.statistics import Cell, Estimate, estimate, sampling_variance
+from etude.results.statistics import (
+    Cell,
+    Estimate,
+    estimate,
+    exponential,
+    logarithms,
+    sampling_variance,
+)
 from etude.results.systems import worthless
 from etude.storage import read_csv
 
-VERSION = 2  # raised when the rows change
+VERSION = 3  # raised when the rows change
 
 Row = dict[str, str]
 Replicates = dict[tuple[str, str], dict[str, float]]  # (metric, embedding) -> replicate -> value
@@ -29,18 +36,27 @@ DIRECTIONS = {
     "et_grid": HIGHER, "silent": LOWER, "symbolic_frechet": LOWER, "perplexity": LOWER,
     "nats_per_note": LOWER, "nats_per_note_less_ngram": LOWER,
     "pitch_class_kl": LOWER, "duration_kl": LOWER, "harmony_kl": LOWER,
+    "nats_per_note": LOWER, "nats_per_note_less_ngram": LOWER,
 }  # fmt: skip
 COUNTED = {"memorised_": LOWER}  # metrics by how their names begin
 # The least and the most that a unit can be, or a metric (FAD-infinity and KAD may be negative).
 LIMITS = {"share": (0.0, 1.0), "clips": (0.0, math.inf)}
 LIMITS |= dict.fromkeys(("frechet_distance", "mad"), (0.0, math.inf))
 ANYTHING = (-math.inf, math.inf)
-BIASED = ("frechet_distance", "mad")  # hang on n, so only figures of one n can be compared
+BIASED = ("frechet_distance", "mad")  # depend on n, so only figures of one n can be compared
+# Positive and skewed: averaged and compared as logarithms. KAD, FAD-infinity may be negative, and
+# what is next to 0 (MAD, divergences of histograms) has logarithms of chance.
+RATIOS = ("frechet_distance", "symbolic_frechet", "perplexity")
+# Which figures a verdict may be based on: the one that was named before the run, and all others.
+PRIMARY, EXPLORATORY = "primary", "exploratory"
+SHARES = [
+    "share_train_seed", "share_draw", "share_sampling",
+    "share_train_seed_low", "share_train_seed_high",
+]  # fmt: skip
 COLUMNS = [
     "experiment", "system", "clips", "metric", "embedding", "reference", "split", "value",
-    "ci_low", "ci_high", "n", "unit", "train_seeds", "draws", "cells", "share_train_seed",
-    "share_draw", "share_sampling", "floor", "ceiling", "config_hash", "data_hash", "weights",
-    "code_hash", "env_hash", "note",
+    "ci_low", "ci_high", "n", "unit", "role", "train_seeds", "draws", "cells", *SHARES, "floor",
+    "ceiling", "config_hash", "data_hash", "weights", "code_hash", "env_hash", "note",
 ]  # fmt: skip
 
 
@@ -99,17 +115,22 @@ def read_figures(tables: Iterable[Path], replicates: Iterable[Path] = ()) -> dic
 
 
 def leaderboard(
-    figures: Iterable[Figures], hashes: Mapping[str, str], failed: Mapping[str, str] | None = None
+    figures: Iterable[Figures],
+    hashes: Mapping[str, str],
+    failed: Mapping[str, str] | None = None,
+    primary: tuple[str, str] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The rows of leaderboard.csv.
 
     Args:
+        primary: metric and embedding by which systems are compared (`evaluation.primary`).
         hashes: code_hash and env_hash, the same in all rows.
         failed: experiments of which nothing or not all could be made, and why; a row each.
     """
     for one in figures:
         for clips, metric, embedding in one.keys:
-            yield _row(one, clips, metric, embedding) | dict(hashes)
+            role = PRIMARY if (metric, embedding) == primary else EXPLORATORY
+            yield _row(one, clips, metric, embedding) | {"role": role} | dict(hashes)
     for name, why in (failed or {}).items():
         yield {"experiment": name, "clips": GENERATED, "note": f"failed: {why}"} | dict(hashes)
 
@@ -153,14 +174,27 @@ def _row(one: Figures, clips: str, metric: str, embedding: str) -> dict[str, Any
         notes.append(f"{len(missing)} of {len(rows)} cells n/a: {missing[0]}")
     if len({r["n"] for r in rows if r["value"]}) > 1:
         notes.append("n differs, the least is given")
-    found = estimate(cells)
+    found = summarised(cells, metric)
     seeds = _seeds(found) if clips == GENERATED else {}
     notes += found.notes if clips == GENERATED else _once(found)
-    shares = found.components.shares()
-    names = ("share_train_seed", "share_draw", "share_sampling")
-    row |= {name: written(share) for name, share in zip(names, shares, strict=True)}
+    ends = found.components.training_share or (None, None)
+    shares = zip(SHARES, (*found.components.shares(), *ends), strict=True)
+    row |= {name: written(share) for name, share in shares}
     limits = LIMITS.get(metric, LIMITS.get(row["unit"], ANYTHING))
     return row | seeds | interval(found, limits) | {"note": "; ".join(notes)}
+
+
+def summarised(cells: list[Cell], metric: str) -> Estimate:
+    """The estimate as it is shown: of several cells on the log scale where the metric wants it."""
+    if len(cells) == 1 or not on_log_scale(metric, cells):
+        return estimate(cells)
+    found = exponential(estimate(logarithms(cells)))
+    return replace(found, notes=("geometric mean", *found.notes))
+
+
+def on_log_scale(metric: str, cells: Iterable[Cell]) -> bool:
+    """Whether figures are averaged and compared as logarithms."""
+    return metric in RATIOS and all(cell.value > 0 for cell in cells)
 
 
 def _few(notes: Iterable[str]) -> list[str]:

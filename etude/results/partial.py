@@ -25,7 +25,7 @@ def write_partial(plan: Path, results: Path = Path("results")) -> str:
     """Write what a run left complete; gives back the text of fad.txt.
 
     Args:
-        plan: JSON with tables, replicates, gated, failed {experiment: why}, hashes, evaluation.
+        plan: JSON with tables, replicates, rivals, gated, failed {experiment: why}, hashes, evaluation.
 
     Raises:
         UserError: it is another file.
@@ -35,6 +35,7 @@ def write_partial(plan: Path, results: Path = Path("results")) -> str:
         run = Run(
             tables=[Path(path) for path in known["tables"]],
             replicates=[Path(path) for path in known["replicates"]],
+            rivals=[Path(path) for path in known["rivals"]],
             settings=Evaluation.model_validate(known["evaluation"]),
             gated=frozenset(known["gated"]),
             hashes=known["hashes"],

@@ -20,9 +20,19 @@ Model
 Intervals, 95 %
     * several trainings: the mean of the trainings' means, Student's t with T - 1 degrees of
       freedom; exact for a balanced design, whatever the components are;
-    * one training, several draws: Student's t over the draws; says nothing of another training;
-    * one cell: the interval of its sampling, which says nothing of either.
+    * these very trainings (of one training nothing else can be said): Student's t over the draws
+      within them, or the sampling of one cell alone. It says nothing of another training;
+    * of the share of training in the variance: exact for a balanced design (Searle et al., 3.8),
+      from F = MS_train / MS_draw. Without two draws of a training there is none.
     Never narrower than the known sampling alone allows.
+
+Scale
+    What is positive and skewed (a Fréchet distance) is averaged and compared as logarithms: the
+    mean is a geometric one, a difference a ratio, an interval never reaches 0.
+
+Two systems
+    Welch's t on the two means with Satterthwaite's degrees of freedom. Training 0 of two systems
+    shares nothing with each other but a number, so that they are not paired by it.
 """
 
 from __future__ import annotations
@@ -32,12 +42,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import ndtr, stdtr, stdtrit
+from numpy.typing import NDArray
+from scipy.special import fdtri, ndtr, stdtr, stdtrit
 
-VERSION = 1  # raised when the figures change
+VERSION = 2  # raised when the figures change
 
 NORMAL = 1.959963984540054  # the normal distribution's 97.5 % point
 LEVEL = 0.05
+TINY = 1e-12  # relative; what is less is rounding
 
 
 @dataclass(frozen=True)
@@ -51,11 +63,6 @@ class Cell:
     low: float | None = None
     high: float | None = None
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """What pairs it with a cell of another experiment."""
-        return self.train_seed, self.draw
-
 
 @dataclass(frozen=True)
 class Components:
@@ -65,11 +72,17 @@ class Components:
     draw: float | None
     sampling: float | None
     notes: tuple[str, ...] = ()
+    training_share: tuple[float, float] | None = None  # 95 % interval of the share of training
 
     def shares(self) -> tuple[float | None, float | None, float | None]:
-        """Each source's part of the variance of one cell; None where any is unknown."""
+        """Each source's part of the variance of one cell; None where any is unknown.
+
+        Also where that of training has no interval: three trainings alone say next to nothing.
+        """
         parts = (self.train, self.draw, self.sampling)
         total = math.fsum(part for part in parts if part is not None)
+        if self.train is not None and self.training_share is None:
+            return None, None, None
         if total <= 0 or sum(part is not None for part in parts) < 2:
             return None, None, None
         first, second, third = (None if part is None else part / total for part in parts)
@@ -93,13 +106,19 @@ class Estimate:
 
     @property
     def p(self) -> float | None:
-        """Two-sided p-value of the hypothesis that the value is 0."""
-        if self.error is None:
+        """Two-sided p-value of the hypothesis that the value is 0; None where no error is known.
+
+        An error of 0 (all trainings alike to the last digit: a count, a constant) is not known.
+        """
+        if not self.error:
             return None
-        if self.error == 0:
-            return 0.0 if self.value else 1.0
         ratio = -abs(self.value) / self.error
         return float(2 * (ndtr(ratio) if math.isinf(self.df) else stdtr(self.df, ratio)))
+
+
+def point(df: float) -> float:
+    """The 97.5 % point of Student's t; of the normal distribution where df is infinite."""
+    return NORMAL if math.isinf(df) else float(stdtrit(df, 1 - LEVEL / 2))
 
 
 def sampling_variance(low: float | None, high: float | None) -> float | None:
@@ -107,6 +126,33 @@ def sampling_variance(low: float | None, high: float | None) -> float | None:
     if low is None or high is None or not high >= low:
         return None
     return ((high - low) / (2 * NORMAL)) ** 2
+
+
+def logarithms(cells: Iterable[Cell]) -> list[Cell]:
+    """Cells on the log scale, their sampling by the delta method: v / y^2.
+
+    An interval that ends at 0 was cut off there: its upper side then speaks for both.
+
+    Raises:
+        ValueError: a value is not above 0.
+    """
+    found = []
+    for cell in cells:
+        if not cell.value > 0:
+            raise ValueError(f"{cell.value} has no logarithm")
+        value, low, high, variance = math.log(cell.value), None, None, None
+        if cell.low is not None and cell.high is not None:
+            around = (cell.high - cell.low) / 2 if cell.low > 0 else cell.high - cell.value
+            half = around / cell.value
+            low, high, variance = value - half, value + half, (half / NORMAL) ** 2
+        found.append(replace(cell, value=value, sampling=variance, low=low, high=high))
+    return found
+
+
+def exponential(found: Estimate) -> Estimate:
+    """An estimate of logarithms as one of figures or ratios; error and p stay of the logarithms."""
+    low, high = (None if end is None else math.exp(end) for end in (found.low, found.high))
+    return replace(found, value=math.exp(found.value), low=low, high=high)
 
 
 def components(cells: Sequence[Cell]) -> Components:
@@ -123,96 +169,79 @@ def components(cells: Sequence[Cell]) -> Components:
         return Components(None, None, sampling)
     within = _within(groups, total)
     draw = None if within is None else _clipped(within - (sampling or 0.0), "draw", notes)
-    train = None
+    train, share = None, None
     if trainings > 1:
         sizes = np.array([len(group) for group in groups.values()], dtype=float)
         per_training = (total - (sizes**2).sum() / total) / (trainings - 1)
-        below = (sampling or 0.0) if within is None else within
-        train = _clipped((_between(groups, cells) - below) / per_training, "train_seed", notes)
+        between, below = _between(groups, cells), (sampling or 0.0) if within is None else within
+        train = _clipped((between - below) / per_training, "train_seed", notes)
+        if within:
+            share = _share(between / within, per_training, trainings - 1, total - trainings)
     else:
         notes.append("one training: its share cannot be known")
     if within is None:
         notes.append("one draw of each training: its share is within the training's")
     if sampling is None:
         notes.append("sampling unknown: its share is within the draw's")
-    return Components(train, draw, sampling, tuple(notes))
+    return Components(train, draw, sampling, tuple(notes), share)
 
 
 def estimate(cells: Sequence[Cell]) -> Estimate:
-    """The mean of the trainings' means and its 95 % interval.
+    """The mean of the trainings' means and its 95 % interval, over trainings where there are two.
 
     Raises:
         ValueError: there are no cells, or a value is not finite.
     """
-    if not cells or not all(math.isfinite(cell.value) for cell in cells):
-        raise ValueError("an estimate needs cells with finite values")
-    groups = _groups(cells)
-    means = np.array([np.mean(values) for values in groups.values()])
-    parts = components(cells)
-    seeds = tuple(groups)
-    draws = tuple(dict.fromkeys(cell.draw for cell in cells))
-    value = float(means.mean())
-    if len(cells) == 1:
-        return _single(cells[0], parts, seeds, draws)
-    if len(means) > 1:
-        error = float(means.std(ddof=1) / math.sqrt(len(means)))
-        df = float(len(means) - 1)
-        notes = parts.notes
-    else:
-        within = _within(groups, len(cells)) or 0.0
-        error, df = math.sqrt(within / len(cells)), float(len(cells) - 1)
-        notes = ("interval of draws and sampling of one training", *parts.notes)
-    half = float(stdtrit(df, 1 - LEVEL / 2)) * error
-    floor = NORMAL * math.sqrt((parts.sampling or 0.0) / len(cells))
-    if half < floor:
-        notes = (*notes, "interval of sampling alone, which is the wider one")
-        half, error, df = floor, floor / NORMAL, math.inf
-    count = len(cells)
-    return Estimate(value, value - half, value + half, error, df, seeds, draws, parts, notes, count)
+    means = _means(cells)
+    if len(means) < 2:
+        return these_clips(cells)
+    error = float(means.std(ddof=1) / math.sqrt(len(means)))
+    return _estimate(cells, error, len(means) - 1.0)
 
 
-def difference(a: Estimate, b: Estimate) -> Estimate:
-    """a - b of two estimates that share nothing (Welch; Satterthwaite's degrees of freedom)."""
-    value = a.value - b.value
-    notes = ("unpaired",)
-    none = Components(None, None, None)
-    seeds = tuple(dict.fromkeys((*a.train_seeds, *b.train_seeds)))
-    draws = tuple(dict.fromkeys((*a.draws, *b.draws)))
-    if a.error is None or b.error is None:
-        return Estimate(value, None, None, None, math.inf, seeds, draws, none, notes)
-    variances = (a.error**2, b.error**2)
-    error = math.sqrt(sum(variances))
-    below = sum(v**2 / df for v, df in zip(variances, (a.df, b.df), strict=True))
-    df = error**4 / below if below > 0 else math.inf
-    point = NORMAL if math.isinf(df) else float(stdtrit(df, 1 - LEVEL / 2))
-    low, high = value - point * error, value + point * error
-    return Estimate(value, low, high, error, df, seeds, draws, none, notes)
+def these_clips(cells: Sequence[Cell]) -> Estimate:
+    """The mean of the trainings' means and its interval for these very trainings.
+
+    Only draws and sampling vary; of other trainings of the system it says nothing.
+
+    Raises:
+        ValueError: there are no cells, or a value is not finite.
+    """
+    groups, total = _groups(cells), len(cells)
+    _means(cells)
+    if total == 1:
+        return _single(cells[0])
+    within = _within(groups, total)
+    note = "interval of draws and sampling of one training"
+    notes = (note if len(groups) == 1 else note.replace("one training", "these trainings"),)
+    per_cell = sum(1 / len(group) for group in groups.values()) / len(groups) ** 2
+    error = None if within is None else math.sqrt(within * per_cell)
+    return _estimate(cells, error, float(total - len(groups)), notes)
 
 
-def pair(
-    a: Sequence[Cell],
-    b: Sequence[Cell],
-    sampling: dict[tuple[str, str], float | None] | None = None,
-) -> list[Cell]:
-    """The differences a - b of cells of the same training seed and draw.
+def difference(a: Estimate, b: Estimate, shared: float | None = None) -> Estimate:
+    """a - b of two estimates that share no training (Welch; Satterthwaite's degrees of freedom).
 
     Args:
-        sampling: the variance of each difference, from paired replicates; where it is not known,
-            those of the two cells are added up (as if they were independent).
+        shared: where both were measured on the same pieces: the variance of a - b by which pieces
+            these are. It is added to what the two vary by for themselves, which may be unknown
+            then.
     """
-    others = {cell.key: cell for cell in b}
-    paired = []
-    for cell in a:
-        if (other := others.get(cell.key)) is None:
-            continue
-        variance = (sampling or {}).get(cell.key)
-        if variance is None and cell.sampling is not None and other.sampling is not None:
-            variance = cell.sampling + other.sampling
-        value = cell.value - other.value
-        half = None if variance is None else NORMAL * math.sqrt(variance)
-        low, high = (None, None) if half is None else (value - half, value + half)
-        paired.append(replace(cell, value=value, sampling=variance, low=low, high=high))
-    return paired
+    value = a.value - b.value
+    seeds = tuple(dict.fromkeys((*a.train_seeds, *b.train_seeds)))
+    draws = tuple(dict.fromkeys((*a.draws, *b.draws)))
+    found = Estimate(value, None, None, None, math.inf, seeds, draws, Components(None, None, None))
+    parts = [(e.error**2, e.df) for e in (a, b) if e.error is not None]
+    if shared is not None:
+        parts.append((shared, math.inf))
+    elif len(parts) < 2:
+        return found
+    error = math.sqrt(sum(variance for variance, _ in parts))
+    if error <= TINY * (abs(a.value) + abs(b.value)):  # rounding, no spread
+        return replace(found, low=value, high=value, error=0.0)
+    df = error**4 / below if (below := sum(v**2 / df for v, df in parts)) > 0 else math.inf
+    half = point(df) * error
+    return replace(found, low=value - half, high=value + half, error=error, df=df)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -225,8 +254,22 @@ def holm(values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def benjamini_hochberg(values: Sequence[float]) -> list[float]:
+    """p-values corrected so that of all that are under 5 % at most 5 % are false on average.
+
+    Benjamini and Hochberg 1995; holds for independent tests and such as rise and fall together
+    (Benjamini and Yekutieli 2001). Where nothing differs at all it is as strict as Holm's.
+    """
+    order = np.argsort(values, kind="stable")[::-1]
+    corrected, lowest = [0.0] * len(values), 1.0
+    for below, index in enumerate(order):
+        lowest = min(lowest, values[index] * len(values) / (len(values) - below))
+        corrected[index] = lowest
+    return corrected
+
+
 def verdict(found: Estimate, corrected: float | None, lower_is_better: bool | None) -> str:
-    """`better`, `worse`, `inconclusive`: of the first of two experiments, a - b.
+    """`better`, `worse`, `inconclusive`: of the first of two systems, a - b (or its logarithm).
 
     Inconclusive where the interval spans 0, where the corrected p-value is not under 5 %, or where
     there is neither. `differs` where no direction of the metric is the better one.
@@ -240,14 +283,49 @@ def verdict(found: Estimate, corrected: float | None, lower_is_better: bool | No
     return "better" if (found.value < 0) == lower_is_better else "worse"
 
 
-def _single(
-    cell: Cell, parts: Components, seeds: tuple[str, ...], draws: tuple[str, ...]
-) -> Estimate:
+def _single(cell: Cell) -> Estimate:
     error = None if cell.sampling is None else math.sqrt(cell.sampling)
     note = "interval of sampling only: one training, one draw"
     if cell.low is None or cell.high is None:
         note = "no interval: one training, one draw, and the metric gives none"
+    seeds, draws = (cell.train_seed,), (cell.draw,)
+    parts = components([cell])
     return Estimate(cell.value, cell.low, cell.high, error, math.inf, seeds, draws, parts, (note,))
+
+
+def _estimate(
+    cells: Sequence[Cell], error: float | None, df: float, notes: tuple[str, ...] = ()
+) -> Estimate:
+    """Of several cells: the value with this error, or with that of sampling where it is wider."""
+    parts, value = components(cells), float(_means(cells).mean())
+    seeds, draws = tuple(_groups(cells)), tuple(dict.fromkeys(cell.draw for cell in cells))
+    notes = (*notes, *parts.notes)
+    floor = math.sqrt((parts.sampling or 0.0) / len(cells))
+    if error is None and parts.sampling is not None:
+        error, df = floor, math.inf
+    if error is None:
+        return Estimate(value, None, None, None, df, seeds, draws, parts, notes, len(cells))
+    half = point(df) * error
+    if half < NORMAL * floor:
+        notes = (*notes, "interval of sampling alone, which is the wider one")
+        half, error, df = NORMAL * floor, floor, math.inf
+    return Estimate(
+        value, value - half, value + half, error, df, seeds, draws, parts, notes, len(cells)
+    )
+
+
+def _share(ratio: float, draws: float, above: int, below: int) -> tuple[float, float]:
+    """The interval of the share of training, from F with these degrees of freedom."""
+    ends = (fdtri(above, below, 1 - LEVEL / 2), fdtri(above, below, LEVEL / 2))
+    low, high = (max((ratio / float(end) - 1) / draws, 0.0) for end in ends)
+    return low / (1 + low), high / (1 + high)
+
+
+def _means(cells: Sequence[Cell]) -> NDArray[np.float64]:
+    """The mean of each training's values [trainings]."""
+    if not cells or not all(math.isfinite(cell.value) for cell in cells):
+        raise ValueError("an estimate needs cells with finite values")
+    return np.array([np.mean(values) for values in _groups(cells).values()])
 
 
 def _groups(cells: Iterable[Cell]) -> dict[str, list[float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from etude.config import ExperimentBase
+from etude.config import Evaluation, ExperimentBase
 from etude.config.systems import CLASSES
 
 # Clip sets in the order of every table, and what they are unless a system says it otherwise.
@@ -27,6 +27,7 @@ MEANING = {
 IN_WORDS = {
     "shuffled": "shuffled tokens",
     "untrained": "untrained networks",
+<<<<<<< HEAD
     "ngram": "the n-gram model",
     "spectrum_noise": "noise with the music's spectrum",
 }
@@ -35,6 +36,13 @@ WORTHLESS = (
     *("shuffled", "shuffled_bars", "untrained"),
     *("random_notes", "one_chord", "spectrum_noise", "noise"),
 )
+=======
+    "ngram": "the n-gram",
+    "spectrum_noise": "noise of its spectrum",
+    "shuffled_bars": "bars in random order",
+}
+WORTHLESS = ("shuffled", "shuffled_bars", "untrained", "noise")  # the ceiling: the nearest of them
+>>>>>>> h14-gate
 
 
 class Unknown(ExperimentBase):
@@ -58,15 +66,30 @@ def worthless(system: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*WORTHLESS, *about(system).rivals)))
 
 
+def in_words(clips: str) -> str:
+    """A set of clips by its name, as a sentence has it."""
+    return IN_WORDS.get(clips, clips.replace("_", " "))
+
+
+def judged(system: str, settings: Evaluation) -> bool:
+    """Whether the gate is over this system's clips: what others made is judged by option only."""
+    return about(system).trained or settings.gate_external
+
+
 def rivals(systems: Iterable[str]) -> str:
-    """What the clips of these systems must be better than to pass the gate, in words."""
+    """What the clips of these systems must be nearer to real music than, in words."""
     of_sets: dict[str, list[str]] = {}
     for system in dict.fromkeys(systems):
         if about(system).trained:
+<<<<<<< HEAD
             words = [IN_WORDS.get(name, name.replace("_", " ")) for name in about(system).rivals]
             better = "the better of " if len(words) == 2 else "the best of " * (len(words) > 2)
             listed = " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
             of_sets.setdefault(better + listed, []).append(system)
+=======
+            words = ", ".join(map(in_words, about(system).rivals))
+            of_sets.setdefault(words, []).append(system)
+>>>>>>> h14-gate
     if len(of_sets) < 2:
         return next(iter(of_sets), "what is worth nothing")
     return ", or ".join(f"{words} ({', '.join(names)})" for words, names in of_sets.items())

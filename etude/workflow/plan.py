@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -47,10 +48,12 @@ REPLICATES: dict[str, Applies] = {
     "replicates.csv": always,
     "symbolic_replicates.csv": makes_notes,
 }
+RIVALS: dict[str, Applies] = {"rivals.csv": always}  # what the gate compares clips with
 OF_TRAININGS: dict[str, dict[str, Applies]] = {
     "tables": {"perplexity.csv": has_likelihood},
     "replicates": {"perplexity_replicates.csv": has_likelihood},
 }
+KINDS = {"tables": TABLES, "replicates": REPLICATES, "rivals": RIVALS}
 
 
 class Plan(ExperimentPlan):
@@ -184,7 +187,7 @@ class Plan(ExperimentPlan):
                 for file, applies in files.items()
                 if applies(experiment)
             ]
-            for kind, files in {"tables": TABLES, "replicates": REPLICATES}.items()
+            for kind, files in KINDS.items()
         }
         for kind, files in OF_TRAININGS.items():  # of a training, whatever is drawn from it
             found[kind] += [
@@ -198,16 +201,15 @@ class Plan(ExperimentPlan):
     def of_each_kind(self) -> dict[str, Files]:
         """The inputs of the leaderboard: of every experiment of the run."""
         every = [self.tables_of(name) for name in self.run]
-        return {
-            kind: [path for of in every for path in of[kind]] for kind in ("tables", "replicates")
-        }
+        return {kind: [path for of in every for path in of[kind]] for kind in KINDS}
 
     def tables_if_made(self, file: str) -> Files:
-        """A table of each clip set, of the experiments for which a rule makes it."""
-        every = (path for name in self.run for path in self.tables_of(name)["tables"])
+        """A table of each clip set or training, of the experiments for which a rule makes it."""
+        every = (path for name in self.run for path in chain(*self.tables_of(name).values()))
         return [path for path in every if PurePosixPath(path).name == file]
 
     @property
     def gated(self) -> Files:
-        """The experiments of the run that are judged: those that Étude trains."""
-        return [name for name, experiment in self.run.items() if experiment.trained]
+        """The experiments of the run that are judged: those that Étude trains, or all by option."""
+        every = self.config.evaluation.gate_external
+        return [name for name, experiment in self.run.items() if experiment.trained or every]

@@ -94,6 +94,7 @@ MODULES: dict[str, str] = {
         "reference rows sequences waveform",
     ),
     **_by_name("results.", "results", "criteria differences leaderboard statistics summary table"),
+    **_by_name("results.", "results", "gate rates wording"),
     "page": "report/page",
 }
 

@@ -1,0 +1,180 @@
+"""The gate: are generated clips clearly nearer to real music than what a dumb baseline makes?
+
+Conventions
+    A verdict is of one set of clips (experiment, training seed, draw). It `holds` only where an
+    interval says so, and it names the rivals that were beaten, lost to, or neither.
+
+    A rival (of `rivals` in the system's settings class) is measured in rivals.csv: KAD(generated) -
+    KAD(rival) under each of `evaluation.gate_embeddings`, 95 %, below 0 where the clips are nearer:
+        beaten      the interval is below 0 under at least one embedding, and above 0 under none
+        lost        it is above 0 under any; the n-gram also where its likelihood is clearly better
+        undecided   neither, or fewer than `gate_clips` clips; with the n that would decide
+    Rates (etude.results.rates) have limits of their own. `fails`: a rival is lost to, or a rate is
+    above its limit. `holds`: all rivals are beaten and all rates hold. `n/a`: nothing to compare.
+
+    Why that is a test: clips no better than a rival are nearer by chance under one embedding in
+    2.5 %, so a gate of two holds in at most 5 % of runs, however many rivals there are, since each
+    must be beaten (an intersection-union test; Berger, Technometrics 24, 1982). Of a model that is
+    better than all, each rival and embedding fails it in less than 2.5 %.
+
+Functions
+    * `judge`: a table's Verdict
+    * `overall`: one word for several
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from etude.config import Evaluation
+from etude.own import label
+from etude.results import rates
+from etude.results.rates import FAILS, HOLDS, UNDECIDED, Rate, readable
+from etude.results.systems import about
+
+if TYPE_CHECKING:
+    from etude.results.table import Table
+
+VERSION = 1  # raised when a verdict changes
+
+NOTHING = "n/a"
+BEATEN, LOST = "beaten", "lost"
+LIKELIHOOD = "nats_per_note_less_ngram"  # of perplexity.csv: below 0 where the model is better
+NGRAM = "ngram"
+MANY = 1_000_000  # clips that nobody makes
+
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much farther from real music the clips are than a rival; `by`: embedding, or metric."""
+
+    by: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def needs(self) -> float:
+        """The n at which an interval of this value would leave 0 out: its width falls as 1/√n."""
+        half = (self.high - self.low) / 2
+        return self.n * (half / abs(self.value)) ** 2 if self.value else float("inf")
+
+
+@dataclass(frozen=True)
+class Against:
+    """What is known of one rival.
+
+    Attributes:
+        by: the differences that decided; of an undecided rival the one that is nearest to it.
+        needs: clips that would decide; None where it is decided, or where no number would do.
+        why: what is missing.
+    """
+
+    rival: str
+    word: str
+    by: tuple[Difference, ...] = ()
+    needs: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The gate of one set of clips; `why` where there is nothing to compare."""
+
+    word: str
+    rivals: tuple[Against, ...] = ()
+    rates: tuple[Rate, ...] = ()
+    n: int = 0
+    why: str = ""
+
+    def against(self, word: str) -> list[str]:
+        """The rivals of one word."""
+        return [one.rival for one in self.rivals if one.word == word]
+
+
+def judge(table: Table, settings: Evaluation) -> Verdict:
+    """The verdict over one set of clips."""
+    system = about(table.rows[0]["system"])
+    shares = [
+        rates.silence(table.rows, settings.gate_silent),
+        rates.copies(table.rows, settings.gate_copied),
+    ]
+    if system.continues:
+        shares.append(rates.extraction(table.rows, settings.gate_extracted))
+    rows = [r for r in table.rivals if r["embedding"] in set(map(label, settings.gate_embeddings))]
+    # What others made has the rivals that could be made without its model.
+    names = system.rivals if system.trained else dict.fromkeys(row["rival"] for row in rows)
+    of_rivals = {name: [row for row in rows if row["rival"] == name] for name in names}
+    known = [found for name in names for found in _differences(of_rivals[name])]
+    n = min((found.n for found in known), default=0)
+    if known and n < settings.gate_clips:
+        why = f"needs {settings.gate_clips} clips, there are {n}"
+        against = [Against(name, UNDECIDED, needs=settings.gate_clips, why=why) for name in names]
+    else:
+        against = [_against(name, of_rivals[name], table.of_training) for name in names]
+    words = {one.word for one in against} | {rate.word for rate in shares}
+    if {LOST, FAILS} & words:
+        return Verdict(FAILS, tuple(against), tuple(shares), n)
+    if not known:
+        return Verdict(NOTHING, rates=tuple(shares), why=_nothing(table, rows, settings))
+    word = UNDECIDED if UNDECIDED in words else HOLDS
+    return Verdict(word, tuple(against), tuple(shares), n)
+
+
+def overall(verdicts: Iterable[Verdict]) -> str:
+    """One word: fails if any does, holds if all do."""
+    words = {verdict.word for verdict in verdicts}
+    if words == {HOLDS}:
+        return HOLDS
+    return next((word for word in (FAILS, UNDECIDED) if word in words), NOTHING)
+
+
+def _differences(rows: Iterable[Row]) -> list[Difference]:
+    return [
+        Difference(
+            row["embedding"],
+            *(float(row[key]) for key in ("value", "ci_low", "ci_high")),
+            int(row["n"]),
+        )
+        for row in rows
+        if row["value"] and row["ci_low"] and row["ci_high"]
+    ]
+
+
+def _likelihood(rows: Iterable[Row]) -> list[Difference]:
+    """The model's nats per note less those of the n-gram, where they were measured."""
+    return [
+        Difference("nats per note", *(float(row[k]) for k in ("value", "ci_low", "ci_high")), 0)
+        for row in rows
+        if row["metric"] == LIKELIHOOD and row["clips"] == "generated" and row.get("ci_low")
+    ]
+
+
+def _against(name: str, rows: list[Row], of_training: Iterable[Row]) -> Against:
+    found = _differences(rows)
+    likelihood = _likelihood(of_training) if name == NGRAM else []
+    if lost := [one for one in (*found, *likelihood) if one.low > 0]:
+        return Against(name, LOST, tuple(lost))
+    if not found:
+        why = next((row["note"].removeprefix("n/a: ") for row in rows if row["note"]), "")
+        return Against(name, UNDECIDED, why=why or "not measured")
+    if beaten := [one for one in found if one.high < 0]:
+        return Against(name, BEATEN, tuple(beaten))
+    nearest = min(found, key=lambda one: one.needs)
+    needs = readable(nearest.needs) if nearest.needs <= MANY else None
+    return Against(name, UNDECIDED, (nearest,), needs)
+
+
+def _nothing(table: Table, rows: list[Row], settings: Evaluation) -> str:
+    """Why no rival can be compared with."""
+    named = ", ".join(settings.gate_embeddings)
+    if not set(settings.gate_embeddings) & set(settings.embeddings):
+        return f"`evaluation.embeddings` names none of `gate_embeddings` ({named})"
+    notes = [row["note"] for row in rows if row["note"]]
+    notes += [table.note("generated", label(name)) for name in settings.gate_embeddings]
+    return next((n.removeprefix("n/a: ") for n in notes if n not in ("", "n/a")), "not measured")
