@@ -27,7 +27,7 @@ from etude.systems.base import Batch, Data, Figure
 from etude.systems.weights import on_cpu
 from etude.training.data import training_batch, validation_batches
 from etude.training.devices import open_devices, processes
-from etude.training.optimiser import build_optimiser, learning_rate
+from etude.training.optimiser import build_optimiser, learning_rates, set_rates
 from etude.training.speed import peak_flops, prepare_network
 from etude.training.state import State
 
@@ -37,10 +37,11 @@ log = logging.getLogger(__name__)
 LOG_EVERY = 10  # steps between rows of the history
 
 
-def history_columns(figures: Sequence[Figure]) -> list[str]:
+def history_columns(figures: Sequence[Figure], settings: Training) -> list[str]:
     """The columns of history.csv."""
     names = [figure.name for figure in figures]
-    return ["step", "train_loss", "valid_loss", *names, "learning_rate", "gradient_norm"]
+    rates = learning_rates(0, settings)
+    return ["step", "train_loss", "valid_loss", *names, *rates, "gradient_norm"]
 
 
 class Interrupted(Exception):  # noqa: N818  it is no error: the state is saved and a retry goes on
@@ -183,9 +184,7 @@ class _Run:
     def _train_step(self) -> float:
         settings = self.settings
         self.model.train()
-        rate = learning_rate(self.step, settings)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        set_rates(self.optimiser, self.step, settings)
         self.optimiser.zero_grad(set_to_none=True)
         total = 0.0
         for part in range(settings.accumulate):
@@ -196,7 +195,7 @@ class _Run:
                 f"the loss is no longer a number at step {self.step}",
                 where=str(self.state.folder),
                 why="training diverged",
-                do="lower learning_rate or raise warmup_steps of this stage",
+                do="lower the learning rate or raise warmup_steps of this stage",
             )
         self.optimiser.step()
         if self.average is not None:
@@ -240,11 +239,11 @@ class _Run:
             raise Interrupted(str(self.state.folder))
 
     def _write_row(self, norm: float, validate: bool) -> None:
-        row: dict[str, float | None] = dict.fromkeys(history_columns(self.figures))
+        row: dict[str, float | None] = dict.fromkeys(history_columns(self.figures, self.settings))
         row |= {
             "step": self.step,
             "train_loss": sum(self.losses) / len(self.losses),
-            "learning_rate": learning_rate(self.step - 1, self.settings),
+            **learning_rates(self.step - 1, self.settings),
             "gradient_norm": norm,
         }
         self.losses = []

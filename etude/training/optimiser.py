@@ -1,26 +1,77 @@
-"""AdamW and its learning rate."""
+"""The optimiser of a stage, AdamW or Muon beside it, and the learning rates."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
 from etude.config import Training
+from etude.errors import UserError
+from etude.training.muon import Muon, is_linear, matrices
 
 
-def build_optimiser(model: nn.Module, settings: Training) -> torch.optim.AdamW:
-    """AdamW without weight decay on norms, biases and embeddings (nor on what is tied to one)."""
+class MuonAndAdamW:
+    """Muon on the matrices of a network, AdamW on the rest, as one optimiser."""
+
+    def __init__(self, muon: Muon, adamw: torch.optim.AdamW) -> None:
+        self.muon, self.adamw = muon, adamw
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        self.muon.zero_grad(set_to_none)
+        self.adamw.zero_grad(set_to_none)
+
+    def step(self) -> None:
+        """Move all weights."""
+        self.muon.step()
+        self.adamw.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of both."""
+        return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The other way round."""
+        self.muon.load_state_dict(state["muon"])
+        self.adamw.load_state_dict(state["adamw"])
+
+
+def build_optimiser(model: nn.Module, settings: Training) -> torch.optim.AdamW | MuonAndAdamW:
+    """The optimiser that the settings name.
+
+    AdamW has no weight decay on norms, biases and embeddings (nor on what is tied to one).
+
+    Raises:
+        UserError: Muon is asked for, and the network has no matrix for it.
+    """
+    if settings.optimizer == "adamw":
+        return _adamw(model, settings, set())
+    found = matrices(model)
+    if not found:
+        raise UserError(
+            "Muon has nothing to train in this network",
+            where="training.optimizer",
+            why="it trains the 2-D weights of linear and recurrent layers that are no heads",
+            do="set `optimizer: adamw` for this stage",
+        )
+    rates = learning_rates(0, settings)
+    muon = Muon(found, rates["muon_learning_rate"], settings.weight_decay)
+    return MuonAndAdamW(muon, _adamw(model, settings, {matrix.weight for matrix in found}))
+
+
+def _adamw(model: nn.Module, settings: Training, without: set[nn.Parameter]) -> torch.optim.AdamW:
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
-    seen: set[nn.Parameter] = set()
+    seen = set(without)
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if parameter in seen:
                 continue
             seen.add(parameter)
-            (decayed if name == "weight" and _is_linear(module) else plain).append(parameter)
+            (decayed if name == "weight" and is_linear(module) else plain).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": plain, "weight_decay": 0.0},
@@ -28,13 +79,32 @@ def build_optimiser(model: nn.Module, settings: Training) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
 
 
-def _is_linear(module: nn.Module) -> bool:
-    """Also transformers' Conv1D, which is a linear layer by its transposed weight."""
-    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+def set_rates(optimiser: torch.optim.AdamW | MuonAndAdamW, step: int, settings: Training) -> None:
+    """Give both optimisers their learning rates of a step."""
+    rates = learning_rates(step, settings)
+    for part, name in _parts(optimiser):
+        for group in part.param_groups:
+            group["lr"] = rates[name]
+
+
+def _parts(
+    optimiser: torch.optim.AdamW | MuonAndAdamW,
+) -> list[tuple[torch.optim.Optimizer, str]]:
+    if isinstance(optimiser, MuonAndAdamW):
+        return [(optimiser.muon, "muon_learning_rate"), (optimiser.adamw, "learning_rate")]
+    return [(optimiser, "learning_rate")]
+
+
+def learning_rates(step: int, settings: Training) -> dict[str, float]:
+    """The learning rate of each optimiser by the name of its key, on one schedule."""
+    rate = learning_rate(step, settings)
+    if settings.optimizer == "adamw":
+        return {"learning_rate": rate}
+    return {"learning_rate": rate, "muon_learning_rate": rate * settings.muon_ratio}
 
 
 def learning_rate(step: int, settings: Training) -> float:
-    """Warm-up, then constant, or a line or a cosine down to `final_ratio` of the peak."""
+    """AdamW's: warm-up, then constant, or a line or a cosine down to `final_ratio` of the peak."""
     peak, warmup = settings.learning_rate, settings.warmup_steps
     if settings.schedule == "one_cycle":
         return _one_cycle(step, settings)

@@ -26,7 +26,7 @@ from etude.storage import (
     write_text,
 )
 from etude.systems import open_system
-from etude.systems.base import Audition, Figure, Parts
+from etude.systems.base import Audition, Parts
 from etude.systems.stage_module import StageModule
 from etude.training.card import imported_card, trained_card
 from etude.training.curve import draw_curve
@@ -110,18 +110,19 @@ def train_stage(
     model.save(folder, info.get("tokenizers", {}))
     unit = system.loss_unit(stage)
     loss = f"{system.loss_name} ({unit})" if unit else system.loss_name
-    _write_history(trained, folder, figures, f"{stage}, seed {seed}", loss)
+    columns = history_columns(figures, settings)
+    _write_history(trained, folder, columns, f"{stage}, seed {seed}", loss)
     card = trained_card(experiment, stage, seed, info, size, trained, origin)
     write_text(folder / "card.md", card)
     return trained
 
 
 def _write_history(
-    trained: Trained, folder: Path, figures: Sequence[Figure], title: str, loss: str
+    trained: Trained, folder: Path, columns: Sequence[str], title: str, loss: str
 ) -> None:
     """history.csv, timings.csv and curve.svg of a training."""
     rows = ({n: "" if v is None else f"{v:.6g}" for n, v in r.items()} for r in trained.history)
-    write_csv(folder / "history.csv", history_columns(figures), rows)
+    write_csv(folder / "history.csv", columns, rows)
     write_csv(folder / "timings.csv", TIMINGS, ({"mfu": ""} | row for row in trained.timings))
     draw_curve(trained.history, folder / "curve.svg", title, loss)
 

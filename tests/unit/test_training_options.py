@@ -194,6 +194,7 @@ from etude.systems.base import Parts
 from etude.training.stage import train_stage
 plain = dict(dim=16, depth=1, heads=2)
 stages = dict(semantic=dict(network=plain, training=dict(
+    optimizer={optimizer!r},
     steps=4, batch_size=6, warmup_steps=0, validate_every=2, accumulate=2, ema_decay=0.5)))
 from etude.config.systems.audiolm import AudioLm
 wanted = AudioLm(system="audiolm", corpus="c", stages=stages, fine_frames=5)
@@ -213,12 +214,13 @@ def start(code, folder, index, count, port):
     return subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.PIPE, text=True)
 
 
-def test_two_processes_train_what_one_does(packed, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_two_processes_train_what_one_does(optimizer, packed, tmp_path):
     """Same global batch, same gradients, so nearly the same weights after four steps."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    code = SHARED.format(root=str(ROOT), packed=str(packed))
+    code = SHARED.format(root=str(ROOT), packed=str(packed), optimizer=optimizer)
     alone = start(code, tmp_path / "one", 0, 1, port)
     assert alone.wait(120) == 0, alone.stderr.read()
     both = [start(code, tmp_path / "two", index, 2, port) for index in (0, 1)]

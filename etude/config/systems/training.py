@@ -18,7 +18,20 @@ class Training(Section):
     steps: int = Field(200, ge=1, description="optimiser steps")
     batch_size: int = Field(16, ge=1, description="sequences in a batch")
     accumulate: int = Field(1, ge=1, description="batches added up for one step")
+    # A key that is not used retrains nothing.
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw",
+        exclude_if=lambda name: name == "adamw",
+        description="muon: Muon on the weight matrices of linear and recurrent layers, AdamW on "
+        "embeddings, heads, norms and biases",
+    )
     learning_rate: float = Field(2e-3, gt=0, description="peak learning rate (AdamW)")
+    muon_learning_rate: float | None = Field(
+        None,
+        gt=0,
+        exclude_if=lambda rate: rate is None,
+        description="peak learning rate of Muon, on the same schedule (none: 4 x learning_rate)",
+    )
     schedule: Literal["cosine", "constant", "linear", "one_cycle"] = Field(
         "cosine", description="after the warm-up; one_cycle: a cosine up from peak / 25 and down"
     )
@@ -67,7 +80,6 @@ class Training(Section):
         lt=1,
         description="share of earlier tokens that are hidden in training (audiolm-pytorch: 0.15)",
     )
-    # A key that is not used retrains nothing.
     compile: bool = Field(
         False,
         exclude_if=lambda wanted: not wanted,
@@ -94,6 +106,13 @@ class Training(Section):
     def items_seen(self) -> int:
         """Sequences that all steps together see."""
         return self.steps * self.batch_size * self.accumulate
+
+    @property
+    def muon_ratio(self) -> float:
+        """Muon's learning rate / AdamW's."""
+        if self.muon_learning_rate is None:
+            return 4.0
+        return self.muon_learning_rate / self.learning_rate
 
     @model_validator(mode="after")
     def _devices_get_something(self) -> Training:
