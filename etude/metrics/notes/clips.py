@@ -19,7 +19,7 @@ from pathlib import Path
 from etude.midi.notes import MidiError, NoteTable, read_midi
 from etude.storage import read_csv
 
-VERSION = 2  # raised when metrics read something else
+VERSION = 3  # raised when metrics read something else
 
 NO_MIDI = "this set has no notes, only sound"
 DROPPED = ("no_midi", "unreadable", "no_notes", "failed")
@@ -31,7 +31,8 @@ class SymbolicClip:
     """One clip.
 
     Attributes: clip, piece (its own name where it is of no piece), music (the notes heard), head
-    and tail (see above), whole (head and tail), start_s and seconds of what is heard.
+    and tail (see above), whole (head and tail), sounding (the notes heard and those that began
+    before and still sound), start_s and seconds of what is heard.
     """
 
     clip: str
@@ -40,6 +41,7 @@ class SymbolicClip:
     head: NoteTable
     tail: NoteTable
     whole: NoteTable
+    sounding: NoteTable
     start_s: float
     seconds: float
 
@@ -124,6 +126,7 @@ def parted(row: Mapping[str, str], table: NoteTable, prompted: bool = False) -> 
         head=table.at(head),
         tail=table.at(music & ~before),
         whole=table.at(head | music),
+        sounding=table.at(heard & (table.end_s > start + ROUNDING)),
         start_s=start,
         seconds=seconds,
     )
