@@ -26,7 +26,9 @@ NULL_DRAWS, DRAWS = 400, 200
 TICKS = 960  # a second
 FRECHET = "symbolic_frechet"
 # What is heard in sound alone, or is another instrument, changes no note.
-RUNGS = tuple(r for r in LADDER if r.on == "notes" and r.change.__name__ not in ("program", "detuned"))
+RUNGS = tuple(
+    r for r in LADDER if r.on == "notes" and r.change.__name__ not in ("program", "detuned")
+)
 ROWS: dict[str, tuple[Rungs, float]] = {r.label(d): (r, d) for r in RUNGS for d in r.doses}
 
 Array = np.ndarray
@@ -102,9 +104,12 @@ class NotesEar:
         rows = frechet.filled(reference.frechet_rows, reference.frechet_rows)
         self.fill, self.project = rows, frechet.projection(rows)
         self.rows = self.project(rows)
-        self.limits = {
-            n: np.nanquantile(self.distances(real, n, NULL_DRAWS, 1), 0.95, axis=0) for n in sizes
-        }
+        self.limits = {}
+        for n in sizes:
+            null = self.distances(real, n, NULL_DRAWS, 1)
+            known = np.isfinite(null).any(0)
+            self.limits[n] = np.full(null.shape[1], np.nan)
+            self.limits[n][known] = np.nanquantile(null[:, known], 0.95, axis=0)
 
     def distances(self, some: Measured, n: int, count: int, seed: int) -> Array:
         """To the reference, of draws of n clips: [count, figures and the Fréchet distance]."""
@@ -138,12 +143,11 @@ class NotesEar:
 
 def orders(heard: dict[str, Heard], metric: str) -> dict[str, float]:
     """Spearman's correlation of the distance with the dose, of corruptions with three or more."""
-    return {
-        rungs.name: float(
-            stats.spearmanr(
-                range(len(rungs.doses)), [heard[rungs.label(d)].distance[metric] for d in rungs.doses]
-            ).statistic
-        )
-        for rungs in RUNGS
-        if len(rungs.doses) > 2 and rungs.label(rungs.doses[0]) in heard
-    }
+    found = {}
+    for rungs in RUNGS:
+        there = [
+            heard[row].distance[metric] for row in map(rungs.label, rungs.doses) if row in heard
+        ]
+        if len(there) > 2:
+            found[rungs.name] = float(stats.spearmanr(range(len(there)), there).statistic)
+    return found
