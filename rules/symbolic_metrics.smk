@@ -8,6 +8,7 @@ rule train_word2vec:
         pieces="results/corpora/{corpus}/pieces.csv",
     output:
         vectors="results/corpora/{corpus}/harmony.w2v.txt",
+        changes="results/corpora/{corpus}/chord_changes.csv",
     log:
         "results/logs/train_word2vec/{corpus}.log",
     benchmark:
@@ -19,7 +20,11 @@ rule train_word2vec:
         mem_mb=2000,
         runtime=120,
     params:
-        version=version("train_word2vec", "notes.word2vec", "notes.harmony", "notes"),
+        version=version(
+            "train_word2vec",
+            *("notes.word2vec", "notes.harmony", "notes.chord_changes", "notes.counterpoint"),
+            "notes",
+        ),
         settings=CONFIG.evaluation.symbolic.word2vec.params(),
         # A user's own folder is no input; with `input`, Snakemake does not compare it.
         root=lambda w, input: input.get("source") or str(corpus_of(w).path),
@@ -53,7 +58,8 @@ rule measure_symbolic:
         version=version(
             "measure_symbolic",
             *("notes.measure", "notes.clips", "notes.counts"),
-            *("notes.features", "notes.harmony", "notes.structure", "clip_sets"),
+            *("notes.features", "notes.harmony", "notes.structure", "notes.counterpoint"),
+            "clip_sets",
         ),
         settings=CONFIG.evaluation.symbolic.measuring(),
         prompted=lambda w: experiment_of(w).generate.prompted,
@@ -70,6 +76,7 @@ rule score_symbolic:
         generated="results/metrics/{experiment}/{clips}/symbolic_clips.json",
         baselines="results/metrics/{experiment}/baselines/symbolic_clips.json",
         vectors=for_experiment("results/corpora/{corpus}/harmony.w2v.txt"),
+        changes=for_experiment("results/corpora/{corpus}/chord_changes.csv"),
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
     output:
         table=report(
@@ -104,7 +111,7 @@ rule score_symbolic:
         version=version(
             "score_symbolic",
             *("notes.score", "notes.table", "notes.divergence"),
-            *("notes.overlap", "notes.frechet", "frechet"),
+            *("notes.overlap", "notes.frechet", "notes.means", "frechet"),
         ),
         experiment=lambda w: experiment_of(w).params(),
         settings=CONFIG.evaluation.symbolic.scoring(),

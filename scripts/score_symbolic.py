@@ -16,6 +16,7 @@ with job(snakemake):
         generated=Path(snakemake.input.generated),
         baselines=Path(snakemake.input.baselines),
         vectors=Path(snakemake.input.vectors[0]),
+        changes=Path(snakemake.input.changes[0]),
         packed=Path(snakemake.input.packed[0]),
         table=Path(snakemake.output.table),
         replicates=Path(snakemake.output.replicates),

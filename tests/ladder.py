@@ -203,7 +203,8 @@ def jitter(notes: Notes, seconds: float, random: Random) -> Notes:
 
 def tempo(notes: Notes, factor: float, random: Random) -> Notes:
     """Faster above 1."""
-    return replace(notes, onset=notes.onset / factor, end=notes.end / factor)
+    onset, end = notes.onset / factor, notes.end / factor
+    return replace(notes, onset=onset, end=end, beat=notes.beat / factor)
 
 
 def transposed(notes: Notes, semitones: float, random: Random) -> Notes:

@@ -35,10 +35,10 @@ DIRECTIONS = {
     "frechet_distance": LOWER, "fad_infinity": LOWER, "kad": LOWER, "mad": LOWER,
     "et_grid": HIGHER, "silent": LOWER, "symbolic_frechet": LOWER, "perplexity": LOWER,
     "nats_per_note": LOWER, "nats_per_note_less_ngram": LOWER,
-    "pitch_class_kl": LOWER, "duration_kl": LOWER, "harmony_kl": LOWER,
-    "nats_per_note": LOWER, "nats_per_note_less_ngram": LOWER,
+    "duration_kl": LOWER, "harmony_kl": LOWER,
 }  # fmt: skip
 COUNTED = {"memorised_": LOWER}  # metrics by how their names begin
+FROM_REAL = "_from_real"  # how names end of differences to real music's own value: lower is better
 # The least and the most that a unit can be, or a metric (FAD-infinity and KAD may be negative).
 LIMITS = {"share": (0.0, 1.0), "clips": (0.0, math.inf)}
 LIMITS |= dict.fromkeys(("frechet_distance", "mad"), (0.0, math.inf))
@@ -153,6 +153,8 @@ def reference_values(
 
 def direction(metric: str) -> bool | None:
     """Whether lower or higher is better; None where neither is."""
+    if metric.endswith(FROM_REAL):
+        return LOWER
     begun = (way for name, way in COUNTED.items() if metric.startswith(name))
     return DIRECTIONS.get(metric, next(begun, None))
 
@@ -181,6 +183,7 @@ def _row(one: Figures, clips: str, metric: str, embedding: str) -> dict[str, Any
     shares = zip(SHARES, (*found.components.shares(), *ends), strict=True)
     row |= {name: written(share) for name, share in shares}
     limits = LIMITS.get(metric, LIMITS.get(row["unit"], ANYTHING))
+    limits = (0.0, math.inf) if metric.endswith(FROM_REAL) else limits
     return row | seeds | interval(found, limits) | {"note": "; ".join(notes)}
 
 

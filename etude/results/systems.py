@@ -27,22 +27,15 @@ MEANING = {
 IN_WORDS = {
     "shuffled": "shuffled tokens",
     "untrained": "untrained networks",
-<<<<<<< HEAD
-    "ngram": "the n-gram model",
+    "ngram": "the n-gram",
     "spectrum_noise": "noise with the music's spectrum",
+    "shuffled_bars": "bars in random order",
 }
 # The ceiling: the nearest of them.
 WORTHLESS = (
     *("shuffled", "shuffled_bars", "untrained"),
     *("random_notes", "one_chord", "spectrum_noise", "noise"),
 )
-=======
-    "ngram": "the n-gram",
-    "spectrum_noise": "noise of its spectrum",
-    "shuffled_bars": "bars in random order",
-}
-WORTHLESS = ("shuffled", "shuffled_bars", "untrained", "noise")  # the ceiling: the nearest of them
->>>>>>> h14-gate
 
 
 class Unknown(ExperimentBase):
@@ -81,15 +74,8 @@ def rivals(systems: Iterable[str]) -> str:
     of_sets: dict[str, list[str]] = {}
     for system in dict.fromkeys(systems):
         if about(system).trained:
-<<<<<<< HEAD
-            words = [IN_WORDS.get(name, name.replace("_", " ")) for name in about(system).rivals]
-            better = "the better of " if len(words) == 2 else "the best of " * (len(words) > 2)
-            listed = " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
-            of_sets.setdefault(better + listed, []).append(system)
-=======
             words = ", ".join(map(in_words, about(system).rivals))
             of_sets.setdefault(words, []).append(system)
->>>>>>> h14-gate
     if len(of_sets) < 2:
         return next(iter(of_sets), "what is worth nothing")
     return ", or ".join(f"{words} ({', '.join(names)})" for words, names in of_sets.items())

@@ -83,8 +83,8 @@ MODULES: dict[str, str] = {
     **_by_name(
         "notes.",
         "metrics/notes",
-        "clips counts divergence features frechet harmony measure overlap score structure table "
-        "word2vec",
+        "chord_changes clips counterpoint counts divergence features frechet harmony means measure "
+        "overlap score structure table word2vec",
     ),
     "extraction": "metrics/memorisation/extraction",
     **_by_name(

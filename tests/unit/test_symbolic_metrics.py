@@ -16,6 +16,7 @@ from scipy.stats import gaussian_kde
 
 from etude.errors import UserError
 from etude.metrics.notes import (
+    chord_changes,
     clips,
     counts,
     divergence,
@@ -30,6 +31,7 @@ from etude.metrics.notes import (
     word2vec,
 )
 from etude.midi.notes import NoteTable, read_midi
+from etude.results.leaderboard import LOWER, direction
 from etude.storage import write_csv
 
 HISTOGRAMS = st.lists(st.integers(0, 50), min_size=4, max_size=4)
@@ -364,7 +366,7 @@ def chorale(path, random):
 
 
 def random_notes(path, random):
-    rows = [(q / 2, 0.5, random.randrange(40, 90), 80) for q in range(48)]
+    rows = [(q / 2, 0.5, random.randrange(40, 90), 80) for q in range(48) for _ in range(3)]
     music.write_midi(path, [(0, 0, rows)])
 
 
@@ -390,14 +392,36 @@ def scores(root, generated, compat="none", **sets):
         measure.measure_folder(root / folder, root / f"{folder}.json", compat=flag, **how)
     words = {"I": np.array([1.0, 0.2]), "V": np.array([0.1, 1.0])}
     word2vec.write_vectors(words, root / "w.txt")
+    train = [music.chorale(root / "train" / f"{i}.mid", Random(i), 32) for i in range(8)]
+    chord_changes.count_changes(
+        train, root / "c.csv", settings={"seconds": 60, "pieces": 8}, threads=1
+    )
     score.write_symbolic(
         Experiment(), {"experiment": "e", "clips": "seed-0/draw-1"},
         settings={"smoothing": "jeffreys", "compat": compat, "replicates": 8},
         generated=root / "made.json", baselines=root / "baselines.json", vectors=root / "w.txt",
-        packed=None, table=root / "t.csv", replicates=root / "r.csv", figures=root / "figures",
+        changes=root / "c.csv", packed=None, table=root / "t.csv", replicates=root / "r.csv", figures=root / "figures",
     )  # fmt: skip
     with (root / "t.csv").open() as file:
         return {(row["clips"], row["metric"]): row for row in csv.DictReader(file)}
+
+
+def assert_distances_to_real(rows):
+    """Each figure of harmony and voices beside real music's own, as a distance that may shrink."""
+    real = float(rows["reference", "chord_share"]["value"])
+    assert rows["reference", "chord_share"]["ci_low"]
+    assert ("reference", "chord_share_from_real") not in rows
+    for name in ("generated", "random", "real"):
+        row, apart = rows[name, "chord_share"], rows[name, "chord_share_from_real"]
+        difference = abs(float(row["value"]) - real)
+        assert float(apart["value"]) == pytest.approx(difference, abs=2e-6)
+        assert 0 <= float(apart["ci_low"]) <= float(apart["value"]) <= float(apart["ci_high"])
+        assert direction("chord_share_from_real") == LOWER
+        assert direction("chord_share") is None
+    assert rows["real", "chord_share"]["n"] == "12"  # a mean is not biased: all clips
+    far, near = (rows[n, "known_changes_from_real"]["value"] for n in ("random", "generated"))
+    assert float(near) < float(far)
+    assert rows["generated", "dissonance"]["ci_low"].startswith("-")
 
 
 @pytest.mark.slow
@@ -416,6 +440,12 @@ def test_the_table_ranks_music_before_noise(tmp_path):
     assert rows["real", "harmony_kl"]["n"] == "4"
     assert rows["empty", "symbolic"]["note"].startswith("n/a")
     assert rows["generated", "notes"]["draw"] == "1"
+    assert_distances_to_real(rows)
+    shown = [metric for clips, metric in rows if clips == "generated"]
+    told = ("scale_consistency", "pitch_class_entropy", "pitch_class_kl", "polyphony")
+    first = ("chord_share", "known_changes_from_real", "notes", "duration_kl")
+    assert max(map(shown.index, first)) < min(map(shown.index, told))
+    assert "muspy" in rows["generated", "groove_consistency"]["note"]
     files = {path.name for path in (tmp_path / "figures").iterdir()}
     assert files == {
         "kl_divergence.json", "features_distributions.json", "distances_distributions.png",

@@ -32,7 +32,8 @@ class SymbolicClip:
     """One clip.
 
     Attributes: clip, piece (its own name where it is of no piece), music (the notes heard), head
-    and tail (see above), whole (head and tail), start_s and seconds of what is heard.
+    and tail (see above), whole (head and tail), sounding (the notes heard and those that began
+    before and still sound), start_s and seconds of what is heard.
     """
 
     clip: str
@@ -41,6 +42,7 @@ class SymbolicClip:
     head: NoteTable
     tail: NoteTable
     whole: NoteTable
+    sounding: NoteTable
     start_s: float
     seconds: float
 
@@ -126,6 +128,7 @@ def parted(row: Mapping[str, str], table: NoteTable, prompted: bool = False) -> 
         head=table.at(head),
         tail=table.at(music & ~before),
         whole=table.at(head | music),
+        sounding=table.at(heard & (table.end_s > start + ROUNDING)),
         start_s=start,
         seconds=seconds,
     )

@@ -14,7 +14,9 @@ from typing import Any
 
 from etude.metrics.clip_sets import clip_sets
 from etude.metrics.notes import harmony
+from etude.metrics.notes.beats import read_beats
 from etude.metrics.notes.clips import SymbolicClip, read_symbolic
+from etude.metrics.notes.counterpoint import changes, counterpoint
 from etude.metrics.notes.counts import NEUROMUSIC, durations, pitch_classes
 from etude.metrics.notes.features import features, vectors
 from etude.metrics.notes.structure import structureness
@@ -22,7 +24,7 @@ from etude.midi.notes import NoteTable
 from etude.pool import map_in_order
 from etude.storage import write_json
 
-VERSION = 2  # raised when the figures change
+VERSION = 3  # raised when the figures change
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,8 @@ def measure_clip(
     clip: SymbolicClip, *, compat: str = "", with_harmony: bool = True
 ) -> dict[str, Any]:
     """All that is measured of one clip, ready for JSON; what it cannot have is null."""
-    scalars = features(clip.music, clip.seconds)
+    beats = read_beats(clip.sounding, clip.start_s, clip.seconds)
+    scalars = counterpoint(clip.sounding, beats) | features(clip.music, clip.seconds)
     scalars |= structureness(clip.music, clip.start_s, clip.seconds)
     parts = {"music": clip.music, "head": clip.head, "tail": clip.tail}
     if compat == NEUROMUSIC:
@@ -40,6 +43,7 @@ def measure_clip(
         "clip": clip.clip,
         "piece": clip.piece,
         "features": {k: _finite(v) for k, v in scalars.items()},
+        "changes": changes(beats).tolist(),
         "vectors": {k: _rounded(v) for k, v in vectors(clip.music).items()},
         "pitch_classes": {k: pitch_classes(v, compat).tolist() for k, v in parts.items()},
         "durations": {k: durations(v, compat).tolist() for k, v in parts.items()},

@@ -1,35 +1,54 @@
 """From what was measured of each clip to tidy rows: a value, its interval, its replicates.
 
 Conventions
-    Every set is compared with the reference (the test split) at one number of clips, that of the
-    smallest set: divergences of few clips are biased upwards. Of a larger set the value is the mean
-    over draws of so many. The interval is a percentile bootstrap over pieces (clips that are of no
-    piece stand for themselves), of both sides, moved so that its centre is the value (resampling
-    adds a bias of its own). Replicate r draws by r alone, so replicates of two experiments pair.
+    Divergences are taken against the reference (the test split) at one number of clips, that of
+    the smallest set, since of few clips they are biased upwards. Of a larger set the value is the
+    mean over draws of this many. Means of what is measured of a clip are not biased: they are of
+    all clips, and those of harmony and voices have a row for their distance to the reference's
+    (etude.metrics.notes.means). The interval is a percentile bootstrap over pieces (clips that are
+    of no piece stand for themselves), of both sides, moved so that its centre is the value
+    (resampling adds a bias of its own). Replicate r draws by r alone, so replicates of two
+    experiments pair.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from etude.metrics.notes import frechet, overlap
+from etude.metrics.notes import counterpoint, frechet, means, overlap
+from etude.metrics.notes.chord_changes import read_changes
 from etude.metrics.notes.counts import NEUROMUSIC
 from etude.metrics.notes.drawing import write_figures
-from etude.metrics.notes.table import UNITS, Chosen, Index, Measured, compare, measured, unit_of
+from etude.metrics.notes.means import FROM_REAL
+from etude.metrics.notes.table import (
+    LAST,
+    NOTES,
+    UNITS,
+    Chosen,
+    Index,
+    Measured,
+    compare,
+    measured,
+    unit_of,
+)  # fmt: skip
 from etude.metrics.notes.word2vec import read_vectors
 from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, head
 from etude.storage import read_json, write_csv
 
-VERSION = 1  # raised when the figures change
+VERSION = 2  # raised when the figures change
 
 REFERENCE = "reference"
 WHOLE = -1  # in place of a replicate: all clips
 DRAWS = 40
+SIGNED = ("dissonance", "bar_leap")  # may be negative
+Array = NDArray[np.float64]
 
 
 def draw_units(pieces: list[str], size: int, seed: list[int]) -> Index:
@@ -71,6 +90,14 @@ class Comparison:
         self.features = of
         self.intra_bins = self._bins(self.real)
         self.intra: dict[int, Any] = {}  # densities, by replicate: the same for all sets
+
+    def drawn_means(self, name: str, count: int) -> Array:
+        """Means of all scalars in bootstrap replicates, [count, features]; of one piece NaN."""
+        some = self.sets[name]
+        if len(set(some.pieces)) < 2:
+            return np.full((count, len(UNITS)), np.nan)
+        weights = means.drawn_weights(some.pieces, count, int(name != REFERENCE))
+        return means.weighted_means(some.scalars, weights)
 
     def _bins(self, made: Measured) -> Index:
         return overlap.binned(self.features[id(self.real)], self.features[id(made)], self.largest)
@@ -128,42 +155,82 @@ def values(of: Measured, name: str) -> Any:
     return of.scalars[:, list(UNITS).index(name)] if name in UNITS else of.vectors[name]
 
 
-def rows_of_set(
-    comparison: Comparison, name: str, count: int
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Tidy rows of a set, and those of its replicates."""
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a set: value, replicates (some may be NaN), n, note."""
+
+    value: float
+    replicates: Array
+    n: int
+    note: str = ""
+
+
+def mean_figures(comparison: Comparison, name: str, count: int) -> Iterator[tuple[str, Figure]]:
+    """Means of all clips of a set, and how far those of harmony and voices are from real ones."""
+    made, real = comparison.sets[name], comparison.real
+    value = means.mean_of(made.scalars)
+    held_out = means.mean_of(real.scalars)
+    drawn = comparison.drawn_means(name, count)
+    apart = drawn - comparison.drawn_means(REFERENCE, count)
+    known = np.isfinite(made.scalars).sum(0).tolist()
+    for k, (metric, n) in enumerate(zip(UNITS, known, strict=True)):
+        yield metric, Figure(float(value[k]), drawn[:, k], n, NOTES.get(metric, ""))
+        if metric in counterpoint.UNITS and made is not real:
+            difference = float(value[k] - held_out[k])
+            yield metric + FROM_REAL, Figure(*means.distance(difference, apart[:, k]), n)
+
+
+def distance_figures(comparison: Comparison, name: str, count: int) -> Iterator[tuple[str, Figure]]:
+    """Divergences, overlaps and the Fréchet distance, at one number of clips."""
     made = comparison.sets[name]
-    found = comparison.value(name)
     drawn = list(comparison.replicates(name, count)) if len(set(made.pieces)) > 1 else []
-    rows, replicates = [], []
-    for metric, value in found.items():
+    for metric, value in comparison.value(name).items():
         harmonic = metric.startswith("harmony")
         available = len(made.reduced) if harmonic else len(made)
         n = min(comparison.harmony if harmonic else comparison.size, available)
         note = f"mean of {DRAWS} draws of {n} from {available} clips" if available > n else ""
-        some = np.array([d.get(metric, np.nan) for d in drawn])
-        row = {"clips": name, "metric": metric, "unit": unit_of(metric), "n": n}
-        if not math.isfinite(value):
-            why = "infinite: a bin is empty" if math.isinf(value) else "no clip has a value"
+        replicates = np.array([d.get(metric, np.nan) for d in drawn], dtype=np.float64)
+        yield metric, Figure(value, replicates, n, note)
+
+
+def rows_of_set(
+    comparison: Comparison, name: str, count: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Tidy rows of a set, and those of its replicates; what is demoted comes last."""
+    found = dict(mean_figures(comparison, name, count))
+    if name != REFERENCE:
+        found |= dict(distance_figures(comparison, name, count))
+    rows, replicates = [], []
+    for metric, figure in sorted(found.items(), key=lambda item: item[0].startswith(LAST)):
+        row = {"clips": name, "metric": metric, "unit": unit_of(metric), "n": figure.n}
+        if not math.isfinite(figure.value):
+            why = "infinite: a bin is empty" if math.isinf(figure.value) else _without(metric)
             rows.append(row | {"note": f"n/a: {why}"})
             continue
-        row |= {"value": f"{value:.6f}", "note": note}
-        kept = some[np.isfinite(some)]
-        if len(kept) > 1:
-            low, high = value + np.percentile(kept, [2.5, 97.5]) - kept.mean()
-            low, high = _possible(metric, float(low)), _possible(metric, float(high))
+        row |= {"value": f"{figure.value:.6f}", "note": figure.note}
+        if between := means.interval(figure.value, figure.replicates):
+            low, high = (_possible(metric, end) for end in between)
             row |= {"ci_low": f"{low:.6f}", "ci_high": f"{high:.6f}"}
         rows.append(row)
         replicates += [
             {"metric": metric, "clips": name, "replicate": r, "value": f"{x:.6f}"}
-            for r, x in enumerate(some) if math.isfinite(x)
+            for r, x in enumerate(figure.replicates) if math.isfinite(x)
         ]  # fmt: skip
     return rows, replicates
+
+
+def _without(metric: str) -> str:
+    """Why a figure has no value."""
+    if metric.startswith("voice_crossing"):
+        return "notes have no tracks, in this set or in the held-out music"
+    return "no clip has a value"
 
 
 def _possible(metric: str, end: float) -> float:
     """The end of an interval within what the figure can be (most are not negative)."""
     unit = unit_of(metric)
+    if metric in SIGNED:
+        return end
     if unit == "cosine":
         return min(max(end, -1.0), 1.0)
     return min(max(end, 0.0), 1.0) if unit == "share" else max(end, 0.0)
@@ -198,18 +265,6 @@ def score_sets(
             why = why or real.note or "there is no held-out music with notes"
         if why or comparison is None:
             rows.append({"clips": name, "metric": "symbolic", "note": f"n/a: {why}"})
-        elif name == REFERENCE:
-            rows += [
-                {
-                    "clips": name,
-                    "metric": k,
-                    "unit": unit_of(k),
-                    "n": len(real),
-                    "value": f"{v:.6f}",
-                }
-                for k, v in comparison.value(name).items()
-                if k in UNITS and math.isfinite(v)
-            ]
         else:
             more, drawn = rows_of_set(comparison, name, settings["replicates"])
             rows += more
@@ -218,15 +273,15 @@ def score_sets(
 
 
 def read_measured(
-    generated: Path, baselines: Path, vectors: Path, compat: str
+    generated: Path, baselines: Path, vectors: Path, changes: Path, compat: str
 ) -> dict[str, Measured]:
     """All sets of an experiment's draw."""
-    words = read_vectors(vectors)
+    words, known = read_vectors(vectors), read_changes(changes)
     found = read_json(baselines) | read_json(generated)
     empty = {"clips": [], "dropped": {}, "note": ""}
     found = {REFERENCE: found.pop(REFERENCE, empty)} | found
     return {
-        name: measured(rows, words, compat=compat, real=name == REFERENCE)
+        name: measured(rows, words, known, compat=compat, real=name == REFERENCE)
         for name, rows in found.items()
     }
 
@@ -239,6 +294,7 @@ def write_symbolic(
     generated: Path,
     baselines: Path,
     vectors: Path,
+    changes: Path,
     packed: Path | None,
     table: Path,
     replicates: Path,
@@ -251,7 +307,7 @@ def write_symbolic(
         settings: evaluation.symbolic.
     """
     compat = settings["compat"] if settings["compat"] == NEUROMUSIC else ""
-    sets = read_measured(generated, baselines, vectors, compat)
+    sets = read_measured(generated, baselines, vectors, changes, compat)
     rows, drawn = score_sets(sets, {**settings, "compat": compat})
     common = head(experiment, names["experiment"], names["clips"], packed)
     write_figures(sets, list(read_vectors(vectors)), figures, settings["smoothing"], compat)

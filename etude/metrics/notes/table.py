@@ -13,18 +13,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etude.metrics.notes import divergence, features, frechet, structure
+from etude.metrics.notes import counterpoint, divergence, features, frechet, structure
 from etude.metrics.notes.counts import NEUROMUSIC, seeds_distance
 from etude.metrics.notes.divergence import kl, shares
 from etude.metrics.notes.harmony import mean_vector, similarity
+from etude.metrics.notes.means import FROM_REAL
 
-VERSION = 1  # raised when the figures change
+VERSION = 2  # raised when the figures change
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 SHARES = ("pitch_class", "duration", "harmony")
-UNITS = features.UNITS | structure.UNITS
+# How names begin of what shuffled music has as real music does: told, and last.
+LAST = ("scale_consistency", "pitch_class", "polyphony")
+OLDER = features.UNITS | structure.UNITS  # what a clip's vector for the Fréchet distance has
+UNITS = counterpoint.UNITS | OLDER
+NOTES = {
+    "groove_consistency": f"{features.POSITIONS} positions a bar (muspy: one a tick)",
+    "groove_similarity": f"{features.POSITIONS} positions a bar",
+    "empty_bars": "bars of 4 quarters without an onset, from the first note's to the last's "
+    "(muspy: from tick 0 to the last end, of the file's own metre)",
+}
 # Differences that matter, by unit: less than that counts little in the Fréchet distance.
 STEPS = {
     "semitones": 1.0, "pitches": 1.0, "classes": 1.0, "share": 0.02, "bits": 0.1, "notes": 2.0,
@@ -64,18 +74,21 @@ class Measured:
     @property
     def frechet_rows(self) -> Array:
         """A clip's vector for the Fréchet distance, in the steps that matter: [n, d]."""
-        steps = np.array([STEPS[unit] for unit in UNITS.values()])
+        steps = np.array([STEPS[unit] for unit in OLDER.values()])
+        names = list(UNITS)
+        scalars = self.scalars[:, [names.index(name) for name in OLDER]]
         parts = [shares(self.counts[name], "none") for name in ("pitch_class", "duration")]
-        return np.concatenate([self.scalars / steps, *(p / STEPS["share"] for p in parts)], 1)
+        return np.concatenate([scalars / steps, *(p / STEPS["share"] for p in parts)], 1)
 
 
 def measured(
-    rows: Mapping[str, Any], words: Mapping[str, Array], *, compat: str, real: bool
+    rows: Mapping[str, Any], words: Mapping[str, Array], known: Index, *, compat: str, real: bool
 ) -> Measured:
     """What `measure_folder` wrote of a set, as arrays.
 
     Args:
         words: vectors by word; their order is that of the bins.
+        known: the changes of chord that the training split has.
         real: whether this is the reference (the seed's original begins with its prompt).
     """
     clips = rows["clips"]
@@ -93,7 +106,7 @@ def measured(
             "harmony": harmony,
         },
         distances=_distances(clips, words, follows, compat),
-        scalars=_rows([[_number(clip["features"][k]) for k in UNITS] for clip in clips]),
+        scalars=_rows([_scalars(clip, known) for clip in clips]),
         vectors={
             name: _rows([clip["vectors"][name] for clip in clips])
             for name in (clips[0]["vectors"] if clips else ())
@@ -103,6 +116,14 @@ def measured(
         dropped=rows["dropped"],
         note=rows["note"],
     )
+
+
+def _scalars(clip: Mapping[str, Any], known: Index) -> list[float]:
+    """The figures of a clip in the order of UNITS."""
+    changes = np.array(clip["changes"], dtype=np.int64)
+    share = float(np.isin(changes, known).mean()) if len(changes) else None
+    found = clip["features"] | {"known_changes": share}
+    return [_number(found[name]) for name in UNITS]
 
 
 def _number(value: float | None) -> float:
@@ -178,14 +199,10 @@ class Chosen:
 def compare(
     real: Measured, made: Measured, i: Chosen, j: Chosen, *, smoothing: str, compat: str
 ) -> dict[str, float]:
-    """The figures of the clips `j` of a set against the clips `i` of the reference."""
+    """The distances of the clips `j` of a set to the clips `i` of the reference."""
     found: dict[str, float] = {}
     for name in SHARES:
         found |= _divergences(real, made, name, (i.of(name), j.of(name)), smoothing, compat)
-    known = np.isfinite(made.scalars[j.clips])
-    sums = np.where(known, made.scalars[j.clips], 0).sum(0)
-    for k, (name, count) in enumerate(zip(UNITS, known.sum(0), strict=True)):
-        found[name] = float(sums[k] / count) if count else float("nan")
     if real.projected is not None and made.projected is not None:
         pair = real.projected[i.clips], made.projected[j.clips]
         found["symbolic_frechet"] = frechet.distance(*pair)
@@ -225,4 +242,4 @@ def unit_of(metric: str) -> str:
         return "distance"
     if metric == "harmony_distance":
         return "cosine"
-    return UNITS.get(metric, "nats")
+    return UNITS.get(metric.removesuffix(FROM_REAL), "nats")
