@@ -79,7 +79,7 @@ MODULES: dict[str, str] = {
     "embedding.cache": "metrics/cache",
     **_by_name("", "metrics", "clip_sets distances frechet kad mad perplexity samples score"),
     **_by_name("", "metrics", "signals verify verify_embedding"),
-    **_by_name("", "metrics", "activations kad_clips loudness rivals space"),
+    **_by_name("", "metrics", "kad_clips loudness rivals space"),
     **_by_name(
         "notes.",
         "metrics/notes",
