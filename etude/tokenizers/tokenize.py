@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -72,7 +73,7 @@ def tokenize_shard(
                 else:
                     file.write(line)
             progress.update(len(batch))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"piece": piece, "segments": len(reasons), "reason": reasons[0]}
         for piece, reasons in sorted(left.items())
     ]
