@@ -72,21 +72,27 @@ class Components:
     draw: float | None
     sampling: float | None
     notes: tuple[str, ...] = ()
-    training_share: tuple[float, float] | None = None  # 95 % interval of the share of training
+    # The share of training in the variance, and its 95 % interval.
+    training_share: tuple[float, float, float] | None = None
 
     def shares(self) -> tuple[float | None, float | None, float | None]:
         """Each source's part of the variance of one cell; None where any is unknown.
 
         Also where that of training has no interval: three trainings alone say next to nothing.
         """
-        parts = (self.train, self.draw, self.sampling)
-        total = math.fsum(part for part in parts if part is not None)
-        if self.train is not None and self.training_share is None:
+        others = [part for part in (self.draw, self.sampling) if part is not None]
+        total = math.fsum(others)
+        if self.train is None:
+            share = 0.0 if len(others) == 2 else None
+        else:
+            share = None if self.training_share is None else self.training_share[0]
+        if share is None or total <= 0:
             return None, None, None
-        if total <= 0 or sum(part is not None for part in parts) < 2:
-            return None, None, None
-        first, second, third = (None if part is None else part / total for part in parts)
-        return first, second, third
+        draw, sampling = (
+            None if part is None else (1 - share) * part / total
+            for part in (self.draw, self.sampling)
+        )
+        return None if self.train is None else share, draw, sampling
 
 
 @dataclass(frozen=True)
@@ -176,7 +182,8 @@ def components(cells: Sequence[Cell]) -> Components:
         between, below = _between(groups, cells), (sampling or 0.0) if within is None else within
         train = _clipped((between - below) / per_training, "train_seed", notes)
         if within:
-            share = _share(between / within, per_training, trainings - 1, total - trainings)
+            ends = _share(between / within, per_training, trainings - 1, total - trainings)
+            share = (train / (train + within), *ends)
     else:
         notes.append("one training: its share cannot be known")
     if within is None:
@@ -238,7 +245,7 @@ def difference(a: Estimate, b: Estimate, shared: float | None = None) -> Estimat
         return found
     error = math.sqrt(sum(variance for variance, _ in parts))
     if error <= TINY * (abs(a.value) + abs(b.value)):  # rounding, no spread
-        return replace(found, low=value, high=value, error=0.0)
+        return replace(found, error=0.0)
     df = error**4 / below if (below := sum(v**2 / df for v, df in parts)) > 0 else math.inf
     half = point(df) * error
     return replace(found, low=value - half, high=value + half, error=error, df=df)

@@ -322,15 +322,14 @@ def _differences(pairs: list[Row], settings: Evaluation) -> list[str]:
     wanted = label(settings.primary.embedding)
     lines = ["", f"differences by the primary metric, {embedding} {NAMES[metric]}, Holm-corrected"]
     lines[-1] += f" ({wanted} is not measured)" if wanted != embedding else ""
-    lines += [f"  {_difference(row)}" for row in pairs if row["role"] == PRIMARY]
+    decided = [f"  {_difference(row)}" for row in pairs if row["role"] == PRIMARY]
+    lines += decided or ["  n/a: it was not measured"]
     others = [row for row in pairs if row["role"] != PRIMARY]
     found = {key: list(rows) for key, rows in itertools.groupby(sorted(others, key=_pair), _pair)}
     found = {key: rows for key, rows in found.items() if any(r.get("p") for r in rows)}
     if not found:
         return lines
-    lines += [
-        f"exploratory, {len(others)} figures, Benjamini-Hochberg (5 % of the named are chance):"
-    ]
+    lines += ["exploratory (Benjamini-Hochberg: on average at most 5 % of what is named is chance)"]
     return lines + [f"  {_elsewhere(*key, rows)}" for key, rows in found.items()]
 
 
