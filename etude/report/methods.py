@@ -9,6 +9,7 @@ from typing import Any
 from etude.config import Config, StagePlan
 from etude.own import is_own
 from etude.report import latex
+from etude.report.figures import some
 from etude.results.leaderboard import EXPLORATORY, GENERATED, PRIMARY
 from etude.results.summary import NAMES
 from etude.results.systems import rivals
@@ -52,7 +53,8 @@ def _compared(pairs: list[Row]) -> list[str]:
     said = (
         "Experiments are compared by Welch's t-test over trainings (Fréchet distances and "
         f"perplexities as logarithms). The primary metric is {name}, with Holm's correction over "
-        f"{sizes.get(PRIMARY, 0)} tests; the other {sizes.get(EXPLORATORY, 0)} tests are "
+        f"{some(int(sizes.get(PRIMARY, 0)), 'test')}; of the others "
+        f"{some(int(sizes.get(EXPLORATORY, 0)), 'test is', 'tests are')} "
         "exploratory, with Benjamini and Hochberg's correction over all of them. A difference "
         "whose interval spans 0 (a ratio: 1) is called inconclusive."
     )

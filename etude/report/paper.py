@@ -38,6 +38,7 @@ def write_paper(results: Path, settings: Config, folder: Path) -> None:
     board = [row for side in read_sides(results).values() for row in side.board]
     path = results / "differences.csv"
     pairs = list(read_csv(path)) if path.is_file() else []
+    pairs = [row for row in pairs if "role" in row]  # else of an earlier version, of other rules
     _check_own(folder)
     with atomic_directory(folder) as temporary:
         write_text(temporary / "leaderboard.tex", leaderboard_table(board))

@@ -217,7 +217,8 @@ def _text(a: Side, b: Side, rows: list[dict[str, Any]]) -> list[str]:
         if row["role"] != role:
             role = row["role"]
             tests = next((r["family"] for r in rows if r["role"] == role and r.get("family")), 0)
-            how = f", p corrected by {CORRECTION[role]} for {tests} tests" if tests else ""
+            many = f"{tests} test{'s' * (tests != 1)}"
+            how = f", p corrected by {CORRECTION[role]} for {many}" if tests else ""
             lines.append(f"{role}{how}")
         key = row["metric"], row["embedding"]
         name = " ".join(filter(None, (row["embedding"], NAMES.get(row["metric"], row["metric"]))))

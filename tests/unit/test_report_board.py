@@ -58,7 +58,7 @@ def test_boards_hold_own_rows_first_with_floor_and_ceilings(results):
         assert entry.floor < min(entry.ceilings)
         assert entry.reach[0] < entry.at < entry.reach[1]
         assert entry.seeds == "3 × 2"
-        assert "training seed 42%" in entry.shares
+        assert "training seed 42% (5% to 97%)" in entry.shares
     assert [b.not_run for b in boards if b.not_run] == ["needs weights & patience"]
 
 
