@@ -45,7 +45,7 @@ from etude.results.table import Table, read_tables
 from etude.storage import atomic_directory, read_json, write_text
 from etude.tokenizers.usage import hardly_used
 
-VERSION = 4  # raised when the page changes
+VERSION = 5  # raised when the page changes
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).resolve().parent
