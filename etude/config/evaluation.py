@@ -13,7 +13,6 @@ from etude.config.memorisation import Memorisation
 from etude.config.symbolic_metrics import SymbolicMetrics
 from etude.own import is_own, label
 
-
 # What became of keys that judged by a ratio of Fréchet distances, which random notes passed.
 REPLACED = {
     "gate_ratio": "clips must be nearer to real music than each rival by the interval of KAD on "

@@ -125,10 +125,10 @@ def _in_columns(parts: list[Part]) -> Iterator[list[Part]]:
 
 
 def _wrapped(text: str, indent: str = "  ") -> list[str]:
-    long = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=indent, subsequent_indent=indent + "    ", **long
+    wrapper = textwrap.TextWrapper(
+        WIDTH, indent, indent + "    ", break_long_words=False, break_on_hyphens=False
     )
+    return wrapper.wrap(text)
 
 
 # -------------------------------------------------------------------------------------- verdicts
