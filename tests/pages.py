@@ -200,12 +200,12 @@ def report(results, run, folder, page=None, threads=1, **over):
 
 BOARD = [
     "experiment", "system", "clips", "metric", "embedding", "reference", "split", "value",
-    "ci_low", "ci_high", "n", "unit", "train_seeds", "draws", "cells", "share_train_seed",
-    "share_draw", "share_sampling", "floor", "ceiling", "config_hash", "data_hash", "code_hash",
+    "ci_low", "ci_high", "n", "unit", "role", "train_seeds", "draws", "cells", "share_train_seed",
+    "share_train_seed_low", "share_train_seed_high", "share_draw", "share_sampling", "floor", "ceiling", "config_hash", "data_hash", "code_hash",
     "env_hash", "note",
 ]  # fmt: skip
-DIFFERENCES = ["metric", "embedding", "a", "b", "value", "ci_low", "ci_high", "n", "p", "p_holm",
-               "verdict", "note"]  # fmt: skip
+DIFFERENCES = ["role", "metric", "embedding", "a", "b", "scale", "value", "ci_low", "ci_high", "n",
+               "p", "p_adjusted", "verdict", "note"]  # fmt: skip
 COPIES = ["clip", "rung", "score", "null_p99", "flagged", "nearest_piece", "nearest_start_s",
           "nearest_file"]  # fmt: skip
 SYSTEMS = {
@@ -326,6 +326,8 @@ def write_board(results, names, seeds=(0, 1, 2), draws=(0, 1)):
                             "train_seeds": " ".join(map(str, seeds)),
                             "draws": " ".join(map(str, draws)),
                             "share_train_seed": 0.42,
+                            "share_train_seed_low": 0.05,
+                            "share_train_seed_high": 0.97,
                             "share_draw": 0.08,
                             "share_sampling": 0.5,
                         }
@@ -382,11 +384,16 @@ def write_board(results, names, seeds=(0, 1, 2), draws=(0, 1)):
         ("worse", 2.2, 0.9, 0.0004),
     ]
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    rows = [
-        {"metric": metric, "embedding": "logmel", "a": a, "b": b, "value": value * scale,
-         "ci_low": (value - width) * scale, "ci_high": (value + width) * scale, "n": 500, "p": p,
-         "p_holm": p, "verdict": verdict}
-        for metric, scale in scales.items()
-        for (a, b), (verdict, value, width, p) in zip(pairs, verdicts, strict=False)
-    ]  # fmt: skip
+    rows = []
+    for metric, scale in reversed(scales.items()):  # the primary one first, as Étude writes them
+        for (a, b), (verdict, value, width, p) in zip(pairs, verdicts, strict=False):
+            ends = [(value + d) * scale for d in (0, -width, width)]
+            ratio = metric == "frechet_distance"
+            ends = [float(np.exp(end)) for end in ends] if ratio else ends
+            row = dict(zip(("value", "ci_low", "ci_high"), ends, strict=True))
+            row |= {"metric": metric, "embedding": "logmel", "a": a, "b": b, "n": 500}
+            row |= {"role": "primary" if metric == "kad" else "exploratory", "verdict": verdict}
+            rows.append(
+                row | {"scale": "ratio" if ratio else "difference", "p": p, "p_adjusted": p}
+            )
     write_csv(results / "differences.csv", DIFFERENCES, rows)

@@ -13,6 +13,8 @@ from etude.storage import write_csv
 
 DISTANCES = {"generated": 5.0, "real": 6.0, "shuffled": 20.0, "untrained": 30.0, "noise": 90.0}
 REPLICATES = 40
+PRIMARY = {"metric": "frechet_distance", "embedding": "logmel"}
+SETTINGS = Evaluation(embeddings=["logmel", "timbre", "harmony"], primary=PRIMARY)
 
 
 def row(clips, metric, value, embedding="", **more):
@@ -69,14 +71,13 @@ def write_cell(results: Path, experiment: str, rows, seed=0, draw=0, replicates=
 
 
 def two_experiments(results: Path, seeds=3, draws=2, gap=-3.0) -> None:
-    """Experiments `a` and `b` whose seeds, draws and replicates move together, `gap` apart."""
+    """Experiments `a` and `b` of several trainings, `gap` apart, with replicates."""
     generator = np.random.default_rng(0)
     for seed in range(seeds):
         for draw in range(draws):
-            together = 10 + 2 * generator.standard_normal()
             dice = generator.standard_normal(REPLICATES)
             for name, shift in (("a", gap), ("b", 0.0)):
-                value = together + shift + 0.05 * generator.standard_normal()
+                value = 10 + shift + 0.5 * generator.standard_normal()
                 rows = rows_of(DISTANCES | {"generated": value})
                 write_cell(results, name, rows, seed, draw, value + dice / 2)
 
@@ -87,7 +88,7 @@ def run(results: Path, gated=("e", "a", "b"), settings=None, **more) -> Run:
         tables=sorted(results.glob("metrics/*/seed-*/draw-*/fad.csv")),
         replicates=sorted(results.glob("metrics/*/seed-*/draw-*/replicates.csv")),
         rivals=sorted(results.glob("metrics/*/seed-*/draw-*/rivals.csv")),
-        settings=settings or Evaluation(),
+        settings=settings or SETTINGS,
         gated=frozenset(gated),
         hashes={"code_hash": "k", "env_hash": "v"},
         **more,

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from etude.report.charts import Scale, Tick
 from etude.report.figures import Row, number, split_note
-from etude.results.leaderboard import DIRECTIONS
+from etude.results.differences import RATIO
+from etude.results.leaderboard import DIRECTIONS, PRIMARY
 from etude.results.summary import SIGNALS
 from etude.results.systems import clip_sets, meaning, worthless
 
@@ -105,7 +106,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two experiments under one metric: their difference and whether it is one."""
+    """Two experiments under one metric: their difference or ratio, and whether it is one."""
 
     first: str
     second: str
@@ -117,8 +118,10 @@ class Difference:
     p: float | None
     verdict: str
     note: str
+    primary: bool = False  # named before the run; all else is exploratory
+    ratio: bool = False  # value and interval are of first / second, not of first - second
     at: float = 0.0
-    zero: float = 0.0
+    zero: float = 50.0
     digits: int = 2
     reach: tuple[float, float] | None = None
 
@@ -192,7 +195,7 @@ def _entry(row: Row) -> Entry:
     note, fit = split_note((row.get("note") or "n/a" * (value is None)).removeprefix("n/a: "))
     parts = (("training seed", "train_seed"), ("draw", "draw"), ("sampling", "sampling"))
     shares = [
-        f"{said} {share:.0%}"
+        f"{said} {share:.0%}{_range(row, key)}"
         for said, key in parts
         if (share := number(row.get(f"share_{key}"))) is not None
     ]
@@ -209,6 +212,12 @@ def _entry(row: Row) -> Entry:
         fit=fit,
         system=row.get("system", ""),
     )
+
+
+def _range(row: Row, key: str) -> str:
+    """The interval of a share, where there is one."""
+    low, high = (number(row.get(f"share_{key}_{end}")) for end in ("low", "high"))
+    return "" if low is None or high is None else f" ({low:.0%} to {high:.0%})"
 
 
 def _count(cell: str) -> str:
@@ -276,15 +285,8 @@ def read_differences(rows: Iterable[Row], run: list[str]) -> list[Difference]:
 
 
 def shown_first(found: list[Difference]) -> tuple[list[Difference], list[Difference]]:
-    """Of many comparisons those by the Fréchet distance (or the first figure), and the rest."""
-    known = [d for d in found if d.value is not None]
-    if len(found) <= FEW or not known:
-        return found, []
-    title = METRICS["frechet_distance"][0]
-    chosen = next((d for d in known if d.metric == title), known[0])
-    first = (chosen.metric, chosen.embedding)
-    shown = [d for d in found if (d.metric, d.embedding) == first]
-    return shown, [d for d in found if (d.metric, d.embedding) != first]
+    """Comparisons by the primary metric, and the exploratory ones."""
+    return [d for d in found if d.primary], [d for d in found if not d.primary]
 
 
 def _difference(row: Row) -> Difference:
@@ -297,15 +299,23 @@ def _difference(row: Row) -> Difference:
         value=number(row.get("value")),
         low=number(row.get("ci_low")),
         high=number(row.get("ci_high")),
-        p=number(row.get("p_holm")),
+        p=number(row.get("p_adjusted")),
         verdict=row.get("verdict", ""),
         note=row.get("note", ""),
+        primary=row.get("role") == PRIMARY,
+        ratio=row.get("scale") == RATIO,
     )
 
 
 def _on_one_axis(group: list[Difference]) -> list[Difference]:
-    """Zero in the middle, so that the side says who is nearer to real music."""
-    ends = [abs(v) for d in group for v in (d.value, d.low, d.high) if v is not None]
+    """Zero (of ratios one) in the middle, so that the side says who is nearer to real music."""
+    kinds = [[d for d in group if d.ratio == ratio] for ratio in (False, True)]
+    return [d for kind in kinds for d in _placed_differences(kind)]
+
+
+def _placed_differences(group: list[Difference]) -> list[Difference]:
+    """Differences, or ratios, of one kind; ratios lie on an axis of logarithms."""
+    ends = [abs(_place(d, v)) for d in group for v in (d.value, d.low, d.high) if v is not None]
     most = max(ends, default=0.0) or 1.0
     scale = Scale(-1.05 * most, 1.05 * most)
     placed = []
@@ -314,10 +324,14 @@ def _on_one_axis(group: list[Difference]) -> list[Difference]:
         placed.append(
             replace(
                 d,
-                at=scale.at(d.value) if d.value is not None else 50.0,
+                at=scale.at(_place(d, d.value)) if d.value is not None else 50.0,
                 zero=scale.at(0.0),
-                digits=digits_of(most),
-                reach=(scale.at(d.low), scale.at(d.high)) if known else None,  # type: ignore[arg-type]
+                digits=2 if d.ratio else digits_of(most),
+                reach=(scale.at(_place(d, d.low)), scale.at(_place(d, d.high))) if known else None,  # type: ignore[arg-type]
             )
         )
     return placed
+
+
+def _place(of: Difference, value: float) -> float:
+    return math.log(max(value, 1e-6)) if of.ratio else value  # the least that a CSV tells from 0

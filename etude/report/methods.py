@@ -9,7 +9,7 @@ from typing import Any
 from etude.config import Config, StagePlan
 from etude.own import is_own
 from etude.report import latex
-from etude.results.leaderboard import GENERATED
+from etude.results.leaderboard import EXPLORATORY, GENERATED, PRIMARY
 from etude.results.rates import percent
 from etude.results.summary import NAMES
 from etude.results.systems import rivals
@@ -31,18 +31,33 @@ def methods(
     names = list(dict.fromkeys(row["experiment"] for row in board))
     sentences = [s for name in names for s in _experiment(name, board, settings, results)]
     sentences += _measured(board, settings)
-    if pairs:
-        families = sorted({int(r["family"]) for r in pairs if r["family"]})
-        sizes = " or ".join(map(str, families)) or "0"
-        sentences.append(
-            "Experiments are compared by the differences of clips of the same training seed, draw "
-            f"and replicate; p-values are Holm-corrected within families of {sizes} (all pairs "
-            "under one metric and embedding), and a difference whose interval spans 0 is called "
-            "inconclusive."
-        )
+    sentences += _compared(pairs)
     sentences.append(_hashes(board))
     text = " ".join(sentences)
     return (latex.escape(text) if kind == "tex" else text) + "\n"
+
+
+def _compared(pairs: list[Row]) -> list[str]:
+    """How experiments were compared, where there are several."""
+    if not pairs:
+        return []
+    first = next((r for r in pairs if r["role"] == PRIMARY), None)
+    sizes = {r["role"]: r["family"] for r in pairs if r["family"]}
+    if not any(int(size) for size in sizes.values()):
+        said = (
+            "Experiments are not compared as systems, since one training says nothing of another; "
+            "intervals of differences are of these clips."
+        )
+        return [said]
+    name = f"{first['embedding']} {NAMES[first['metric']]}" if first else "none"
+    said = (
+        "Experiments are compared by Welch's t-test over trainings (Fréchet distances and "
+        f"perplexities as logarithms). The primary metric is {name}, with Holm's correction over "
+        f"{sizes.get(PRIMARY, 0)} tests; the other {sizes.get(EXPLORATORY, 0)} tests are "
+        "exploratory, with Benjamini and Hochberg's correction over all of them. A difference "
+        "whose interval spans 0 (a ratio: 1) is called inconclusive."
+    )
+    return [said]
 
 
 def _experiment(name: str, board: list[Row], settings: Config, results: Path) -> list[str]:

@@ -19,7 +19,8 @@ from etude.errors import UserError
 from etude.report import latex
 from etude.report.methods import methods
 from etude.results.compare import read_sides
-from etude.results.leaderboard import GENERATED, number
+from etude.results.differences import RATIO
+from etude.results.leaderboard import EXPLORATORY, GENERATED, PRIMARY, number
 from etude.results.summary import NAMES
 from etude.results.systems import clip_sets
 from etude.storage import atomic, atomic_directory, check_place, read_csv, write_text
@@ -109,21 +110,28 @@ def leaderboard_table(board: list[Row]) -> str:
 
 
 def differences_table(pairs: list[Row]) -> str:
-    """Differences of experiments with Holm-corrected p-values and verdicts."""
-    rows = [
+    """Differences of experiments with corrected p-values and verdicts, the primary ones first."""
+    blocks = [
         [
-            latex.escape(f"{r['a']} - {r['b']}"),
-            latex.escape(f"{r['embedding']} {NAMES.get(r['metric'], r['metric'])}".strip()),
-            cell(r),
-            figure(r["p_holm"]),
-            latex.escape(r["verdict"]),
+            [
+                latex.escape(f"{r['a']} {'/' if r['scale'] == RATIO else '-'} {r['b']}"),
+                latex.escape(f"{r['embedding']} {NAMES.get(r['metric'], r['metric'])}".strip()),
+                cell(r),
+                figure(r["p_adjusted"]),
+                latex.escape(r["verdict"]),
+            ]
+            for r in pairs
+            if r["value"] and r["role"] == role
         ]
-        for r in pairs
-        if r["value"]
+        for role in (PRIMARY, EXPLORATORY)
     ]
-    head = ["Experiments", "Metric", "Difference", "p (Holm)", "Verdict"]
-    caption = "Paired differences of experiments, the first minus the second, 95 % intervals."
-    return latex.table(head, [rows], caption, "tab:differences")
+    head = ["Experiments", "Metric", "Difference or ratio", "p (corrected)", "Verdict"]
+    caption = (
+        "Experiments compared, 95 % intervals; Welch's t over trainings. First block: the metric "
+        "that was named before the run, Holm over all pairs. Below: exploratory, "
+        "Benjamini-Hochberg."
+    )
+    return latex.table(head, [block for block in blocks if block], caption, "tab:differences")
 
 
 def figures_of(board: list[Row]) -> Iterator[tuple[str, list[Row]]]:

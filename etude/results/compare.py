@@ -159,11 +159,9 @@ def _as_cells(row: dict[str, str]) -> Iterator[dict[str, str]]:
         yield row | {"train_seed": row["train_seeds"], "draw": "all", "note": note}
         return
     log = row["metric"] in RATIOS and low > 0
-    middle, ends = (
-        (math.log(value), [math.log(low), math.log(high)]) if log else (value, [low, high])
-    )
+    middle, least, most = map(math.log, (value, low, high)) if log else (value, low, high)
     # An end may have been cut off where its figure must end; then the other speaks for both.
-    error = max(ends[1] - middle, middle - ends[0]) / point(len(seeds) - 1)
+    error = max(most - middle, middle - least) / point(len(seeds) - 1)
     places = np.linspace(-1, 1, len(seeds))
     values = middle + error * math.sqrt(len(seeds)) / places.std(ddof=1) * places
     for seed, one in zip(seeds, values, strict=True):

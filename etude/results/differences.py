@@ -125,16 +125,17 @@ def _compare(a: Figures, b: Figures, key: Key) -> Comparison:
         return Comparison(a, b, key, why=why)
     log = on_log_scale(key[0], itertools.chain(*both))
     one_training = any(len({cell.train_seed for cell in cells}) < 2 for cells in both)
-    found = _difference(*both, _of_pieces(a, b, key, log=log), log=log, these=one_training)
+    found = _difference(both, _of_pieces(a, b, key, log=log), log=log, these=one_training)
     scale = RATIO if log else DIFFERENCE
     return Comparison(a, b, key, found, scale=scale, one_training=one_training)
 
 
 def _difference(
-    a: list[Cell], b: list[Cell], shared: float | None, *, log: bool, these: bool
+    both: list[list[Cell]], shared: float | None, *, log: bool, these: bool
 ) -> Estimate:
-    """a - b, of logarithms where these are compared."""
-    both = [logarithms(cells) if log else cells for cells in (a, b)]
+    """The first less the second, of logarithms where these are compared."""
+    if log:
+        both = [logarithms(cells) for cells in both]
     if shared is not None:  # which pieces were asked is not chance of either alone
         both = [[Cell(c.train_seed, c.draw, c.value) for c in cells] for cells in both]
     first, second = (these_clips(cells) if these else estimate(cells) for cells in both)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,18 @@ class Figures:
     @property
     def keys(self) -> list[tuple[str, str, str]]:
         """(clips, metric, embedding) of all rows, each once, in their order."""
-        return list(dict.fromkeys((r["clips"], r["metric"], r["embedding"]) for r in self.rows))
+        return list(self._by_key)
+
+    @cached_property
+    def _by_key(self) -> dict[tuple[str, str, str], list[Row]]:
+        found: dict[tuple[str, str, str], list[Row]] = {}
+        for row in self.rows:
+            found.setdefault((row["clips"], row["metric"], row["embedding"]), []).append(row)
+        return found
 
     def of(self, clips: str, metric: str, embedding: str) -> list[Row]:
         """The rows of one figure: a row for each seed and draw, or one for a set made once."""
-        wanted = (clips, metric, embedding)
-        found = [r for r in self.rows if (r["clips"], r["metric"], r["embedding"]) == wanted]
+        found = self._by_key.get((clips, metric, embedding), [])
         if clips == GENERATED:
             return found
         return [row for row in found if row["value"]][:1] or found[:1]
@@ -176,8 +183,8 @@ def _row(one: Figures, clips: str, metric: str, embedding: str) -> dict[str, Any
     found = summarised(cells, metric)
     seeds = _seeds(found) if clips == GENERATED else {}
     notes += found.notes if clips == GENERATED else _once(found)
-    ends = found.components.training_share or (None, None)
-    shares = zip(SHARES, (*found.components.shares(), *ends), strict=True)
+    ends = found.components.training_share or (None, None, None)
+    shares = zip(SHARES, (*found.components.shares(), *ends[1:]), strict=True)
     row |= {name: written(share) for name, share in shares}
     limits = LIMITS.get(metric, LIMITS.get(row["unit"], ANYTHING))
     return row | seeds | interval(found, limits) | {"note": "; ".join(notes)}

@@ -40,9 +40,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import fdtri, ndtr, stdtr, stdtrit
 
 VERSION = 2  # raised when the figures change
@@ -72,21 +72,27 @@ class Components:
     draw: float | None
     sampling: float | None
     notes: tuple[str, ...] = ()
-    training_share: tuple[float, float] | None = None  # 95 % interval of the share of training
+    # The share of training in the variance, and its 95 % interval.
+    training_share: tuple[float, float, float] | None = None
 
     def shares(self) -> tuple[float | None, float | None, float | None]:
         """Each source's part of the variance of one cell; None where any is unknown.
 
         Also where that of training has no interval: three trainings alone say next to nothing.
         """
-        parts = (self.train, self.draw, self.sampling)
-        total = math.fsum(part for part in parts if part is not None)
-        if self.train is not None and self.training_share is None:
+        others = [part for part in (self.draw, self.sampling) if part is not None]
+        total = math.fsum(others)
+        if self.train is None:
+            share = 0.0 if len(others) == 2 else None
+        else:
+            share = None if self.training_share is None else self.training_share[0]
+        if share is None or total <= 0:
             return None, None, None
-        if total <= 0 or sum(part is not None for part in parts) < 2:
-            return None, None, None
-        first, second, third = (None if part is None else part / total for part in parts)
-        return first, second, third
+        draw, sampling = (
+            None if part is None else (1 - share) * part / total
+            for part in (self.draw, self.sampling)
+        )
+        return None if self.train is None else share, draw, sampling
 
 
 @dataclass(frozen=True)
@@ -163,7 +169,7 @@ def components(cells: Sequence[Cell]) -> Components:
     groups = _groups(cells)
     total, trainings = len(cells), len(groups)
     known = [cell.sampling for cell in cells if cell.sampling is not None]
-    sampling = float(np.mean(known)) if len(known) == total else None
+    sampling = fmean(known) if len(known) == total else None
     notes: list[str] = []
     if total == 1:
         return Components(None, None, sampling)
@@ -171,12 +177,13 @@ def components(cells: Sequence[Cell]) -> Components:
     draw = None if within is None else _clipped(within - (sampling or 0.0), "draw", notes)
     train, share = None, None
     if trainings > 1:
-        sizes = np.array([len(group) for group in groups.values()], dtype=float)
-        per_training = (total - (sizes**2).sum() / total) / (trainings - 1)
+        squares = sum(len(group) ** 2 for group in groups.values())
+        per_training = (total - squares / total) / (trainings - 1)
         between, below = _between(groups, cells), (sampling or 0.0) if within is None else within
         train = _clipped((between - below) / per_training, "train_seed", notes)
         if within:
-            share = _share(between / within, per_training, trainings - 1, total - trainings)
+            ends = _share(between / within, per_training, trainings - 1, total - trainings)
+            share = (train / (train + within), *ends)
     else:
         notes.append("one training: its share cannot be known")
     if within is None:
@@ -195,7 +202,7 @@ def estimate(cells: Sequence[Cell]) -> Estimate:
     means = _means(cells)
     if len(means) < 2:
         return these_clips(cells)
-    error = float(means.std(ddof=1) / math.sqrt(len(means)))
+    error = math.sqrt(_squares(means) / (len(means) - 1) / len(means))
     return _estimate(cells, error, len(means) - 1.0)
 
 
@@ -238,7 +245,7 @@ def difference(a: Estimate, b: Estimate, shared: float | None = None) -> Estimat
         return found
     error = math.sqrt(sum(variance for variance, _ in parts))
     if error <= TINY * (abs(a.value) + abs(b.value)):  # rounding, no spread
-        return replace(found, low=value, high=value, error=0.0)
+        return replace(found, error=0.0)
     df = error**4 / below if (below := sum(v**2 / df for v, df in parts)) > 0 else math.inf
     half = point(df) * error
     return replace(found, low=value - half, high=value + half, error=error, df=df)
@@ -297,7 +304,7 @@ def _estimate(
     cells: Sequence[Cell], error: float | None, df: float, notes: tuple[str, ...] = ()
 ) -> Estimate:
     """Of several cells: the value with this error, or with that of sampling where it is wider."""
-    parts, value = components(cells), float(_means(cells).mean())
+    parts, value = components(cells), fmean(_means(cells))
     seeds, draws = tuple(_groups(cells)), tuple(dict.fromkeys(cell.draw for cell in cells))
     notes = (*notes, *parts.notes)
     floor = math.sqrt((parts.sampling or 0.0) / len(cells))
@@ -321,11 +328,11 @@ def _share(ratio: float, draws: float, above: int, below: int) -> tuple[float, f
     return low / (1 + low), high / (1 + high)
 
 
-def _means(cells: Sequence[Cell]) -> NDArray[np.float64]:
-    """The mean of each training's values [trainings]."""
+def _means(cells: Sequence[Cell]) -> list[float]:
+    """The mean of each training's values."""
     if not cells or not all(math.isfinite(cell.value) for cell in cells):
         raise ValueError("an estimate needs cells with finite values")
-    return np.array([np.mean(values) for values in _groups(cells).values()])
+    return [fmean(values) for values in _groups(cells).values()]
 
 
 def _groups(cells: Iterable[Cell]) -> dict[str, list[float]]:
@@ -339,15 +346,21 @@ def _within(groups: dict[str, list[float]], total: int) -> float | None:
     """MS_draw; None where no training has two draws."""
     if total == len(groups):
         return None
-    squares = sum(float(np.var(values) * len(values)) for values in groups.values())
+    squares = sum(_squares(values) for values in groups.values())
     return squares / (total - len(groups))
 
 
 def _between(groups: dict[str, list[float]], cells: Sequence[Cell]) -> float:
     """MS_train."""
-    middle = float(np.mean([cell.value for cell in cells]))
-    squares = sum(len(v) * (float(np.mean(v)) - middle) ** 2 for v in groups.values())
+    middle = fmean(cell.value for cell in cells)
+    squares = sum(len(v) * (fmean(v) - middle) ** 2 for v in groups.values())
     return squares / (len(groups) - 1)
+
+
+def _squares(values: Sequence[float]) -> float:
+    """The sum of squares around the mean."""
+    middle = fmean(values)
+    return math.fsum((value - middle) ** 2 for value in values)
 
 
 def _clipped(value: float, name: str, notes: list[str]) -> float:

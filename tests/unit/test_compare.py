@@ -7,9 +7,11 @@ import pytest
 from tidy import DISTANCES, row, rows_of, run, two_experiments, write_cell, write_training
 
 from etude.__main__ import main
+from etude.config import Evaluation
 from etude.errors import UserError
 from etude.results.compare import compare
 from etude.results.summary import write_results
+from etude.storage import read_csv
 
 
 def finished(results, **distances):
@@ -25,47 +27,92 @@ def test_two_experiments_of_one_run(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["compare", "a", "b"]) == 0
     text = capsys.readouterr().out
-    line = next(line for line in text.splitlines() if "logmel FD" in line)
-    assert "better (p " in line
-    assert "unpaired" not in line
+    lines = text.splitlines()
+    (line,) = [line for line in lines if "logmel FD" in line]
+    assert "x0.6873 [0.6243, 0.7566]" in line
+    assert "better (p 0.001)" in line
+    assert lines[lines.index(line) - 1] == "primary, p corrected by Holm for 1 tests"
     assert "settings: not the same, data: the same, code: the same" in text
 
 
-def test_two_folders_pair_their_seeds(tmp_path):
+def test_two_of_three_are_corrected_for_all_three(tmp_path):
+    """Who looks at one pair alone has chosen it: the figures are those of differences.csv."""
+    results = tmp_path / "results"
+    two_experiments(results, gap=-0.6)
+    for seed in range(3):
+        for draw in range(2):
+            rows = rows_of(DISTANCES | {"generated": 10.0 + seed})
+            write_cell(results, "c", rows, seed, draw)
+    write_results(run(results), results)
+    pairs = read_csv(results / "differences.csv")
+    (row_of_pair,) = [r for r in pairs if (r["a"], r["b"], r["role"]) == ("a", "b", "primary")]
+    text = compare("b", "a", results)
+    line = next(line for line in text.splitlines() if "logmel FD" in line)
+    assert f"(p {float(row_of_pair['p_adjusted']):.3f})" in line
+    assert "primary, p corrected by Holm for 3 tests" in text
+
+
+def test_two_folders_of_one_training_are_of_these_clips(tmp_path):
     one, other = finished(tmp_path / "one"), finished(tmp_path / "other", generated=9.0)
     text = compare(str(one), str(other))
     line = next(line for line in text.splitlines() if "logmel FD" in line)
     assert "5 [4, 6] 32" in line
     assert "9 [8, 10] 32" in line
-    assert "-4 [-5.414, -2.586]" in line
-    assert "better (p 0.000)" in line
+    assert "x0.5556 [0.4419, 0.6984]" in line  # exp(ln 5/9 +- (1/25 + 1/81)^1/2)
+    assert line.endswith("n/a: one training; only these clips")
+    assert "primary\n" in text
     assert f"A = {one}: e" in text
+
+
+def test_runs_that_named_two_primary_metrics_have_agreed_on_none(tmp_path):
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder, metric in zip(folders, ("frechet_distance", "kad"), strict=True):
+        write_cell(folder, "e", rows_of(DISTANCES))
+        settings = Evaluation(embeddings=["logmel"], primary={"metric": metric})
+        write_results(replace(run(folder), settings=settings), folder)
+    text = compare(*map(str, folders))
+    assert "primary," not in text
+    assert text.endswith("was named before both runs: all of this is exploratory.\n")
 
 
 def test_perplexity_is_of_a_training_and_is_compared_too(tmp_path):
     folders = []
     for name, value in (("one", 8.0), ("other", 9.0)):
         results = tmp_path / name
-        cell = write_cell(results, "e", rows_of(DISTANCES))
-        figure = row("generated", "perplexity", value, unit="per token", n="500")
-        figure |= {"ci_low": f"{value - 0.2:.6f}", "ci_high": f"{value + 0.2:.6f}"}
-        table = write_training(results, "e", [figure])
-        (cell.parent / "extraction.csv").write_text("items,prefix,metric,value\ntrain,8,exact,1\n")
-        write_results(replace(run(results), tables=[cell / "fad.csv", table]), results)
+        cells = [write_cell(results, "e", rows_of(DISTANCES), seed) for seed in range(2)]
+        tables = []
+        for seed, cell in enumerate(cells):
+            figure = row("generated", "perplexity", value + seed / 20, unit="per token", n="500")
+            figure |= {"ci_low": f"{value - 0.2:.6f}", "ci_high": f"{value + 0.2:.6f}"}
+            tables.append(write_training(results, "e", [figure], seed))
+            extracted = cell.parent / "extraction.csv"
+            extracted.write_text("items,prefix,metric,value\ntrain,8,exact,1\n")
+        fad = [cell / "fad.csv" for cell in cells]
+        write_results(replace(run(results), tables=[*fad, *tables]), results)
         folders.append(str(results))
     line = next(x for x in compare(*folders).splitlines() if x.startswith("  perplexity"))
-    assert "8 [7.8, 8.2] 500" in line
-    assert "9 [8.8, 9.2] 500" in line
-    assert "better" in line
-    assert "unpaired" not in line
+    assert "8.025 [7.7" in line
+    assert "better (p 0.0" in line
 
 
-def test_published_figures_alone_are_compared_unpaired(tmp_path):
-    one, other = finished(tmp_path / "one"), finished(tmp_path / "other", generated=5.5)
-    shutil.rmtree(one / "metrics")
-    line = next(x for x in compare(str(one), str(other)).splitlines() if "logmel FD" in x)
-    assert "inconclusive" in line
-    assert "unpaired" in line
+def test_published_figures_alone_say_what_the_trainings_said(tmp_path):
+    """docs/results/ has no metrics/: value, interval and number of trainings are enough."""
+    said = []
+    for gap in (0.0, 1.5):
+        one, other = tmp_path / f"one{gap}", tmp_path / f"other{gap}"
+        for folder, shift in ((one, 0.0), (other, gap)):
+            for seed, value in enumerate((5.0, 5.3, 5.5)):
+                value = DISTANCES | {"generated": value + shift}
+                write_cell(folder, "e", rows_of(value, width=0.1), seed)
+            write_results(run(folder), folder)
+        said.append(compare(str(one), str(other)))
+        shutil.rmtree(one / "metrics")
+        said.append(compare(str(one), str(other)))
+    lines = [next(x for x in text.splitlines() if "logmel FD" in x) for text in said]
+    assert lines[0] == lines[1]
+    assert lines[2] == lines[3]
+    assert "inconclusive (p 1.000)" in lines[0]
+    assert "better" in lines[2]
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_tables_hold_exactly_the_figures_of_the_csv(results, settings, tmp_path)
     line = next(row for row in well_formed(text) if "FD" in row)
     first = pairs["frechet_distance"]
     assert re.findall(r"-?\d+\.\d+", line) == [
-        figure(first[k]) for k in ("value", "ci_low", "ci_high", "p_holm")
+        figure(first[k]) for k in ("value", "ci_low", "ci_high", "p_adjusted")
     ]
     assert "better" in line
 
@@ -106,7 +106,8 @@ def test_the_methods_have_the_true_numbers(results, settings, tmp_path):
     assert "semantic: a transformer of 3 layers, width 192, 130 steps of 32 sequences" in text
     assert "3 training seeds (0, 1, 2) and 2 draws (0, 1) of each; figures are of 32 clips" in text
     assert "Student's t over trainings" in text
-    assert "Holm-corrected within families of 1" in text
+    assert "The primary metric is logmel FD, with Holm's correction over 1 tests" in text
+    assert "the other 0 tests are exploratory" in text
     assert "settings c-a, c-b; data d; code k; environment v" in text
     well_formed((tmp_path / "paper" / "methods.tex").read_text())
 

@@ -1,7 +1,5 @@
 """Leaderboard, differences, copies, evidence of clips, media, rolls: what the page puts together."""
 
-from dataclasses import replace
-
 import mido
 import numpy as np
 import pytest
@@ -89,6 +87,19 @@ def test_differences_have_zero_in_the_middle(results):
     assert read_differences(rows(results, "differences"), ["notes"]) == []
 
 
+def test_a_ratio_lies_where_its_logarithm_does(results):
+    found = read_differences(rows(results, "differences"), NAMES)
+    ratios, others = ([d for d in found if d.ratio == wanted] for wanted in (True, False))
+    assert {d.metric for d in ratios} == {"Fréchet distance"}
+    assert [d.at for d in ratios] == pytest.approx([d.at for d in others[:3]], abs=0.01)
+    assert ratios[0].value < 1 < ratios[2].value
+    half = [{"a": "a", "b": "b", "metric": "m", "scale": "ratio", "value": v} for v in ("0.5", "2")]
+    low, high = read_differences(half, ["a", "b"])
+    assert low.at + high.at == pytest.approx(100), "twice as far as it, half as far"
+    nothing = half[0] | {"value": "0.000000"}
+    assert read_differences([nothing], ["a", "b"])[0].at < 50
+
+
 def test_figures_without_embedding_have_a_column_for_each_set(results):
     (one,) = read_figures(rows(results, "leaderboard"), ["notes"])
     assert one.sets[:2] == ["generated", "real"]
@@ -96,16 +107,12 @@ def test_figures_without_embedding_have_a_column_for_each_set(results):
     assert metrics["et_grid"][1].value == 0.95
 
 
-def test_of_many_comparisons_the_first_figure_stands_alone(results):
+def test_what_was_named_before_the_run_stands_first(results):
     found = read_differences(rows(results, "differences"), NAMES)
-    assert shown_first(found) == (found, []), "few are all shown"
-    names = ("et grid", "Fréchet distance", *"bcd")
-    many = [replace(d, metric=m) for m in names for d in found[:3]]
-    shown, rest = shown_first(many)
-    assert [d.metric for d in shown] == 3 * ["Fréchet distance"]
-    assert len(rest) == 12
-    unknown = [replace(d, value=None) for d in many]
-    assert shown_first(unknown) == (unknown, [])
+    shown, rest = shown_first(found)
+    assert [d.metric for d in shown] == 3 * ["KAD"]
+    assert len(rest) == 6
+    assert not any(d.primary for d in rest)
 
 
 def test_of_many_figures_the_telling_ones_come_first():
