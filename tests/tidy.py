@@ -14,6 +14,7 @@ from etude.storage import write_csv
 DISTANCES = {"generated": 5.0, "real": 6.0, "shuffled": 20.0, "untrained": 30.0, "noise": 90.0}
 REPLICATES = 40
 PRIMARY = {"metric": "frechet_distance", "embedding": "logmel"}
+SETTINGS = Evaluation(embeddings=["logmel", "timbre", "harmony"], primary=PRIMARY)
 
 
 def row(clips, metric, value, embedding="", **more):
@@ -81,13 +82,42 @@ def two_experiments(results: Path, seeds=3, draws=2, gap=-3.0) -> None:
                 write_cell(results, name, rows, seed, draw, value + dice / 2)
 
 
-def run(results: Path, gated=("e", "a", "b"), **more) -> Run:
+def run(results: Path, gated=("e", "a", "b"), settings=None, **more) -> Run:
     """All that lies in a folder of results."""
     return Run(
         tables=sorted(results.glob("metrics/*/seed-*/draw-*/fad.csv")),
         replicates=sorted(results.glob("metrics/*/seed-*/draw-*/replicates.csv")),
-        settings=Evaluation(embeddings=["logmel"], primary=PRIMARY),
+        rivals=sorted(results.glob("metrics/*/seed-*/draw-*/rivals.csv")),
+        settings=settings or SETTINGS,
         gated=frozenset(gated),
         hashes={"code_hash": "k", "env_hash": "v"},
         **more,
     )
+
+
+# ------------------------------------------------------------------------------------- the gate
+
+RIVALS = ("experiment", "system", "train_seed", "draw", "embedding", "rival", "n", "n_rival",
+          "value", "ci_low", "ci_high", "note")  # fmt: skip
+
+
+def rival(name, value, embedding="harmony", half=1.0, n=64, note=""):
+    """A row of rivals.csv: below 0 where the clips are nearer to real music than the rival."""
+    known = {"rival": name, "embedding": embedding, "n": n, "n_rival": n, "note": note}
+    if value is None:
+        return known | {"value": "", "ci_low": "", "ci_high": ""}
+    ends = {"ci_low": f"{value - half:.6f}", "ci_high": f"{value + half:.6f}"}
+    return known | {"value": f"{value:.6f}"} | ends
+
+
+def beaten(names, **more):
+    """Every rival clearly farther, under both embeddings."""
+    return [rival(name, -5.0, e, **more) for name in names for e in ("timbre", "harmony")]
+
+
+def write_rivals(results: Path, experiment: str, rows, seed=0, draw=0) -> Path:
+    """results/metrics/{experiment}/seed-S/draw-D/rivals.csv."""
+    path = results / "metrics" / experiment / f"seed-{seed}" / f"draw-{draw}" / "rivals.csv"
+    common = {k: v for k, v in head(experiment, seed, draw).items() if k in RIVALS}
+    write_csv(path, RIVALS, (common | r for r in rows))
+    return path

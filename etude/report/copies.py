@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from etude.report.figures import Row, number, rows_of
-from etude.results.table import COPIED
+from etude.results.rates import COPIED
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from etude.config import Evaluation
 from etude.report.charts import Scale, Tick
-from etude.report.figures import number
+from etude.report.figures import number, split_note
 from etude.results.gate import HOLDS, NOTHING, UNDECIDED, Verdict, judge, overall
-from etude.results.rates import Rate
+from etude.results.rates import Rate, percent
 from etude.results.summary import NAMES
 from etude.results.systems import judged, meaning, worthless
 from etude.results.table import Table
-from etude.results.wording import percent, reasons
+from etude.results.wording import reasons
 
 METRICS = {"frechet_distance": "Fréchet distance"}
 FLOOR = "real"
@@ -31,6 +31,7 @@ class Line:
     low: float | None
     high: float | None
     note: str
+    fit: str  # how it was fitted, for a tooltip
     count: str
     harmony: float | None
     flatness: float | None
@@ -84,15 +85,16 @@ def describe(name: str, tables: list[Table], settings: Evaluation) -> Result:
     if not tables:
         return Result(name, "", "missing", "There are no figures of this experiment.", [], [])
     system = tables[0].system
-    verdicts = [judge(t, settings) for t in tables] if judged(system, settings) else []
+    gated = judged(system, settings)
+    of_tables = [judge(table, settings) if gated else None for table in tables]
+    verdicts = [verdict for verdict in of_tables if verdict]
     keys = [
         (row["metric"], row["embedding"]) for table in tables for row in table.rows
         if row["embedding"]
     ]  # fmt: skip
     primary = settings.deciding
     scores = [
-        _score(table, verdict, primary)
-        for table, verdict in zip(tables, verdicts or [None] * len(tables), strict=True)
+        _score(table, verdict, primary) for table, verdict in zip(tables, of_tables, strict=True)
     ]
     return Result(
         name,
@@ -167,6 +169,7 @@ def _block(tables: list[Table], metric: str, embedding: str) -> Block:
 def _line(table: Table, clips: str, name: str, metric: str, embedding: str) -> Line:
     row = table.row(clips, metric, embedding) or {}
     value = number(row.get("value"))
+    note, fit = split_note((row.get("note") or "n/a" * (value is None)).removeprefix("n/a: "))
     return Line(
         clips=clips,
         name=name,
@@ -174,7 +177,8 @@ def _line(table: Table, clips: str, name: str, metric: str, embedding: str) -> L
         value=value,
         low=number(row.get("ci_low")),
         high=number(row.get("ci_high")),
-        note=(row.get("note") or ("n/a" if value is None else "")).removeprefix("n/a: "),
+        note=note,
+        fit=fit,
         count=row.get("n") or table.count(clips),
         harmony=table.value(clips, "et_grid"),
         flatness=table.value(clips, "flatness_db"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from etude.metrics.signals import SILENT_DB
 from etude.report.figures import Row, number, rows_of
+from etude.results.rates import DECIDING, NO_NULL
 
 UNLIKE, LEAST = 3.5, 0.05  # robust deviations and share by which et_grid is unlike the others'
 
@@ -49,6 +51,7 @@ class Evidence:
     clips: Mapping[str, Facts]
     embedding: str = ""  # of the per-clip distances; nothing where there are none
     searched: bool = False  # whether copies were looked for
+    decided: bool = False  # by a search that could have found some: it had its null
 
     def of(self, clip: str) -> Facts:
         """The facts of a clip; nothing where nothing is known."""
@@ -81,7 +84,8 @@ def read_evidence(folder: Path, kind: str = "generated") -> Evidence:
         )
         for clip in [*signals, *distances, *copies]
     }
-    return Evidence(clips, embedding, (folder / "memorisation_clips.csv").is_file())
+    searched = (folder / "memorisation_clips.csv").is_file()
+    return Evidence(clips, embedding, searched, any(map(_decides, chain(*copies.values()))))
 
 
 def _of_kind(row: Row, kind: str) -> bool:
@@ -111,6 +115,13 @@ def _copies(path: Path, kind: str) -> dict[str, list[Row]]:
 
 def _flagged(row: Row) -> bool:
     return row.get("flagged", "").strip().lower() in ("true", "1", "yes")
+
+
+def _decides(row: Row) -> bool:
+    """Whether a row is of a search that finds more than equal samples, and had its null."""
+    rung = row.get("rung", "")
+    named = rung in DECIDING and rung != NO_NULL
+    return named and row.get("flagged", "").strip().lower() in ("true", "false")
 
 
 def _nearest(rows: list[Row]) -> Nearest | None:

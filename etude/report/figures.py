@@ -21,6 +21,19 @@ def number(cell: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
+FIT = "a line in 1/n"  # how FAD-infinity was fitted: nobody reads that beside a figure
+MORE = "more notes of other cells"
+
+
+def split_note(note: str) -> tuple[str, str]:
+    """A note as it is shown, and what of it is a tooltip: how a figure was fitted."""
+    parts = note.split("; ")
+    fits = [part for part in parts if part.startswith(FIT)]
+    if fits:
+        fits += [part for part in parts if MORE in part]
+    return "; ".join(part for part in parts if part not in fits), "; ".join(fits)
+
+
 def rows_of(path: Path) -> Iterator[Row]:
     """The rows of a CSV; none where it is not there."""
     if path.is_file():
@@ -88,6 +101,11 @@ def p_value(value: float | None) -> str:
     if value is None:
         return "–"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def capitalised(text: str) -> str:
+    """A text that begins a sentence; what follows stays as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def numbers(heading: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from etude.report.charts import Scale, Tick
-from etude.report.figures import Row, number
+from etude.report.figures import Row, number, split_note
 from etude.results.differences import RATIO
 from etude.results.leaderboard import DIRECTIONS, PRIMARY
 from etude.results.summary import SIGNALS
@@ -50,6 +50,7 @@ class Entry:
     seeds: str
     shares: str
     note: str
+    fit: str = ""  # how it was fitted, for a tooltip
     system: str = ""
     at: float = 0.0
     reach: tuple[float, float] | None = None
@@ -135,14 +136,21 @@ def digits_of(value: float) -> int:
     return min(max(2 - math.floor(math.log10(value)), 0), 6) if value > 0 else 2
 
 
-def read_boards(rows: Iterable[Row], run: list[str]) -> list[Board]:
-    """Blocks of leaderboard.csv, in the order in which they are first met."""
+def read_boards(
+    rows: Iterable[Row], run: list[str], first: tuple[str, str] | None = None
+) -> list[Board]:
+    """Blocks of leaderboard.csv, in the order in which they are first met.
+
+    Args:
+        first: metric and embedding of the block that comes before the others.
+    """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row.get("embedding") and row.get("experiment") in run:
             groups.setdefault((row.get("metric", ""), row["embedding"]), []).append(row)
     known = {key: found for key, found in groups.items() if _says_something(found)}
-    return [_board(metric, name, found, run) for (metric, name), found in known.items()]
+    order = sorted(known, key=lambda key: key != first)  # a stable sort
+    return [_board(*key, known[key], run) for key in order]
 
 
 def _says_something(rows: list[Row]) -> bool:
@@ -184,6 +192,7 @@ def _board(metric: str, embedding: str, rows: list[Row], run: list[str]) -> Boar
 def _entry(row: Row) -> Entry:
     value = number(row.get("value"))
     seeds, draws = (_count(row.get(key, "")) for key in ("train_seeds", "draws"))
+    note, fit = split_note((row.get("note") or "n/a" * (value is None)).removeprefix("n/a: "))
     parts = (("training seed", "train_seed"), ("draw", "draw"), ("sampling", "sampling"))
     shares = [
         f"{said} {share:.0%}{_range(row, key)}"
@@ -199,7 +208,8 @@ def _entry(row: Row) -> Entry:
         n=row.get("n", ""),
         seeds=f"{seeds} × {draws}" if seeds and draws else "",
         shares=", ".join(shares),
-        note=(row.get("note") or ("n/a" if value is None else "")).removeprefix("n/a: "),
+        note=note,
+        fit=fit,
         system=row.get("system", ""),
     )
 

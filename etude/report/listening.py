@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 from etude.config import Page
 from etude.report.evidence import Evidence, Facts, Nearest, read_evidence
@@ -45,6 +46,7 @@ class ClipSet:
     left_out: list[Row] = field(default_factory=list)
     embedding: str = ""
     searched: bool = False
+    decided: bool = False
 
     @property
     def total(self) -> int:
@@ -66,6 +68,7 @@ class Listening:
     pair_notes: list[str]
     generated: list[ClipSet]
     others: list[ClipSet]
+    chosen: tuple[Player | None, Player | None]  # a generated clip and a real one, by chance
 
 
 @dataclass(frozen=True)
@@ -87,12 +90,14 @@ def prepare(
     media: Path,
     settings: Page,
     threads: int = 1,
+    seed: int = 0,
 ) -> list[Listening]:
     """Make the media of all experiments in one go and say what they are.
 
     Args:
         runs: each experiment with its clip sets, as seed-0/draw-0.
         media: the folder `media` beside the page.
+        seed: chooses the clip and the real music that stand at the page's top.
     """
     shelves = [_shelves(results, name, draws, settings) for name, draws in runs]
     jobs = [
@@ -103,7 +108,7 @@ def prepare(
     ]
     made = make_media(jobs, media, threads)
     return [
-        _listening(name, [_clip_set(shelf, made) for shelf in of_run], len(draws))
+        _listening(name, [_clip_set(shelf, made) for shelf in of_run], len(draws), seed)
         for (name, draws), of_run in zip(runs, shelves, strict=True)
     ]
 
@@ -152,14 +157,22 @@ def _excerpt(results: Path, experiment: str, nearest: Nearest, seconds: float) -
     return Job(results / nearest.file, name, start, seconds)
 
 
-def _listening(experiment: str, sets: list[ClipSet], draws: int) -> Listening:
+def _listening(experiment: str, sets: list[ClipSet], draws: int, seed: int) -> Listening:
     generated, others = sets[:draws], {made.name: made for made in sets[draws:]}
     paired = [others.pop(name) for name in PAIRED if name in others]
     notes = [f"{made.name}: {made.note}" for made in paired if made.note]
     by_name = {made.name: {p.name: p for p in made.players} for made in paired}
     left, right = (by_name.get(name, {}) for name in PAIRED)
     pairs = [(left.get(name), right.get(name)) for name in sorted(left.keys() | right.keys())]
-    return Listening(experiment, pairs, notes, generated, list(others.values()))
+    made = [player for one in generated[:1] for player in one.players]
+    choose = Random(f"{seed}/{experiment}")  # noqa: S311 (no secret: neither best nor worst)
+    chosen = (_any(made, choose), _any([real for real, _ in pairs if real], choose))
+    return Listening(experiment, pairs, notes, generated, list(others.values()), chosen)
+
+
+def _any(players: list[Player], choose: Random) -> Player | None:
+    heard = [player for player in players if player.medium.audio]
+    return choose.choice(heard) if heard else None
 
 
 def _clip_set(shelf: Shelf, made: dict[Job, Medium]) -> ClipSet:
@@ -174,17 +187,18 @@ def _clip_set(shelf: Shelf, made: dict[Job, Medium]) -> ClipSet:
     note = shelf.folder / "note.txt"
     return ClipSet(
         name=shelf.name,
-        players=sorted(players, key=_outliers_first) if shelf.generated else players,
+        players=sorted(players, key=_heard_first) if shelf.generated else players,
         note=note.read_text(encoding="utf-8").strip() if note.is_file() else "",
         left_out=list(rows_of(shelf.folder / "rejected.csv")),
         embedding=shelf.evidence.embedding,
         searched=shelf.evidence.searched,
+        decided=shelf.evidence.decided,
     )
 
 
-def _outliers_first(player: Player) -> tuple[bool, float, int]:
-    """What has a sound, the farthest from real music first, then as generated."""
-    return (not player.medium.audio, -(player.fad or 0.0), player.index)
+def _heard_first(player: Player) -> tuple[bool, int]:
+    """What has a sound, as it was generated: an order that nobody chose."""
+    return not player.medium.audio, player.index
 
 
 def _neighbour(nearest: Nearest | None, medium: Medium | None) -> Player | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from etude.report.corpus import SPLITS, CorpusCount, read_corpus
 from etude.report.distances import describe
 from etude.report.figures import (
     Row,
+    capitalised,
     decimal,
     duration,
     figure,
@@ -67,6 +69,8 @@ class Made:
     differences: list[Path] = field(default_factory=list)  # differences.csv
     memorisation: list[Path] = field(default_factory=list)  # metrics/.../memorisation.csv
     symbolic: list[Path] = field(default_factory=list)  # metrics/.../symbolic.csv
+    perplexity: list[Path] = field(default_factory=list)  # metrics/{experiment}/seed-S/
+    rivals: list[Path] = field(default_factory=list)  # metrics/.../rivals.csv
 
     def words(self, results: Path) -> dict[str, set[str]]:
         """For each experiment and corpus the names of folders on the way to what it made."""
@@ -87,6 +91,7 @@ def build_report(
     settings: Evaluation | None = None,
     *,
     page: Page | None = None,
+    configs: Sequence[str] = (),
     threads: int = 1,
 ) -> None:
     """Write folder/index.html and folder/media/.
@@ -97,21 +102,24 @@ def build_report(
         made: what in the folder of results is of this run.
         settings: the gate of config; none: its defaults.
         page: how much is heard and shown; none: its defaults.
+        configs: names of the files that were laid over the embedded configuration.
         threads: processes that make sounds and pictures.
     """
     settings, page = settings or Evaluation(), page or Page()
     runs = [_Run(name, []) for name in run]
-    for table in read_tables([*made.tables, *made.memorisation]):
+    for table in read_tables([*made.tables, *made.memorisation, *made.perplexity], made.rivals):
         for one in runs:
-            if one.name == table.rows[0]["experiment"]:
+            if one.name == table.experiment:
                 one.tables.append(table)
     with atomic_directory(folder / "media") as media:
         sets = [(one.name, one.draws) for one in runs]
-        listening = prepare(results, sets, media, page, threads)
+        listening = prepare(results, sets, media, page, threads, settings.seed)
     text = results / "fad.txt"
     context = {
         **_figures(runs, made, settings),
         "listening": listening,
+        "chosen": {heard.experiment: heard.chosen for heard in listening},
+        "configs": list(configs),
         "corpora": [_corpus(pieces, made) for pieces in made.pieces],
         "runtimes": read_runtimes(results, made.words(results)),
         "packed": list(map(_packed, made.packed)),
@@ -148,13 +156,14 @@ def _figures(runs: list[_Run], made: Made, settings: Evaluation) -> dict[str, An
     shown, more = shown_first(pairs)
     return {
         "results": [describe(one.name, one.tables, settings) for one in runs],
-        "boards": read_boards(board, run),
+        "boards": read_boards(board, run, settings.deciding),
         "figures": read_figures(figures, run, map(label, settings.signals)),
         "differences": shown,
         "more_differences": more,
         "compared": any(path.is_file() for path in made.differences),
         "copies": list(filter(None, (_copies(name, made, plain) for name in run))),
         "trainings": list(filter(None, trainings)),
+        "trained": {t.experiment: t.summary for t in trainings if t},
         "provenance": [row for one in runs for row in one.provenance],
         "weights": weights_named([*board, *plain]),
         "hashes": next(({k: r.get(k, "") for k in ("code_hash", "env_hash")} for r in board), {}),
@@ -223,6 +232,6 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for write in (decimal, duration, figure, numbers, p_value, percent, some):
+    for write in (capitalised, decimal, duration, figure, numbers, p_value, percent, some):
         environment.filters[write.__name__] = write
     return environment.get_template("template.html.j2")

@@ -12,8 +12,8 @@ from typing import Any
 from etude.config import Config
 from etude.errors import UserError
 from etude.results.leaderboard import FLOOR, GENERATED, number
+from etude.results.rates import COPIED
 from etude.results.systems import WORTHLESS, clip_sets
-from etude.results.table import COPIED
 from etude.storage import hash_file, read_csv, read_json, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etude.report.charts import Panel, Points, panel
-from etude.report.figures import Row, in_order, number, rows_of
+from etude.report.figures import Row, duration, in_order, number, rows_of
 
 COLUMNS = (("train", "train_loss"), ("valid", "valid_loss"))
 
@@ -38,6 +38,15 @@ class Training:
     def seeds(self) -> int:
         """How many training seeds there are."""
         return len({outcome.seed for outcome in self.outcomes})
+
+    @property
+    def summary(self) -> str:
+        """Steps of each stage, and how long all of it took; of restored trainings no time."""
+        steps = {one.stage: one.steps for one in self.outcomes}
+        said = f"Trained for {', '.join(f'{n:,} steps ({stage})' for stage, n in steps.items())}"
+        said += f" with {self.seeds} seeds" * (self.seeds > 1)
+        known = [one.seconds for one in self.outcomes if one.seconds is not None]
+        return said + f", {duration(sum(known))} in all." if known else f"{said}."
 
 
 def read_training(experiment: str, histories: list[Path]) -> Training | None:

@@ -24,7 +24,7 @@ Functions
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -99,7 +99,7 @@ class Verdict:
 
 def judge(table: Table, settings: Evaluation) -> Verdict:
     """The verdict over one set of clips."""
-    system = about(table.rows[0]["system"])
+    system = about(table.system)
     shares = [
         rates.silence(table.rows, settings.gate_silent),
         rates.copies(table.rows, settings.gate_copied),
@@ -112,10 +112,11 @@ def judge(table: Table, settings: Evaluation) -> Verdict:
     of_rivals = {name: [row for row in rows if row["rival"] == name] for name in names}
     known = [found for name in names for found in _differences(of_rivals[name])]
     n = min((found.n for found in known), default=0)
+    against: list[Against] = []
     if known and n < settings.gate_clips:
         why = f"needs {settings.gate_clips} clips, there are {n}"
         against = [Against(name, UNDECIDED, needs=settings.gate_clips, why=why) for name in names]
-    else:
+    elif known:
         against = [_against(name, of_rivals[name], table.of_training) for name in names]
     words = {one.word for one in against} | {rate.word for rate in shares}
     if {LOST, FAILS} & words:
@@ -135,27 +136,24 @@ def overall(verdicts: Iterable[Verdict]) -> str:
 
 
 def _differences(rows: Iterable[Row]) -> list[Difference]:
-    return [
-        Difference(
-            row["embedding"],
-            *(float(row[key]) for key in ("value", "ci_low", "ci_high")),
-            int(row["n"]),
-        )
-        for row in rows
-        if row["value"] and row["ci_low"] and row["ci_high"]
-    ]
+    return [_difference(r, r["embedding"], int(r["n"])) for r in rows if r["value"] and r["ci_low"]]
 
 
 def _likelihood(rows: Iterable[Row]) -> list[Difference]:
     """The model's nats per note less those of the n-gram, where they were measured."""
     return [
-        Difference("nats per note", *(float(row[k]) for k in ("value", "ci_low", "ci_high")), 0)
+        _difference(row, "nats per note", 0)
         for row in rows
-        if row["metric"] == LIKELIHOOD and row["clips"] == "generated" and row.get("ci_low")
+        if row["metric"] == LIKELIHOOD and row["clips"] == "generated" and row["ci_low"]
     ]
 
 
-def _against(name: str, rows: list[Row], of_training: Iterable[Row]) -> Against:
+def _difference(row: Row, by: str, n: int) -> Difference:
+    value, low, high = (float(row[key]) for key in ("value", "ci_low", "ci_high"))
+    return Difference(by, value, low, high, n)
+
+
+def _against(name: str, rows: Sequence[Row], of_training: Iterable[Row]) -> Against:
     found = _differences(rows)
     likelihood = _likelihood(of_training) if name == NGRAM else []
     if lost := [one for one in (*found, *likelihood) if one.low > 0]:
@@ -170,7 +168,7 @@ def _against(name: str, rows: list[Row], of_training: Iterable[Row]) -> Against:
     return Against(name, UNDECIDED, (nearest,), needs)
 
 
-def _nothing(table: Table, rows: list[Row], settings: Evaluation) -> str:
+def _nothing(table: Table, rows: Sequence[Row], settings: Evaluation) -> str:
     """Why no rival can be compared with."""
     named = ", ".join(settings.gate_embeddings)
     if not set(settings.gate_embeddings) & set(settings.embeddings):

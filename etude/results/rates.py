@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from scipy.special import ndtri
 
@@ -95,6 +96,11 @@ def readable(n: float) -> int:
     return -(-whole // power) * power
 
 
+def percent(share: float) -> str:
+    """A share in per cent, a digit behind the point where it is below 10 %."""
+    return f"{100 * share:.{1 if abs(share) < 0.0995 else 0}f} %"
+
+
 def _judged(rate: Rate, at: Callable[[int], Bounds]) -> Rate:
     """With its bounds at its own n, its word, and the n that would decide at the same shares."""
     low, high = at(rate.n)
@@ -117,7 +123,8 @@ def _missing(name: str, of: str, limit: float, why: str) -> Rate:
 
 
 def _worst(rates: Iterable[Rate]) -> Rate:
-    return max(rates, key=lambda rate: (ORDER.index(rate.word), rate.high or 0.0))
+    # Equal bounds: the search for equal samples says the least.
+    return max(rates, key=lambda r: (ORDER.index(r.word), r.high or 0.0, r.note != NO_NULL))
 
 
 def silence(rows: Iterable[Row], limit: float) -> Rate:
@@ -168,8 +175,8 @@ def _recall(rows: Iterable[Row]) -> list[str]:
         return []
     least = min(found, key=lambda attack: found[attack])
     mean = sum(found.values()) / len(found)
-    text = f"of planted copies {mean:.0%} are found"
-    return [f"{text}, of `{least.replace('_', ' ')}` {found[least]:.0%}"]
+    text = f"of planted copies {percent(mean)} are found"
+    return [f"{text}, of `{least.replace('_', ' ')}` {percent(found[least])}"]
 
 
 def extraction(rows: Iterable[Row], limit: float) -> Rate:
@@ -186,9 +193,11 @@ def extraction(rows: Iterable[Row], limit: float) -> Rate:
             continue
         (p, n), (q, m) = ((float(row["value"]), int(row["n"])) for row in pair if row)
         length = metric.rpartition("_after_")[2]
-        note = f"{p:.0%} against {q:.0%}" + f" after {length} tokens" * length.isdecimal()
+        shares = f"{percent(p)} against {percent(q)}" * (p > q)
+        after = f"after {length} tokens" * length.isdecimal()
+        note = " ".join(filter(None, (shares, after)))
         rate = Rate("continued beginnings", "beginnings", "", limit, value=p - q, n=n, note=note)
-        rates.append(_judged(rate, lambda k, p=p, q=q, n=n, m=m: _at(k, p, q, m / n)))
+        rates.append(_judged(rate, partial(_at, p=p, q=q, ratio=m / n)))
     if rates:
         return _worst(rates)
     why = next((row["note"] for row in cells.values() if row["note"]), "")

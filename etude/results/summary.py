@@ -125,10 +125,10 @@ def _in_columns(parts: list[Part]) -> Iterator[list[Part]]:
 
 
 def _wrapped(text: str, indent: str = "  ") -> list[str]:
-    long = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=indent, subsequent_indent=indent + "    ", **long
+    wrapper = textwrap.TextWrapper(
+        WIDTH, indent, indent + "    ", break_long_words=False, break_on_hyphens=False
     )
+    return wrapper.wrap(text)
 
 
 # -------------------------------------------------------------------------------------- verdicts
@@ -282,7 +282,9 @@ def _differences(pairs: list[Row]) -> list[str]:
             whys.setdefault(row["note"], []).append(_pair(row))
     lines += [line for why, who in whys.items() for line in _wrapped(f"{', '.join(who)}: {why}")]
     more = len(lines) - 1 - MOST
-    rest = f"  {len(pairs) - len(rows)} by other metrics, exploratory: differences.csv"
+    others = [row for row in pairs if row["role"] != PRIMARY]
+    won = sum(row["verdict"] in ("better", "worse") for row in others)
+    rest = f"  by other metrics, exploratory: {won} of {len(others)} differ (Benjamini-Hochberg)"
     return [*lines[: MOST + 1], *([f"  {more} more lines"] if more > 0 else []), rest]
 
 

@@ -15,7 +15,7 @@ from etude.results.gate import (
     Verdict,
     overall,
 )
-from etude.results.rates import ORDER, Rate
+from etude.results.rates import ORDER, Rate, percent
 from etude.results.systems import in_words
 
 VERSION = 1  # raised when the words change
@@ -23,22 +23,25 @@ VERSION = 1  # raised when the words change
 BAD_FIRST = (LOST, UNDECIDED, BEATEN)
 
 
-def sentence(verdicts: Sequence[Verdict]) -> str:
-    """What the gate says of an experiment, without its name: the word, and why."""
-    said = f"{overall(verdicts)}{_how_many(verdicts)}"
-    return ": ".join(filter(None, (said, "; ".join(reasons(verdicts)))))
+def sentence(verdicts: Sequence[Verdict], *, brief: bool = False) -> str:
+    """What the gate says of an experiment, without its name: the word, and why.
+
+    Args:
+        brief: without the rivals that were beaten.
+    """
+    why = "; ".join(filter(None, (_how_many(verdicts), *reasons(verdicts, brief=brief))))
+    return ": ".join(filter(None, (overall(verdicts), why)))
 
 
-def reasons(verdicts: Sequence[Verdict]) -> list[str]:
+def reasons(verdicts: Sequence[Verdict], *, brief: bool = False) -> list[str]:
     """Why: rivals that were lost to first, then what is undecided, then what was beaten."""
-    by_rival = _worst_by_rival(verdicts)
-    of = len(verdicts)
+    by_rival, of, worst = _worst_by_rival(verdicts), len(verdicts), _worst_rates(verdicts)
     parts = [
         _listed("farther from real music than", LOST, by_rival, of),
-        *(_rate(rate) for rate in _worst_rates(verdicts) if rate.word == FAILS),
+        *(_rate(rate) for rate in worst if rate.word == FAILS),
         _listed("not clearly nearer than", UNDECIDED, by_rival, of),
-        *(_rate(rate) for rate in _worst_rates(verdicts) if rate.word == UNDECIDED),
-        _listed("nearer to real music than", BEATEN, by_rival, of),
+        *(_rate(rate) for rate in worst if rate.word == UNDECIDED),
+        "" if brief else _listed("nearer to real music than", BEATEN, by_rival, of),
         *dict.fromkeys(verdict.why for verdict in verdicts),
     ]
     return list(filter(None, parts))
@@ -58,25 +61,19 @@ def gate(verdicts: Mapping[str, Sequence[Verdict]]) -> str:
     if not verdicts:
         return "gate: n/a (no trained experiment)"
     every = [one for of in verdicts.values() for one in of]
-    parts = []
-    for name, of in verdicts.items():
-        rest = "; ".join((*reasons(of), *_held(of)))
-        parts.append(f"{name} {overall(of)}{_how_many(of)}" + f": {rest}" * bool(rest))
     if len(verdicts) == 1:
-        parts = [parts[0].removeprefix(f"{next(iter(verdicts))} {overall(every)}").lstrip(": ")]
-    return f"gate: {overall(every)} ({'. '.join(parts) or 'nothing is asked'})"
-
-
-def _held(verdicts: Sequence[Verdict]) -> list[str]:
-    """The rates that are no reason yet: also where the gate holds their bounds are told."""
-    return [_rate(rate) for rate in _worst_rates(verdicts) if rate.word == HOLDS]
+        rates = [_rate(rate) for rate in _worst_rates(every) if rate.word == HOLDS]
+        parts = [_how_many(every), *reasons(every), *rates]
+    else:
+        parts = [f"{name} {sentence(of, brief=True)}" for name, of in verdicts.items()]
+    return f"gate: {overall(every)} ({'; '.join(filter(None, parts))})"
 
 
 def _how_many(verdicts: Sequence[Verdict]) -> str:
     if len(verdicts) < 2:
         return ""
     good = sum(verdict.word == HOLDS for verdict in verdicts)
-    return f" ({good} of {len(verdicts)} sets of clips hold)"
+    return f"{good} of {len(verdicts)} sets of clips hold"
 
 
 def _worst_by_rival(verdicts: Iterable[Verdict]) -> dict[str, list[Against]]:
@@ -132,21 +129,16 @@ def _worst_rates(verdicts: Iterable[Verdict]) -> list[Rate]:
 
 def _rate(rate: Rate) -> str:
     """`silent clips at most 4.6 %`; where it fails or is undecided, against which limit."""
-    limit = f"limit {percent(rate.limit)}"
     if rate.high is None or rate.low is None:
         return f"{rate.name} n/a: {rate.note}"
-    told = f"{rate.note}" if rate.note else ""
-    if rate.word == FAILS:
-        said, told = f"at least {percent(rate.low)}", "; ".join(filter(None, (limit, told)))
-    else:
-        said = f"at most {percent(rate.high)}"
-    if rate.word == UNDECIDED:
-        needs = f"needs {rate.needs:,} {rate.of}" * bool(rate.needs)
-        told = "; ".join(filter(None, (limit, needs, told)))
+    fails = rate.word == FAILS
+    said = f"at least {percent(rate.low)}" if fails else f"at most {percent(rate.high)}"
     said += " beyond held-out ones" * (rate.of == "beginnings")
-    return f"{rate.name} {said}" + f" ({told})" * bool(told)
+    told = (
+        f"limit {percent(rate.limit)}" * (rate.word != HOLDS),
+        f"needs {rate.needs or 0:,} {rate.of}" * bool(rate.needs),
+        rate.note,
+    )
+    told_of = "; ".join(filter(None, told))
+    return f"{rate.name} {said}" + f" ({told_of})" * bool(told_of)
 
-
-def percent(share: float) -> str:
-    """A share in per cent, a digit behind the point where it is below 10 %."""
-    return f"{100 * share:.{1 if abs(share) < 0.0995 else 0}f} %"
