@@ -1,8 +1,9 @@
 """Two folders of audio, nothing trained: how far apart are they, and does one copy the other?
 
 Files may be of any length, so both folders are cut into stretches as long as the clips are, and
-every distance is of the same number of stretches to the same reference: every second file of the
-real music. The other files say how far real music is from itself. Intervals are over files.
+every distance is to the same reference: every second file of the real music. The other files say
+how far real music is from itself. Distances that depend on the number of stretches are of as many
+as the clips have; intervals are over files (both: etude.metrics.samples).
 """
 
 from __future__ import annotations
@@ -275,7 +276,7 @@ def find_copies(real: dict[str, str], made: dict[str, str]) -> list[dict[str, st
 def distances(
     real: Heard, made: Heard, embedding: str, seconds: float, metrics: list[str]
 ) -> Iterator[dict[str, Any]]:
-    """Rows of clips, held-out real music and noise: all distances to one reference at one n.
+    """Rows of clips, held-out real music and noise: all distances to one reference.
 
     A row has `clips`, `n` and for each metric an Estimate or the reason why there is none.
     """
@@ -318,7 +319,7 @@ def _table(
     metrics: list[str],
 ) -> Iterator[str]:
     yield f"Distances ({embedding}) to every second of the {len(real.files)} files of {real.path},"
-    yield f"all rows at the same n of stretches of {seconds:.3g} s; lower is nearer. FD: Fréchet"
+    yield f"FD and MAD of n stretches of {seconds:.3g} s, KAD of all; lower is nearer. FD: Fréchet"
     yield "distance, KAD: 100 x MMD², MAD: -ln MAUVE; [95 % interval]"
     yield ""
     yield f"  {'':<13} {'n':>5}" + "".join(f"  {HEADS[metric]:<24}" for metric in metrics).rstrip()

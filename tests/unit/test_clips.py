@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from etude.audio.files import write_wav
 from etude.audio.levels import fade_out
@@ -18,8 +21,8 @@ from etude.config import Cut
 from etude.config.systems.audiolm import Generate
 from etude.config.systems.external import External
 from etude.errors import UserError
-from etude.generation.baselines import choose, find_spans, make_baselines
-from etude.metrics.clip_sets import clip_sets, count_clips, read_clips
+from etude.generation.baselines import choose, find_spans, make_baselines, places
+from etude.metrics.clip_sets import clip_sets, count_clips, read_clips, stretch
 from etude.metrics.folders import compare_folders, find_copies
 from etude.midi.writing import plain_table
 from etude.storage import read_csv, write_csv
@@ -172,28 +175,62 @@ def spans(tmp_path):
     splits = [{"piece": p, "split": s} for p, s in sides]  # d is a duplicate
     write_csv(tmp_path / "pieces.csv", ["piece", "split"], splits)
 
-    def find(seconds):
-        found = find_spans(tmp_path / "pieces.csv", [tmp_path], [cuts], Cut(), seconds)
+    def find(seconds, seed=0):
+        found = find_spans(tmp_path / "pieces.csv", [tmp_path], [cuts], Cut(), seconds, seed)
         return {split: [(s.piece, s.start_s) for s in s_] for split, s_ in found.items()}
 
     return find
 
 
-def test_spans_of_one_segment(spans):
-    assert spans(2.0) == {
-        "train": [("a", 0.0), ("a", 2.0), ("a", 4.0), ("a", 6.0)],
-        "valid": [("b", 0.0), ("b", 4.0), ("b", 6.0)],
-        "test": [("c", 0.0), ("c", 2.0)],
+def test_spans_begin_at_random_places_behind_the_first_second(spans):
+    found = spans(2.0)
+    assert {split: len(members) for split, members in found.items()} == {
+        "train": 3,  # of 8 s the last 7: three, and a second of play
+        "valid": 2,  # a segment alone, from its beginning; one of two that follow each other
+        "test": 1,
     }
+    assert found["valid"][0] == ("b", 0.0)
+    starts = [start for _, start in found["train"]]
+    assert 1 <= starts[0] < starts[0] + 2 <= starts[1] < starts[1] + 2 <= starts[2] <= 6
+    assert not any((10 * start).is_integer() for start in starts), "no grid"
+    assert found == spans(2.0) != spans(2.0, seed=1)
 
 
 def test_longer_spans_lie_on_kept_segments_only_and_do_not_overlap(spans):
-    assert spans(3.5) == {
-        "train": [("a", 0.0), ("a", 4.0)],
-        "valid": [("b", 4.0)],
-        "test": [("c", 0.0)],
+    found = spans(3.0)
+    assert {split: [piece for piece, _ in members] for split, members in found.items()} == {
+        "train": ["a"],
+        "valid": ["b"],
+        "test": ["c"],
     }
+    assert 4 <= found["valid"][0][1] <= 5
+    assert found["test"] == [("c", 1.0)]
     assert spans(6.0)["valid"] == []
+    assert spans(4.0)["test"] == [("c", 0.0)], "too short to leave a second out"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0, 5), st.floats(0, 30), st.floats(0.5, 9), st.integers(0, 99))
+def test_places_stay_in_their_run(first, length, seconds, seed):
+    last = first + length
+    found = places(first, last, seconds, np.random.default_rng(seed))
+    assert all(a + seconds <= b + 2e-3 for a, b in pairwise(found))
+    assert all(first - 1e-3 <= start <= last - seconds + 1e-3 for start in found)
+    assert bool(found) == (length + 1e-6 >= seconds)
+    if last - seconds >= 1:
+        assert all(start >= 1 - 1e-3 for start in found)
+
+
+def test_a_clip_is_heard_in_its_middle_where_it_is_long_enough(tmp_path):
+    """Music from silence begins with a first note on a bar line; real clips do not."""
+    row = {"clip": "clip-0003", "seconds": "12", "prime_seconds": "1.5", "heard_seconds": "2"}
+    found = [stretch(row | {"draw": str(draw)}) for draw in range(200)]
+    starts = [start for start, _ in found]
+    assert {heard for _, heard in found} == {2.0}
+    assert 2.5 <= min(starts) < 3 < 8.5 < max(starts) <= 9
+    assert stretch(row) == stretch(row)
+    assert stretch(row | {"seconds": "5.4"}) == (1.5, 2.0), "too short"
+    assert stretch({"clip": "a", "seconds": "12", "prime_seconds": "1.5"}) == (1.5, None)
 
 
 def test_a_choice_is_seeded_and_takes_each_span_once(tmp_path):

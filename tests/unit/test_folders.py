@@ -36,7 +36,7 @@ def rows(text):
     return {name: (figure, int(n)) for name, n, figure in found}
 
 
-def test_all_rows_are_of_the_same_n(tmp_path):
+def test_all_distances_that_depend_on_n_are_of_the_same(tmp_path):
     real, made = fill(tmp_path / "real", 8, 10), fill(tmp_path / "made", 6, 2, first=50)
     text = compare_folders(real, made, "logmel", None)
     found = rows(text)
@@ -45,7 +45,7 @@ def test_all_rows_are_of_the_same_n(tmp_path):
     assert figures["real vs real"] < figures["noise"] / 5
     assert figures["clips"] < figures["noise"] / 5
     assert "real vs real" in text
-    assert "mean of 40 draws of 6 from 20 clips" in text
+    assert "mean of 40 draws of 6 clips of 4 pieces, from 20 of 4" in text
     assert text == compare_folders(real, made, "logmel", None)
 
 
@@ -186,7 +186,7 @@ def test_workers_and_batches_change_no_figure(tmp_path):
     assert len(texts) == 1
     text = texts.pop()
     assert re.search(r"^ +n  FD +FAD-inf +KAD +MAD$", text, re.MULTILINE)
-    assert "clips, KAD: bandwidth " in text
+    assert re.search("clips, KAD: .*bandwidth ", text)
     assert "R² " in text
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from etude.audio.files import write_wav
 from etude.config import Cut, Memorisation
-from etude.metrics.clip_sets import read_clips
+from etude.metrics.clip_sets import read_clips, stretch
 from etude.metrics.memorisation import clip_tokens, exact, fingerprint, notes, waveform
 from etude.metrics.memorisation.catalogue import NOTHING, Catalogue
 from etude.metrics.memorisation.extraction import extract
@@ -408,7 +408,9 @@ def test_clips_are_searched_as_metrics_hear_them(tmp_path):
 
     said = Search(None, Cut(seconds=2), Memorisation(), 0).notes(clips, Scores())
     assert said.scores.tolist() == [Common(0.5, 0.5, 0, 0, 2, 1.0).score]
-    assert searched[0].pitch.tolist() == [63, 64, 65, 66]
+    start, _ = stretch({"clip": "a", "seconds": "12", "prime_seconds": "1.5", "heard_seconds": "2"})
+    assert start > 2.5, "behind the prime, and not at its end"
+    assert searched[0].pitch.tolist() == [60 + i for i in range(12) if start <= i / 2 < start + 2]
 
 
 def test_tokens_are_of_what_is_heard(tmp_path, monkeypatch):

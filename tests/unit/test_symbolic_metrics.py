@@ -510,13 +510,18 @@ def test_a_real_clips_notes_are_its_pieces(tmp_path):
 
 def test_prompts_are_no_part_of_what_is_measured():
     whole = notes([(4 * i, 4, 60 + i) for i in range(16)])  # two a second
-    row = {"clip": "a", "prime_seconds": "3", "heard_seconds": "2", "seconds": "8"}
+    row = {"clip": "a", "prime_seconds": "3", "heard_seconds": "2", "seconds": "5.5"}
     clip = clips.parted(row, whole, prompted=True)
     assert clip.head.pitch.tolist() == list(range(60, 66))
     assert clip.music.pitch.tolist() == clip.tail.pitch.tolist() == list(range(66, 70))
     clip = clips.parted(row, whole)
     assert clip.head.pitch.tolist() == [66, 67]
     assert clip.tail.pitch.tolist() == [68, 69]
+    # A longer clip is heard further on, and its prompt still is all that came before.
+    clip = clips.parted(row | {"seconds": "8"}, whole, prompted=True)
+    assert 4 <= clip.start_s <= 5
+    assert clip.head.pitch.tolist() == list(range(60, 66))
+    assert clip.music.pitch.tolist() == clip.tail.pitch.tolist() == list(range(69, 73))
 
 
 def test_replicates_pair_between_experiments():
