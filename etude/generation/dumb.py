@@ -160,6 +160,7 @@ class Dumb:
     def _played(self, table: NoteTable, prime_s: float) -> Clip:
         """Notes as a clip, of which metrics hear what follows a run-up."""
         rate, wave = self.corpus.render.rate, np.zeros(0, np.float32)
+        prime_s = round(prime_s, 3)  # as clips.csv has it
         if len(table):
             wave = render_midi(to_score(apart(table)), self.corpus.render, self.corpus.rules)
         first, end = round(prime_s * rate), round((prime_s + self.seconds) * rate)
