@@ -7,6 +7,7 @@ from dataclasses import replace
 import music
 import numpy as np
 import pytest
+import torch
 from scipy import signal
 
 from etude.audio.activations import PitchActivations
@@ -324,3 +325,22 @@ def test_pieces_barely_longer_than_a_clip(made, corpus):
     found, clips = of_sets(made(seconds=longest - 0.05, count=2))["random_notes"]
     assert not found.note
     assert all(float(clip.row["heard_seconds"]) > 1 for clip in clips)
+
+
+def test_the_codec_of_a_system_of_audio_tokens_is_its_acoustic_tokenizer(tmp_path):
+    from tiny_experiments import make_sound
+
+    from etude.systems import open_system
+    from etude.systems.base import Parts
+    from etude.tokenizers.registry import load
+
+    make_sound(tmp_path)
+    folder = tmp_path / "results/tokenizers/mine/magnitude"
+    tokenizer = load(folder)
+    wave = np.random.default_rng(0).normal(0, 0.1, 24000).astype(np.float32)
+    codec = open_system("audiolm").codec(Parts(tokenizers={"acoustic": folder}))
+    assert codec.rate == tokenizer.sample_rate
+    expected = tokenizer.decode(tokenizer.encode(torch.from_numpy(wave)[None]))[0]
+    np.testing.assert_array_equal(codec.through(wave), expected.numpy())
+    for system in ("external", "symbolic_lm"):
+        assert open_system(system).codec(Parts()) is None
