@@ -18,7 +18,7 @@ from etude.config import Cut
 from etude.config.systems.audiolm import Generate
 from etude.config.systems.external import External
 from etude.errors import UserError
-from etude.generation.baselines import Scores, choose, find_spans, make_baselines
+from etude.generation.baselines import CorpusFiles, choose, find_spans, make_baselines
 from etude.metrics.clip_sets import clip_sets, count_clips, read_clips
 from etude.metrics.folders import compare_folders, find_copies
 from etude.midi.writing import plain_table
@@ -225,7 +225,7 @@ def test_a_split_of_which_nothing_is_heard_says_why(tmp_path):
         External(system="external", corpus="c", clips=tmp_path),
         Parts(),
         Cut(),
-        scores=Scores(pieces),
+        files=CorpusFiles(pieces),
         wav=[wav],
         cuts=[cuts],
         seed=0,

@@ -16,7 +16,7 @@ from etude.config import CorpusBase
 from etude.corpus.scan import piece_id
 from etude.errors import UserError
 from etude.generation import dumb, dumb_notes, dumb_sound
-from etude.generation.dumb import Dumb, Scores
+from etude.generation.dumb import CorpusFiles, Dumb
 from etude.midi.notes import DRUMS, read_midi
 from etude.midi.render import render_midi
 from etude.midi.writing import plain_table, to_score
@@ -66,7 +66,7 @@ def made(corpus):
         settings = {
             "spans": spans, "missing": "", "corpus": CorpusBase(), "rate": RATE, "seconds": 2.0,
             "count": 3, "seed": 5, "notes": notes,
-            "scores": Scores(corpus / "pieces.csv", ingest, corpus / "music"),
+            "files": CorpusFiles(corpus / "pieces.csv", ingest, corpus / "music"),
         }  # fmt: skip
         return Dumb(**settings | changes)
 
