@@ -6,7 +6,7 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import CorpusBase, Cut, Experiment, parse
-    from etude.generation.baselines import Scores, make_baselines
+    from etude.generation.baselines import CorpusFiles, make_baselines
     from etude.systems.base import Parts
 
     given, params = snakemake.input, snakemake.params
@@ -19,7 +19,7 @@ with job(snakemake):
         parse(Experiment, params.experiment),
         parts,
         parse(Cut, params.cut),
-        scores=Scores(
+        files=CorpusFiles(
             pieces=Path(given.pieces[0]),
             ingest=[Path(p) for p in given.ingest],
             root=Path(params.root),

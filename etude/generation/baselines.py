@@ -35,7 +35,7 @@ from etude.audio.levels import rms
 from etude.clips.clip import Clip
 from etude.clips.writing import COMPARED, write_clips
 from etude.config import CorpusBase, Cut, ExperimentBase
-from etude.generation.dumb import Dumb, Scores
+from etude.generation.dumb import CorpusFiles, Dumb
 from etude.storage import atomic_directory, read_csv
 from etude.systems import open_system
 from etude.systems.base import ClipSet, Parts, Span, Wave
@@ -190,7 +190,7 @@ def make_baselines(
     parts: Parts,
     cut: Cut,
     *,
-    scores: Scores,
+    files: CorpusFiles,
     wav: list[Path],
     cuts: list[Path],
     seed: int,
@@ -199,12 +199,12 @@ def make_baselines(
     """All sets of an experiment, each in a folder of its name.
 
     Args:
-        scores: the split, and where the notes of its training side are.
+        files: the split, and where the notes of its training side are.
 
     Raises:
         UserError: a set of the system's own is not what it says.
     """
-    settings, pieces = experiment.generate, scores.pieces
+    settings, pieces = experiment.generate, files.pieces
     spans = find_spans(pieces, wav, cuts, cut, settings.seconds, seed)
     reasons = _reasons(pieces, wav, cuts, [name for name in spans if not spans[name]])
     real = Real(spans, reasons, cut, settings.seconds, settings.clips, seed)
@@ -212,7 +212,7 @@ def make_baselines(
     dumb = Dumb(
         spans=choose(spans["train"], len(spans["train"]), seed),
         missing=real.missing("train"),
-        scores=scores,
+        files=files,
         corpus=parts.corpus or CorpusBase(),
         rate=cut.rate,
         seconds=settings.seconds,

@@ -46,7 +46,7 @@ PIECES_STREAM, NOTES_STREAM, NOISE_STREAM, GRAINS_STREAM = range(4)  # of random
 
 
 @dataclass(frozen=True)
-class Scores:
+class CorpusFiles:
     """Where the notes of the training split are found.
 
     Attributes: pieces (pieces.csv, which holds the split), ingest (tables of the shards), root
@@ -65,7 +65,7 @@ class Dumb:
     Attributes:
         spans: stretches of training audio, as long as a clip, in random order.
         missing: why there are none.
-        scores: of the training split.
+        files: of the training split.
         corpus: how its notes are filtered and played.
         rate: at which clips are compared with real music.
         seconds, count: length and number of clips.
@@ -76,7 +76,7 @@ class Dumb:
 
     spans: list[Span]
     missing: str
-    scores: Scores
+    files: CorpusFiles
     corpus: CorpusBase
     rate: int
     seconds: float
@@ -108,13 +108,13 @@ class Dumb:
 
     @cached_property
     def _has_midi(self) -> bool:
-        return any(True for _ in midi_of_training(self.scores.ingest, self.scores.pieces))
+        return any(True for _ in midi_of_training(self.files.ingest, self.files.pieces))
 
     def _tables(self) -> Iterable[NoteTable]:
-        scores = self.scores
+        files = self.files
         if self._has_midi:
             return training_tables(
-                *(self.corpus.rules, scores.root, scores.ingest, scores.pieces),
+                *(self.corpus.rules, files.root, files.ingest, files.pieces),
                 *(PIECES, self.seed),
             )
         return self._sketches()
@@ -160,6 +160,7 @@ class Dumb:
     def _played(self, table: NoteTable, prime_s: float) -> Clip:
         """Notes as a clip, of which metrics hear what follows a run-up."""
         rate, wave = self.corpus.render.rate, np.zeros(0, np.float32)
+        prime_s = round(prime_s, 3)  # as clips.csv has it
         if len(table):
             wave = render_midi(to_score(apart(table)), self.corpus.render, self.corpus.rules)
         first, end = round(prime_s * rate), round((prime_s + self.seconds) * rate)

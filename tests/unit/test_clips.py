@@ -21,7 +21,7 @@ from etude.config import Cut
 from etude.config.systems.audiolm import Generate
 from etude.config.systems.external import External
 from etude.errors import UserError
-from etude.generation.baselines import choose, find_spans, make_baselines, places
+from etude.generation.baselines import CorpusFiles, choose, find_spans, make_baselines, places
 from etude.metrics.clip_sets import clip_sets, count_clips, read_clips, stretch
 from etude.metrics.folders import compare_folders, find_copies
 from etude.midi.writing import plain_table
@@ -262,7 +262,7 @@ def test_a_split_of_which_nothing_is_heard_says_why(tmp_path):
         External(system="external", corpus="c", clips=tmp_path),
         Parts(),
         Cut(),
-        pieces=pieces,
+        files=CorpusFiles(pieces),
         wav=[wav],
         cuts=[cuts],
         seed=0,
@@ -279,7 +279,13 @@ def test_a_split_of_which_nothing_is_heard_says_why(tmp_path):
         "real": "no stretch of 2 s in the valid split is kept whole (1 silent)\n",
     }
     assert {path.name for path in (tmp_path / "made").iterdir()} == {
-        *("reference", "real", "noise", "copies", "reconstruction", "shuffled", "untrained")
+        *("reference", "real", "noise", "copies", "reconstruction", "shuffled", "untrained"),
+        *("random_notes", "one_chord", "spectrum_noise", "grains"),
+    }
+    # Of recordings alone: a transcription of the one piece tells keys and rhythm.
+    counts = {path.parent.name: count_clips(path.parent) for path in tmp_path.glob("made/*/*.csv")}
+    assert {counts[name] for name in ("random_notes", "one_chord", "spectrum_noise", "grains")} == {
+        32
     }
     assert (tmp_path / "made/shuffled/note.txt").read_text() == "this system has no tokens\n"
 

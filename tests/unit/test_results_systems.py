@@ -14,7 +14,12 @@ from etude.results.leaderboard import Figures, reference_values
 from etude.results.systems import MEANING, about, clip_sets, meaning, rivals, worthless
 from etude.results.table import Table
 
-BETTER = "the better of shuffled tokens and untrained networks"
+DUMB = "random notes and noise with the music's spectrum"
+SOUND = f"the best of untrained networks, shuffled tokens, {DUMB}"
+NOTES = (
+    "the best of untrained networks, shuffled tokens, the n-gram model, random notes, noise with "
+    "the music's spectrum and one chord"
+)
 
 
 class Toy(ExperimentBase):
@@ -73,12 +78,12 @@ def test_the_page_judges_what_is_trained_as_the_gate_does(toy, system, judged):
 @pytest.mark.parametrize(
     ("systems", "said"),
     [
-        (["audiolm", "external"], BETTER),
-        (["symbolic_lm", "symbolic_lm"], "untrained networks"),
+        (["audiolm", "external"], SOUND),
+        (["symbolic_lm", "symbolic_lm"], NOTES),
         (["toy"], "the better of hummed and untrained networks"),
         (
             ["symbolic_lm", "audiolm"],
-            f"untrained networks (symbolic_lm), or {BETTER} (audiolm)",
+            f"{NOTES} (symbolic_lm), or {SOUND} (audiolm)",
         ),
         (["external"], "what is worth nothing"),
     ],
@@ -89,3 +94,13 @@ def test_the_gates_rivals_are_named_as_each_system_has_them(toy, systems, said):
 
 def test_every_set_that_a_system_makes_has_a_place():
     assert {name for system in CLASSES.values() for name in system.sets} <= set(clip_sets())
+
+
+@pytest.mark.parametrize("name", list(CLASSES))
+def test_every_rival_is_a_set_that_is_made(name):
+    """By the system itself or for all alike; of systems that make notes one chord and n-grams."""
+    system = CLASSES[name]
+    assert {"random_notes", "spectrum_noise"} <= set(system.rivals)
+    assert set(system.rivals) <= {*system.sets, "random_notes", "spectrum_noise", "one_chord"}
+    assert ("one_chord" in system.rivals) == ("notes" in system.makes)
+    assert not {"grains", "copies", "shuffled_bars", "real"} & set(system.rivals)

@@ -127,7 +127,8 @@ def test_clips_are_written_as_every_systems(played, experiment):
 
 
 def test_baselines_are_the_shared_and_the_systems_own(played):
-    shared = {"reference", "real", "noise", "untrained"}
+    dumb = {"random_notes", "one_chord", "spectrum_noise", "grains"}
+    shared = {"reference", "real", "noise", "untrained"} | dumb
     own = {"latents": {"reconstruction"}, "words": {"shuffled"}}
     for experiment, sets in own.items():
         folder = played.folder / f"results/clips/{experiment}/baselines"
@@ -135,7 +136,10 @@ def test_baselines_are_the_shared_and_the_systems_own(played):
         assert names >= shared | sets
         for name in shared | sets:
             assert list((folder / name).glob("*.wav")), f"{experiment}: {name}"
-    assert list((played.folder / "results/clips/latents/baselines/untrained").glob("*.mid"))
+        notes = {path.parent.name for path in folder.glob("*/*.mid")}
+        assert notes >= {"random_notes", "one_chord", "untrained"} or experiment == "words"
+        assert not notes or experiment == "latents"
+        assert not notes & {"spectrum_noise", "grains"}
 
 
 def test_they_are_measured_and_searched_for_copies(played):
