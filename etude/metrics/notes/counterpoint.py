@@ -94,7 +94,7 @@ def chord_share(beats: Beats) -> float:
     """Share of the beats of three pitch classes or more that are a triad or a seventh chord."""
     masks = beats.masks
     full = masks[SIZES[masks] > 2]
-    return _mean(CHORDS[full])
+    return _mean(CHORDS.take(full))
 
 
 def dissonance(beats: Beats) -> float:
@@ -142,13 +142,13 @@ def voice_crossing(beats: Beats) -> float:
     pitch, there = beats.tracks[:, order], there[:, order]
     # The lowest of the tracks above, at each track: a crossing is a track over that.
     above = np.minimum.accumulate(np.where(there, pitch, 128), axis=1)[:, :-1]
-    crossed = (there[:, 1:] & (pitch[:, 1:] > above)).any(1)
-    return _mean(crossed[there.sum(1) > 1])
+    crossed = np.any(there[:, 1:] & (pitch[:, 1:] > above), axis=1)
+    return _mean(np.compress(there.sum(1) > 1, crossed))
 
 
 def bar_leap(beats: Beats) -> float:
     """Movement of the outer voices over bar lines less that within bars, in semitones."""
-    audible = beats.sounding.any(1)
+    audible: NDArray[np.bool_] = np.any(beats.sounding, axis=1)
     top = 127 - beats.sounding[:, ::-1].argmax(1)
     moved = (np.abs(np.diff(top)) + np.abs(np.diff(beats.sounding.argmax(1)))) / 2
     joined = audible[1:] & audible[:-1]

@@ -32,8 +32,8 @@ UNITS = counterpoint.UNITS | OLDER
 NOTES = {
     "groove_consistency": f"{features.POSITIONS} positions a bar (muspy: one a tick)",
     "groove_similarity": f"{features.POSITIONS} positions a bar",
-    "empty_bars": "bars of 4 quarters without an onset, from the first note's to the last's "
-    "(muspy: from tick 0 to the last end, of the file's own metre)",
+    "empty_bars": "bars of 4 quarters, from the first note's to the last's (muspy: from tick 0 to "
+    "the last end)",
 }
 # Differences that matter, by unit: less than that counts little in the Fréchet distance.
 STEPS = {
