@@ -258,7 +258,8 @@ def ear():
     return NotesEar(measure(clips_of(held), known), real, sizes=(24,)), made, known
 
 
-HARMONY = {"chord_share", "dissonance", "known_changes"}
+CHORDS = {"chord_share", "dissonance", "known_changes"}
+HARMONY = CHORDS | {"symbolic_frechet"}
 MELODY = {"voices", "bar_leap", "cadences"}
 # Rows of the ladder, the figures that hear each with power >= 0.9 at 24 clips, and those that are
 # deaf to it (<= 0.3).
@@ -270,14 +271,15 @@ PINNED = [
     ("permuted 1", HARMONY | {"cadences", "bar_leap"}, set()),
     ("bars shuffled", {"known_changes", "bar_leap"}, {"chord_share", "dissonance", "cadences"}),
     ("random notes in key", HARMONY | {"cadences"}, {"voices"}),
-    ("one chord", {"dissonance", "self_similarity"} | MELODY, {"chord_share"}),
+    ("one chord", {"dissonance", "self_similarity", "symbolic_frechet"} | MELODY, {"chord_share"}),
     ("voices dropped 1", {"voices"}, {"chord_share", "cadences"}),
     ("transposed", set(), HARMONY | MELODY),
-    ("tempo 0.9", set(), HARMONY | MELODY),
-    ("tempo 1.1", set(), HARMONY | MELODY),
+    ("tempo 0.9", set(), CHORDS | MELODY),
+    ("tempo 1.1", set(), CHORDS | MELODY),
 ]
 
 
+@pytest.mark.slow
 def test_the_small_ladder_of_notes(ear):
     """Pinned on music made by code; the whole on real music is bench_notes_ladder.py."""
     listener, made, known = ear

@@ -14,6 +14,13 @@ Conventions
     the first and after the last note are none. What a clip cannot have (the groove of one bar) is
     NaN. Time-weighted figures are exact sums over stretches between events, which is what the
     sources' time steps become when they are as fine as the ticks.
+
+    Two figures have a resolution of their own and are not muspy's. groove_consistency has 64
+    positions a bar, as MusDr's groove has, where muspy has one for each tick: at 480 ticks a
+    quarter hardly any position is taken and muspy's figure is near 1 for all music (chorales: 0.940
+    here, 1.000 by muspy). empty_bars counts bars of four quarters in which no note begins, from
+    the first note's bar to the last note's; muspy's run from tick 0 to the last note's end, so that
+    the first bars and a last one that is held count otherwise (up to 0.057 apart on chorales).
 """
 
 from __future__ import annotations
@@ -102,7 +109,7 @@ def onset_grid(notes: NoteTable, bar: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def groove_consistency(grid: NDArray[np.bool_]) -> float:
-    """muspy: 1 - mean share of positions that differ between neighbouring bars."""
+    """1 - mean share of 64 positions that differ between neighbouring bars (muspy: of ticks)."""
     return float(1 - (grid[1:] ^ grid[:-1]).mean()) if len(grid) > 1 else float("nan")
 
 

@@ -1,8 +1,9 @@
 """Fréchet distance of vectors of symbolic features, fit for few clips.
 
-A clip's vector are its scalar features and the shares of its pitch classes and durations, each in
-the steps that matter of it (a semitone, a hundredth of a share): a feature that hardly varies in
-the reference, such as the velocity of scores, would else decide the distance alone. They are
+A clip's vector are its scalars of harmony, voices and rhythm and the shares of its note durations
+(`VECTOR` of etude.metrics.notes.table: nothing that knows the key or the tempo), each in the steps
+that matter of it (a semitone, a hundredth of a share): a feature that hardly varies in the
+reference, such as the velocity of scores, would else decide the distance alone. They are
 standardised by the reference and reduced to its principal components (etude.metrics.frechet); the
 covariances are shrunk towards a multiple of the identity as Ledoit and Wolf do ("A well-conditioned
 estimator for large-dimensional covariance matrices", 2004), since few clips do not give a

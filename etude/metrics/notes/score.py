@@ -221,9 +221,13 @@ def rows_of_set(
 
 def _without(metric: str) -> str:
     """Why a figure has no value."""
-    if metric.startswith("voice_crossing"):
-        return "notes have no tracks, in this set or in the held-out music"
-    return "no clip has a value"
+    wants = {
+        "voice_crossing": "it needs tracks, in these clips and in the held-out music",
+        "bar_leap": "it needs a bar line within the clip",
+        "self_similarity": "it needs clips longer than a bar",
+        "known_changes": "no chord changes within a clip",
+    }
+    return wants.get(metric.removesuffix(FROM_REAL), "no clip has a value")
 
 
 def _possible(metric: str, end: float) -> float:

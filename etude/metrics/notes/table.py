@@ -27,18 +27,21 @@ Index = NDArray[np.int64]
 SHARES = ("pitch_class", "duration", "harmony")
 # How names begin of what shuffled music has as real music does: told, and last.
 LAST = ("scale_consistency", "pitch_class", "polyphony")
-OLDER = features.UNITS | structure.UNITS  # what a clip's vector for the Fréchet distance has
-UNITS = counterpoint.UNITS | OLDER
+UNITS = counterpoint.UNITS | features.UNITS | structure.UNITS
+# What depends on how long a beat is; structureness, whose frames are half seconds, does as well.
+OF_TEMPO = ("notes", "note_density", "mean_ioi", "pitches_used", "pitch_entropy", *structure.UNITS)
+# A clip's vector for the Fréchet distance: nothing in it knows the key or the tempo.
+VECTOR = tuple(n for n in UNITS if not n.startswith(LAST) and n not in OF_TEMPO)
 NOTES = {
     "groove_consistency": f"{features.POSITIONS} positions a bar (muspy: one a tick)",
     "groove_similarity": f"{features.POSITIONS} positions a bar",
-    "empty_bars": "bars of 4 quarters without an onset, from the first note's to the last's "
-    "(muspy: from tick 0 to the last end, of the file's own metre)",
+    "empty_bars": "bars of 4 quarters, from the first note's to the last's (muspy: from tick 0 to "
+    "the last end)",
 }
 # Differences that matter, by unit: less than that counts little in the Fréchet distance.
 STEPS = {
-    "semitones": 1.0, "pitches": 1.0, "classes": 1.0, "share": 0.02, "bits": 0.1, "notes": 2.0,
-    "notes/s": 0.25, "s": 0.05, "velocity": 8.0, "fitness": 0.05,
+    "semitones": 1.0, "pitches": 1.0, "share": 0.02, "velocity": 8.0, "sd": 0.05,
+    "per 16 beats": 1.0, "similarity": 0.05,
 }  # fmt: skip
 OTHER = "other"  # words that the training split does not have
 # Fixed bins of the distances from a clip's beginning to what follows: nats, nats, cosine.
@@ -74,11 +77,11 @@ class Measured:
     @property
     def frechet_rows(self) -> Array:
         """A clip's vector for the Fréchet distance, in the steps that matter: [n, d]."""
-        steps = np.array([STEPS[unit] for unit in OLDER.values()])
+        steps = np.array([STEPS[UNITS[name]] for name in VECTOR])
         names = list(UNITS)
-        scalars = self.scalars[:, [names.index(name) for name in OLDER]]
-        parts = [shares(self.counts[name], "none") for name in ("pitch_class", "duration")]
-        return np.concatenate([scalars / steps, *(p / STEPS["share"] for p in parts)], 1)
+        scalars = self.scalars[:, [names.index(name) for name in VECTOR]]
+        durations = shares(self.counts["duration"], "none") / STEPS["share"]
+        return np.concatenate([scalars / steps, durations], 1)
 
 
 def measured(
