@@ -118,7 +118,7 @@ def train_stage(
 
 
 def _write_history(
-    trained: Trained, folder: Path, columns: Sequence[str], title: str, loss: str
+    trained: Trained, folder: Path, columns: list[str], title: str, loss: str
 ) -> None:
     """history.csv, timings.csv and curve.svg of a training."""
     rows = ({n: "" if v is None else f"{v:.6g}" for n, v in r.items()} for r in trained.history)

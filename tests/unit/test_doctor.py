@@ -163,7 +163,7 @@ def test_the_forecast_shrinks_with_what_is_there(here):
     for name in config.run:
         (packed / config.experiments[name].tokens).mkdir(parents=True, exist_ok=True)
         (packed / config.experiments[name].tokens / "info.json").write_text("{}")
-    trained = here / "results/models/midilm/lm/seed-0/model.safetensors"
+    trained = here / "results/models/remi_llama/lm/seed-0/model.safetensors"
     trained.parent.mkdir(parents=True)
     trained.write_bytes(b"")
     later = forecast.forecast(config)
@@ -239,7 +239,9 @@ def test_it_stays_silent_in_jobs(here, monkeypatch, capsys):
 
 
 def test_a_larger_network_is_slower(here):
-    big = {"experiments": {"midilm": {"stages": {"lm": {"network": {"dim": 768, "layers": 12}}}}}}
+    big = {
+        "experiments": {"remi_llama": {"stages": {"lm": {"network": {"dim": 768, "layers": 12}}}}}
+    }
     small, large = read(DEFAULT), read(DEFAULT, config_file(here, **big))
     assert forecast.forecast(large).training_s > 3 * forecast.forecast(small).training_s
     assert forecast.forecast(large).disk > forecast.forecast(small).disk + 1e9

@@ -34,8 +34,9 @@ def test_every_combination_is_an_experiment():
     assert list(config.experiments)[-len(names) :] == names
     last = config.experiments[names[-1]]
     assert (last.tokens, last.stages.coarse.training.learning_rate) == ("other", 0.002)
-    assert last.stages.coarse.training.steps == 340, "all else is the base's"
-    assert config.experiments["audiolm"].stages.coarse.training.learning_rate == 2e-3
+    base = config.experiments["audiolm"]
+    assert last.stages.fine == base.stages.fine, "all else is the base's"
+    assert base.stages.coarse.training.learning_rate == 2e-3
 
 
 def test_a_run_may_hold_both():
@@ -136,3 +137,11 @@ def test_networks_may_be_swept():
     networks = [{"dim": 64, "heads": 2}, {"dim": 128, "heads": 2}]
     config = load(with_sweep({"stages.fine.network": networks}))
     assert [config.experiments[n].stages.fine.network.dim for n in config.run] == [64, 128]
+
+
+def test_optimisers_can_be_compared():
+    key = "stages.coarse.training.optimizer"
+    config = load(with_sweep({key: ["adamw", "muon"]}))
+    found = [config.experiments[n].stages.coarse.training for n in ("size-adamw", "size-muon")]
+    assert [training.optimizer for training in found] == ["adamw", "muon"]
+    assert "did you mean 'muon'?" in complaint({key: ["muom"]})
