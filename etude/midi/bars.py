@@ -3,7 +3,7 @@
 Signatures are int64 [m, 3] of (tick, numerator, denominator), in the order of time. Before the
 first one, and where there is none, a bar has four quarters, as the MIDI standard has it. One in the
 midst of a bar begins a new one. A first signature that holds for less than a bar of the second, as
-1/4 before 4/4, is an upbeat: that bar is short at its beginning.
+1/4 before 4/4, is an upbeat: one bar, short at its beginning.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ def behind(signatures: np.ndarray, ticks_per_quarter: int, tick: int) -> np.ndar
     current = signs[np.searchsorted(signs[:, 0], tick, side="right") - 1]
     at = places(np.array([tick]), signs, ticks_per_quarter)
     rest = int((at.length[0] - at.offset[0]) // current[2]) if at.offset[0] else 0
+    rest = max(rest, upbeat(signs, ticks_per_quarter) - tick)
     later = signs[signs[:, 0] > tick] - [tick, 0, 0]
     if not rest:
         return np.concatenate([[[0, *current[1:]]], later])
