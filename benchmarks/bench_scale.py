@@ -162,7 +162,7 @@ def made_rows(path: Path, count: int) -> None:
         name = f"{number:07d}.mid"
         tune = tune_ngrams(table).astype(">u4").tobytes().hex(" ", 4)
         return dict.fromkeys(INGEST_COLUMNS, "") | {
-            "piece": piece_id(name), "path": name, "kind": "midi", "status": "kept", "tune": tune,
+            "piece": piece_id(name), "path": name, "kind": "midi", "status": "kept", "ngrams": tune,
             "sha256": f"{number:064x}", "notes_hash": f"{number:064x}", "seconds": "32.000",
             "notes": "61", "programs": "0",
         }  # fmt: skip

@@ -33,11 +33,11 @@ class Split(Section):
     test: float = Field(0.2, ge=0, lt=1, description="share kept for the metrics' reference")
     seed: int = Field(0, ge=0, description="order in which groups are dealt out")
     similarity: float = Field(
-        0.3,
+        0.15,
         gt=0,
         le=1,
         description="pieces whose top-voice interval 8-grams contain each other's to this share "
-        "are one tune group",
+        "are one tune group, unless the column `tune` of metadata.csv says otherwise",
     )
 
     @model_validator(mode="after")

@@ -76,7 +76,7 @@ def audit(
     metadata = read_metadata(root, files, OURS)
     rows, tunes = [], []
     for row in read_rows(corpus.rules, root, files, metadata, cores):
-        tunes.append(parse_tune(row.pop("tune")))
+        tunes.append(parse_tune(row.pop("ngrams")))
         rows.append(row)
     warnings, trouble = list(metadata.warnings), ""
     drums = sum("drums" in row["programs"] and row["status"] == "kept" for row in rows)

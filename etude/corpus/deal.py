@@ -37,7 +37,7 @@ def user_sides(rows: Sequence[Row]) -> dict[str, str]:
                     f"metadata.csv has a split {value!r}",
                     where=f"the row of {row['path']}",
                     why=f"a split is one of {', '.join(ALSO_CALLED)}, or empty",
-                    do="mend the column `split`, or leave it out",
+                    do="fix the column `split`, or leave it out",
                 )
             sides[row["piece"]] = ALSO_CALLED[value.lower()]
     return sides
@@ -112,7 +112,7 @@ def _wished(
         warnings.append(
             f"metadata.csv puts {len(torn)} tunes on two sides of the split ({few}); so that "
             f"nothing crosses, {moved} pieces went with the most of their tune. If they are not "
-            "the same tune, raise split.similarity"
+            "the same tune, say so in its column `tune`, or raise split.similarity"
         )
     return sides
 

@@ -11,15 +11,14 @@ from typing import Any
 from etude import own
 from etude.config import ArchiveCorpus, Music21Corpus, OwnCorpus
 from etude.corpus.archive import pin, unpack, verify
-from etude.corpus.chorales import CHORALES, FOLDER
+from etude.corpus import scores
 from etude.corpus.download import opened
-from etude.corpus.scan import choose, list_files
+from etude.corpus.scan import METADATA, choose, list_files
 from etude.errors import UserError
 from etude.pool import map_in_order
-from etude.storage import WRITE_ERRORS, atomic_directory
+from etude.storage import WRITE_ERRORS, atomic_directory, write_csv
 
-VERSION = 1  # raised when the exported MIDI or what is unpacked changes
-LISTS = {"chorales": (FOLDER, CHORALES)}
+VERSION = 2  # raised when the exported MIDI or what is unpacked changes
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +39,16 @@ def fetch(settings: Music21Corpus | ArchiveCorpus | OwnCorpus, folder: Path, thr
 
 
 def _export(settings: Music21Corpus, folder: Path, threads: int) -> None:
-    """Write one MIDI file per score. `limit` chooses before the work, as it would after it."""
-    inside, names = LISTS[settings.scores]
+    """Write one MIDI file per score, and metadata.csv with their titles.
+
+    `limit` chooses before the work, as it would after it.
+    """
+    inside, names = scores.LISTS[settings.scores]
     targets = {name.rpartition(".")[0] + ".mid": name for name in names}
     chosen = choose(targets, settings.limit)
-    root = _music21_corpus() / inside  # music21 is imported before workers are forked
+    root = scores.corpus_folder() / inside  # music21 is imported before workers are forked
     with atomic_directory(folder) as temporary:
-        work = partial(_export_score, settings.program, root, temporary)
+        work = partial(scores.export_score, settings.program, root, temporary)
         jobs = [(targets[target], target) for target in chosen]
         results = map_in_order(work, jobs, threads, title="export", unit="score", chunk=4)
         failed = [name for name in results if name]
@@ -57,38 +59,10 @@ def _export(settings: Music21Corpus, folder: Path, threads: int) -> None:
                 why="the list was made with the version of music21 in requirements/lock.txt",
                 do="install that version (`make setup`)",
             )
+        known = scores.titles()
+        rows = ({"path": one, "title": known.get(Path(one).stem, "")} for one in chosen)
+        write_csv(temporary / METADATA, ["path", "title"], rows)
     log.info("%d scores exported", len(jobs))
-
-
-def _music21_corpus() -> Path:
-    """Where the installed package has its scores."""
-    import music21
-
-    return Path(music21.common.getCorpusFilePath())
-
-
-def _export_score(program: int | None, root: Path, folder: Path, job: tuple[str, str]) -> str:
-    """Write one score as MIDI; the name of the score if that fails."""
-    from music21 import converter, instrument
-    from music21.exceptions21 import Music21Exception
-    from music21.midi.translate import streamToMidiFile
-
-    name, target = job
-    try:
-        # Not from music21's cache of pickles: that lies in a folder which others can write to.
-        score: Any = converter.parse(root / name, forceSource=True, storePickle=False)
-        if program is not None:
-            for part in score.parts:
-                for old in list(part.recurse().getElementsByClass(instrument.Instrument)):
-                    old.activeSite.remove(old)
-                part.insert(0, instrument.instrumentFromMidiProgram(program))
-        (folder / target).write_bytes(streamToMidiFile(score).writestr())
-    except (Music21Exception, OSError, ValueError) as error:
-        if getattr(error, "errno", None) in WRITE_ERRORS:
-            raise
-        log.warning("%s: %s", name, error)
-        return name
-    return ""
 
 
 def _fetch_archive(settings: ArchiveCorpus, folder: Path) -> None:

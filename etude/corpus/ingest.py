@@ -38,7 +38,7 @@ from etude.midi.notes import (
 from etude.pool import map_in_order
 from etude.storage import hash_file, write_csv
 
-VERSION = 3  # raised when rows change, by what is here, in scan or in metadata
+VERSION = 4  # raised when rows change, by what is here, in scan or in metadata
 INAUDIBLE = 1e-8  # of full scale: below what 24 bits can say, and any converter
 CHUNK = 16  # files that go to a worker at a time
 
@@ -131,7 +131,7 @@ def _read_midi(rules: Filter, path: Path, row: Row) -> None:
     row["seconds"] = f"{table.seconds:.3f}"
     row["notes"] = str(len(table))
     check(rules, whole, table)
-    row["tune"] = tune_ngrams(table).astype(">u4").tobytes().hex(" ", 4)
+    row["ngrams"] = tune_ngrams(table).astype(">u4").tobytes().hex(" ", 4)
 
 
 def _read_audio(rules: Filter, path: Path, row: Row) -> None:

@@ -97,7 +97,7 @@ def _read(path: Path) -> tuple[list[list[str]], list[str]]:
             f"{path.name} cannot be read",
             where=str(path),
             why=error.strerror or str(error),
-            do="mend its permissions",
+            do="fix its permissions",
         ) from None
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
@@ -120,7 +120,7 @@ def _read(path: Path) -> tuple[list[list[str]], list[str]]:
 def _column(name: str, index: int, header: list[str]) -> str:
     """Every column has a name, and no two have the same."""
     lower = name.lower()
-    name = lower if lower in (*KEYS, "split") else name or f"column_{index + 1}"
+    name = lower if lower in (*KEYS, "split", "tune") else name or f"column_{index + 1}"
     return name if name not in header[:index] else f"{name}_{index + 1}"
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 INGEST_COLUMNS = [
-    *("piece", "path", "kind", "sha256", "notes_hash", "tune", "seconds", "notes", "programs"),
+    *("piece", "path", "kind", "sha256", "notes_hash", "ngrams", "seconds", "notes", "programs"),
     *("status", "reason"),
 ]
-PIECES_COLUMNS = [*(c for c in INGEST_COLUMNS if c != "tune"), "tune_group", "split"]
+PIECES_COLUMNS = [*(c for c in INGEST_COLUMNS if c != "ngrams"), "tune_group", "split"]
 OURS = {*INGEST_COLUMNS, "tune_group"}  # names that a column of the user's cannot have
 
 Row = dict[str, str]

@@ -22,7 +22,7 @@ from etude.corpus.tunes import tune_groups
 from etude.errors import UserError
 from etude.storage import read_csv, write_csv
 
-VERSION = 1  # raised when groups or splits change
+VERSION = 2  # raised when groups or splits change
 SMALL_SIDE = 60.0  # seconds of held-out music under which a word is said
 LARGE_GROUP = 0.1  # a share of the corpus above which a tune group is worth a word
 
@@ -42,7 +42,7 @@ def decide_split(settings: CorpusBase, ingest: list[Path], output: Path) -> None
     for path in ingest:
         for row in read_csv(path):
             columns = columns or list(row)
-            tunes.append(parse_tune(row.pop("tune")))
+            tunes.append(parse_tune(row.pop("ngrams")))
             rows.append(row)
     order = sorted(range(len(rows)), key=lambda i: rows[i]["path"])
     rows, tunes = [rows[i] for i in order], [tunes[i] for i in order]
@@ -58,7 +58,8 @@ def decide_split(settings: CorpusBase, ingest: list[Path], output: Path) -> None
 def assign(settings: CorpusBase, rows: list[Row], tunes: Sequence[np.ndarray]) -> list[str]:
     """Decide duplicates, tune groups and sides; rows (sorted by path) are changed in place.
 
-    A `split` that rows bring from metadata.csv wins over the dealing.
+    A `split` that rows bring from metadata.csv wins over the dealing, a `tune` over what is
+    similar: see `tune_groups`.
 
     Returns:
         warnings, in words.
@@ -89,7 +90,8 @@ def assign(settings: CorpusBase, rows: list[Row], tunes: Sequence[np.ndarray]) -
         if len(members_of) > max(1, LARGE_GROUP * len(kept)) and settings.split.mode == "group":
             warnings.append(
                 f"one tune group has {len(members_of)} of {len(kept)} pieces ({group}, …): all of "
-                "them are on one side; a higher split.similarity makes smaller groups"
+                "them are on one side; a column `tune` in metadata.csv says which are one tune, a "
+                "higher split.similarity makes smaller groups"
             )
     if settings.split.mode == "group":
         warnings += _small_sides([rows[i] for i in kept])
@@ -102,7 +104,7 @@ def assign(settings: CorpusBase, rows: list[Row], tunes: Sequence[np.ndarray]) -
         warnings.append(
             "recordings are compared by their samples only: two takes of one piece may be on "
             "two sides, and so may one recording in two formats (MP3 and WAV); metadata.csv with "
-            "a column `split` can say where they belong"
+            "a column `tune` can say what belongs together, with `split` on which side"
         )
     return warnings
 
@@ -224,7 +226,8 @@ def _groups(
     settings: Split, rows: Sequence[Row], tunes: Sequence[np.ndarray]
 ) -> dict[int, list[int]]:
     """Members by group: pieces of one tune, and copies where they are kept."""
-    labels = tune_groups(tunes, settings.similarity).tolist()
+    names = [row.get("tune", "").strip() for row in rows]
+    labels = tune_groups(tunes, settings.similarity, names).tolist()
     by_hash: dict[str, int] = {}
     merged = list(range(len(rows)))
 

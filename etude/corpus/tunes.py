@@ -1,4 +1,7 @@
-"""Which pieces share a tune: containment of n-gram sets, found without comparing all pairs."""
+"""Which pieces share a tune: the user's word, else containment of n-gram sets.
+
+It is found without comparing all pairs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def tune_groups(tunes: Sequence[np.ndarray], similarity: float) -> np.ndarray:
+def tune_groups(
+    tunes: Sequence[np.ndarray], similarity: float, names: Sequence[str] = ()
+) -> np.ndarray:
     """Join the pieces whose n-gram sets contain each other's to `similarity`, transitively.
 
     Containment is |A and B| / min(|A|, |B|); a set without n-grams is alone. The result is exact.
@@ -21,14 +26,26 @@ def tune_groups(tunes: Sequence[np.ndarray], similarity: float) -> np.ndarray:
     Args:
         tunes: for each piece its n-gram hashes, each once: uint32 [n].
         similarity: from above 0 to 1.
+        names: what the user calls the tune of each piece, empty where nothing is said. Pieces of
+            one name are one group, and two of different names are not joined for being alike. A
+            piece without a name goes with all that it is like: it must not stand on a side where
+            its tune does not, and so it may join what has two names.
 
     Returns:
         int64 [pieces]: for each piece the lowest index in its group.
     """
     index = _Index(tunes)
     forest = _Forest(len(tunes))
+    named: dict[str, int] = {}
+    numbers = [named.setdefault(name, len(named)) if name else -1 for name in names]
+    tune = np.array(numbers or [-1] * len(tunes), np.int64)
+    first: dict[int, int] = {}
     for piece in range(len(tunes)):
-        forest.join(piece, index.similar(piece, similarity))
+        similar = index.similar(piece, similarity)
+        if tune[piece] >= 0:
+            similar = similar[(tune[similar] == tune[piece]) | (tune[similar] < 0)]
+            forest.join(piece, np.array([first.setdefault(int(tune[piece]), piece)]))
+        forest.join(piece, similar)
     return forest.labels()
 
 

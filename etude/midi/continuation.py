@@ -17,12 +17,13 @@ import mido
 import numpy as np
 import symusic
 
+from etude.midi import bars
 from etude.midi.events import CONTROL, DRUM_CHANNEL, PROGRAM, read_rows, track_spans
-from etude.midi.notes import DRUMS, NoteTable, parse_midi, strip_wrapper
+from etude.midi.notes import DRUMS, OF_NOTES, NoteTable, parse_midi, strip_wrapper
 from etude.midi.tempo import DEFAULT_TEMPO, seconds_at
 from etude.midi.writing import apart
 
-VERSION = 1  # raised when a piece and its continuation give other bytes
+VERSION = 2  # raised when a piece and its continuation give other bytes
 
 HEADER = 14  # bytes
 TRACKS = 2**16 - 1  # of a file, at the most
@@ -83,8 +84,9 @@ class Piece:
         """The notes of the piece and those that follow, in ticks of the piece."""
         both: dict[str, Any] = {
             name: np.concatenate([getattr(self.table, name), getattr(new, name)])
-            for name in ("onset", "duration", "pitch", "velocity", "program", "tempos")
+            for name in (*OF_NOTES, "tempos")
         }
+        both["track"][len(self.table) :] += 1 + self.table.track.max(initial=-1)
         whole = replace(self.table, **both)
         return whole.at(whole.order())
 
@@ -93,7 +95,8 @@ class Piece:
         new = whole.at(whole.onset >= self.seam)
         later = whole.tempos[whole.tempos[:, 0] > self.seam] - [self.seam, 0]
         tempos = np.concatenate([[[0, self._last_tempo[1]]], later])
-        return replace(new, onset=new.onset - self.seam, tempos=tempos)
+        signatures = bars.behind(whole.signatures, whole.ticks_per_quarter, self.seam)
+        return replace(new, onset=new.onset - self.seam, tempos=tempos, signatures=signatures)
 
     def file(self, whole: NoteTable) -> bytes:
         """The piece's own tracks, and those of what follows the seam in `joined`."""
@@ -111,7 +114,7 @@ class Piece:
             (self.seam + tick, 0, mido.MetaMessage("set_tempo", tempo=tempo))
             for tick, tempo in new.tempos[1:].tolist()
         ]
-        new = apart(new)
+        new = apart(new.as_one_track())  # a track a program
         for program, channel in channels.items():
             events = [*_setting(program, channel, self._volume, self.seam), *tempos]
             part = new.at(new.program == program)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,17 @@ import numpy as np
 import symusic
 
 from etude.contents import HEAD, what_it_is
+from etude.midi import bars
 from etude.midi.tempo import seconds_at
 
-VERSION = 2  # raised when tables, hashes or n-grams change
+VERSION = 3  # raised when tables, hashes or n-grams change
 DRUMS = 128  # the program of drum notes in a table
 SIX = 6  # bytes of a header: its type, its number of tracks, its resolution
 INDEPENDENT = 2  # the type of a file whose tracks are pieces of their own
 MAX_BYTES = 16 * 2**20  # no piece of music; it would only take memory
 HELD = 16  # onsets that a held note is looked for over
 COLUMNS = {"time": np.int64, "duration": np.int64, "pitch": np.int16, "velocity": np.int16}
+OF_NOTES = ("onset", "duration", "pitch", "velocity", "program", "track")  # a table's columns
 NGRAM = 8  # intervals in an n-gram: one byte each, so that an n-gram is one 64-bit word
 
 
@@ -31,11 +33,13 @@ class MidiError(Exception):
 
 @dataclass(frozen=True)
 class NoteTable:
-    """Notes in the order of onset, pitch, program and duration; times in ticks.
+    """Notes in the order of onset, pitch, program, duration and track; times in ticks.
 
     Attributes: onset, duration (int64 [n], duration at least 1), pitch, velocity, program
     (int16 [n]; drums are program 128), tempos (int64 [m, 2]: tick, microseconds per quarter
-    note), ticks_per_quarter.
+    note), ticks_per_quarter, track (int32 [n]: the voice; what plays another program, or stands in
+    another track or channel of a file, is another; all 0 where nothing is known of voices),
+    signatures (int64 [m, 3]: see `etude.midi.bars`; none where nothing is known of bars).
     """
 
     onset: np.ndarray
@@ -45,6 +49,12 @@ class NoteTable:
     program: np.ndarray
     tempos: np.ndarray
     ticks_per_quarter: int
+    track: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    signatures: np.ndarray = field(default_factory=lambda: bars.NONE)
+
+    def __post_init__(self) -> None:
+        if not len(self.track) and len(self.onset):
+            object.__setattr__(self, "track", np.zeros(len(self.onset), np.int32))
 
     def __len__(self) -> int:
         return len(self.onset)
@@ -65,6 +75,15 @@ class NoteTable:
         last = (self.onset + self.duration).max(initial=0, keepdims=True)
         return float(seconds_at(last, self.tempos, self.ticks_per_quarter)[0])
 
+    @property
+    def upbeat(self) -> int:
+        """The ticks of a short first bar; 0 where the first bar is whole."""
+        return bars.upbeat(self.signatures, self.ticks_per_quarter)
+
+    def places(self) -> bars.Places:
+        """In which bar each note begins, and where there."""
+        return bars.places(self.onset, self.signatures, self.ticks_per_quarter)
+
     def without_drums(self) -> NoteTable:
         """The pitched notes."""
         pitched = self.program != DRUMS
@@ -76,6 +95,10 @@ class NoteTable:
         table = replace(self, program=programs)
         return table.at(table.order())
 
+    def as_one_track(self) -> NoteTable:
+        """The same notes without their voices."""
+        return replace(self, track=np.zeros_like(self.track)) if self.track.any() else self
+
     def programs(self) -> list[int]:
         """The programs in use, sorted."""
         return np.flatnonzero(np.bincount(self.program)).tolist()
@@ -85,18 +108,12 @@ class NoteTable:
         key = (self.onset << 15) + (self.pitch.astype(np.int64) << 8) + self.program
         order = np.argsort(key, kind="stable")
         ties = key[order[1:]] == key[order[:-1]]
-        return np.lexsort((self.duration, key)) if ties.any() else order
+        return np.lexsort((self.track, self.duration, key)) if ties.any() else order
 
     def at(self, index: np.ndarray) -> NoteTable:
         """The notes of a mask or in an order."""
-        return replace(
-            self,
-            onset=self.onset[index],
-            duration=self.duration[index],
-            pitch=self.pitch[index],
-            velocity=self.velocity[index],
-            program=self.program[index],
-        )
+        columns: dict[str, Any] = {name: getattr(self, name)[index] for name in OF_NOTES}
+        return replace(self, **columns)
 
 
 def read_midi(path: Path | str) -> NoteTable:
@@ -142,12 +159,27 @@ def parse_midi(data: bytes) -> NoteTable:
         np.concatenate([notes[name] for notes in parts] or [[]]).astype(kind)
         for name, kind in COLUMNS.items()
     ]
-    tempos = score.tempos.numpy()
-    return _table(
-        [*columns, np.repeat(np.array(programs, np.int16), counts)],
-        np.array([tempos["time"], tempos["mspq"]], dtype=np.int64).T,
+    signatures = _rows(score.time_signatures, "time", "numerator", "denominator")
+    table = NoteTable(
+        *columns,
+        np.repeat(np.array(programs, np.int16), counts),
+        _rows(score.tempos, "time", "mspq"),
         score.ticks_per_quarter,
+        np.repeat(np.arange(len(counts), dtype=np.int32), counts),
+        signatures[(signatures[:, 1:] > 0).all(1)],
     )
+    for times in (table.onset, table.tempos[:, 0], table.signatures[:, 0]):
+        if times.min(initial=0) < 0:
+            raise MidiError("corrupt_midi: times beyond 32 bits")
+    if not (lasting := table.duration > 0).all():
+        table = table.at(lasting)
+    return table.at(table.order())
+
+
+def _rows(events: Any, *names: str) -> np.ndarray:
+    """symusic's events as int64 [n, names]."""
+    columns = events.numpy()
+    return np.array([columns[name] for name in names], dtype=np.int64).T
 
 
 def strip_wrapper(data: bytes) -> bytes:
@@ -197,16 +229,6 @@ def _check_whole(data: bytes) -> None:
         at += 8 + size
     if promised and not tracks:
         raise MidiError(f"ends_early: 0 of {promised} tracks are there")
-
-
-def _table(columns: list[np.ndarray], tempos: np.ndarray, ticks_per_quarter: int) -> NoteTable:
-    onset, duration, pitch, velocity, program = columns
-    if (onset.size and onset.min() < 0) or (tempos.size and tempos[:, 0].min() < 0):
-        raise MidiError("corrupt_midi: times beyond 32 bits")
-    table = NoteTable(onset, duration, pitch, velocity, program, tempos, ticks_per_quarter)
-    if not (lasting := duration > 0).all():
-        table = table.at(lasting)
-    return table.at(table.order())
 
 
 def notes_hash(table: NoteTable) -> str:

@@ -13,13 +13,13 @@ from symusic.core import ScoreTick
 from etude.midi.notes import DRUMS, NoteTable
 from etude.storage import atomic
 
-VERSION = 1  # raised when the written bytes change
+VERSION = 2  # raised when the written bytes change
 
 
 def write_midi(table: NoteTable, path: Path | str) -> None:
-    """Write a note table as a MIDI file of format 1, one track a program, atomically.
+    """Write a note table as a MIDI file of format 1, one track a voice, atomically.
 
-    A note ends where its pitch begins again in the same program: a file has no other way to say
+    A note ends where its pitch begins again in the same voice: a file has no other way to say
     which of two equal notes is let go, and none may be left hanging.
     """
     with atomic(path) as temporary:
@@ -27,8 +27,9 @@ def write_midi(table: NoteTable, path: Path | str) -> None:
 
 
 def apart(table: NoteTable) -> NoteTable:
-    """The table without overlaps of one pitch and program; of equal onsets the longest stays."""
-    voice = table.program.astype(np.int64) * 128 + table.pitch
+    """The table without overlaps of a pitch in a voice; of equal onsets the longest stays."""
+    part = table.track.astype(np.int64) * (DRUMS + 1) + table.program
+    voice = part * 128 + table.pitch
     order = np.lexsort((-table.duration, table.onset, voice))
     voice, onset = voice[order], table.onset[order]
     same = voice[1:] == voice[:-1]
@@ -42,12 +43,14 @@ def apart(table: NoteTable) -> NoteTable:
 
 
 def to_score(table: NoteTable) -> ScoreTick:
-    """The table as symusic's score in ticks, one track a program, drums marked as such."""
+    """The table as symusic's score in ticks, one track a voice, drums marked as such."""
     score = ScoreTick(table.ticks_per_quarter)
-    for program in table.programs():
-        part = table.at(table.program == program)
-        drums = program == DRUMS
-        track: Any = symusic.Track(program=0 if drums else program, is_drum=drums)
+    voice = table.program.astype(np.int64) << 32 | table.track
+    order = np.argsort(voice, kind="stable")
+    for index in np.split(order, np.flatnonzero(np.diff(voice[order])) + 1) if len(table) else []:
+        part = table.at(index)
+        drums = int(part.program[0]) == DRUMS
+        track: Any = symusic.Track(program=0 if drums else int(part.program[0]), is_drum=drums)
         track.notes = symusic.Note.from_numpy(
             time=part.onset.astype(np.int32),
             duration=part.duration.astype(np.int32),
@@ -59,6 +62,9 @@ def to_score(table: NoteTable) -> ScoreTick:
     for tick, mspq in table.tempos.tolist():
         tempo: Any = symusic.Tempo(time=tick, mspq=mspq, ttype="tick")
         score.tempos.append(tempo)
+    for tick, numerator, denominator in table.signatures.tolist():
+        sign: Any = symusic.TimeSignature(tick, numerator, denominator, ttype="tick")
+        score.time_signatures.append(sign)
     return score
 
 
@@ -69,6 +75,7 @@ def plain_table(
     *,
     velocity: np.ndarray | int = 80,
     program: np.ndarray | int = 0,
+    track: np.ndarray | int = 0,
     quarters_a_minute: float = 120.0,
     ticks_per_quarter: int = 480,
 ) -> NoteTable:
@@ -83,5 +90,6 @@ def plain_table(
         small[2],
         np.array([[0, round(60e6 / quarters_a_minute)]], np.int64),
         ticks_per_quarter,
+        np.broadcast_to(np.asarray(track, np.int32), (n,)),
     )
     return table.at(table.order())

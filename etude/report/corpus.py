@@ -12,7 +12,7 @@ from etude.storage import read_json
 from etude.tokenizers.symbolic.account import in_words
 
 OWN_COLUMNS = {
-    *("piece", "path", "kind", "sha256", "notes_hash", "tune", "seconds", "notes", "programs"),
+    *("piece", "path", "kind", "sha256", "notes_hash", "ngrams", "seconds", "notes", "programs"),
     *("status", "reason", "tune_group", "split"),
 }
 SPLITS = ("train", "valid", "test")

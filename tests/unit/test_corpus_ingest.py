@@ -56,7 +56,7 @@ def test_shards_hold_every_file_once(mixed, tmp_path):
     assert sorted(rows) == sorted(list_files(mixed))
     for path, row in rows.items():
         assert row["status"] == "kept", row
-        assert (row["kind"] == "midi") == bool(row["tune"]) == bool(row["notes"])
+        assert (row["kind"] == "midi") == bool(row["ngrams"]) == bool(row["notes"])
         assert len(row["sha256"]) == len(row["notes_hash"]) == 64
         assert float(row["seconds"]) > 15
         assert int(shard_of(path, 3)) in range(3)
@@ -179,7 +179,7 @@ def test_what_is_left_out_does_not_count(tmp_path):
     bare = piece(tmp_path, [(0, 7, notes)], ANY)
     with_drums = piece(tmp_path, [(0, 7, notes), (9, 0, drums)], Filter(min_velocity=10))
     assert with_drums["status"] == "kept"
-    for column in ("notes_hash", "seconds", "notes", "tune"):
+    for column in ("notes_hash", "seconds", "notes", "ngrams"):
         assert bare[column] == with_drums[column]
     mapped = [piece(tmp_path, [(0, p, notes)], Filter(map_programs_to=0)) for p in (7, 30)]
     assert mapped[0]["notes_hash"] == mapped[1]["notes_hash"] != bare["notes_hash"]

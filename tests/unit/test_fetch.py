@@ -13,15 +13,18 @@ from random import Random
 
 import mido
 import mutations
+import numpy as np
 import pytest
 
 from etude.config import ArchiveCorpus, Music21Corpus
-from etude.corpus import archive, download
+from etude.corpus import archive, download, scores
 from etude.corpus.chorales import CHORALES
 from etude.corpus.fetch import fetch
 from etude.corpus.scan import choose, list_files
 from etude.errors import UserError
-from etude.storage import hash_file
+from etude.midi.bars import places
+from etude.midi.notes import read_midi
+from etude.storage import hash_file, read_csv
 
 
 def settings(url, sha256=None):
@@ -330,22 +333,53 @@ def test_the_list_of_chorales():
 
 def test_scores_are_exported(tmp_path, monkeypatch):
     wanted = ["bwv253.mxl", "bwv66.6.mxl", "bwv10.7.mxl"]
-    monkeypatch.setattr("etude.corpus.fetch.LISTS", {"chorales": ("bach", wanted)})
+    monkeypatch.setattr("etude.corpus.scores.LISTS", {"chorales": ("bach", wanted)})
     fetch(Music21Corpus(program=5), tmp_path / "source", 1)
     first = fetched(tmp_path / "source")
-    assert list(first) == ["bwv10.7.mid", "bwv253.mid", "bwv66.6.mid"]
+    assert list(first) == ["bwv10.7.mid", "bwv253.mid", "bwv66.6.mid", "metadata.csv"]
     file = mido.MidiFile(tmp_path / "source/bwv66.6.mid")
     programs = {m.program for track in file.tracks for m in track if m.type == "program_change"}
     assert programs == {5}
     assert sum(any(m.type == "note_on" for m in track) for track in file.tracks) == 4
+    table = read_midi(tmp_path / "source/bwv66.6.mid")
+    assert len(np.unique(table.track)) == 4
+    assert set(table.program) == {5}
+    titles = {row["path"]: row["title"] for row in read_csv(tmp_path / "source/metadata.csv")}
+    assert titles["bwv10.7.mid"] == "Meine Seel’ erhebt den Herren"
+    assert titles["bwv66.6.mid"] == ""  # in none of music21's lists
     fetch(Music21Corpus(program=5, limit=2), tmp_path / "source", 2)
-    assert list(fetched(tmp_path / "source")) == choose(first, 2)
-    for name, data in fetched(tmp_path / "source").items():
+    second = fetched(tmp_path / "source")
+    titles = second.pop("metadata.csv").decode().splitlines()
+    assert list(second) == choose([name for name in first if name.endswith(".mid")], 2)
+    assert [line.split(",")[0] for line in titles] == ["path", *second]
+    for name, data in second.items():
         assert data == first[name]
 
 
+@pytest.mark.parametrize("name", ["bwv66.6", "bwv269", "bwv10.7", "bwv119.9"])
+def test_bar_lines_are_the_scores(tmp_path, name):
+    """An upbeat in four quarters, one in three with a repeat to it, none, one of half a bar."""
+    from music21 import converter
+
+    scores.export_score(0, scores.corpus_folder() / "bach", tmp_path, (f"{name}.mxl", "a.mid"))
+    table = read_midi(tmp_path / "a.mid")
+    assert table.onset[0] == 0  # no silence in place of what the first bar lacks
+    path = scores.corpus_folder() / f"bach/{name}.mxl"
+    score = converter.parse(path, forceSource=True, storePickle=False)
+    measures = list(score.parts[0].expandRepeats().getElementsByClass("Measure"))
+    whole = [m.offset for m in measures if m.duration.quarterLength == m.barDuration.quarterLength]
+    ticks = np.array([int(offset * table.ticks_per_quarter) for offset in whole])
+    found = places(ticks, table.signatures, table.ticks_per_quarter)
+    assert not found.offset.any()
+    upbeat = measures[0].duration.quarterLength if measures[0].paddingLeft else 0
+    assert table.upbeat == upbeat * table.ticks_per_quarter
+    if table.upbeat:  # as music21 writes it, no bar line is where the score has it
+        early = table.signatures[1:2] * [0, 1, 1]
+        assert places(ticks, early, table.ticks_per_quarter).offset.all()
+
+
 def test_scores_that_are_not_there(tmp_path, monkeypatch):
-    monkeypatch.setattr("etude.corpus.fetch.LISTS", {"chorales": ("bach", ["bwv0.mxl"])})
+    monkeypatch.setattr("etude.corpus.scores.LISTS", {"chorales": ("bach", ["bwv0.mxl"])})
     with pytest.raises(UserError, match="could not export 1 scores"):
         fetch(Music21Corpus(), tmp_path / "source", 1)
     assert not (tmp_path / "source").exists()

@@ -58,6 +58,8 @@ def test_what_lies_on_the_grid_comes_back_exactly(kind, notes):
     onset, duration, pitch, program = map(np.array, zip(*notes, strict=True))
     if kind == "structured":  # it has no finer time shift than a quarter position over 4 quarters
         onset = np.unique(onset, return_inverse=True)[1] * 7
+    if kind == "remi" and onset.min() < 32:  # whole beats of silence in the first bar are an upbeat
+        onset = onset - onset.min() // 8 * 8
     table = plain_table(onset, duration, pitch, program=program, ticks_per_quarter=8)
     tokenizer = TOKENIZERS[kind]
     ids = tokenizer.encode(table)

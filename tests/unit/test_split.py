@@ -88,6 +88,52 @@ def test_groups_are_found_among_common_ngrams():
     assert labels[300:].tolist() == list(range(300, 1000))
 
 
+def test_what_the_user_calls_a_tune_comes_before_what_is_alike():
+    alike, other = tune(*range(10)), tune(*range(20, 30))
+    tunes = [alike, alike, other, alike, tune()]
+    labels = lambda *names: tune_groups(tunes, 0.15, names).tolist()  # noqa: E731
+    assert labels("", "", "", "", "") == [0, 0, 2, 0, 4]
+    assert labels("a", "b", "a", "c", "c") == [0, 1, 0, 3, 3]
+    assert labels("", "", "", "a", "a") == [0, 0, 2, 0, 0]  # who is not named goes with the like
+    assert labels("a", "b", "", "", "") == [0, 0, 2, 0, 4]  # the fourth is like both
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(0, 30), max_size=14), st.sampled_from(["", "a", "b", "c"])),
+        max_size=16,
+    ),
+    st.sampled_from([0.15, 0.5]),
+)
+def test_named_groups_equal_brute_force(made, similarity):
+    tunes, names = [tune(*grams) for grams, _ in made], [name for _, name in made]
+    labels = list(range(len(made)))
+    sets = [set(t.tolist()) for t in tunes]
+    for i, j in itertools.combinations(range(len(made)), 2):
+        a, b = sets[i], sets[j]
+        alike = a and b and len(a & b) / min(len(a), len(b)) >= similarity - 1e-12
+        joined = names[i] == names[j] if names[i] and names[j] else alike
+        if joined:
+            old, new = sorted((labels[i], labels[j]), reverse=True)
+            labels = [new if label == old else label for label in labels]
+    assert tune_groups(tunes, similarity, names).tolist() == labels
+
+
+def test_a_tune_of_the_users_own_is_on_one_side(tmp_path):
+    """Recordings too, of which nothing else says that they are one song."""
+    root = tmp_path / "music"
+    music.make_chorales(root, 20)
+    lines = [f"chorale-{i:03}.mid,{'one' if i % 2 else ''},Song {i}" for i in range(20)]
+    (root / "metadata.csv").write_text("\n".join(["file,Tune,title", *lines]) + "\n")
+    rows = decided(root, tmp_path)
+    odd = [row for path, row in rows.items() if row["tune"]]
+    assert len(odd) == 10
+    assert len({row["split"] for row in odd}) == len({row["tune_group"] for row in odd}) == 1
+    assert len({row["tune_group"] for row in rows.values()}) == 11
+    assert rows["chorale-003.mid"]["title"] == "Song 3"
+
+
 # ------------------------------------------------------------------------- nothing crosses
 
 
@@ -332,7 +378,7 @@ def test_summary_advises_shards():
 
 
 def test_ingest_tables_may_be_empty(tmp_path):
-    write_csv(tmp_path / "0.csv", INGEST_COLUMNS, [row("a", tune="00000001 0000000f")])
+    write_csv(tmp_path / "0.csv", INGEST_COLUMNS, [row("a", ngrams="00000001 0000000f")])
     write_csv(tmp_path / "1.csv", INGEST_COLUMNS, [])
     decide_split(corpus(), [Path(tmp_path / "0.csv"), tmp_path / "1.csv"], tmp_path / "p.csv")
     assert [r["split"] for r in read_csv(tmp_path / "p.csv")] == ["train"]

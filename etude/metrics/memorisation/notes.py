@@ -18,7 +18,7 @@ from etude.metrics.memorisation.attacks import HOST_SECONDS, SPAN_SECONDS
 from etude.metrics.memorisation.material import HELD_OUT, Excerpt, Music
 from etude.metrics.memorisation.null import Null
 from etude.metrics.memorisation.sequences import Common, SuffixIndex, note_sequence
-from etude.midi.notes import MidiError, NoteTable, read_midi
+from etude.midi.notes import OF_NOTES, MidiError, NoteTable, read_midi
 
 VERSION = 1  # raised when scores change
 
@@ -44,7 +44,7 @@ def embedded(span: NoteTable, host: NoteTable, share: float) -> NoteTable:
     until = int(moved.max(initial=at))
     before, behind = onset < at, onset > until
     columns: dict[str, Any] = {}
-    for name in ("duration", "pitch", "velocity", "program"):
+    for name in OF_NOTES[1:]:
         theirs, own = getattr(host, name), getattr(span, name)
         columns[name] = np.concatenate([theirs[before], own, theirs[behind]])
     return replace(span, onset=np.concatenate([onset[before], moved, onset[behind]]), **columns)

@@ -10,8 +10,9 @@ Sources
         mean_interval, mean_ioi, and the histograms of `vectors`.
 
 Conventions
-    Drums are left out. Bars have four quarters and count from the clip's beginning; those before
-    the first and after the last note are none. What a clip cannot have (the groove of one bar) is
+    Drums are left out. Bars are where the file's time signatures put them (an upbeat is the end of
+    a bar), without any of four quarters from its beginning; those before the first and after the
+    last note are none. What a clip cannot have (the groove of one bar) is
     NaN. Time-weighted figures are exact sums over stretches between events, which is what the
     sources' time steps become when they are as fine as the ticks.
 
@@ -32,7 +33,7 @@ from etude.metrics.notes.counts import durations, pitch_classes
 from etude.metrics.notes.divergence import entropy_bits
 from etude.midi.notes import NoteTable
 
-VERSION = 1  # raised when the figures change
+VERSION = 2  # raised when the figures change
 
 Array = NDArray[np.float64]
 
@@ -45,7 +46,6 @@ UNITS = {
     "note_density": "notes/s", "mean_interval": "semitones", "mean_ioi": "s",
     "mean_velocity": "velocity",
 }  # fmt: skip
-BAR = 4  # quarters
 POSITIONS = 64  # in a bar, for the groove: MusDr's
 MAJOR = np.isin(np.arange(12), (0, 2, 4, 5, 7, 9, 11))
 HARMONIC_MINOR = np.isin(np.arange(12), (0, 2, 3, 5, 7, 8, 11))  # muspy's minor
@@ -95,16 +95,15 @@ def vectors(table: NoteTable) -> dict[str, Array]:
 
 def bars(notes: NoteTable) -> NDArray[np.int64]:
     """The bar of each note, counted from the first that has one."""
-    bar = notes.onset // (BAR * notes.ticks_per_quarter)
+    bar = notes.places().bar
     return bar - bar[:1]
 
 
 def onset_grid(notes: NoteTable, bar: NDArray[np.int64]) -> NDArray[np.bool_]:
     """At which of 64 positions of each bar a note begins: [bars, 64]."""
     grid = np.zeros((int(bar.max(initial=0)) + 1, POSITIONS), dtype=bool)
-    ticks = BAR * notes.ticks_per_quarter
-    position = (notes.onset % ticks) * POSITIONS // ticks
-    grid[bar, position] = True
+    place = notes.places()
+    grid[bar, place.offset * POSITIONS // place.length] = True
     return grid
 
 

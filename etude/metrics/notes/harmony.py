@@ -10,7 +10,8 @@ quantised, merged and summed per bar as music21 does it, in arrays, and music21 
 the numeral of each different chord. `words_by_music21` is the slow way; tests compare the two.
 
 Conventions
-    Bars have four quarters and count from the beginning of the clip.
+    Bars are as long as the file's time signature says, without one four quarters, and the same
+    throughout; they count from the beginning of the file, an upbeat is the end of the first.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etude.metrics.notes.counts import quantise
+from etude.midi import bars
 from etude.midi.notes import NoteTable
 
-VERSION = 2  # raised when the words change
+VERSION = 3  # raised when the words change
 
 Array = NDArray[np.float64]
 
-BAR = 4.0  # quarters
 KEPT = 4  # pitches of a bar's chord
 EMPTY = "-"
 NAMES = ("C", "C#", "D", "E-", "E", "F", "F#", "G", "G#", "A", "B-", "B")  # music21's spelling
@@ -85,15 +86,19 @@ def chords(table: NoteTable) -> tuple[list[tuple[int, ...]], tuple[int, str]]:
     onset, end, pitch = spans(table)
     if not len(onset):
         return [], (0, "major")
+    quarter = table.ticks_per_quarter
+    length = bars.bar_ticks(table.signatures, quarter) / quarter
+    late = -table.upbeat / quarter % length
+    onset, end = onset + late, end + late
     weights = np.bincount(pitch % 12, weights=end - onset, minlength=12).astype(np.float64)
-    bars: list[dict[int, float]] = [{} for _ in range(int(np.ceil(end.max() / BAR - 1e-9)))]
-    starts: list[dict[int, float]] = [{} for _ in bars]
+    sums: list[dict[int, float]] = [{} for _ in range(int(np.ceil(end.max() / length - 1e-9)))]
+    starts: list[dict[int, float]] = [{} for _ in sums]
     for a, b, p in zip(onset.tolist(), end.tolist(), pitch.tolist(), strict=True):
-        for bar in range(int(a / BAR + 1e-9), int(np.ceil(b / BAR - 1e-9))):
-            low, high = max(a, bar * BAR), min(b, (bar + 1) * BAR)
-            bars[bar][p] = bars[bar].get(p, 0.0) + high - low
+        for bar in range(int(a / length + 1e-9), int(np.ceil(b / length - 1e-9))):
+            low, high = max(a, bar * length), min(b, (bar + 1) * length)
+            sums[bar][p] = sums[bar].get(p, 0.0) + high - low
             starts[bar].setdefault(p, low)
-    return [_longest(*pair) for pair in zip(bars, starts, strict=True)], find_key(weights)
+    return [_longest(*pair) for pair in zip(sums, starts, strict=True)], find_key(weights)
 
 
 def _longest(length: dict[int, float], start: dict[int, float]) -> tuple[int, ...]:
@@ -105,8 +110,8 @@ def _longest(length: dict[int, float], start: dict[int, float]) -> tuple[int, ..
 
 def words(table: NoteTable) -> list[str]:
     """The harmonic reduction of a clip: one word per bar; none without notes."""
-    bars, (tonic, mode) = chords(table)
-    return [numeral(bar, tonic, mode) if bar else EMPTY for bar in bars]
+    found, (tonic, mode) = chords(table)
+    return [numeral(chord, tonic, mode) if chord else EMPTY for chord in found]
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -31,7 +31,7 @@ from etude.systems.symbolic_lm.player import SymbolicLmPlayer
 from etude.systems.symbolic_lm.stage import build_stage
 from etude.tokenizers.symbolic.making import load as load_tokenizer
 
-VERSION = 1  # raised when the clip sets change
+VERSION = 2  # raised when the clip sets change
 
 ORDER = 5  # of the n-gram model
 BAR = 4  # quarters
@@ -129,9 +129,13 @@ class SymbolicBaselines:
 
 
 def shuffle_bars(table: NoteTable, seed: int) -> NoteTable:
-    """Bars of four quarters in random order; notes go with the bar that they begin in."""
-    length = BAR * table.ticks_per_quarter
-    bar = table.onset // length
-    order = np.random.default_rng(seed).permutation(int(bar.max(initial=0)) + 1)
-    moved = replace(table, onset=table.onset + (order[bar] - bar) * length)
+    """Bars of four quarters in random order; notes go with the bar that they begin in.
+
+    An upbeat stays where it is: it has no bar to change places with.
+    """
+    length, upbeat = BAR * table.ticks_per_quarter, table.upbeat
+    bar = (table.onset - upbeat) // length
+    order = np.random.default_rng(seed).permutation(max(int(bar.max(initial=0)), 0) + 1)
+    moves = np.where(bar < 0, 0, (order[bar] - bar) * length)
+    moved = replace(table, onset=table.onset + moves)
     return moved.at(moved.order())

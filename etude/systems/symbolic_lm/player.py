@@ -25,6 +25,7 @@ from etude.clips.progress import (
 from etude.clips.sampling import ClipStreams, clip_seed
 from etude.config import CorpusBase, Filter
 from etude.config.systems.symbolic_lm import SymbolicGenerate, SymbolicLm
+from etude.midi import bars
 from etude.midi.notes import NoteTable
 from etude.midi.render import render_midi
 from etude.midi.writing import apart, to_score
@@ -357,7 +358,8 @@ def after(table: NoteTable, second: float, until: float | None = None) -> NoteTa
     if second <= 0 or not len(part):
         return part
     tick = int(np.interp(second, [0.0, *table.onset_s], [0, *table.onset]))
-    return replace(part, onset=np.maximum(part.onset - tick, 0))
+    signatures = bars.behind(table.signatures, table.ticks_per_quarter, tick)
+    return replace(part, onset=np.maximum(part.onset - tick, 0), signatures=signatures)
 
 
 def describe(music: Music) -> dict[str, Any]:

@@ -5,8 +5,9 @@ MidiTok 3.0.0 gives the same; from 3.0.4 on that holds with `drum_pitches: false
 tokens for the pitches of drums became the default. What comes back: onsets and durations at 8
 positions a quarter (durations from 4 quarters on at 4, at most 12 quarters), 16 velocities, one
 note of equal onset, pitch and program; Structured has one time shift between two notes, which is
-as coarse and as short as a duration. Time signatures are not read: a note table has
-none, and bars are of four quarters.
+as coarse and as short as a duration. Bars are of four quarters, whatever
+the time signature; REMI's begin where the piece's do: an upbeat is the end of its first bar, and
+what it decodes begins with its first beat that has a note. Voices become one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -23,16 +25,18 @@ import torch
 from torch import Tensor
 
 from etude.config import Remi, Structured, Tsd
+from etude.midi import bars
 from etude.midi.notes import DRUMS, NoteTable
 from etude.midi.writing import plain_table, to_score
 from etude.pool import Failed, tried
 from etude.tokenizers.symbolic.base import SymbolicTokenizer
 
-VERSION = 1
+VERSION = 2
 FILE = "tokenizer.json"  # MidiTok's own
 CLASSES = {"remi": Remi, "tsd": Tsd, "structured": Structured}
 SPECIALS = ("PAD", "BOS", "EOS", "MASK")
 WHOLE = ("Duration", "Bar", "Rest")  # types after which a piece may end
+BAR = 4  # quarters
 # In place of a position in a bar: none yet; the one before stays; later than all.
 NO_POSITION, AS_BEFORE, ANY_TIME = -1, -2, 2**31
 
@@ -63,13 +67,38 @@ class MidiTokTokenizer(SymbolicTokenizer):
         return ids
 
     def _heard(self, table: NoteTable) -> NoteTable:
-        """Without tokens for programs all is one instrument, and drums are none."""
+        """One voice a program; without tokens for programs one in all, and drums are none."""
+        table = table.as_one_track()
         return table if self.settings.programs else table.without_drums().played_with(0)
 
     def _sequence(self, table: NoteTable, **options: Any) -> Any:
         """MidiTok's own, of notes that are `_heard`; without programs it gives one a track."""
-        found = self.tok.encode(to_score(table), **options)
+        found = self.tok.encode(to_score(self._on_bars(table)), **options)
         return found[0] if isinstance(found, list) else found
+
+    def _on_bars(self, table: NoteTable) -> NoteTable:
+        """An upbeat moved to the end of a bar, where there are bars; no signatures."""
+        bar = BAR * table.ticks_per_quarter
+        late = -table.upbeat % bar if self._has_bars else 0
+        tempos = table.tempos + [late, 0]
+        tempos[table.tempos[:, 0] <= 0, 0] = 0
+        return replace(table, onset=table.onset + late, tempos=tempos, signatures=bars.NONE)
+
+    def _from_first_beat(self, table: NoteTable) -> NoteTable:
+        """Whole beats of silence in the first bar taken away, which is an upbeat then."""
+        quarter = table.ticks_per_quarter
+        first = int(table.onset[0]) // quarter if len(table) else 0
+        if not self._has_bars or not 0 < first < BAR:
+            return table
+        signatures = bars.with_upbeat((BAR - first) * quarter, quarter)
+        tempos = (table.tempos - [first * quarter, 0]).clip(0)
+        return replace(
+            table, onset=table.onset - first * quarter, tempos=tempos, signatures=signatures
+        )
+
+    @property
+    def _has_bars(self) -> bool:
+        return "Bar" in self.tok.tokens_types_graph
 
     def decode(self, ids: Sequence[int]) -> NoteTable:
         """The notes that MidiTok finds; ids that mean nothing are passed over."""
@@ -93,7 +122,8 @@ class MidiTokTokenizer(SymbolicTokenizer):
             quarters_a_minute=self.settings.tempo,
             ticks_per_quarter=score.ticks_per_quarter,
         )
-        return _with_tempos(table, score) if self.settings.tempos else table
+        table = _with_tempos(table, score) if self.settings.tempos else table
+        return self._from_first_beat(table)
 
     def notes_in(self, ids: Sequence[int]) -> int:
         """How many pitches there are."""
@@ -164,8 +194,8 @@ class MidiTokTokenizer(SymbolicTokenizer):
     def _text(self, table: NoteTable) -> Any:
         """What byte pairs are learnt from, of a piece."""
         sequence = self._sequence(self._heard(table), encode_ids=False)
-        bars = [bar.ids for bar in sequence.split_per_bars() if len(bar)]
-        return self.tok._ids_to_bytes(bars, as_one_str=True)  # noqa: SLF001
+        parts = [bar.ids for bar in sequence.split_per_bars() if len(bar)]
+        return self.tok._ids_to_bytes(parts, as_one_str=True)  # noqa: SLF001
 
     def save(self, folder: Path) -> None:
         """Write config.json and MidiTok's tokenizer.json."""
@@ -302,7 +332,5 @@ def _config(settings: Any) -> Any:
 
 
 def _with_tempos(table: NoteTable, score: Any) -> NoteTable:
-    from dataclasses import replace
-
     tempos = score.tempos.numpy()
     return replace(table, tempos=np.stack([tempos["time"], tempos["mspq"]], 1).astype(np.int64))
