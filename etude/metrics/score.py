@@ -160,8 +160,10 @@ def score_embedding(
     for clips, metric, n, found in measure_sets(yardstick, sets, notes):
         about = {"clips": clips, "metric": metric, "embedding": name}
         row: dict[str, Any] = about | {"n": n, "unit": UNITS[metric]} | tidy(found)
-        if quiet := (silent or {}).get(clips):
-            row["note"] = "; ".join(x for x in (row["note"], f"{quiet} clips are silent") if x)
+        said = [f"{quiet} clips are silent"] if (quiet := (silent or {}).get(clips)) else []
+        if lost := max(len(sets[clips].names) - sets[clips].count, 0):
+            said.append(f"{lost} clips could not be embedded (why: the log of embed_clips)")
+        row["note"] = "; ".join(filter(None, (row["note"], *said)))
         scores.rows.append(row)
         if isinstance(found, Estimate):
             scores.replicates += replicate_rows(found, about)
