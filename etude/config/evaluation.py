@@ -13,7 +13,6 @@ from etude.config.memorisation import Memorisation
 from etude.config.symbolic_metrics import SymbolicMetrics
 from etude.own import is_own, label
 
-
 GATED = ("timbre", "harmony")  # `time` is told until it is proven on more than one corpus
 
 

@@ -125,9 +125,7 @@ class Scores:
             for metric in METRICS
         ]
         why = why if why.startswith("n/a") else f"n/a: {why}"
-        self.rivals = [
-            {"rival": rival, "n_rival": 0} | common | {"note": why} for rival in rivals
-        ]
+        self.rivals = [{"rival": rival, "n_rival": 0} | common | {"note": why} for rival in rivals]
 
 
 def score_embedding(
