@@ -201,7 +201,9 @@ def test_a_difference_knows_that_the_reference_is_a_sample():
     pieces, held, narrow = np.repeat(np.arange(10), 6), 0, 0
     side = np.array([1.0, 0.0, 0.0])
     for _ in range(60):
-        music = generator.standard_normal((10, 3))[pieces] + 0.3 * generator.standard_normal((60, 3))
+        music = generator.standard_normal((10, 3))[pieces] + 0.3 * generator.standard_normal(
+            (60, 3)
+        )
         apart = kad_clips.Apart(kad.Kernel(music), pieces)
         one, other = (
             apart.tally(generator.standard_normal((64, 3)) + sign * side, np.arange(64))
