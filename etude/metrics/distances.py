@@ -3,11 +3,11 @@
 Which row has a figure and which has a reason is decided here; what can go wrong with one set or
 one metric costs that row alone. `samples` says at which n each is measured.
 
-    metric              n of the row            groups that count as independent
-    frechet_distance    the generated clips'    -
-    mad                 the generated clips'    -
-    fad_infinity        all clips of the set    pieces, or generated clips: subsets are of whole ones
-    kad                 all clips of the set    the same: no pairs of one
+    metric              n of the row            by unit (piece, or generated clip)
+    frechet_distance    the generated clips'    clips of as many units as there are
+    mad                 the generated clips'    the same
+    fad_infinity        all clips of the set    subsets of whole units, line in their number
+    kad                 all clips of the set    no pairs of one unit
 """
 
 from __future__ import annotations

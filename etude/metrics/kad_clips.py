@@ -146,7 +146,7 @@ class Apart:
             kernel = self._block(rows[block], self.kernel.reference)
             np.add.at(across, inverse[block], kernel.mean(1))
             near += kernel.sum(0) / len(rows)
-        nearness = np.bincount(self.pieces, near)
+        nearness = np.bincount(self.pieces, near).astype(np.float64)
         within = self._sums(rows, inverse, groups[inverse])
         counts = np.bincount(inverse).astype(float)
         return Tally(self, across, nearness, within, counts, groups)

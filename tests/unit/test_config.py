@@ -301,3 +301,13 @@ def test_new_keys_that_are_not_used_change_no_parameter():
     experiment = read(DEFAULT).experiments["audiolm"]
     said = experiment.stage_params("fine") + experiment.untrained_params() + experiment.params()
     assert not [w for w in ("whole_length", "top_share") if w in said]
+
+
+def test_the_gate_decides_by_embeddings_that_are_measured():
+    from etude.config import Evaluation
+
+    assert Evaluation().gate_embeddings == ["timbre", "harmony"]
+    assert Evaluation(embeddings=["harmony", "form"]).gate_embeddings == ["harmony"]
+    assert Evaluation(embeddings=["logmel", "vggish"]).gate_embeddings == ["logmel"]
+    with pytest.raises(ValueError, match="gate_embeddings: 'timbr' is not among"):
+        Evaluation(gate_embeddings=["timbr"])

@@ -11,14 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
+from etude.audio.files import write_wav
 from etude.config.systems.external import External
 from etude.errors import UserError
 from etude.metrics import frechet, kad, mad, samples
 from etude.metrics.chroma_onset import ChromaOnset
 from etude.metrics.distances import BELOW_0, METRICS, Yardstick, measure_sets
 from etude.metrics.rivals import COLUMNS as RIVAL_COLUMNS
+from etude.metrics.rivals import compare
 from etude.metrics.samples import Clips, Estimate
-from etude.metrics.score import COLUMNS, SIGNAL_COLUMNS, score_embedding, write_scores
+from etude.metrics.score import (
+    COLUMNS,
+    SIGNAL_COLUMNS,
+    score_embedding,
+    summarise_signals,
+    write_scores,
+    write_signals,
+)
 from etude.storage import read_csv, write_csv
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -518,6 +527,32 @@ def test_the_three_tables(scored):
     )
 
 
+def test_rivals_of_other_sizes_are_compared_and_the_rest_says_why(tmp_path):
+    reference = clip_set(1, 100, pieces=25)
+    sets = {
+        "generated": clip_set(2, 48, shift=0.1),
+        "far": clip_set(3, 20, shift=1.5),
+        "equal": clip_set(4, 64, shift=0.1),
+        "two": clip_set(5, 12, pieces=2),
+        "none": Clips(np.zeros((0, 6)), np.zeros(0, dtype=np.int64)),
+    }
+    yardstick = Yardstick(reference, 4, 0.1, 2.0)
+    names = ("far", "equal", "two", "none", "nobody")
+    found = {r["rival"]: r for r in compare(yardstick, sets, {"none": "no bars"}, names)}
+    assert float(found["far"]["ci_high"]) < 0
+    assert float(found["equal"]["ci_low"]) < 0 < float(found["equal"]["ci_high"])
+    assert [(found[n]["n"], found[n]["n_rival"]) for n in ("far", "equal")] == [(48, 20), (48, 64)]
+    notes = {name: found[name]["note"] for name in names[2:]}
+    assert notes == {
+        "two": "n/a: 2 clips or pieces, 4 are needed for an interval",
+        "none": "n/a: no bars",
+        "nobody": "n/a: there is no such set",
+    }
+    # The difference is that of two figures of the table.
+    kad = {n: yardstick.measure("kad", sets[n], 48).value for n in ("generated", "far")}
+    assert float(found["far"]["value"]) == pytest.approx(kad["generated"] - kad["far"], abs=1e-5)
+
+
 def test_an_empty_reference_leaves_the_other_rows(tmp_path):
     empty = Clips(np.zeros((0, 82)), np.zeros(0, dtype=np.int64))
     made = save(tmp_path / "made.npz", generated=wide(2, 12))
@@ -571,3 +606,22 @@ def test_a_figure_below_nothing_has_its_reason(seed, below):
     for metric, said in BELOW_0.items():
         estimate = yardstick.measure(metric, sets[1], 60)
         assert (estimate.value < 0, said in estimate.note) == (below, below)
+
+
+def test_loudness_is_told_of_each_clip_and_set_with_its_interval(tmp_path):
+    """Distances are of levelled clips: how loud these are is told beside them."""
+    rows = []
+    for number, gain in enumerate((0.1, 0.2, 0.05)):
+        name = f"clip-{number:04d}"
+        write_wav(tmp_path / f"{name}.wav", (gain * notes((60, 64))).astype(np.float32), RATE)
+        rows.append({"clip": name, "file": f"{name}.wav"})
+    write_csv(tmp_path / "clips.csv", ["clip", "file"], rows)
+    write_signals({"generated": tmp_path}, RATE, tmp_path / "signals.csv")
+    heard = list(read_csv(tmp_path / "signals.csv"))
+    loudness = [float(row["loudness"]) for row in heard]
+    assert loudness[1] - loudness[0] == pytest.approx(6.02, abs=0.1)
+    table = {row["metric"]: row for row in summarise_signals(heard)}
+    for metric, unit in (("loudness", "LUFS"), ("loudness_spread", "LU")):
+        row = table[metric]
+        assert (row["unit"], row["n"]) == (unit, 3)
+        assert float(row["ci_low"]) <= float(row["value"]) <= float(row["ci_high"])

@@ -187,7 +187,7 @@ def test_workers_and_batches_change_no_figure(tmp_path):
     text = texts.pop()
     assert re.search(r"^ +n  FD +FAD-inf +KAD +MAD$", text, re.MULTILINE)
     assert re.search("clips, KAD: .*bandwidth ", text)
-    assert "R² " in text
+    assert "10 clips, at least 16 are needed: in fewer than the 16 dimensions" in text
 
 
 def test_the_command_has_the_seeds_flags(tmp_path, capsys, monkeypatch):

@@ -195,6 +195,39 @@ def test_windows_of_one_clip_do_not_bias():
     assert theirs > 3
 
 
+def test_a_difference_knows_that_the_reference_is_a_sample():
+    """Two sets, equally far from the music, to each side of it; ten pieces of it lean to one."""
+    generator = np.random.default_rng(0)
+    pieces, held, narrow = np.repeat(np.arange(10), 6), 0, 0
+    side = np.array([1.0, 0.0, 0.0])
+    for _ in range(60):
+        music = generator.standard_normal((10, 3))[pieces] + 0.3 * generator.standard_normal(
+            (60, 3)
+        )
+        apart = kad_clips.Apart(kad.Kernel(music), pieces)
+        one, other = (
+            apart.tally(generator.standard_normal((64, 3)) + sign * side, np.arange(64))
+            for sign in (1, -1)
+        )
+        value, low, high = kad_clips.difference(one, other)
+        held += low <= 0 <= high
+        narrow += abs(value) < 1.99 * (one.variance() + other.variance()) ** 0.5
+    assert held >= 52  # binomial: of 60 in 99 %
+    assert narrow < 50, "by the clips alone it would be too sure"
+
+
+def test_what_other_pieces_would_change_is_the_jackknife_over_them():
+    x, y, pieces = rows(0, 40), rows(1, 24), np.arange(40) // 4
+    kernel = kad.Kernel(x)
+    tally = kad_clips.Apart(kernel, pieces).tally(y, np.arange(24))
+    left_out = [
+        brute(x[pieces != p], y, pieces[pieces != p], np.arange(24), kernel.gamma)
+        for p in range(10)
+    ]
+    expected = kad_clips.jackknife_variance(np.array(left_out))
+    assert tally.reference_variance() == pytest.approx(expected, rel=1e-9)
+
+
 def test_a_difference_has_the_interval_that_it_should():
     """Of equal sets the 95 % interval holds 0 in 95 of 100, within binomial noise."""
     generator = np.random.default_rng(0)
