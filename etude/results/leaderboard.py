@@ -17,7 +17,7 @@ from etude.results.statistics import Cell, Estimate, estimate, sampling_variance
 from etude.results.systems import worthless
 from etude.storage import read_csv
 
-VERSION = 2  # raised when the rows change
+VERSION = 3  # raised when the rows change
 
 Row = dict[str, str]
 Replicates = dict[tuple[str, str], dict[str, float]]  # (metric, embedding) -> replicate -> value
