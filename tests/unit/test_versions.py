@@ -195,7 +195,6 @@ def params_before(settings) -> dict[str, set[str]]:
         ("ngram", {"make_baselines", "score_perplexity"}),
         ("dumb", {"make_baselines"}),
         ("dumb_notes", {"make_baselines"}),
-        ("activations", {"make_baselines"}),  # and the embeddings that a run has
         ("cuts", {"cut_segments"}),
         ("frechet", {"score_fad", "score_symbolic"}),
         ("embedding.logmel", {"embed_clips", "embed_corpus"}),
