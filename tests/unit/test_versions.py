@@ -192,6 +192,8 @@ def params_before(settings) -> dict[str, set[str]]:
         ("loop", {"train_stage"}),
         ("symbolic_lm.data", {"train_stage", "extract_prefixes"}),
         ("ngram", {"make_baselines", "score_perplexity"}),
+        ("dumb", {"make_baselines"}),
+        ("dumb_notes", {"make_baselines"}),
         ("cuts", {"cut_segments"}),
         ("frechet", {"score_fad", "score_symbolic"}),
         ("embedding.logmel", {"embed_clips", "embed_corpus"}),
