@@ -171,8 +171,5 @@ def _against(name: str, rows: Sequence[Row], of_training: Iterable[Row]) -> Agai
 def _nothing(table: Table, rows: Sequence[Row], settings: Evaluation) -> str:
     """Why no rival can be compared with."""
     notes = [row["note"] for row in rows if row["note"]]
-    if not notes and not set(settings.gate_embeddings) & set(settings.embeddings):
-        named = ", ".join(settings.gate_embeddings)
-        return f"`evaluation.embeddings` names none of `gate_embeddings` ({named})"
     notes += [table.note("generated", label(name)) for name in settings.gate_embeddings]
     return next((n.removeprefix("n/a: ") for n in notes if n not in ("", "n/a")), "not measured")
