@@ -3,10 +3,12 @@
 import mido
 import numpy as np
 import soundfile
+from tidy import beaten, write_rivals
 
 from etude.metrics.score import COLUMNS, SIGNAL_COLUMNS
 from etude.report.figures import in_order
 from etude.report.page import Made, build_report
+from etude.results.systems import about
 from etude.storage import write_csv, write_json, write_text
 
 RATE = 24000
@@ -48,7 +50,17 @@ def write_set(folder, waves, rows=None, note=""):
     return names
 
 
-def write_scores(results, experiment, system, draw="seed-0/draw-0", distances=DISTANCES, **over):
+RATES = [  # nothing is copied, and no beginning is continued
+    {"clips": "generated", "metric": "memorised_fingerprint", "value": 0, "n": 64},
+    *({"clips": f"prefixes_{kind}", "metric": "extracted_exact_after_32", "value": 0, "n": 24}
+      for kind in ("train", "held_out")),
+]  # fmt: skip
+
+
+def write_scores(
+    results, experiment, system, draw="seed-0/draw-0", distances=DISTANCES, rivals=None,
+    rates=RATES, **over
+):  # fmt: skip
     seed, number_ = (part.split("-")[1] for part in draw.split("/"))
     common = {
         "experiment": experiment, "system": system, "reference": "mine test", "split": "test",
@@ -57,15 +69,19 @@ def write_scores(results, experiment, system, draw="seed-0/draw-0", distances=DI
     rows = []
     for clips, value in distances.items():
         rows += [
-            {"clips": clips, "metric": "et_grid", "value": HARMONY.get(clips, 0.91), "n": 20},
-            {"clips": clips, "metric": "flatness_db", "value": -27.0, "n": 20},
-            {"clips": clips, "metric": "silent", "value": 0, "n": 20},
+            {"clips": clips, "metric": "et_grid", "value": HARMONY.get(clips, 0.91), "n": 64},
+            {"clips": clips, "metric": "flatness_db", "value": -27.0, "n": 64},
+            {"clips": clips, "metric": "silent", "value": 0, "n": 64},
         ]
         cell = {"note": "n/a: no valid split"} if value is None else {"value": value}
-        embedded = {"metric": "frechet_distance", "embedding": "logmel", "n": 20}
+        embedded = {"metric": "frechet_distance", "embedding": "logmel", "n": 64}
         rows.append({"clips": clips} | embedded | cell | over)
     missing = {"clips": "generated", "metric": "frechet_distance", "embedding": "clap-x"}
     rows.append(missing | {"note": "not run: needs weights & patience"})
+    rows += rates
+    if rivals is None:
+        rivals = beaten(about(system).rivals)
+    write_rivals(results, experiment, rivals, int(seed), int(number_))
     write_csv(
         results / "metrics" / experiment / draw / "fad.csv", COLUMNS, (common | r for r in rows)
     )
@@ -179,6 +195,8 @@ def everything(results, run, **over):
         "differences": ["differences.csv"],
         "memorisation": [f"metrics/{name}/**/memorisation.csv" for name in run],
         "symbolic": [f"metrics/{name}/**/symbolic.csv" for name in run],
+        "perplexity": [f"metrics/{name}/**/perplexity.csv" for name in run],
+        "rivals": [f"metrics/{name}/seed-*/draw-*/rivals.csv" for name in run],
     }
     found = {
         key: in_order(p for g in globs for p in results.glob(g)) for key, globs in patterns.items()
@@ -192,8 +210,9 @@ def everything(results, run, **over):
     return Made(**found | over)
 
 
-def report(results, run, folder, page=None, threads=1, **over):
-    build_report(results, run, folder, everything(results, run, **over), page=page, threads=threads)
+def report(results, run, folder, page=None, threads=1, settings=None, configs=(), **over):
+    made = everything(results, run, **over)
+    build_report(results, run, folder, made, settings, page=page, configs=configs, threads=threads)
 
 
 # ------------------------------------------------------- three experiments of several seeds each

@@ -63,7 +63,7 @@ class Score:
     reasons: list[str]
     own: Line
     real: Line
-    rates: list[tuple[str, str]]  # what, and its upper bound in words
+    rates: list[tuple[str, str, str]]  # what, its upper bound, by what it was measured
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _score(table: Table, verdict: Verdict | None, primary: tuple[str, str]) -> S
         reasons=reasons([verdict]) if verdict else [],
         own=_line(table, "generated", "generated", *primary),
         real=_line(table, FLOOR, FLOOR, *primary),
-        rates=[(rate.name, _at_most(rate)) for rate in verdict.rates] if verdict else [],
+        rates=[(rate.name, _at_most(rate), rate.note) for rate in verdict.rates] if verdict else [],
     )
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from etude.config import Config
 from etude.errors import UserError
-from etude.results.leaderboard import FLOOR, GENERATED, number
-from etude.results.rates import COPIED
+from etude.results.leaderboard import FLOOR, GENERATED, PRIMARY, number
+from etude.results.rates import COPIED, DECIDING
+from etude.results.summary import NAMES
 from etude.results.systems import WORTHLESS, clip_sets
 from etude.storage import hash_file, read_csv, read_json, write_json, write_text
 
@@ -23,7 +24,8 @@ BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 FILES = ("leaderboard.csv", "differences.csv", "fad.txt")
 NOT_YET = "*No run is published yet. `python -m etude table --publish results` puts one here.*"
 HASHES = "hashes.json"
-METRIC = "frechet_distance"
+METRIC = "frechet_distance"  # of a run that names no primary metric
+CALLED = NAMES | {METRIC: "Fréchet distance"}
 KIND = {FLOOR: "floor", **dict.fromkeys(WORTHLESS, "ceiling")}
 
 Row = dict[str, str]
@@ -48,7 +50,7 @@ def publish(results: Path, settings: Config, docs: Path = DOCS) -> None:
             "an unfinished run is not published",
             where=str(results / "leaderboard.csv"),
             why=f"failed: {', '.join(failed)}",
-            do="mend it and run again",
+            do="fix it and run again",
         )
     missing = {row["experiment"] for row in rows} - set(settings.run)
     if missing:
@@ -90,13 +92,16 @@ def render(docs: Path = DOCS) -> str:
     if not path.is_file():
         return NOT_YET
     rows = list(read_csv(path))
+    named = ((r["metric"], r["embedding"]) for r in rows if r.get("role") == PRIMARY)
+    metric, first = next(named, (METRIC, ""))
     lines = [
         (
-            "Fréchet distance to held-out real music, with 95 % intervals. All figures: "
+            f"{CALLED[metric]} to held-out real music, with 95 % intervals. All figures: "
             "[docs/results/](docs/results/)."
         )
     ]
-    distances = [r for r in rows if r["metric"] == METRIC and r["value"]]
+    distances = [r for r in rows if r["metric"] == metric and r["value"]]
+    distances.sort(key=lambda row: row["embedding"] != first)
     for embedding in dict.fromkeys(row["embedding"] for row in distances):
         lines += _block([r for r in distances if r["embedding"] == embedding], embedding)
     lines += [""]
@@ -130,10 +135,10 @@ def _experiment(rows: list[Row]) -> list[str]:
         f"{'s' * (trainings != 1)} with {draws} draw{'s' * (draws != 1)} each"
         + (", so intervals are of sampling only" if trainings == draws == 1 else "")
     )
-    copies = [r for r in made if r["metric"].startswith(COPIED) and r["value"]]
-    worst = max(copies, key=lambda row: float(row["value"]), default=None)
-    if worst:
-        most = f"{100 * float(worst['value']):.3g} %"
+    copies = [r for r in made if r["metric"].removeprefix(COPIED) in DECIDING and r["value"]]
+    worst = max(copies, key=lambda row: float(row["ci_high"] or 1), default=None)
+    if worst and worst["ci_high"]:
+        most = f"at most {100 * float(worst['ci_high']):.3g} %"
         said += f"; flagged as copies: {most} ({worst['metric'].removeprefix(COPIED)})"
     return [
         (

@@ -193,7 +193,8 @@ def extraction(rows: Iterable[Row], limit: float) -> Rate:
             continue
         (p, n), (q, m) = ((float(row["value"]), int(row["n"])) for row in pair if row)
         length = metric.rpartition("_after_")[2]
-        shares = f"{percent(p)} against {percent(q)}" * (p > q)
+        control = f" against {percent(q)}" * (q > 0)
+        shares = f"{percent(p)}{control}" * (p > 0)
         after = f"after {length} tokens" * length.isdecimal()
         note = " ".join(filter(None, (shares, after)))
         rate = Rate("continued beginnings", "beginnings", "", limit, value=p - q, n=n, note=note)

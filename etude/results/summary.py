@@ -101,7 +101,7 @@ def render(rows: list[Row], pairs: list[Row], tables: Iterable[Table], run: Run)
         *(_table(some, *primary, _instead(run.settings)) for some in _in_columns(parts)),
         [*_asked(parts, run.settings), *_weights(parts)],
         _not_measured(parts),
-        _differences(pairs),
+        _differences(pairs, run.settings),
     ]
     told = "\n\n".join("\n".join(block) for block in blocks if block)
     verdicts = {part.name: part.verdicts for part in parts if part.name in run.gated}
@@ -178,7 +178,7 @@ def _what_intervals_say(part: Part) -> str:
 def _instead(settings: Evaluation) -> str:
     """What stands in the place of which primary embedding; mostly nothing."""
     wanted, used = label(settings.primary.embedding), settings.deciding[1]
-    return f" (for {wanted}, which is not among `embeddings`)" if wanted != used else ""
+    return f" ({wanted} is not measured)" if wanted != used else ""
 
 
 def _table(parts: list[Part], metric: str, embedding: str, instead: str) -> list[str]:
@@ -195,7 +195,7 @@ def _table(parts: list[Part], metric: str, embedding: str, instead: str) -> list
             below |= any((_float(row.get("value")) or 0) < 0 for row in rows if row)
     if not lines:
         return []
-    title = f"{NAMES[metric]} on {embedding}{instead}, the primary metric"
+    title = f"the primary metric, {embedding} {NAMES[metric]}{instead}"
     head = f"  {'experiment':<24}" + "".join(f"{part.name[:24]:>25}" for part in parts)
     unheard = [n for n in UNHEARD if any(p.row(n, metric, embedding) for p in parts)]
     warning = (
@@ -267,25 +267,26 @@ def _not_measured(parts: list[Part]) -> list[str]:
     return ["not measured", *lines[:MOST], *rest]
 
 
-def _differences(pairs: list[Row]) -> list[str]:
+def _differences(pairs: list[Row], settings: Evaluation) -> list[str]:
     """Experiments against each other by the primary metric; where there is no figure, why."""
-    rows = [row for row in pairs if row["role"] == PRIMARY]
-    if not rows:
+    if not pairs:
         return []
-    what = f"{NAMES[rows[0]['metric']]} on {rows[0]['embedding']}"
-    lines = [f"differences between experiments by {what}, Holm-corrected"]
+    metric, embedding = settings.deciding
+    head = f"differences by the primary metric, {embedding} {NAMES[metric]}, Holm-corrected"
+    lines: list[str] = []
     whys: dict[str, list[str]] = {}
-    for row in rows:
+    for row in (row for row in pairs if row["role"] == PRIMARY):
         if row.get("value"):
             lines.append(f"  {_pair(row)}: {_difference(row)}")
         else:
             whys.setdefault(row["note"], []).append(_pair(row))
     lines += [line for why, who in whys.items() for line in _wrapped(f"{', '.join(who)}: {why}")]
-    more = len(lines) - 1 - MOST
+    lines = lines or ["  n/a: it was not measured"]
+    more = [f"  {len(lines) - MOST} more in differences.csv"] if len(lines) > MOST else []
     others = [row for row in pairs if row["role"] != PRIMARY]
     won = sum(row["verdict"] in ("better", "worse") for row in others)
-    rest = f"  by other metrics, exploratory: {won} of {len(others)} differ (Benjamini-Hochberg)"
-    return [*lines[: MOST + 1], *([f"  {more} more lines"] if more > 0 else []), rest]
+    rest = f"  exploratory (Benjamini-Hochberg, 5 %): {won} of {len(others)} other figures differ"
+    return [head + _instead(settings), *lines[:MOST], *more, rest]
 
 
 def _pair(row: Row) -> str:

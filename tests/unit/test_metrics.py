@@ -1,4 +1,4 @@
-"""Metrics: closed forms, properties, the table and the gate."""
+"""Metrics: closed forms and properties."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
-from etude.config import Evaluation
 from etude.config.embeddings import EMBEDDINGS, FADTK, why_not
 from etude.errors import UserError
 from etude.metrics import frechet, signals
 from etude.metrics.logmel import LogMel, mel_filters
-from etude.results.table import Table, judge
 
 RATE = 24000
 
@@ -138,46 +136,3 @@ def test_flatness_and_level():
     assert signals.flatness_db(noise, RATE) > -3 > -20 > signals.flatness_db(tempered(0), RATE)
     assert signals.level_db(noise) == pytest.approx(-20, abs=0.1)
     assert signals.level_db(np.zeros(10)) == signals.level_db(np.zeros(0)) == -120
-
-
-# --------------------------------------------------------------------------- table and gate
-
-
-def table(generated=5.0, shuffled=20.0, untrained=30.0, harmony=0.9, silent=0, real=6.0, n=32):
-    def row(clips, metric, value, embedding="", note=""):
-        value = "" if value is None else str(value)
-        return {
-            "experiment": "e", "system": "audiolm", "train_seed": "0", "draw": "0", "clips": clips,
-            "metric": metric, "embedding": embedding, "value": value, "n": str(n), "note": note,
-        }  # fmt: skip
-
-    distances = {"generated": generated, "real": real, "shuffled": shuffled, "untrained": untrained}
-    rows = []
-    for name, value in distances.items():
-        note = "" if value is not None else "n/a: no held-out music"
-        rows.append(row(name, "frechet_distance", value, "logmel", note))
-        rows.append(row(name, "et_grid", harmony if name == "generated" else 0.95))
-        rows.append(row(name, "silent", silent if name == "generated" else 0))
-    rows.append(
-        row("generated", "frechet_distance", None, "clap-laion-audio", "not run: needs weights")
-    )
-    return Table(rows)
-
-
-@pytest.mark.parametrize(
-    ("figures", "holds"),
-    [
-        ({}, True),
-        ({"generated": 13.9}, True),
-        ({"generated": 14.1}, False),
-        ({"generated": 22.0, "shuffled": 40.0}, False),
-        ({"harmony": 0.80}, False),
-        ({"silent": 1}, False),
-        ({"generated": None}, None),
-        ({"shuffled": None, "untrained": None}, None),
-        ({"n": 16}, True),
-        ({"n": 15}, None),
-    ],
-)
-def test_the_gate(figures, holds):
-    assert judge(table(**figures), Evaluation()).holds is holds

@@ -7,17 +7,24 @@ import pytest
 from tidy import (
     DISTANCES,
     REPLICATES,
+    beaten,
+    rival,
     row,
     rows_of,
     run,
     two_experiments,
     write_cell,
+    write_rivals,
 )  # fmt: skip
 
+from etude.config import Evaluation
+from etude.config.systems import CLASSES
 from etude.results.leaderboard import read_figures
+from etude.results.rates import COPIED
 from etude.results.summary import write_results
-from etude.results.table import COPIED
 from etude.storage import read_csv
+
+NAMES = CLASSES["audiolm"].rivals
 
 
 @pytest.fixture
@@ -37,6 +44,14 @@ def only(rows, **keys):
     return found[0]
 
 
+def holding(distances=DISTANCES):
+    """Rows of an experiment whose rates hold."""
+    beginnings = [
+        row(f"prefixes_{k}", "extracted_exact_after_32", 0, n="24") for k in ("train", "held_out")
+    ]
+    return [*rows_of(distances, n="64"), copied(0.0, n="64"), *beginnings]
+
+
 def copied(value, rung="fingerprint", **more):
     return row("generated", COPIED + rung, value, unit="share", **more)
 
@@ -45,81 +60,104 @@ def copied(value, rung="fingerprint", **more):
 
 
 def test_the_text_ends_with_the_gate_and_names_what_did_not_run(results):
-    write_cell(results, "e", rows_of(DISTANCES))
+    write_cell(results, "e", holding())
+    write_rivals(results, "e", beaten(NAMES))
     text, _, pairs = made(results)
-    assert text.splitlines()[-1].startswith("gate: holds (FD 5.00 < 0.7 x 20.00 (shuffled) = 14.00")
+    assert text.splitlines()[-1].startswith("gate: holds (nearer to real music than ")
     assert "clap-laion-audio: not run: needs weights" in text
-    assert "FD / real-vs-real: 0.83" in text
     assert "One training and one draw: intervals are of sampling only" in text
     line = next(line for line in text.splitlines() if line.startswith("  generated"))
-    assert line.split()[1:5] == ["5.00", "[4.00,", "6.00]", "32"]
-    assert "floor" in next(line for line in text.splitlines() if line.startswith("  real"))
-    assert "ceiling" in next(line for line in text.splitlines() if line.startswith("  noise"))
+    assert line.split()[1:] == ["5.00", "[4.00,", "6.00],", "n", "64"]
+    assert "(floor)" in next(line for line in text.splitlines() if line.startswith("  real"))
+    assert "(rival)" in next(line for line in text.splitlines() if line.startswith("  shuffled"))
+    assert "  noise" not in text, "what is neither floor nor rival is in leaderboard.csv"
     assert not pairs
 
 
-def test_the_text_is_a_block_for_each_embedding_and_then_each_experiment(results):
-    """Key figures alone: the rest is counted, and stands in the CSVs."""
+def test_the_text_is_a_screenful(results):
+    """A sentence for each experiment, one table, what is missing; the rest stands in the CSVs."""
     names = ("a", "b", "c", "d")
     more = [row("generated", f"detail_{i}", 1.0) for i in range(50)]
-    told = [row("generated", "duration_kl", 0.5), row("real", "duration_kl", 0.1)]
-    told += [copied(0.0), copied(0.1, "tokens"), row("real", "kad", 1.25, "logmel")]
-    for kind, value in (("train", 0.5), ("held_out", 0.0)):
-        told.append(row(f"prefixes_{kind}", "extracted_exact_after_32", value))
+    more += [row("shuffled_bars", "frechet_distance", 3.0, "logmel")]
     for name in names:
-        write_cell(results, name, [*rows_of(DISTANCES), *told, *more])
+        write_cell(results, name, [*holding(), *more])
+        lost = [rival("shuffled", 3.0)] if name == "b" else []
+        write_rivals(results, name, [*beaten(NAMES), *lost])
     text, board, pairs = made(results, gated=names)
     lines = text.splitlines()
-    assert len(lines) < 120
-    assert sum(line.startswith("logmel ") for line in lines) == 1
-    block = text[text.index("\nlogmel ") : text.index("clap-laion-audio: not run")]
-    assert [line.split()[1] for line in block.splitlines() if line.startswith("experiment")] == [
-        *names
-    ]
-    assert block.count("  real ") == 4
-    assert "1.250   floor" in block
+    assert len(lines) <= 60
+    assert all(len(line) < 130 for line in lines[:-1])
+    assert "  a (audiolm), training seed 0, draw 0: holds: nearer to real music than " in text
+    assert "  b (audiolm), training seed 0, draw 0: fails: farther from real music than " in text
+    assert text.count("copies at most 4.6 % (by fingerprint)") == 4
+    assert text.count("\nthe primary metric, logmel FD\n") == 2, "three experiments side by side"
+    assert sum(line.startswith("  shuffled (rival)") for line in lines) == 2
+    assert "shuffled_bars: music in another order." in text
     assert text.count("clap-laion-audio: not run") == 1
     assert text.count("One training and one draw") == 1, "what holds for all is said once"
-    assert text.count("  duration_kl (distance): generated 0.5, real 0.1") == 4
     assert "detail_7" not in text
-    assert "50 more in leaderboard.csv" in text
     assert len([r for r in board if r["metric"].startswith("detail_")]) == 4 * 50
-    assert "in the gate: fingerprint 0.0%" in text
-    assert "told only: tokens 10.0%" in text
-    assert "continued exactly (held-out ones): 50% (0%) after 32 tokens" in text
-    assert text.count("n/a: one training; only these clips") == 6, "each pair by the primary metric"
+    assert sum(" / " in line for line in lines) == 6, "each pair by the primary metric"
     assert len(pairs) > 6 * 50
-    assert lines[-1].startswith("gate: ")
+    assert lines[-1].startswith("gate: fails (a holds; b fails: farther from real music than shuff")
+
+
+def test_figures_that_the_user_asked_for_are_told(results):
+    asked = [row("generated", "Attacks", 3.25, unit="per second"), row("real", "Attacks", 2.0)]
+    write_cell(results, "e", [*holding(), *asked])
+    settings = Evaluation(embeddings=["logmel"], signals=["mine:Attacks"])
+    assert "\n  Attacks (per second): generated 3.25, real 2" in made(results, settings=settings)[0]
+
+
+def test_what_stands_in_the_place_of_the_primary_embedding_is_said(results):
+    write_cell(results, "e", [*holding(), row("generated", "kad", 1.0, "logmel")])
+    text, _, _ = made(results, settings=Evaluation(embeddings=["logmel"]))
+    assert "the primary metric, logmel KAD (harmony is not measured)\n" in text
 
 
 def test_a_figure_below_nothing_is_explained(results):
-    rows = [*rows_of(DISTANCES), row("generated", "kad", 1.0, "logmel")]
-    write_cell(results, "e", rows)
-    assert "below 0:" not in made(results)[0]
-    write_cell(results, "e", [*rows, row("generated", "fad_infinity", -3.5, "logmel")])
-    assert "  FAD-inf below 0: extrapolated or without bias" in made(results)[0]
+    settings = Evaluation(embeddings=["logmel"])
+    for value, said in ((1.0, False), (-0.1, True)):
+        write_cell(results, "e", [*holding(), row("generated", "kad", value, "logmel")])
+        assert ("Below 0: an estimate without bias" in made(results, settings=settings)[0]) == said
+
+
+def test_why_a_figure_is_missing_is_told_once_for_all_that_lack_it(results):
+    why = "n/a: the null has 12 clips"
+    lacking = [copied(None, "notes", note=why), copied(None, "waveform", note=why)]
+    write_cell(results, "e", [*holding(), *lacking])
+    text, _, _ = made(results)
+    block = text[text.index("\nnot measured") :]
+    assert f"generated memorised_notes, generated memorised_waveform: {why}\n" in block
 
 
 @pytest.mark.parametrize(
-    ("rows", "last"),
+    ("rows", "rivals", "last"),
     [
-        (rows_of(DISTANCES | {"generated": 50.0}), "gate: fails"),
-        (rows_of(DISTANCES | {"generated": None}), "gate: n/a (no held-out music)"),
-        (rows_of(DISTANCES, n="3"), "gate: n/a (n = 3 clips"),
+        (None, [rival("shuffled", 5.0)], "gate: fails (farther from real music than shuffled"),
+        (None, [], "gate: n/a (not measured"),
+        (None, [rival(n, -5.0, n=3) for n in ("shuffled", "untrained")], "gate: undecided (not c"),
+        (DISTANCES | {"generated": None}, [rival("shuffled", None, note="n/a: no held-out music")],
+         "gate: n/a (no held-out music"),
     ],
-)
-def test_the_gate_is_the_last_line(results, rows, last):
-    write_cell(results, "e", rows)
+)  # fmt: skip
+def test_the_gate_is_the_last_line(results, rows, rivals, last):
+    write_cell(results, "e", holding(rows or DISTANCES))
+    write_rivals(results, "e", rivals)
     text, _, _ = made(results)
     assert text.splitlines()[-1].startswith(last)
     assert made(results, gated=())[0].endswith("gate: n/a (no trained experiment)\n")
 
 
-def test_few_clips_are_no_verdict_and_no_ratio(results):
-    write_cell(results, "e", rows_of(DISTANCES, n="3"))
+def test_rivals_are_of_their_own_seed_and_draw(results):
+    for seed in (0, 1):
+        write_cell(results, "e", holding(), seed=seed)
+        write_rivals(results, "e", [*beaten(NAMES), rival("shuffled", 9.0 * seed)], seed=seed)
     text, _, _ = made(results)
-    assert "mostly chance" in text
-    assert "FD / real-vs-real" not in text
+    assert text.splitlines()[-1].startswith(
+        "gate: fails (1 of 2 sets of clips hold; farther from real music than shuffled tokens (in "
+        "1 of 2, harmony +9"
+    )
 
 
 def test_an_interval_ends_where_its_unit_does(results):
@@ -165,44 +203,6 @@ def test_notes_of_many_cells_are_not_all_repeated(results, count, said):
         write_cell(results, "e", [*rows_of(DISTANCES), told], seed=seed)
     _, board, _ = made(results)
     assert only(board, metric="fad_infinity", clips="generated")["note"].startswith(said)
-
-
-def test_one_failing_experiment_fails_the_gate(results):
-    write_cell(results, "a", rows_of(DISTANCES))
-    write_cell(results, "b", rows_of(DISTANCES | {"generated": 50.0}))
-    text, _, _ = made(results)
-    assert text.splitlines()[-1] == "gate: fails (1 of 2 hold)"
-
-
-@pytest.mark.parametrize(
-    ("rows", "gate", "said"),
-    [
-        ([copied(0.04, ci_low="0.01", ci_high="0.1")], "holds", "copies: 4.0% <= 5% (fingerprint)"),
-        ([copied(0.06)], "fails", "copies: 6.0% > 5% (fingerprint)"),
-        ([copied(0.0), copied(0.3, "notes")], "fails", "copies: 30.0% > 5% (notes)"),
-        ([copied(0.0), copied(0.3, "embedding")], "holds", "copies: 0.0% <= 5% (fingerprint)"),
-        ([copied(0.0, "exact")], "holds", "n/a, left out (nothing but equal samples was looked"),
-        ([copied(0.5, "exact")], "fails", "copies: 50.0% > 5% (exact)"),
-        (
-            [copied(None, note="n/a: a null of 9 clips")],
-            "holds",
-            "n/a, left out (a null of 9 clips)",
-        ),
-        (
-            [copied(0.0), copied(None, "notes", note="n/a: too few")],
-            "holds",
-            "copies: 0.0% <= 5% (fingerprint; n/a, left out: notes)",
-        ),
-        ([], "holds", "copies: n/a, left out (not measured)"),
-    ],
-)
-def test_a_copier_does_not_pass(results, rows, gate, said):
-    write_cell(results, "e", [*rows_of(DISTANCES), *rows])
-    text, _, _ = made(results)
-    assert text.splitlines()[-1].startswith(f"gate: {gate} (")
-    assert said in text.splitlines()[-1]
-    for line in (r["note"] for r in rows if r["note"]):
-        assert text.count(line.removeprefix("n/a: ")) >= 1, "the row says it too"
 
 
 def test_a_row_carries_interval_n_floor_ceiling_and_hashes(results):
@@ -256,8 +256,6 @@ def test_seeds_and_draws_become_one_row(results):
     real = only(board, clips="real", metric="frechet_distance", embedding="logmel")
     assert (real["value"], real["cells"], real["train_seeds"]) == ("6.000000", "1", "")
     assert "Intervals are over 3 trainings with 2 draws each" in text
-    assert "variance of one figure: training seed" in text
-    assert text.splitlines()[-1] == "gate: holds (6 of 6 hold)"
 
 
 def test_a_cell_without_a_value_is_left_out_and_counted(results):
@@ -270,16 +268,17 @@ def test_a_cell_without_a_value_is_left_out_and_counted(results):
 
 
 def test_what_failed_is_a_row_and_the_others_stand(results):
-    write_cell(results, "a", rows_of(DISTANCES))
+    write_cell(results, "a", holding())
+    write_rivals(results, "a", beaten(NAMES))
     why = "train_stage, see results/logs/train_stage/b/coarse/seed-0.log"
     text, board, _ = made(results, failed={"b": why})
-    assert "experiment b\n  failed: train_stage, see results/logs/" in text
-    assert text.splitlines()[-1] == "gate: n/a (1 of 2 hold)"
+    assert "  b: failed: train_stage, see results/logs/" in text
+    assert text.splitlines()[-1] == f"gate: n/a (a holds; b n/a: failed: {why})"
     assert only(board, experiment="b")["note"] == f"failed: {why}"
     assert only(board, experiment="a", clips="noise", metric="frechet_distance")["value"]
     text, board, _ = made(results, failed={"a": "some"})
     assert only(board, experiment="a", clips="noise", metric="frechet_distance")["value"]
-    assert "  failed: some" in text, "what was made of it stands beside it"
+    assert "draw 0: failed: some" in text, "what was made of it stands beside it"
 
 
 # ----------------------------------------------------------------------------------- all of them

@@ -8,6 +8,8 @@ import pytest
 import soundfile
 from workspace import ROOT, SMOKE, own_folder
 
+from etude.storage import read_csv
+
 pytestmark = pytest.mark.workflow
 
 
@@ -140,12 +142,13 @@ def test_somebody_elses_clips_stand_in_the_same_table(finished):
     configs = [SMOKE, finished.folder / "mine.yaml", finished.config("theirs", theirs)]
     finished.run("results/fad.txt", configs=configs)
     text = finished.text("results/fad.txt")
+    board = list(read_csv(finished.folder / "results/leaderboard.csv"))
     finished.run("results/fad.txt", configs=configs[:2])  # as the other tests want it
-    block = text[text.index("experiment theirs") :]
-    figures = {
-        line.split()[0]: line.split()[1] for line in block.splitlines() if line.startswith("  ")
-    }
-    assert float(figures["generated"]) == pytest.approx(float(figures["real"]), abs=0.01)
+    assert "\n  theirs (external), training seed 0, draw 0: measured, not judged\n" in text
+    metric = {"experiment": "theirs", "metric": "frechet_distance"}
+    found = [r for r in board if metric.items() <= r.items() and r["value"]]
+    figures = {r["clips"]: float(r["value"]) for r in found}
+    assert figures["generated"] == pytest.approx(figures["real"], abs=0.01)
 
 
 def test_kept_steps_are_outputs(finished):

@@ -25,7 +25,7 @@ def test_the_run_leaves_what_the_readme_promises(finished):
     results = finished.folder / "results"
     text = finished.text("results/fad.txt")
     assert text.splitlines()[-1].startswith("gate: ")
-    for name in ("generated", "real", "reconstruction", "shuffled", "untrained", "noise"):
+    for name in ("generated", "real", "reconstruction", "shuffled", "untrained"):
         assert f"\n  {name}" in text
     assert "clap-laion-audio: not run" in text
     assert (results / "report/index.html").is_file()
@@ -136,7 +136,7 @@ def test_a_corpus_too_small_to_be_split_trains_and_says_what_is_missing(pieces, 
     for name in missing:
         line = next(line for line in text.splitlines() if line.startswith(f"  {name}"))
         assert "n/a" in line
-        assert "tune groups" in line
+    assert "tune groups" in text[text.index("\nnot measured") :]
     assert (workspace.folder / "results/clips/mine/seed-0/draw-0/clip-0000.wav").is_file()
 
 

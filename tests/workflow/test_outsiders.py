@@ -39,7 +39,7 @@ def configs(workspace):
 
 def test_every_part_of_a_users_own_is_at_work(outside):
     text = outside.text(FAD)
-    assert "\nChroma  " in text
+    assert "Chroma," in outside.text("results/leaderboard.csv")
     assert "\n  Attacks (per second): generated " in text
     assert text.splitlines()[-1].startswith("gate: ")
     results = outside.folder / "results"

@@ -158,7 +158,7 @@ def test_they_are_measured_and_searched_for_copies(played):
 def test_they_go_to_the_table_and_the_page(played):
     text = played.text("results/fad.txt")
     for experiment in EXPERIMENTS:
-        assert f"experiment {experiment}" in text
+        assert f"\n  {experiment} (toy_" in text
     assert text.splitlines()[-1].startswith("gate: ")
     board = rows(played, "leaderboard.csv")
     assert {row["system"] for row in board} == set(CLASSES)
