@@ -15,6 +15,7 @@ from etude.metrics.memorisation import clip_tokens, exact, fingerprint, notes, w
 from etude.metrics.memorisation.catalogue import NOTHING, Catalogue
 from etude.metrics.memorisation.extraction import extract
 from etude.metrics.memorisation.find import ClipSet, Search, Verdicts, guarded, read_clip_tokens
+from etude.metrics.memorisation.material import Music
 from etude.metrics.memorisation.neighbours import Neighbours
 from etude.metrics.memorisation.null import Null, exact_interval
 from etude.metrics.memorisation.rows import tidy
@@ -149,11 +150,11 @@ def test_other_music_is_less_alike(catalogue):
     assert max(match.score for match in catalogue.search(others)) < 0.9
 
 
-class Heard:
+class Heard(Music):
     """Stands in for the corpus: the wave of each piece, by a function of its name."""
 
     def __init__(self, wave):
-        self.wave = wave
+        self.wave, self.left = wave, {}
 
     def read(self, excerpt, rate):
         first, samples = round(excerpt.start_s * rate), round(excerpt.seconds * rate)
