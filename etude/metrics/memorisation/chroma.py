@@ -95,8 +95,14 @@ class Chroma:
     def save(self, path: Path) -> None:
         """Write it as one .npz."""
         with atomic(path) as temporary:
-            arrays = {"bounds": self.bounds, "frames": self.frames}
-            np.savez(temporary, allow_pickle=False, pieces=np.array(self.pieces, str), **arrays)
+            names = np.array(self.pieces, str)
+            np.savez(
+                temporary,
+                allow_pickle=False,
+                pieces=names,
+                bounds=self.bounds,
+                frames=self.frames,
+            )
 
     @classmethod
     def load(cls, path: Path) -> Chroma:

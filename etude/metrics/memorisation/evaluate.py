@@ -39,6 +39,7 @@ from etude.metrics.memorisation.rows import (
     left_out_rows,
     recall_rows,
     tidy,
+    without,
 )
 from etude.metrics.memorisation.waveform import Waveforms
 from etude.metrics.registry import Options, embedding, open_embedding
@@ -174,7 +175,8 @@ def study_memorisation(
         rows += study(music, studio, rungs, settings, cut, seed)
         if midi:
             rows += _notes_study(Scores(music, midi), settings, cut.seconds, seed)
-    write_study(iter(rows), output)
+    said = without(music.left)
+    write_study((row | {"note": row.get("note") or said} for row in rows), output)
 
 
 def _notes_study(scores: Scores, settings: Memorisation, seconds: float, seed: int) -> list[Row]:

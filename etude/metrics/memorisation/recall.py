@@ -189,9 +189,10 @@ def _rows(
 
 def _scores(music: Music, rung: Rung, heard: Waves) -> tuple[np.ndarray, list[str]]:
     """Scores and pieces; a wave that the search cannot judge leaves out its piece."""
-    scores, pieces = [], []
+    scores: list[float] = []
+    pieces: list[str] = []
     if heard:
-        found = tried_together(rung.score, [wave for _, wave in heard])
+        found = tried_together(lambda waves: list(rung.score(waves)), [wave for _, wave in heard])
         for (excerpt, _), score in zip(heard, found, strict=True):
             if isinstance(score, Failed):
                 music.leave_out(excerpt.piece, score.reason)

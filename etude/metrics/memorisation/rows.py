@@ -103,11 +103,19 @@ def recall_rows(study: Iterable[Mapping[str, str]]) -> Iterator[Row]:
 
 
 def left_out_rows(left: Mapping[str, str]) -> Iterator[Row]:
-    """A row `searched_without`: how many pieces could not be read, and why the first could not."""
+    """A row `searched_without`: how many pieces could not be read, or only in part, and why."""
     if left:
-        piece, reason = min(left.items())
         figures = {"value": len(left), "unit": "pieces", "n": len(left)}
-        yield figures | {"metric": "searched_without", "note": f"{piece}: {reason}"}
+        yield figures | {"metric": "searched_without", "note": without(left)}
+
+
+def without(left: Mapping[str, str]) -> str:
+    """What was left out, in a line; empty where nothing was."""
+    if not left:
+        return ""
+    piece, reason = min(left.items())
+    more = f", and {len(left) - 1} more" * (len(left) > 1)
+    return f"without {piece} ({reason}){more}"
 
 
 def extraction_rows(found: Iterable[Mapping[str, str]]) -> Iterator[Row]:
