@@ -24,7 +24,8 @@ rule catalogue_corpus:
         version=version(
             "catalogue_corpus",
             *("memorisation.reference", "memorisation.catalogue"),
-            *("memorisation.fingerprint", "memorisation.exact"),
+            *("memorisation.fingerprint", "memorisation.exact", "memorisation.chroma"),
+            "activations",
         ),
         cut=lambda w: CONFIG.cuts[w.cut].params(),
     message:
@@ -90,6 +91,7 @@ rule study_memorisation:
             "study_memorisation",
             *("memorisation.attacks", "memorisation.recall", "memorisation.waveform"),
             *("memorisation.notes", "memorisation.neighbours", "memorisation.sequences"),
+            *("memorisation.chroma", "activations"),
         ),
         corpus=lambda w: corpus_of(w).params(),
         cut=lambda w: CONFIG.cuts[w.cut].params(),
@@ -207,7 +209,7 @@ rule find_memorisation:
             "find_memorisation",
             *("memorisation.evaluate", "memorisation.find", "memorisation.waveform"),
             *("memorisation.rows", "memorisation.sequences", "memorisation.neighbours"),
-            *("notes.clips", "clip_sets"),
+            *("notes.clips", "clip_sets", "memorisation.chroma", "activations"),
         ),
         experiment=lambda w: experiment_of(w).params(),
         cut=lambda w: cut_of_experiment(w).params(),

@@ -19,7 +19,9 @@ class Memorisation(Section):
         20, ge=0, description="planted copies per attack, from which recall is measured; 0: none"
     )
     embedded: bool = Field(
-        False, description="also plant spans of 2 s in clips of 8 s (minutes more on two cores)"
+        False,
+        description="also plant copies of 8 s (searched by chroma) and spans of 2 s in clips of 8 s "
+        "(minutes more on two cores)",
     )
     prefixes: int = Field(
         24, ge=0, description="training and held-out items whose beginnings a model is given"

@@ -90,8 +90,8 @@ MODULES: dict[str, str] = {
     **_by_name(
         "memorisation.",
         "metrics/memorisation",
-        "attacks catalogue clip_tokens evaluate exact find fingerprint neighbours notes recall "
-        "reference rows sequences waveform",
+        "attacks catalogue chroma clip_tokens evaluate exact find fingerprint neighbours notes "
+        "recall reference rows sequences waveform",
     ),
     **_by_name("results.", "results", "criteria differences leaderboard statistics summary table"),
     **_by_name("results.", "results", "gate rates wording"),

@@ -11,11 +11,20 @@ import pytest
 import soundfile
 
 from etude.audio.cuts import cut_shard
-from etude.config import Cut, Filter, FolderCorpus, OnOff, Render, SymbolicTokenSet
+from etude.config import (
+    Cut,
+    Filter,
+    FolderCorpus,
+    Memorisation,
+    OnOff,
+    Render,
+    SymbolicTokenSet,
+)
 from etude.corpus.ingest import ingest_shard
 from etude.errors import UserError
 from etude.metrics import embed, score
-from etude.metrics.memorisation import reference
+from etude.metrics.memorisation import chroma, evaluate, find, material, reference
+from etude.metrics.memorisation.rows import clip_rows, left_out_rows
 from etude.metrics.notes import harmony, measure, word2vec
 from etude.midi import render
 from etude.storage import read_csv, write_csv
@@ -186,6 +195,51 @@ def test_the_catalogue_goes_on(cut, tmp_path, monkeypatch, caplog):
         ((piece, reason),) = list(csv.reader(file))[1:]
     assert (piece, reason) == ("p1", f"failed: KeyError: '{BAD}'")
     assert caplog.text.count("p1 is left out, or a part of it") == 1
+
+
+@pytest.fixture
+def searched(cut, tmp_path, monkeypatch):
+    """The catalogue of three pieces, of which the second cannot be read any more; and its Music."""
+    reference.catalogue_corpus(*cut, CUT, tmp_path / "catalogue")
+    calls = only_bad(material.AudioFile, lambda path: path.stem == "p1")
+    monkeypatch.setattr(material, "AudioFile", calls)
+    pieces, wav, _ = cut
+    return pieces, wav, tmp_path / "catalogue"
+
+
+def test_the_study_of_copies_goes_on(searched, tmp_path, caplog):
+    pieces, wav, catalogue = searched
+    evaluate.study_memorisation(
+        FolderCorpus(source="folder", path=tmp_path), CUT, Memorisation(planted=3), 0,
+        pieces=pieces, wav=wav, catalogue=catalogue, embeddings={}, options={}, midi_root=None,
+        output=tmp_path / "recall.csv",
+    )  # fmt: skip
+    rows = list(read_csv(tmp_path / "recall.csv"))
+    assert {row["rung"] for row in rows} == {"exact", "fingerprint", "waveform", "chroma"}
+    assert {row["n"] for row in rows} == {"2"}
+    assert caplog.text.count("p1 is left out, or a part of it: failed: KeyError") == 1
+
+
+def test_the_search_for_copies_goes_on(searched, tmp_path, monkeypatch):
+    """A held-out piece that cannot be read, and a clip that a library does not know."""
+    pieces, wav, catalogue = searched
+    rows = [row | {"split": "test"} for row in read_csv(pieces)]
+    write_csv(pieces, list(rows[0]), rows)
+    music = material.Music(pieces, wav)
+    known = chroma.Chroma.load(catalogue / "chroma.npz")
+    assert known.pieces == ["p0", "p1", "p2"]
+    made = [np.sin(np.arange(8000) * 0.2) * level for level in (0.3, 0.9, 0.3)]
+    clips = find.ClipSet(tmp_path, 8000, ["a", "b", "c"], made)
+    monkeypatch.setattr(chroma, "features", only_bad(chroma.features, loud))
+    said = find.Search(music, CUT, Memorisation(), 0).chroma(clips, known)
+    assert np.isfinite(said.scores).tolist() == [True, False, True]
+    assert set(said.null.pieces) == {"p0", "p2"}
+    assert music.left == {"p1": f"failed: KeyError: '{BAD}'"}
+    (row,) = left_out_rows(music.left)
+    assert (row["value"], row["note"]) == (1, f"without p1 (failed: KeyError: '{BAD}')")
+    assert not list(left_out_rows({}))
+    of_clips = clip_rows(said, "generated", clips.names, {}, music, tmp_path)
+    assert BAD in list(of_clips)[1]["note"]
 
 
 class Embedding:

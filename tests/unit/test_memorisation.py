@@ -15,9 +15,10 @@ from etude.metrics.memorisation import clip_tokens, exact, fingerprint, notes, w
 from etude.metrics.memorisation.catalogue import NOTHING, Catalogue
 from etude.metrics.memorisation.extraction import extract
 from etude.metrics.memorisation.find import ClipSet, Search, Verdicts, guarded, read_clip_tokens
+from etude.metrics.memorisation.material import Music
 from etude.metrics.memorisation.neighbours import Neighbours
 from etude.metrics.memorisation.null import Null, exact_interval
-from etude.metrics.memorisation.rows import tidy
+from etude.metrics.memorisation.rows import extraction_rows, recall_rows, tidy
 from etude.metrics.memorisation.sequences import Common, SuffixIndex, edit_distances, note_sequence
 from etude.midi.notes import NoteTable
 from etude.midi.writing import plain_table, write_midi
@@ -149,11 +150,11 @@ def test_other_music_is_less_alike(catalogue):
     assert max(match.score for match in catalogue.search(others)) < 0.9
 
 
-class Heard:
+class Heard(Music):
     """Stands in for the corpus: the wave of each piece, by a function of its name."""
 
     def __init__(self, wave):
-        self.wave = wave
+        self.wave, self.left = wave, {}
 
     def read(self, excerpt, rate):
         first, samples = round(excerpt.start_s * rate), round(excerpt.seconds * rate)
@@ -356,11 +357,36 @@ def test_a_model_that_memorised_is_found_and_the_control_is_not():
     assert figures["train", 10, "exact"] == figures["train", 20, "nearly"] == "1.000000"
     assert figures["held_out", 10, "nearly"] == "0.000000"
     assert "36 are needed" in rows[4]["note"]
+    assert [row["n"] for row in rows[:4]] == [20] * 4
+    # A gate makes its exact bounds of value and n.
+    said = list(extraction_rows(rows))
+    first = next(row for row in said if row["metric"] == "extracted_exact_after_10")
+    assert (first["clips"], first["n"]) == ("prefixes_train", 20)
+    assert {r["clips"] for r in said if r["n"]} == {"prefixes_train", "prefixes_held_out"}
+    for row in (row for row in said if row["value"]):
+        found = float(row["value"]) * row["n"]
+        assert found == pytest.approx(round(found), abs=1e-4)
     (row,) = extract({"train": np.zeros((0, 30), int)}, [10], 8, go_on)
     assert row["note"] == "n/a: there are no train items"
 
 
 # ------------------------------------------------------------------------- clips, rows, gate
+
+
+def test_recall_is_named_by_the_length_where_that_is_not_the_cuts():
+    study = [
+        {"rung": rung, "attack": "tone_up", "span_s": span, "clip_s": clip, "n": "20"}
+        | dict.fromkeys(("embedding", "value", "ci_low", "ci_high", "note"), "")
+        for rung, span, clip in (
+            ("exact", "2", "2"), ("chroma", "2", "2"), ("chroma", "8.0", "8.0"),
+            ("chroma", "2.0", "8.0"), ("notes", "2", "2"),
+        )
+    ]  # fmt: skip
+    assert [row["metric"] for row in recall_rows(study)] == [
+        "recall_exact_tone_up", "recall_chroma_tone_up", "recall_chroma_tone_up_8s",
+        "recall_chroma_tone_up_span_in_8s", "recall_notes_tone_up_2s",
+    ]  # fmt: skip
+    assert {row["n"] for row in recall_rows(study)} == {"20"}
 
 
 def test_clips_that_are_silent_or_broken_are_named_and_the_others_heard(tmp_path):

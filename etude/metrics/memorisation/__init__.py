@@ -1,8 +1,9 @@
 """Does a clip repeat the training music? A ladder, each rung with measured recall.
 
     exact        the same samples (PCM SHA-256)
-    fingerprint  the same music at any offset, gain, noise, encoding, a little faster or transposed
+    fingerprint  the same music at any offset, gain, noise, encoding, up to 2 % faster
     waveform     the same sound at any offset and gain, with noise, in another encoding
+    chroma       the same harmonies in any key, up to 12 % faster or slower, with another voice
     neighbours   nearest windows in the space of an embedding
     sequences    longest common run and least edit distance of tokens or notes
     extraction   what a model goes on with when it is given the beginning of a training item

@@ -13,6 +13,7 @@ from etude.config.corpora import CorpusBase
 from etude.metrics.clip_sets import clip_sets
 from etude.metrics.memorisation.attacks import HOST_SECONDS, SPAN_SECONDS, Studio
 from etude.metrics.memorisation.catalogue import Catalogue
+from etude.metrics.memorisation.chroma import Chroma
 from etude.metrics.memorisation.exact import Probe, write_seed_files
 from etude.metrics.memorisation.find import ClipSet, Search, Verdicts, guarded, read_clip_tokens
 from etude.metrics.memorisation.material import Music
@@ -21,6 +22,7 @@ from etude.metrics.memorisation.notes import Scores, midi_files
 from etude.metrics.memorisation.recall import (
     Row,
     Rung,
+    chroma_rung,
     exact_rung,
     fingerprint_rung,
     neighbours_rung,
@@ -34,15 +36,17 @@ from etude.metrics.memorisation.rows import (
     CLIP_COLUMNS,
     clip_rows,
     extraction_rows,
+    left_out_rows,
     recall_rows,
     tidy,
+    without,
 )
 from etude.metrics.memorisation.waveform import Waveforms
 from etude.metrics.registry import Options, embedding, open_embedding
 from etude.metrics.tidy import COLUMNS, head
 from etude.storage import atomic_directory, read_csv, write_csv
 
-VERSION = 3  # raised when the files change
+VERSION = 4  # raised when the files change
 
 SETS = ("generated", "real", "copies", "reconstruction")  # that are worth a search
 
@@ -92,6 +96,7 @@ def find_memorisation(
         for said in verdicts:
             rows += tidy(said, key)
             of_clips += clip_rows(said, key, heard.names, heard.faults, music, sources.results)
+    rows += left_out_rows(music.left)
     rows += recall_rows(read_csv(sources.recall))
     if sources.extraction:
         rows += extraction_rows(read_csv(sources.extraction))
@@ -111,6 +116,8 @@ def _climb(
     said = [exact]
     said.append(guarded("fingerprint", "", lambda: search.fingerprint(clips, catalogue)))
     said.append(guarded("waveform", "", lambda: search.waveform(clips, catalogue)))
+    harmonies = Chroma.load(sources.catalogue / "chroma.npz")
+    said.append(guarded("chroma", "", lambda: search.chroma(clips, harmonies)))
     for name, path in sources.corpus_embeddings.items():
         made, floor = (
             sources.clip_embeddings[name.rpartition(":")[2]],
@@ -155,6 +162,7 @@ def study_memorisation(
     rungs: list[Rung] = [exact_rung(read_hashes(catalogue, music.split, "train"), cut)]
     known = Catalogue.load(catalogue / "fingerprints.npz")
     rungs += [fingerprint_rung(known, cut.rate), waveform_rung(Waveforms(music, known), cut.rate)]
+    rungs.append(chroma_rung(Chroma.load(catalogue / "chroma.npz"), cut.rate))
     for name, path in embeddings.items():
         with np.load(path) as file:
             train = [music.split.get(str(piece)) == "train" for piece in file["piece"]]
@@ -167,7 +175,8 @@ def study_memorisation(
         rows += study(music, studio, rungs, settings, cut, seed)
         if midi:
             rows += _notes_study(Scores(music, midi), settings, cut.seconds, seed)
-    write_study(iter(rows), output)
+    said = without(music.left)
+    write_study((row | {"note": row.get("note") or said} for row in rows), output)
 
 
 def _notes_study(scores: Scores, settings: Memorisation, seconds: float, seed: int) -> list[Row]:

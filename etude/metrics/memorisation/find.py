@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soxr
 
-from etude.audio.files import AudioError
 from etude.config import Cut, Memorisation
 from etude.errors import UserError
 from etude.metrics.clip_sets import hear
+from etude.metrics.memorisation import chroma
 from etude.metrics.memorisation.catalogue import NOTHING, Catalogue, Match
 from etude.metrics.memorisation.exact import Probe, crossing, matches
 from etude.metrics.memorisation.fingerprint import RATE, features
@@ -24,13 +25,14 @@ from etude.metrics.memorisation.neighbours import Near, Neighbours
 from etude.metrics.memorisation.notes import Scores
 from etude.metrics.memorisation.null import Null
 from etude.metrics.memorisation.reference import Places
-from etude.metrics.memorisation.sequences import SuffixIndex
+from etude.metrics.memorisation.sequences import Common, SuffixIndex
 from etude.metrics.memorisation.waveform import Waveforms
 from etude.metrics.notes.clips import parted
 from etude.midi.notes import MidiError, read_midi
+from etude.pool import Failed, tried, tried_together
 from etude.storage import read_csv
 
-VERSION = 3  # raised when figures change
+VERSION = 4  # raised when figures change
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,8 @@ class Verdicts:
     """What a rung says of the clips of a set.
 
     Attributes: rung, embedding, scores (float [clips], NaN where a clip cannot be judged), null,
-    places (piece and second of the nearest training music, per clip), note (why there is nothing).
+    places (piece and second of the nearest training music, per clip), note (why there is nothing),
+    faults (why a clip cannot be judged, by name).
     """
 
     rung: str
@@ -52,6 +55,7 @@ class Verdicts:
     null: Null | None = None
     places: list[tuple[str, float]] = field(default_factory=list)
     note: str = ""
+    faults: dict[str, str] = field(default_factory=dict)
 
     @property
     def threshold(self) -> float:
@@ -80,13 +84,12 @@ class ClipSet:
         """Every clip; one that cannot be read, or is silent, has a fault and an empty wave."""
         made = cls(folder, rate)
         for row in read_csv(folder / "clips.csv"):
-            wave = np.zeros(0, np.float32)
-            try:
-                wave = hear(folder, row, rate)
-                if not len(wave) or float(np.sqrt(np.mean(np.square(wave)))) < SILENT_RMS:
-                    made.faults[row["clip"]] = "silent"
-            except AudioError as error:
-                made.faults[row["clip"]] = error.reason
+            found = tried(lambda row: hear(folder, row, rate), row)
+            wave = np.zeros(0, np.float32) if isinstance(found, Failed) else found
+            if isinstance(found, Failed):
+                made.faults[row["clip"]] = found.reason
+            elif not len(wave) or float(np.sqrt(np.mean(np.square(wave)))) < SILENT_RMS:
+                made.faults[row["clip"]] = "silent"
             made.names.append(row["clip"])
             made.waves.append(wave)
             made.rows.append(row)
@@ -138,28 +141,47 @@ class Search:
     def fingerprint(self, clips: ClipSet, catalogue: Catalogue) -> Verdicts:
         """The same music."""
         return self._matched(
-            "fingerprint", clips, catalogue, lambda ws: catalogue.search([features(w) for w in ws])
+            "fingerprint",
+            clips,
+            lambda ws: catalogue.search([features(w) for w in ws]),
+            len(catalogue.vectors) > 0,
+        )
+
+    def chroma(self, clips: ClipSet, known: chroma.Chroma) -> Verdicts:
+        """The same harmonies, in any key."""
+        return self._matched(
+            "chroma",
+            clips,
+            lambda ws: known.search([chroma.features(w) for w in ws]),
+            len(known.pieces) > 0,
         )
 
     def waveform(self, clips: ClipSet, catalogue: Catalogue) -> Verdicts:
         """The same sound."""
-        return self._matched("waveform", clips, catalogue, Waveforms(self.music, catalogue).search)
+        search = Waveforms(self.music, catalogue).search
+        return self._matched("waveform", clips, search, len(catalogue.vectors) > 0)
 
     def _matched(
         self,
         rung: str,
         clips: ClipSet,
-        catalogue: Catalogue,
         search: Callable[[Sequence[Wave]], list[Match]],
+        known: bool,
     ) -> Verdicts:
         """What a search of waves in the training music says."""
-        if not len(catalogue.vectors):
+        if not known:
             return Verdicts(rung, note="there is no training music")
         heard = [soxr.resample(w, clips.rate, RATE) if len(w) else w for w in clips.waves]
-        found = search(heard)
+        faults: dict[str, str] = {}
+        found = []
+        for name, match in zip(clips.names, tried_together(search, heard), strict=True):
+            if isinstance(match, Failed):
+                faults[name] = match.reason
+            found.append(Match() if isinstance(match, Failed) else match)
         scores = np.array([m.score if m.score > NOTHING else np.nan for m in found])
         places = [(m.piece, m.start_s) for m in found]
-        return Verdicts(rung, "", scores, self._null(rung, clips.seconds, search), places)
+        null = self._null(rung, clips.seconds, search)
+        return Verdicts(rung, "", scores, null, places, faults=faults)
 
     def _null(
         self, rung: str, seconds: float, search: Callable[[Sequence[Wave]], list[Match]]
@@ -167,9 +189,16 @@ class Search:
         """Scores of held-out music, searched once for all sets of clips of one length."""
         if (rung, seconds) not in self.nulls:
             excerpts = self.null_excerpts(seconds) if seconds else []
-            matches = search([self.music.read(excerpt, RATE) for excerpt in excerpts])
-            scores = np.array([match.score for match in matches])
-            self.nulls[rung, seconds] = Null(scores, [excerpt.piece for excerpt in excerpts])
+            heard = list(self.music.each(lambda e: self.music.read(e, RATE), excerpts))
+            scores, pieces = [], []
+            found = tried_together(search, [wave for _, wave in heard]) if heard else []
+            for (excerpt, _), match in zip(heard, found, strict=True):
+                if isinstance(match, Failed):
+                    self.music.leave_out(excerpt.piece, match.reason)
+                else:
+                    scores.append(match.score)
+                    pieces.append(excerpt.piece)
+            self.nulls[rung, seconds] = Null(np.array(scores), pieces)
         return self.nulls[rung, seconds]
 
     def neighbours(
@@ -244,21 +273,29 @@ class Search:
 
     def notes(self, clips: ClipSet, scores: Scores) -> Verdicts:
         """Notes of clips that have a .mid beside them: those that metrics hear, as the null's."""
-        found = []
+        found: list[Common | None] = []
+        faults: dict[str, str] = {}
         for row in clips.rows:
             path = (clips.folder / row["file"]).with_suffix(".mid")
-            try:
-                heard = parted(row, read_midi(path)).music if path.is_file() else None
-                found.append(None if heard is None else scores.search(heard))
-            except MidiError as error:
-                clips.faults[row["clip"]] = str(error)
-                found.append(None)
+            judged = tried(partial(_notes_of, scores, path), row) if path.is_file() else None
+            reason = judged.reason if isinstance(judged, Failed) else judged
+            if isinstance(reason, str):
+                faults[row["clip"]] = reason
+            found.append(judged if isinstance(judged, Common) else None)
         if not any(found):
             return Verdicts("notes", note="the clips are audio only")
         null = scores.null(clips.seconds, self.settings.null_clips, self.seed)
         values = np.array([np.nan if one is None else one.score for one in found])
         places = [("", 0.0) if one is None else scores.place(one) for one in found]
-        return Verdicts("notes", "", values, null, places)
+        return Verdicts("notes", "", values, null, places, faults=faults)
+
+
+def _notes_of(scores: Scores, path: Path, row: Mapping[str, str]) -> Common | str:
+    """What a clip's notes have in common with the training pieces', or why they are not read."""
+    try:
+        return scores.search(parted(row, read_midi(path)).music)
+    except MidiError as error:
+        return str(error)
 
 
 def guarded(rung: str, embedding: str, search: Callable[[], Verdicts]) -> Verdicts:

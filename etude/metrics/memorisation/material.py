@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etude.audio.files import AudioFile, read_audio
+from etude.pool import Failed, tried
 from etude.storage import read_csv
 
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 Wave = NDArray[np.float32]
 
 HELD_OUT = ("valid", "test")
@@ -33,6 +39,8 @@ class Music:
     Args:
         pieces: pieces.csv.
         wav: folders of piece WAVs, one per shard.
+
+    Attribute `left`: the pieces that could not be searched, planted or read, and why.
     """
 
     def __init__(self, pieces: Path, wav: Iterable[Path]) -> None:
@@ -45,6 +53,7 @@ class Music:
                     self.files[row["piece"]] = folder / f"{row['piece']}.wav"
                     self.seconds[row["piece"]] = float(row["seconds"])
         self.split = {piece: split[piece] for piece in sorted(self.files)}
+        self.left: dict[str, str] = {}
 
     def names(self, *splits: str) -> list[str]:
         """The pieces of some splits, sorted."""
@@ -59,6 +68,23 @@ class Music:
         with AudioFile(self.files[excerpt.piece]) as file:
             wave = file.read(rate, excerpt.start_s, excerpt.seconds, upsample=True)
         return np.pad(wave, (0, max(0, round(excerpt.seconds * rate) - len(wave))))
+
+    def leave_out(self, piece: str, reason: str) -> None:
+        """A piece costs itself alone, and it is said once."""
+        if piece not in self.left:
+            log.warning("%s is left out, or a part of it: %s", piece, reason)
+        self.left.setdefault(piece, reason)
+
+    def each(
+        self, work: Callable[[Excerpt], Result], excerpts: Iterable[Excerpt]
+    ) -> Iterator[tuple[Excerpt, Result]]:
+        """What `work` makes of each excerpt; where a library cannot, the piece is left out."""
+        for excerpt in excerpts:
+            found = tried(work, excerpt)
+            if isinstance(found, Failed):
+                self.leave_out(excerpt.piece, found.reason)
+            else:
+                yield excerpt, found
 
     def excerpts(
         self, splits: Sequence[str], seconds: float, count: int, seed: int

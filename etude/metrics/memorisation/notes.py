@@ -14,15 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from etude.metrics.memorisation.attacks import HOST_SECONDS, SPAN_SECONDS
+from etude.metrics.memorisation.attacks import HOST_SECONDS, SEMITONES, SPAN_SECONDS, TEMPI
 from etude.metrics.memorisation.material import HELD_OUT, Excerpt, Music
 from etude.metrics.memorisation.null import Null
 from etude.metrics.memorisation.sequences import Common, SuffixIndex, note_sequence
 from etude.midi.notes import OF_NOTES, MidiError, NoteTable, read_midi
+from etude.pool import Failed, tried
 
-VERSION = 1  # raised when scores change
+VERSION = 2  # raised when scores change
 
-SHIFTS = {"exact": 0, "semitone_up": 1, "semitone_down": -1}
+ATTACKS = ("exact", *SEMITONES, *TEMPI, "reversed")
+OF_SPANS = ("exact", "semitone_up", "semitone_down")
 
 
 def part(table: NoteTable, start_s: float, seconds: float) -> NoteTable:
@@ -33,6 +35,24 @@ def part(table: NoteTable, start_s: float, seconds: float) -> NoteTable:
 def transposed(table: NoteTable, semitones: int) -> NoteTable:
     """All notes moved."""
     return replace(table, pitch=(table.pitch + semitones).astype(np.int16))
+
+
+def attacked(table: NoteTable, attack: str, number: int = 0) -> NoteTable:
+    """A planted copy: transposed, its ticks at another tempo, or backwards."""
+    if attack in SEMITONES:
+        steps = SEMITONES[attack]
+        return transposed(table, steps[number % len(steps)])
+    if attack in TEMPI:
+        onset, end = (
+            np.round(ticks / TEMPI[attack]).astype(np.int64)
+            for ticks in (table.onset, table.onset + table.duration)
+        )
+        return replace(table, onset=onset, duration=np.maximum(1, end - onset))
+    if attack == "reversed" and len(table):
+        end = table.onset + table.duration
+        backwards = replace(table, onset=int(end.max()) - end)
+        return backwards.at(backwards.order())
+    return table
 
 
 def embedded(span: NoteTable, host: NoteTable, share: float) -> NoteTable:
@@ -56,8 +76,17 @@ class Scores:
     def __init__(self, music: Music, midi: dict[str, Path]) -> None:
         self.music, self.midi = music, midi
         self.names = [piece for piece in music.names("train") if piece in midi]
-        self.tables = {piece: _read(midi[piece]) for piece in sorted(midi)}
+        self.tables = {piece: self._read(piece) for piece in sorted(midi)}
         self.index = SuffixIndex([note_sequence(self.tables[piece]) for piece in self.names])
+
+    def _read(self, piece: str) -> NoteTable:
+        """A piece that cannot be read (any more) has no notes, which `left` of the music says."""
+        found = tried(_notes_or_reason, self.midi[piece])
+        reason = found.reason if isinstance(found, Failed) else found
+        if isinstance(reason, str):
+            self.music.leave_out(piece, reason)
+            return _nothing()
+        return reason
 
     def search(self, table: NoteTable) -> Common:
         """What a clip has in common with the training pieces."""
@@ -85,13 +114,13 @@ class Scores:
         self, splits: tuple[str, ...], seconds: float, count: int, seed: int
     ) -> list[Excerpt]:
         found = self.music.excerpts(splits, seconds, count, seed)
-        return [excerpt for excerpt in found if excerpt.piece in self.tables]
+        return [e for e in found if len(self.tables.get(e.piece, ()))]
 
     def planted(self, seconds: float, count: int, seed: int) -> Iterator[tuple[str, np.ndarray]]:
         """(attack, scores) of planted copies as long as a clip."""
         copied = self._excerpts(("train",), seconds, count, seed)
-        for attack, semitones in SHIFTS.items():
-            tables = (transposed(self.cut(e), semitones) for e in copied)
+        for attack in ATTACKS:
+            tables = (attacked(self.cut(e), attack, i) for i, e in enumerate(copied))
             yield attack, np.array([self.search(table).score for table in tables])
 
     def planted_spans(self, count: int, seed: int) -> Iterator[tuple[str, np.ndarray]]:
@@ -99,22 +128,27 @@ class Scores:
         random = np.random.default_rng(seed)
         copied = self._excerpts(("train",), SPAN_SECONDS, count, seed + 1)
         hosts = self._excerpts(HELD_OUT, HOST_SECONDS, count, seed)
-        for attack, semitones in SHIFTS.items():
+        for attack in OF_SPANS:
             scores = []
             for span, host in zip(copied, hosts, strict=False):
-                notes = transposed(self.cut(span), semitones)
+                notes = attacked(self.cut(span), attack)
                 mixed = embedded(notes, self.cut(host), float(random.uniform(0, 0.75)))
                 scores.append(self.search(mixed).score)
             yield attack, np.array(scores)
 
 
-def _read(path: Path) -> NoteTable:
+def _notes_or_reason(path: Path) -> NoteTable | str:
+    """A piece that was kept is readable; its file may have changed since."""
     try:
         return read_midi(path)
-    except MidiError:  # a piece that was kept is readable; its file may be gone since
-        empty: Any = np.zeros(0, np.int64)
-        small = empty.astype(np.int16)
-        return NoteTable(empty, empty, small, small, small, np.zeros((0, 2), np.int64), 480)
+    except MidiError as error:
+        return str(error)
+
+
+def _nothing() -> NoteTable:
+    empty: Any = np.zeros(0, np.int64)
+    small = empty.astype(np.int16)
+    return NoteTable(empty, empty, small, small, small, np.zeros((0, 2), np.int64), 480)
 
 
 def midi_files(pieces: Iterator[dict[str, str]], root: Path) -> dict[str, Path]:

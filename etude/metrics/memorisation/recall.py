@@ -17,7 +17,7 @@ import numpy as np
 import soxr
 
 from etude.config import Cut, Memorisation
-from etude.metrics.memorisation import attacks
+from etude.metrics.memorisation import attacks, chroma
 from etude.metrics.memorisation.catalogue import Catalogue
 from etude.metrics.memorisation.exact import matches
 from etude.metrics.memorisation.fingerprint import RATE, features
@@ -26,14 +26,16 @@ from etude.metrics.memorisation.neighbours import Neighbours
 from etude.metrics.memorisation.null import Null, exact_interval
 from etude.metrics.memorisation.reference import Places
 from etude.metrics.memorisation.waveform import Waveforms
+from etude.pool import Failed, tried_together
 from etude.storage import write_csv
 
-VERSION = 2  # raised when figures change
+VERSION = 3  # raised when figures change
 
 COLUMNS = [
     *("rung", "embedding", "attack", "span_s", "clip_s", "value", "ci_low", "ci_high", "n"),
     *("threshold", "note"),
 ]
+CHROMA = "chroma"
 Score = Callable[[Sequence[Wave]], np.ndarray]
 Row = dict[str, Any]
 
@@ -65,6 +67,16 @@ def waveform_rung(waveforms: Waveforms, rate: int) -> Rung:
         return np.array([match.score for match in found])
 
     return Rung("waveform", "", score)
+
+
+def chroma_rung(known: chroma.Chroma, rate: int) -> Rung:
+    """Sequences of chroma."""
+
+    def score(waves: Sequence[Wave]) -> np.ndarray:
+        heard = [chroma.features(soxr.resample(wave, rate, RATE)) for wave in waves]
+        return np.array([match.score for match in known.search(heard)])
+
+    return Rung(CHROMA, "", score)
 
 
 def exact_rung(training: Places, cut: Cut) -> Rung:
@@ -104,44 +116,90 @@ def study(
     cut: Cut,
     seed: int,
 ) -> Iterator[Row]:
-    """Rows of all rungs and attacks."""
+    """Rows of all rungs and attacks; where spans are embedded, also of chroma in clips of 8 s."""
     seconds, hop = cut.seconds, cut.hop or cut.seconds
-    copied = music.excerpts(("train",), seconds, settings.planted, seed)
-    plain = {
-        name: [studio.make(name, e, hop) for e in studio.possible(name, copied)]
-        for name in studio.attacks()
-    }
+    planted = _planted(music, studio, studio.attacks(), seconds, settings.planted, seed, hop)
     held_out = music.excerpts(HELD_OUT, seconds, settings.null_clips, seed)
-    yield from _rows(music, rungs, held_out, plain, seconds, seconds, cut.rate)
+    null = _waves(music, held_out, cut.rate)
+    yield from _rows(music, rungs, null, planted, seconds, seconds)
     if settings.embedded:
         span, host = attacks.SPAN_SECONDS, attacks.HOST_SECONDS
         held_out = music.excerpts(HELD_OUT, host, settings.null_clips, seed)
-        copied = music.excerpts(("train",), span, settings.planted, seed + 1)
-        planted = {}
-        for name in (name for name in attacks.EMBEDDED if name in studio.attacks() and held_out):
-            spans = [studio.make(name, e, hop) for e in studio.possible(name, copied)]
-            hosts = [music.read(held_out[i % len(held_out)], cut.rate) for i in range(len(spans))]
-            planted[name] = [studio.embed(s, h) for s, h in zip(spans, hosts, strict=True)]
-        yield from _rows(music, rungs[1:], held_out, planted, span, host, cut.rate)
+        null = _waves(music, held_out, cut.rate)
+        long = [rung for rung in rungs if rung.name == CHROMA and host != seconds]
+        whole = studio.attacks() if long else []
+        planted = _planted(music, studio, whole, host, settings.planted, seed, hop)
+        yield from _rows(music, long, null, planted, host, host)
+        names = [name for name in attacks.EMBEDDED if name in studio.attacks() and null]
+        spans = _planted(music, studio, names, span, settings.planted, seed + 1, hop)
+        planted = {
+            name: [
+                (e, studio.embed(wave, null[i % len(null)][1])) for i, (e, wave) in enumerate(made)
+            ]
+            for name, made in spans.items()
+        }
+        yield from _rows(music, rungs[1:], null, planted, span, host)
+
+
+Waves = list[tuple[Excerpt, Wave]]
+
+
+def _waves(music: Music, excerpts: list[Excerpt], rate: int) -> Waves:
+    return list(music.each(lambda e: music.read(e, rate), excerpts))
+
+
+def _planted(
+    music: Music,
+    studio: attacks.Studio,
+    names: list[str],
+    seconds: float,
+    count: int,
+    seed: int,
+    hop: float,
+) -> dict[str, Waves]:
+    """Copies of training excerpts by attack."""
+    copied = music.excerpts(("train",), seconds, count, seed)
+    numbers = {excerpt: number for number, excerpt in enumerate(copied)}
+    return {
+        name: list(
+            music.each(
+                lambda e, attack=name: studio.make(attack, e, hop, numbers[e]),  # type: ignore[misc]
+                studio.possible(name, copied),
+            )
+        )
+        for name in names
+    }
 
 
 def _rows(
     music: Music,
     rungs: Sequence[Rung],
-    held_out: list[Excerpt],
-    planted: dict[str, list[Wave]],
+    held_out: Waves,
+    planted: dict[str, Waves],
     span: float,
     length: float,
-    rate: int,
 ) -> Iterator[Row]:
-    waves = [music.read(excerpt, rate) for excerpt in held_out]
-    pieces = [excerpt.piece for excerpt in held_out]
     for rung in rungs:
         common = {"rung": rung.name, "embedding": rung.embedding, "span_s": span, "clip_s": length}
-        null = Null(rung.score(waves) if waves else np.zeros(0), pieces)
+        scores, pieces = _scores(music, rung, held_out)
+        null = Null(scores, pieces)
         for attack, copies in planted.items():
-            scores = rung.score(copies) if copies else np.zeros(0)
-            yield common | recall_row(attack, scores, null)
+            yield common | recall_row(attack, _scores(music, rung, copies)[0], null)
+
+
+def _scores(music: Music, rung: Rung, heard: Waves) -> tuple[np.ndarray, list[str]]:
+    """Scores and pieces; a wave that the search cannot judge leaves out its piece."""
+    scores: list[float] = []
+    pieces: list[str] = []
+    if heard:
+        found = tried_together(lambda waves: list(rung.score(waves)), [wave for _, wave in heard])
+        for (excerpt, _), score in zip(heard, found, strict=True):
+            if isinstance(score, Failed):
+                music.leave_out(excerpt.piece, score.reason)
+            else:
+                scores.append(float(score))
+                pieces.append(excerpt.piece)
+    return np.array(scores), pieces
 
 
 def recall_row(attack: str, scores: np.ndarray, null: Null) -> Row:

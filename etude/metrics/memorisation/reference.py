@@ -1,4 +1,4 @@
-"""What clips are searched in: hashes, fingerprints and embeddings of a corpus, made once."""
+"""What clips are searched in: hashes, fingerprints, chroma and embeddings of a corpus."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from etude.audio.cuts import kept_segments, read_segments
 from etude.config import Cut
 from etude.errors import UserError
+from etude.metrics.memorisation import chroma
 from etude.metrics.memorisation.catalogue import Catalogue
 from etude.metrics.memorisation.exact import pcm_hash
 from etude.metrics.memorisation.fingerprint import RATE, features
@@ -23,7 +24,7 @@ from etude.metrics.registry import Options, open_embedding
 from etude.pool import Failed, tried, tried_together
 from etude.storage import atomic, atomic_directory, read_csv, write_csv
 
-VERSION = 2  # raised when the files change
+VERSION = 3  # raised when the files change
 
 HASHES = ["piece", "start_s", "hash"]
 LEFT_OUT = ["piece", "reason"]
@@ -37,14 +38,16 @@ Places = dict[str, list[tuple[str, float]]]
 def catalogue_corpus(
     pieces: Path, wav: list[Path], cuts: list[Path], cut: Cut, folder: Path
 ) -> None:
-    """Write fingerprints.npz of the training split, hashes.csv of all kept segments.
+    """Write fingerprints.npz, chroma.npz of the training split, hashes.csv of all kept segments.
 
     left_out.csv has the pieces that could not be searched in, whole or in part, and why.
     """
     music = Music(pieces, wav)
     left: dict[str, str] = {}
     with atomic_directory(folder) as temporary:
-        Catalogue.build(_fingerprints(music, left)).save(temporary / "fingerprints.npz")
+        Catalogue.build(_features(features, music, left)).save(temporary / "fingerprints.npz")
+        harmonies = _features(chroma.features, music, left)
+        chroma.Chroma.build(harmonies).save(temporary / "chroma.npz")
         rows = (
             {"piece": row["piece"], "start_s": row["start_s"], "hash": found}
             for row, found in _segments(
@@ -56,9 +59,12 @@ def catalogue_corpus(
         write_csv(temporary / "left_out.csv", LEFT_OUT, lost)
 
 
-def _fingerprints(music: Music, left: dict[str, str]) -> Iterator[tuple[str, np.ndarray]]:
+def _features(
+    work: Callable[[np.ndarray], np.ndarray], music: Music, left: dict[str, str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(piece, feature) of the training split, from waves at RATE."""
     for piece in music.names("train"):
-        found = tried(lambda name: features(music.whole(name, RATE)), piece)
+        found = tried(lambda name: work(music.whole(name, RATE)), piece)
         if isinstance(found, Failed):
             _leave_out(piece, found.reason, left)
         else:

@@ -12,7 +12,7 @@ from etude.metrics.memorisation.find import Verdicts, nearest_files
 from etude.metrics.memorisation.material import Music
 from etude.metrics.memorisation.null import exact_interval
 
-VERSION = 1  # raised when rows change
+VERSION = 2  # raised when rows change
 
 CLIP_COLUMNS = [
     *("clips", "clip", "rung", "embedding", "score", "null_p99", "flagged"),
@@ -68,7 +68,8 @@ def clip_rows(
         common = {"clips": clips, "clip": name, "rung": verdicts.rung}
         common["embedding"] = verdicts.embedding
         if not np.isfinite(score):
-            yield common | {"note": f"n/a: {faults.get(name, 'nothing to compare')}"}
+            why = verdicts.faults.get(name) or faults.get(name, "nothing to compare")
+            yield common | {"note": f"n/a: {why}"}
             continue
         yield common | {
             "score": f"{score:.6f}",
@@ -82,16 +83,39 @@ def clip_rows(
 
 
 def recall_rows(study: Iterable[Mapping[str, str]]) -> Iterator[Row]:
-    """Rows `recall_<rung>_<attack>` of a study, as they stand in memorisation.csv."""
-    for row in study:
+    """Rows `recall_<rung>_<attack>` of a study, as they stand in memorisation.csv.
+
+    Of notes, and of copies that are not as long as a segment of the cut, the name has the length.
+    """
+    rows = list(study)
+    own = rows[0]["clip_s"] if rows else ""
+    for row in rows:
         longer = row["clip_s"] != row["span_s"]
         attack = row["attack"] + f"_span_in_{float(row['clip_s']):g}s" * longer
-        attack += f"_{float(row['clip_s']):g}s" * (row["rung"] == "notes" and not longer)
+        attack += f"_{float(row['clip_s']):g}s" * (
+            (row["rung"] == "notes" or row["clip_s"] != own) and not longer
+        )
         figures = {
             key: row[key] for key in ("embedding", "value", "ci_low", "ci_high", "n", "note")
         }
         name = f"recall_{row['rung']}_{attack}"
         yield figures | {"clips": "planted", "metric": name, "unit": "share"}
+
+
+def left_out_rows(left: Mapping[str, str]) -> Iterator[Row]:
+    """A row `searched_without`: how many pieces could not be read, or only in part, and why."""
+    if left:
+        figures = {"value": len(left), "unit": "pieces", "n": len(left)}
+        yield figures | {"metric": "searched_without", "note": without(left)}
+
+
+def without(left: Mapping[str, str]) -> str:
+    """What was left out, in a line; empty where nothing was."""
+    if not left:
+        return ""
+    piece, reason = min(left.items())
+    more = f", and {len(left) - 1} more" * (len(left) > 1)
+    return f"without {piece} ({reason}){more}"
 
 
 def extraction_rows(found: Iterable[Mapping[str, str]]) -> Iterator[Row]:
