@@ -53,7 +53,7 @@ rule measure_symbolic:
         version=version(
             "measure_symbolic",
             *("notes.measure", "notes.clips", "notes.counts"),
-            *("notes.features", "notes.harmony", "notes.structure"),
+            *("notes.features", "notes.harmony", "notes.structure", "notes"),
         ),
         settings=CONFIG.evaluation.symbolic.measuring(),
         prompted=lambda w: experiment_of(w).generate.prompted,

@@ -10,8 +10,8 @@ from typing import Any
 
 from etude import own
 from etude.config import ArchiveCorpus, Music21Corpus, OwnCorpus
-from etude.corpus.archive import pin, unpack, verify
 from etude.corpus import scores
+from etude.corpus.archive import pin, unpack, verify
 from etude.corpus.download import opened
 from etude.corpus.scan import METADATA, choose, list_files
 from etude.errors import UserError

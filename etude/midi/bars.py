@@ -39,7 +39,8 @@ def places(ticks: np.ndarray, signatures: np.ndarray, ticks_per_quarter: int) ->
     signs = _clean(signatures)
     missing = bar_ticks(signs, ticks_per_quarter) - upbeat(signs, ticks_per_quarter)
     if upbeat(signs, ticks_per_quarter):
-        signs = signs[1:] + [missing, 0, 0]
+        signs = signs[1:].copy()
+        signs[1:, 0] += missing
         signs[0, 0] = 0
         ticks = ticks + missing
     start, numerator, denominator = signs.T
@@ -73,7 +74,7 @@ def with_upbeat(ticks: int, ticks_per_quarter: int) -> np.ndarray:
 
 
 def behind(signatures: np.ndarray, ticks_per_quarter: int, tick: int) -> np.ndarray:
-    """The signatures of what begins at a tick, counted from there: bar lines stay where they are."""
+    """The signatures of what begins at a tick, counted from there: bar lines stay in place."""
     if not len(signatures) or tick <= 0:
         return signatures
     signs = _clean(signatures)
