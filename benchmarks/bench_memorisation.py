@@ -14,6 +14,7 @@ from peaks import own_mb, reset_peak
 from record import record, table
 from workspace import Workspace
 
+from etude.config import Split
 from etude.corpus.tunes import tune_groups
 from etude.metrics.memorisation.neighbours import Neighbours
 from etude.midi.notes import read_midi, tune_ngrams
@@ -112,7 +113,7 @@ def test_reharmonised_tunes_are_found_across_the_split(corpus):
     for one in tables:
         tune = reharmonised(one, random)
         planted.append(tune_ngrams(tune))
-    labels = tune_groups([*tunes, *planted], 0.3)
+    labels = tune_groups([*tunes, *planted], Split().similarity)
     known = [i for i, tune in enumerate(tunes) if len(tune)]
     found = np.array([labels[i] == labels[len(tunes) + i] for i in known])
     share = float(found.mean())

@@ -25,6 +25,7 @@ from symusic.core import ScoreTick
 from etude.config import Render
 from etude.generation import dumb_sound
 from etude.generation.dumb_notes import random_pitches, scale
+from etude.midi.notes import read_midi
 from etude.midi.render import render_midi
 from etude.midi.tempo import seconds_at
 
@@ -41,7 +42,7 @@ Random = np.random.Generator
 class Notes:
     """Notes of a piece: onset and end in seconds, pitch, velocity, voice [n]; program, tuning.
 
-    `beat` is the length of a quarter in seconds.
+    `beat` is the length of a quarter in seconds, `upbeat` that of a short first bar.
     """
 
     onset: Array
@@ -52,10 +53,11 @@ class Notes:
     beat: float = 0.5
     program: int = 0
     cents: float = 0.0
+    upbeat: float = 0.0
 
     def at(self, index: Array) -> Notes:
-        parts = (self.onset, self.end, self.pitch, self.velocity, self.voice)
-        return Notes(*(p[index] for p in parts), self.beat, self.program, self.cents)
+        names = ("onset", "end", "pitch", "velocity", "voice")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
 
 
 def read(path: Path) -> Notes:
@@ -65,16 +67,15 @@ def read(path: Path) -> Notes:
     tempos = np.array([tempos["time"], tempos["mspq"]], dtype=np.int64).T
     tracks = [t.notes.numpy() for t in score.tracks if len(t.notes) and not t.is_drum]
     tracks.sort(key=lambda t: -t["pitch"].mean())
-    columns = [
-        np.concatenate([t[k] for t in tracks]) for k in ("time", "duration", "pitch", "velocity")
-    ]
-    onset, duration, pitch, velocity = (c.astype(np.int64) for c in columns)
-    voice = np.repeat(np.arange(len(tracks)), [len(t["time"]) for t in tracks])
-    starts, ends = (
-        seconds_at(t, tempos, score.ticks_per_quarter) for t in (onset, onset + duration)
+    onset, duration, pitch, velocity = (
+        np.concatenate([t[k] for t in tracks]).astype(np.int64)
+        for k in ("time", "duration", "pitch", "velocity")
     )
+    voice = np.repeat(np.arange(len(tracks)), [len(t["time"]) for t in tracks])
+    times = (onset, onset + duration, np.array([read_midi(path).upbeat]))
+    starts, ends, first = (seconds_at(t, tempos, score.ticks_per_quarter) for t in times)
     beat = float(tempos[0, 1]) / 1e6 if len(tempos) else 0.5
-    return Notes(starts, ends, pitch, velocity, voice, beat)
+    return Notes(starts, ends, pitch, velocity, voice, beat, upbeat=float(first[0]))
 
 
 def play(notes: Notes, start: float, seconds: float) -> Array:
@@ -186,13 +187,13 @@ def _voices(notes: Notes, pitches: Callable[[int], Array]) -> Notes:
 
 
 def bars_shuffled(notes: Notes, beats: float, random: Random) -> Notes:
-    """Bars of so many quarters in another order; notes are cut where a bar ends."""
+    """Bars of so many quarters in another order, notes cut where a bar ends; an upbeat stays."""
     length = beats * notes.beat
-    bar = np.floor(notes.onset / length + 1e-6).astype(int)
+    bar = np.floor((notes.onset - notes.upbeat) / length + 1e-6).astype(int)
     order = random.permutation(int(bar.max()) + 1)
-    onset = notes.onset + (order[bar] - bar) * length
-    end = np.minimum(notes.end, (bar + 1) * length) + (order[bar] - bar) * length
-    return replace(notes, onset=onset, end=end)
+    move = np.where(bar < 0, 0, order[bar] - bar) * length
+    end = np.minimum(notes.end, (bar + 1) * length + notes.upbeat) + move
+    return replace(notes, onset=notes.onset + move, end=end)
 
 
 def jitter(notes: Notes, seconds: float, random: Random) -> Notes:

@@ -11,6 +11,7 @@ from typing import Any
 import mido
 
 from etude.corpus.chorales import CHORALES, FOLDER
+from etude.midi.bars import signature
 from etude.storage import WRITE_ERRORS
 
 LISTS = {"chorales": (FOLDER, CHORALES)}
@@ -98,9 +99,8 @@ def with_upbeat(data: bytes, quarters: Fraction) -> bytes:
             signs.append((tick, message))
     if length and signs:
         whole = signs[0][1]
-        part = quarters / 4 * whole.denominator
-        denominator = whole.denominator * part.denominator  # powers of two, but in triplets
-        short = whole.copy(numerator=round(quarters / 4 * denominator), denominator=denominator)
+        numerator, denominator = signature(length, file.ticks_per_beat)
+        short = whole.copy(numerator=numerator, denominator=denominator)
         signs = [(0, short), (length, whole), *signs[1:]]
     track, at = mido.MidiTrack(), 0
     for tick, message in sorted([*signs, *others], key=lambda one: one[0]):

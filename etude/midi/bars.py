@@ -16,6 +16,7 @@ import numpy as np
 COMMON = (4, 4)
 NONE = np.zeros((0, 3), np.int64)
 SHORTEST = 128  # of a whole note: the finest denominator that is written
+MOST_BEATS = 255  # a file has one byte for them
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ def places(ticks: np.ndarray, signatures: np.ndarray, ticks_per_quarter: int) ->
     signs = _clean(signatures)
     missing = bar_ticks(signs, ticks_per_quarter) - upbeat(signs, ticks_per_quarter)
     if upbeat(signs, ticks_per_quarter):
-        signs = signs[1:] + [missing, 0, 0]
+        signs = signs[1:].copy()
+        signs[1:, 0] += missing
         signs[0, 0] = 0
         ticks = ticks + missing
     start, numerator, denominator = signs.T
@@ -69,11 +71,11 @@ def with_upbeat(ticks: int, ticks_per_quarter: int) -> np.ndarray:
     """The signatures of bars of four quarters behind a short one; none where that has no ticks."""
     if not ticks:
         return NONE
-    return np.array([(0, *_fraction(ticks, ticks_per_quarter)), (ticks, *COMMON)], np.int64)
+    return np.array([(0, *signature(ticks, ticks_per_quarter)), (ticks, *COMMON)], np.int64)
 
 
 def behind(signatures: np.ndarray, ticks_per_quarter: int, tick: int) -> np.ndarray:
-    """The signatures of what begins at a tick, counted from there: bar lines stay where they are."""
+    """The signatures of what begins at a tick, counted from there: bar lines stay in place."""
     if not len(signatures) or tick <= 0:
         return signatures
     signs = _clean(signatures)
@@ -85,17 +87,18 @@ def behind(signatures: np.ndarray, ticks_per_quarter: int, tick: int) -> np.ndar
     if not rest:
         return np.concatenate([[[0, *current[1:]]], later])
     if len(later) and later[0, 0] <= rest:
-        return np.concatenate([[[0, *_fraction(int(later[0, 0]), ticks_per_quarter)]], later])
-    short = [0, *_fraction(rest, ticks_per_quarter)]
+        return np.concatenate([[[0, *signature(int(later[0, 0]), ticks_per_quarter)]], later])
+    short = [0, *signature(rest, ticks_per_quarter)]
     return np.concatenate([[short, [rest, *current[1:]]], later])
 
 
-def _fraction(ticks: int, ticks_per_quarter: int) -> tuple[int, int]:
+def signature(ticks: int, ticks_per_quarter: int) -> tuple[int, int]:
     """The time signature of a bar of so many ticks, as near as powers of two allow."""
-    parts = max(1, round(Fraction(ticks * SHORTEST, 4 * ticks_per_quarter)))
-    whole = Fraction(min(parts, 255), SHORTEST)
-    beats = max(whole.denominator, 4)  # two quarters are 2/4
-    return int(whole * beats), beats
+    beats = 4  # two quarters are 2/4
+    exact = Fraction(ticks, 4 * ticks_per_quarter)
+    while beats < SHORTEST and (exact * beats).denominator > 1:
+        beats *= 2
+    return min(max(1, round(exact * beats)), MOST_BEATS), beats
 
 
 def _clean(signatures: np.ndarray) -> np.ndarray:

@@ -155,13 +155,16 @@ def parse_midi(data: bytes) -> NoteTable:
         parts.append(track.notes.numpy())
         programs.append(DRUMS if track.is_drum else track.program)
     counts = [len(notes["time"]) for notes in parts]
-    columns = [
+    onset, duration, pitch, velocity = [
         np.concatenate([notes[name] for notes in parts] or [[]]).astype(kind)
         for name, kind in COLUMNS.items()
     ]
     signatures = _rows(score.time_signatures, "time", "numerator", "denominator")
     table = NoteTable(
-        *columns,
+        onset,
+        duration,
+        pitch,
+        velocity,
         np.repeat(np.array(programs, np.int16), counts),
         _rows(score.tempos, "time", "mspq"),
         score.ticks_per_quarter,

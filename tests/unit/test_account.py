@@ -123,6 +123,15 @@ def test_of_midi_tok(kind, number, notes, drums, max_seconds):
 
 
 @pytest.mark.parametrize("kind", ["onoff", *KINDS])
+def test_a_pitch_that_two_voices_have_is_counted(kind):
+    """Tokens have no voices: one of the two is left out, and the account says so."""
+    tokenizer = OnOffTokenizer(OnOff(kind="onoff")) if kind == "onoff" else midi_tok(kind, 0)
+    table = plain_table([0, 0, 480, 480], [480] * 4, [60, 60, 64, 65], track=[0, 1, 0, 1])
+    counts = tokenizer.encode_file(to_score(table).dumps_midi(), Filter()).counts
+    assert (counts["notes_in"], counts["notes_out"], counts["lost_doubled"]) == (4, 3, 1)
+
+
+@pytest.mark.parametrize("kind", ["onoff", *KINDS])
 @given(NOTES, st.integers(8, 40), st.sampled_from(["keep", "drop"]), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_a_note_is_out_only_if_it_is_in_a_window(tmp_path_factory, kind, notes, window, short, one):

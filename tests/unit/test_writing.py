@@ -55,6 +55,20 @@ def test_notes_of_one_pitch_are_taken_apart():
     assert len(apart(plain_table([], [], []))) == 0
 
 
+def test_two_voices_at_one_pitch_are_two_notes(tmp_path):
+    """Of one program, at the same moment and one in the midst of the other."""
+    table = plain_table([0, 0, 100, 100], [480, 480, 900, 50], [60, 60, 62, 62], track=[0, 1, 2, 1])
+    write_midi(table, tmp_path / "a.mid")
+    found = read_midi(tmp_path / "a.mid")
+    assert rows(found) == rows(table)
+    assert found.track.tolist() == [0, 1, 1, 2]  # by onset, pitch, program, duration, then track
+    assert len(np.unique(table.track)) == 3
+    assert len(apart(table.as_one_track())) == 2
+    for part in (found.at(found.track > 0), found.played_with(5), found.without_drums()):
+        assert len(part.track) == len(part)
+    assert set(found.played_with(5).track) == {0, 1, 2}
+
+
 def test_more_programs_than_channels(tmp_path):
     table = plain_table(np.arange(40), np.full(40, 10), np.full(40, 60), program=np.arange(40))
     write_midi(table, tmp_path / "many.mid")

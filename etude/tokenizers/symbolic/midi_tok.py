@@ -80,8 +80,8 @@ class MidiTokTokenizer(SymbolicTokenizer):
         """An upbeat moved to the end of a bar, where there are bars; no signatures."""
         bar = BAR * table.ticks_per_quarter
         late = -table.upbeat % bar if self._has_bars else 0
-        tempos = table.tempos + [late, 0]
-        tempos[table.tempos[:, 0] <= 0, 0] = 0
+        tempos = table.tempos.copy()
+        tempos[tempos[:, 0] > 0, 0] += late  # the first one stays at the beginning
         return replace(table, onset=table.onset + late, tempos=tempos, signatures=bars.NONE)
 
     def _from_first_beat(self, table: NoteTable) -> NoteTable:
