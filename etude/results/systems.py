@@ -23,8 +23,8 @@ MEANING = {
 IN_WORDS = {
     "shuffled": "shuffled tokens",
     "untrained": "untrained networks",
-    "ngram": "the n-gram",
-    "spectrum_noise": "noise of its spectrum",
+    "ngram": "the n-gram model",
+    "spectrum_noise": "noise with the music's spectrum",
     "shuffled_bars": "bars in random order",
 }
 WORTHLESS = ("shuffled", "shuffled_bars", "untrained", "noise")  # the ceiling: the nearest of them
