@@ -27,7 +27,7 @@ MEANING = {
 IN_WORDS = {
     "shuffled": "shuffled tokens",
     "untrained": "untrained networks",
-    "ngram": "the n-gram",
+    "ngram": "the n-gram model",
     "spectrum_noise": "noise with the music's spectrum",
     "shuffled_bars": "bars in random order",
 }

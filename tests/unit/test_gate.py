@@ -108,10 +108,10 @@ def test_an_undecided_rival_says_what_it_needs():
     one = next(one for one in found.rivals if one.rival == "ngram")
     assert one.needs == 1200  # 1120, rounded up
     assert sentence([found]).startswith(
-        "undecided: not clearly nearer than the n-gram (needs 1,200 clips)"
+        "undecided: not clearly nearer than the n-gram model (needs 1,200 clips)"
     )
     same = verdict(but("ngram", rival("ngram", 0.0)))
-    assert "the n-gram (too alike to tell)" in sentence([same])
+    assert "the n-gram model (too alike to tell)" in sentence([same])
 
 
 def test_few_clips_decide_nothing():
@@ -288,13 +288,13 @@ def test_several_sets_of_clips_must_all_hold():
     ]  # fmt: skip
     said = gate({"e": [good, bad, few]})
     assert said.startswith(
-        "gate: fails (1 of 3 sets of clips hold; farther from real music than the n-gram (in 1 of "
+        "gate: fails (1 of 3 sets of clips hold; farther from real music than the n-gram model (in 1 of "
         "3, harmony +3 [2, 4]); nearer to real music than untrained networks, "
     )
     said = gate({"a": [good], "b": [bad], "c": [few]})
     assert said == (
-        "gate: fails (a holds; b fails: farther from real music than the n-gram (harmony +3 "
-        "[2, 4]); c undecided: not clearly nearer than the n-gram (needs 80 clips))"
+        "gate: fails (a holds; b fails: farther from real music than the n-gram model (harmony +3 "
+        "[2, 4]); c undecided: not clearly nearer than the n-gram model (needs 80 clips))"
     )
     assert gate({}) == "gate: n/a (no trained experiment)"
 
