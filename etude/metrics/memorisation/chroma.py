@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from etude.metrics.activations import HOP_SECONDS, LOWEST_NOTE, NOTES, PitchActivations
+from etude.audio.activations import HOP_SECONDS, LOWEST_NOTE, NOTES, PitchActivations
 from etude.metrics.memorisation.catalogue import Match, unit
 from etude.metrics.memorisation.fingerprint import RATE
 from etude.storage import atomic
