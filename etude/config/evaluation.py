@@ -91,9 +91,7 @@ class Evaluation(Section):
         description="share of training beginnings that are continued exactly, less that of "
         f"held-out ones; {BOUNDS}",
     )
-    gate_external: bool = Field(
-        False, description="judge clips that others made (`system: external`) as well"
-    )
+    gate_external: bool = Field(False, description="judge clips that others made as well")
     memorisation: Memorisation = Field(
         Memorisation(), description="whether clips repeat the training music"
     )

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from tidy import DISTANCES, rows_of, run, two_experiments, write_cell
+from tidy import DISTANCES, row, rows_of, run, two_experiments, write_cell
 
 from etude import config
 from etude.config.systems.audiolm import AudioLmPytorch, Network
@@ -85,8 +85,8 @@ def test_tables_hold_exactly_the_figures_of_the_csv(results, settings, tmp_path)
         if r["value"]
     ]
     found = []
-    for row in rows[1:]:
-        cells = row.strip().removesuffix("\\\\").split(" & ")
+    for line in rows[1:]:
+        cells = line.strip().removesuffix("\\\\").split(" & ")
         found.append([*re.findall(r"-?\d+\.\d+", cells[2]), cells[3].strip()])
     assert sorted(found) == sorted(expected)
     assert len(found) == 10
@@ -204,6 +204,24 @@ def test_publishing_takes_figures_configuration_and_hashes(results, settings, tm
     assert "the one before" not in text
     (docs / "leaderboard.csv").write_text("changed\n")
     assert published.check(docs) == ["leaderboard.csv"]
+
+
+def test_the_published_table_is_of_the_primary_metric(tmp_path, settings):
+    results, docs = tmp_path / "results", tmp_path / "docs"
+    kad = [
+        row(c, "kad", v, e)
+        for c, v in (("generated", 2.0), ("real", 0.2))
+        for e in ("logmel", "harmony")
+    ]
+    write_cell(results, "a", [*rows_of(DISTANCES), *kad])
+    write_results(
+        run(results, settings=config.Evaluation(embeddings=["logmel", "harmony"])), results
+    )
+    published.publish(results, settings, docs)
+    table = published.render(docs)
+    assert table.startswith("KAD to held-out real music")
+    assert table.index("| harmony |") < table.index("| logmel |")
+    assert "| a | **2** | 0.2 |" in table
 
 
 def test_what_is_not_fit_to_publish(results, settings, tmp_path):

@@ -77,6 +77,10 @@ def test_who_can_what(plan):
     assert ours(plan.making("notes")) == ["notes"]
     assert ours(plan.making("audio")) == list(EXPERIMENTS)
     assert plan.gated == ["sound", "notes"]
+    judged = plan.config.model_copy(
+        update={"evaluation": plan.config.evaluation.model_copy(update={"gate_external": True})}
+    )
+    assert Plan(judged).gated == list(EXPERIMENTS)
 
 
 def test_tables_are_those_that_a_rule_makes(plan):
@@ -89,12 +93,16 @@ def test_tables_are_those_that_a_rule_makes(plan):
         "sound": audio, "notes": sorted([*audio, "symbolic.csv", "perplexity.csv"]), "theirs": audio,
     }  # fmt: skip
     assert len(plan.tables_of("sound")["replicates"]) == 4
+    assert plan.tables_of("theirs")["rivals"] == ["results/metrics/theirs/seed-0/draw-0/rivals.csv"]
     of_training = "results/metrics/notes/seed-0/perplexity_replicates.csv"
     assert plan.tables_of("notes")["replicates"][-1] == of_training
     assert plan.tables_if_made("symbolic.csv") == [
         "results/metrics/notes/seed-0/draw-0/symbolic.csv"
     ]
+    assert len(plan.tables_if_made("rivals.csv")) == 4 + 1 + 1
+    assert plan.tables_if_made("perplexity.csv") == ["results/metrics/notes/seed-0/perplexity.csv"]
     found = plan.of_each_kind()
+    assert set(found) == {"tables", "replicates", "rivals"}
     every = [path for name in EXPERIMENTS for path in plan.tables_of(name)["tables"]]
     assert found["tables"] == every
 

@@ -20,7 +20,7 @@ from etude.config import Page
 from etude.midi.notes import read_midi
 from etude.report.copies import ALL, read_copies
 from etude.report.evidence import read_evidence, unlike
-from etude.report.figures import figure, p_value, percent, rows_of
+from etude.report.figures import figure, p_value, percent, rows_of, split_note
 from etude.report.leaderboard import (
     digits_of,
     read_boards,
@@ -190,6 +190,42 @@ def test_evidence_finds_outliers_and_prefers_the_rung_that_flags(tmp_path):
     assert evidence.of("c1").nearest is None
     assert evidence.of("nobody").fad is None
     assert read_evidence(tmp_path / "nowhere").clips == {}
+
+
+def flagged(rung, word="false"):
+    return {"clip": "c0", "rung": rung, "flagged": word}
+
+
+@pytest.mark.parametrize(
+    ("copies", "decided"),
+    [
+        ([flagged("fingerprint")], True),
+        ([flagged("notes", "true")], True),
+        ([flagged("fingerprint", "n/a"), flagged("waveform", "n/a")], False),  # without a null
+        ([flagged("exact")], False),  # equal samples alone: another key would pass
+        ([flagged("neighbours"), flagged("tokens")], False),  # told only
+        ([], False),
+    ],
+)
+def test_no_copies_were_found_only_where_they_could_have_been(tmp_path, copies, decided):
+    write_csv(tmp_path / "memorisation_clips.csv", COPIES, copies)
+    found = read_evidence(tmp_path)
+    assert found.searched
+    assert found.decided is decided
+
+
+def test_notes_of_how_a_figure_was_fitted_are_apart():
+    fit = "a line in 1/n through 25 subsets of 4 to 16, slope 0.8, R² 0.9"
+    more = "2 more notes of other cells, in metrics/"
+    assert split_note(f"{fit}; {more}; one is silent") == ("one is silent", f"{fit}; {more}")
+    assert split_note(f"one is silent; {more}") == (f"one is silent; {more}", "")
+    assert split_note("") == ("", "")
+
+
+def test_the_primary_metrics_board_comes_first(results):
+    found = read_boards(rows(results, "leaderboard"), NAMES, ("kad", "chroma"))
+    assert (found[0].metric, found[0].embedding) == ("KAD", "chroma")
+    assert len(found) == len(read_boards(rows(results, "leaderboard"), NAMES))
 
 
 def test_unlike_needs_company():

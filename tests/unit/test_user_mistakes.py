@@ -38,7 +38,8 @@ GIVEN = {
 ELSEWHERE = {"resume": "Snakemake reads its arguments", "graph": "it has none"}
 # What starts a process of its own, and what is for that alone.
 OUTSIDE = {("table", "--page"), ("table", "--configfile")}
-PLAN = {"tables": [], "replicates": [], "gated": [], "hashes": {}, "failed": {}, "evaluation": {}}
+PLAN = {"tables": [], "replicates": [], "rivals": [], "gated": [], "hashes": {}, "failed": {}}
+PLAN |= {"evaluation": {}}
 
 NUMBERS = {"negative": "-5", "huge": "1" + "0" * 40, "nan": "nan", "infinite": "inf"}
 PLACES = {
