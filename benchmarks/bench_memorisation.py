@@ -16,7 +16,11 @@ from workspace import Workspace
 
 from etude.config import Split
 from etude.corpus.tunes import tune_groups
+from etude.metrics.memorisation import attacks, chroma
+from etude.metrics.memorisation.fingerprint import RATE
+from etude.metrics.memorisation.material import HELD_OUT, Music
 from etude.metrics.memorisation.neighbours import Neighbours
+from etude.metrics.memorisation.null import Null, exact_interval
 from etude.midi.notes import read_midi, tune_ngrams
 
 pytestmark = pytest.mark.proof
@@ -32,8 +36,11 @@ LEAST = {
     **dict.fromkeys(
         [("fingerprint", a) for a in ("exact", "gain", "offset", "noise_30db", "reencoded")], 0.95
     ),
-    **dict.fromkeys([("notes", a) for a in ("semitone_up", "semitone_down")], 0.95),
+    **dict.fromkeys([("notes", a) for a in attacks.SEMITONES], 0.95),
+    **dict.fromkeys([("chroma", a) for a in attacks.RENDERED], 0.9),  # issue 14's goal, at 8 s
 }
+AT_EIGHT = ("notes", "chroma")  # two seconds of a chorale are not its own: judged at eight
+FALSE_POSITIVES = 0.03  # at a nominal 0.01; 4 of 320 were measured
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +72,42 @@ def test_recall_of_planted_copies(corpus):
     note = (
         "At 1 % false positives; other_voice: church organ, there is no second SoundFont here. Of "
         "two seconds the fingerprint misses held chords, which are in many pieces; those the "
-        "waveform tells."
+        "waveform tells, and chroma misses much: few chords are nobody's own."
     )
     record("Recall of planted copies", COMMAND, [*table(columns, said), "", note])
     for row in rows:
         least = LEAST.get((row["rung"], row["attack"]))
-        # Two seconds of notes of a chorale are not its own, so notes are judged at eight.
         whole = row["span_s"] == row["clip_s"] and (
-            row["rung"] != "notes" or row["clip_s"] == "8.0"
+            row["rung"] not in AT_EIGHT or row["clip_s"] == "8.0"
         )
         if least and whole:
             assert float(row["value"]) >= least, row
+
+
+def test_held_out_music_is_seldom_a_copy_by_chroma(corpus):
+    """Each half of the held-out pieces at the threshold of the other half."""
+    folder = corpus.folder / "results"
+    shards = sorted((folder / "corpora/chorales/wav").iterdir())
+    music = Music(folder / "corpora/chorales/pieces.csv", shards)
+    known = chroma.Chroma.load(folder / "memorisation/chorales/two_seconds/catalogue/chroma.npz")
+    lines = []
+    for seconds in (2.0, 8.0):
+        excerpts = music.excerpts(HELD_OUT, seconds, 640, 0)
+        waves = [music.read(excerpt, RATE) for excerpt in excerpts]
+        start = time.process_time()
+        found = known.search([chroma.features(wave) for wave in waves])
+        each = 1000 * (time.process_time() - start) / len(waves)
+        scores = np.array([match.score for match in found])
+        null = Null(scores, [excerpt.piece for excerpt in excerpts])
+        flagged, tried = null.false_positives()
+        low, high = exact_interval(flagged, tried)
+        lines.append(
+            f"{seconds:g} s: {flagged} of {tried} held-out excerpts flagged "
+            f"({flagged / tried:.3f}, {low:.3f} to {high:.3f}); {each:.0f} ms of CPU a clip, "
+            "features included."
+        )
+        assert flagged / tried <= FALSE_POSITIVES
+    record("Held-out music called a copy by chroma", COMMAND, [" ".join(lines)])
 
 
 def test_search_of_a_thousand_clips_in_a_million_segments():

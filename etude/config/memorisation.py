@@ -20,8 +20,8 @@ class Memorisation(Section):
     )
     embedded: bool = Field(
         False,
-        description="also plant copies of 8 s (searched by chroma) and spans of 2 s in clips of 8 s "
-        "(minutes more on two cores)",
+        description="also plant copies of 8 s (searched by chroma) and spans of 2 s in clips of "
+        "8 s (minutes more on two cores)",
     )
     prefixes: int = Field(
         24, ge=0, description="training and held-out items whose beginnings a model is given"
