@@ -63,8 +63,7 @@ class Notes:
 def read(path: Path) -> Notes:
     """A MIDI file, drums left out; its tracks are the voices, sorted from the highest."""
     score: Any = symusic.Score.from_midi(path.read_bytes())
-    tempos = score.tempos.numpy()
-    tempos = np.array([tempos["time"], tempos["mspq"]], dtype=np.int64).T
+    tempos, upbeat = (table := read_midi(path)).tempos, table.upbeat
     tracks = [t.notes.numpy() for t in score.tracks if len(t.notes) and not t.is_drum]
     tracks.sort(key=lambda t: -t["pitch"].mean())
     onset, duration, pitch, velocity = (
@@ -72,7 +71,7 @@ def read(path: Path) -> Notes:
         for k in ("time", "duration", "pitch", "velocity")
     )
     voice = np.repeat(np.arange(len(tracks)), [len(t["time"]) for t in tracks])
-    times = (onset, onset + duration, np.array([read_midi(path).upbeat]))
+    times = (onset, onset + duration, np.array([upbeat]))
     starts, ends, first = (seconds_at(t, tempos, score.ticks_per_quarter) for t in times)
     beat = float(tempos[0, 1]) / 1e6 if len(tempos) else 0.5
     return Notes(starts, ends, pitch, velocity, voice, beat, upbeat=float(first[0]))

@@ -58,8 +58,7 @@ def decide_split(settings: CorpusBase, ingest: list[Path], output: Path) -> None
 def assign(settings: CorpusBase, rows: list[Row], tunes: Sequence[np.ndarray]) -> list[str]:
     """Decide duplicates, tune groups and sides; rows (sorted by path) are changed in place.
 
-    A `split` that rows bring from metadata.csv wins over the dealing, a `tune` over what is
-    similar: see `tune_groups`.
+    Of metadata.csv a `split` wins over the dealing, a `tune` over likeness (`tune_groups`).
 
     Returns:
         warnings, in words.
@@ -89,9 +88,8 @@ def assign(settings: CorpusBase, rows: list[Row], tunes: Sequence[np.ndarray]) -
             row["split"] = sides[group]
         if len(members_of) > max(1, LARGE_GROUP * len(kept)) and settings.split.mode == "group":
             warnings.append(
-                f"one tune group has {len(members_of)} of {len(kept)} pieces ({group}, …): all of "
-                "them are on one side; a column `tune` in metadata.csv says which are one tune, a "
-                "higher split.similarity makes smaller groups"
+                f"one tune group has {len(members_of)} of {len(kept)} pieces ({group}, …), all on "
+                "one side; a column `tune` in metadata.csv, or a higher split.similarity, splits it"
             )
     if settings.split.mode == "group":
         warnings += _small_sides([rows[i] for i in kept])
@@ -102,9 +100,9 @@ def assign(settings: CorpusBase, rows: list[Row], tunes: Sequence[np.ndarray]) -
         )
     if any(rows[i]["kind"] == "audio" for i in kept):
         warnings.append(
-            "recordings are compared by their samples only: two takes of one piece may be on "
-            "two sides, and so may one recording in two formats (MP3 and WAV); metadata.csv with "
-            "a column `tune` can say what belongs together, with `split` on which side"
+            "recordings are compared by their samples only: two takes of a piece, or one as MP3 "
+            "and WAV, may be on two sides; in metadata.csv a column `tune` can say what belongs "
+            "together, `split` on which side"
         )
     return warnings
 

@@ -35,7 +35,7 @@ from etude.systems.symbolic_lm.sampling import Drawn, Rules, sample
 from etude.systems.symbolic_lm.stage import SymbolicLmStage
 from etude.tokenizers.symbolic.base import Grammar, SymbolicTokenizer
 
-VERSION = 2  # raised when the same tokens give other clips
+VERSION = 3  # raised when the same tokens give other clips
 
 log = logging.getLogger(__name__)
 MOST_MINUTES = 600.0  # of a rendered clip
