@@ -33,7 +33,7 @@ EXCLUDED = 3  # a rate of this many limits must be impossible
 
 COPIED, RECALL, EXTRACTED = "memorised_", "recall_", "extracted_exact"
 # The searches whose recall is high enough to decide; others are reported only.
-DECIDING = ("exact", "fingerprint", "waveform", "notes")
+DECIDING = ("exact", "fingerprint", "waveform", "chroma", "notes")
 NO_NULL = "exact"  # equal samples are a copy, whatever held-out music does; none proves nothing
 
 Row = Mapping[str, str]

@@ -58,8 +58,7 @@ def pack_tokens(
         tokens: .jsonl files, one per shard.
         pieces: pieces.csv, which holds the split.
         semantic, acoustic: folders of the tokenizers that made the tokens.
-        cut: the cut that was tokenized.
-        folder: what is written.
+        cut, folder: what was tokenized, and what is written.
         left_out: of each shard, the CSV of pieces of which segments could not be tokenized.
 
     Raises:
@@ -77,28 +76,46 @@ def pack_tokens(
         why, do = "no segment of the corpus was kept", "look at the reasons in the cut's index.csv"
         everything = read_lines(tokens, Path(scratch), _features, why, do)
         _check_tokens(everything, shape)
-        packed = {
-            split: _flattened(everything.select(rows), shape, Path(scratch, f"{split}.arrow"))
-            for split, rows in _rows_of_splits(everything, splits).items()
-        }
+        packed = _parted(everything, splits, shape, Path(scratch))
         why = "no segment of a training piece was kept"
         counts = check_splits(packed, splits, why, f"{do} and at the split in pieces.csv")
         data_hash = _hash(packed)
         for split, dataset in packed.items():
             save_split(dataset, temporary / split, data_hash)
         info = {**shape, "data_hash": data_hash, "splits": counts, "cut": cut.model_dump()}
-        lost = [row for path in left_out for row in read_csv(path)]
-        write_csv(temporary / "left_out.csv", LEFT_OUT_COLUMNS, lost)
-        info["left_out"] = {"pieces": len(lost), "segments": sum(int(r["segments"]) for r in lost)}
+        info["left_out"] = _join(left_out, temporary / "left_out.csv")
         info["codes_used"] = codes_used(packed["train"], shape)
-        # Weights that come from elsewhere are asked whether they learned with these.
-        info["tokenizers"] = {"semantic": hash_folder(semantic), "acoustic": hash_folder(acoustic)}
-        if weights := weights_of({"semantic": semantic, "acoustic": acoustic}):
-            info["weights"] = weights
+        info |= _made_by({"semantic": semantic, "acoustic": acoustic})
         write_json(temporary / "info.json", info)
     for line in hardly_used(info):
         log.warning("%s: there is little music, or a piece is unlike all others", line)
     log.info("packed %s", ", ".join(f"{s}: {c['items']}" for s, c in counts.items()))
+
+
+def _parted(
+    everything: Dataset, splits: dict[str, str], shape: dict[str, Any], scratch: Path
+) -> dict[str, Dataset]:
+    """The lines of each split, as they are trained on."""
+    return {
+        split: _flattened(everything.select(rows), shape, scratch / f"{split}.arrow")
+        for split, rows in _rows_of_splits(everything, splits).items()
+    }
+
+
+def _made_by(tokenizers: dict[str, Path]) -> dict[str, Any]:
+    """The tokenizers' hashes (weights from elsewhere are asked whether they learned with these),
+    and the weights of others that made the tokens, where any did.
+    """
+    weights = weights_of(tokenizers)
+    hashes = {role: hash_folder(folder) for role, folder in tokenizers.items()}
+    return {"tokenizers": hashes} | ({"weights": weights} if weights else {})
+
+
+def _join(left_out: Sequence[Path], path: Path) -> dict[str, int]:
+    """One table of what the shards' tokens lack; gives back how much it is."""
+    rows = [row for shard in left_out for row in read_csv(shard)]
+    write_csv(path, LEFT_OUT_COLUMNS, rows)
+    return {"pieces": len(rows), "segments": sum(int(row["segments"]) for row in rows)}
 
 
 def token_shape(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +73,19 @@ def tokenize_shard(
                 else:
                     file.write(line)
             progress.update(len(batch))
+    _write_left_out(left, left_out)
+    log.info("%d segments, %d left out", total, sum(map(len, left.values())))
+
+
+def _write_left_out(left: Mapping[str, list[str]], path: Path) -> None:
+    """Of each piece how many segments are missing, and why the first of them is."""
     rows: list[dict[str, Any]] = [
         {"piece": piece, "segments": len(reasons), "reason": reasons[0]}
         for piece, reasons in sorted(left.items())
     ]
-    write_csv(left_out, LEFT_OUT_COLUMNS, rows)
+    write_csv(path, LEFT_OUT_COLUMNS, rows)
     for row in rows:
         log.warning("%(piece)s is left out, or a part of it: %(reason)s", row)
-    log.info("%d segments, %d left out", total, sum(map(len, left.values())))
 
 
 def _lines(
