@@ -140,7 +140,9 @@ def test_a_stage_keeps_what_is_not_named():
 
 def test_defaults_lie_under_every_entry():
     config = read(DEFAULT, ROOT / "config/presets/smoke.yaml")
-    assert config.experiments["audiolm"].stages.fine.training.steps == 20
+    for name in config.run:
+        plans = config.experiments[name].stage_plans()
+        assert {plan.settings.training.steps for plan in plans} == {20}, name
     mine = {"corpora": {"a": {"source": "music21"}, "b": {"source": "music21", "limit": 3}}}
     corpora = load(merge(default(), mine | {"defaults": {"corpus": {"limit": 9}}})).corpora
     assert (corpora["a"].limit, corpora["b"].limit) == (9, 3), "what an entry names itself wins"
