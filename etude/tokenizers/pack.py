@@ -55,8 +55,7 @@ def pack_tokens(
     left out; a split may be empty, but not the one for training.
 
     Args:
-        tokens: .jsonl files, one per shard.
-        pieces: pieces.csv, which holds the split.
+        tokens, pieces: .jsonl files, one per shard; pieces.csv, which holds the split.
         semantic, acoustic: folders of the tokenizers that made the tokens.
         cut, folder: what was tokenized, and what is written.
         left_out: of each shard, the CSV of pieces of which segments could not be tokenized.
