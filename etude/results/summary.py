@@ -144,7 +144,7 @@ def _verdicts(parts: list[Part], run: Run) -> list[str]:
         if part.name in run.failed:
             said = f"failed: {run.failed[part.name]}"
         else:
-            said = sentence(part.verdicts) if part.verdicts else "measured, not judged"
+            said = sentence(part.verdicts, rates=False) if part.verdicts else "measured, not judged"
         lines += _wrapped(f"{name}, {seeds}: {said}")
         if part.verdicts:
             lines += _wrapped(said_of_rates(part.verdicts), "    ")

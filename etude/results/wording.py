@@ -23,19 +23,24 @@ VERSION = 1  # raised when the words change
 BAD_FIRST = (LOST, UNDECIDED, BEATEN)
 
 
-def sentence(verdicts: Sequence[Verdict], *, brief: bool = False) -> str:
+def sentence(verdicts: Sequence[Verdict], *, brief: bool = False, rates: bool = True) -> str:
     """What the gate says of an experiment, without its name: the word, and why.
 
     Args:
         brief: without the rivals that were beaten.
+        rates: with the rates that do not hold; without them where `said_of_rates` follows.
     """
-    why = "; ".join(filter(None, (_how_many(verdicts), *reasons(verdicts, brief=brief))))
+    parts = reasons(verdicts, brief=brief, rates=rates)
+    why = "; ".join(filter(None, (_how_many(verdicts), *parts)))
     return ": ".join(filter(None, (overall(verdicts), why)))
 
 
-def reasons(verdicts: Sequence[Verdict], *, brief: bool = False) -> list[str]:
+def reasons(
+    verdicts: Sequence[Verdict], *, brief: bool = False, rates: bool = True
+) -> list[str]:
     """Why: rivals that were lost to first, then what is undecided, then what was beaten."""
-    by_rival, of, worst = _worst_by_rival(verdicts), len(verdicts), _worst_rates(verdicts)
+    by_rival, of = _worst_by_rival(verdicts), len(verdicts)
+    worst = _worst_rates(verdicts) if rates else []
     parts = [
         _listed("farther from real music than", LOST, by_rival, of),
         *(_rate(rate) for rate in worst if rate.word == FAILS),
@@ -65,7 +70,11 @@ def gate(verdicts: Mapping[str, Sequence[Verdict]]) -> str:
         rates = [_rate(rate) for rate in _worst_rates(every) if rate.word == HOLDS]
         parts = [_how_many(every), *reasons(every), *rates]
     else:
-        parts = [f"{name} {sentence(of, brief=True)}" for name, of in verdicts.items()]
+        # Why is told above; of those that fail once more, for whoever reads this line alone.
+        parts = [
+            f"{name} {sentence(of, brief=True) if overall(of) == FAILS else overall(of)}"
+            for name, of in verdicts.items()
+        ]
     return f"gate: {overall(every)} ({'; '.join(filter(None, parts))})"
 
 
