@@ -44,7 +44,8 @@ FROM_REAL = "_from_real"  # how names end of differences to real music's own val
 LIMITS = {"share": (0.0, 1.0), "clips": (0.0, math.inf)}
 LIMITS |= dict.fromkeys(("frechet_distance", "mad"), (0.0, math.inf))
 ANYTHING = (-math.inf, math.inf)
-BIASED = ("frechet_distance", "mad")  # depend on n, so only figures of one n can be compared
+# Depend on n, so only figures of one n can be compared (silent clips are a count).
+BIASED = ("frechet_distance", "mad", "silent")
 # Positive and skewed: averaged and compared as logarithms. KAD, FAD-infinity may be negative, and
 # what is next to 0 (MAD, divergences of histograms) has logarithms of chance.
 RATIOS = ("frechet_distance", "symbolic_frechet", "perplexity")
