@@ -73,7 +73,7 @@ def read_copies(experiment: str, paths: list[Path], board: Iterable[Row] = ()) -
     for row in rows:
         metric, found = row.get("metric", ""), _found(row)
         if metric.startswith(RECALL):
-            # The same for every seed: what was planted hangs on the training music alone.
+            # The same for every seed: what was planted depends on the training music alone.
             rung, attack = _split(metric.removeprefix(RECALL), rungs)
             recall.setdefault(rung, {}).setdefault(attack, found)
         elif not metric.startswith((COPIED, EXTRACTED)):

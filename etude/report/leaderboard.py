@@ -96,7 +96,7 @@ class Board:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures that hang on no embedding, of one experiment: a row each, a column for each set."""
+    """Figures that depend on no embedding, of one experiment: a row each, a column for each set."""
 
     experiment: str
     sets: list[str]
