@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from etude.report.figures import Row, number, rows_of
+from etude.report.figures import Row, rows_of
+from etude.results.leaderboard import number
 from etude.results.rates import COPIED
 
 
