@@ -370,6 +370,16 @@ def test_a_model_that_memorised_is_found_and_the_control_is_not():
     assert row["note"] == "n/a: there are no train items"
 
 
+def test_to_hold_the_last_token_is_no_memory():
+    """In the demo one training segment in five ended in a held chord, and no held-out one."""
+    random = np.random.default_rng(0)
+    held, moving = np.ones((5, 20), int), random.integers(0, 9, (3, 20))
+    sets = {"train": np.concatenate([held, moving]), "held_out": held}
+    rows = list(extract(sets, [10], 8, lambda p, n: np.repeat(p[:, -1:], n, axis=1)))
+    assert (rows[0]["value"], rows[0]["n"]) == ("0.000000", 3)
+    assert rows[-1]["note"] == "n/a: all held_out items only hold their last token"
+
+
 # ------------------------------------------------------------------------- clips, rows, gate
 
 

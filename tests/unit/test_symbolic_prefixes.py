@@ -26,7 +26,7 @@ def make(tmp_path, *, bos, held_out=10, pieces=10):
     datasets = pytest.importorskip("datasets")
     torch.manual_seed(0)
     shape = SHAPE | {"bos": bos, "eos": None}
-    network = SymbolicStage.model_validate({"network": NETWORKS["gpt2"]}).network
+    network = SymbolicStage.model_validate({"network": NETWORKS["music_transformer"]}).network
     stage = SymbolicLmStage(shape, network).eval()
     stage.save(tmp_path / "model")
     random = np.random.default_rng(0)
