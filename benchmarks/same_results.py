@@ -258,7 +258,13 @@ def prompts_case(given: Path) -> dict[str, object]:
         "on_pieces": symbolic("chorales", "tsd", prompt="held_out"),
         "on_notes": symbolic("chorales", "onoff", prime=str(notes)),
     }
-    return {"experiments": experiments, "run": list(experiments)}
+    kinds, rows = ("tsd", "onoff"), {"window": 256, "stride": 128, "shortest": 192}
+    return {
+        "tokenizers": {kind: {"kind": kind} for kind in kinds},
+        "tokens": {kind: {"tokenizer": kind} | rows for kind in kinds},
+        "experiments": experiments,
+        "run": list(experiments),
+    }
 
 
 # Each makes its music in a folder and gives the configuration over the smoke preset. `demo` is the

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from etude.report.figures import Row, number, rows_of
+from etude.report.figures import Row, rows_of
+from etude.results.leaderboard import number
 from etude.results.rates import COPIED
 
 
@@ -73,7 +74,7 @@ def read_copies(experiment: str, paths: list[Path], board: Iterable[Row] = ()) -
     for row in rows:
         metric, found = row.get("metric", ""), _found(row)
         if metric.startswith(RECALL):
-            # The same for every seed: what was planted hangs on the training music alone.
+            # The same for every seed: what was planted depends on the training music alone.
             rung, attack = _split(metric.removeprefix(RECALL), rungs)
             recall.setdefault(rung, {}).setdefault(attack, found)
         elif not metric.startswith((COPIED, EXTRACTED)):

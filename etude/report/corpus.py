@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from etude.report.figures import Row, number, rows_of
+from etude.report.figures import Row, rows_of
+from etude.results.leaderboard import number
 from etude.storage import read_json
 from etude.tokenizers.symbolic.account import in_words
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from etude.config import Evaluation
 from etude.report.charts import Scale, Tick
-from etude.report.figures import number, split_note
+from etude.report.figures import split_note
 from etude.results.gate import HOLDS, NOTHING, UNDECIDED, Verdict, judge, overall
+from etude.results.leaderboard import number
 from etude.results.rates import Rate, percent
 from etude.results.summary import NAMES
 from etude.results.systems import judged, meaning, worthless

@@ -9,7 +9,8 @@ from itertools import chain
 from pathlib import Path
 
 from etude.metrics.signals import SILENT_DB
-from etude.report.figures import Row, number, rows_of
+from etude.report.figures import Row, rows_of
+from etude.results.leaderboard import number
 from etude.results.rates import DECIDING, NO_NULL
 
 UNLIKE, LEAST = 3.5, 0.05  # robust deviations and share by which et_grid is unlike the others'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,15 +9,6 @@ from pathlib import Path
 from etude.storage import read_csv
 
 Row = dict[str, str]
-
-
-def number(cell: str | None) -> float | None:
-    """A cell's number; None where it is empty, no number or not finite."""
-    try:
-        value = float(cell or "nan")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 FIT = "a line in 1/n"  # how FAD-infinity was fitted: nobody reads that beside a figure

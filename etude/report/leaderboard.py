@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from etude.report.charts import Scale, Tick
-from etude.report.figures import Row, number, split_note
+from etude.report.figures import Row, split_note
 from etude.results.differences import RATIO
-from etude.results.leaderboard import DIRECTIONS, PRIMARY
+from etude.results.leaderboard import DIRECTIONS, PRIMARY, number
 from etude.results.summary import SIGNALS
 from etude.results.systems import clip_sets, meaning, worthless
 
@@ -96,7 +96,7 @@ class Board:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures that hang on no embedding, of one experiment: a row each, a column for each set."""
+    """Figures that depend on no embedding, of one experiment: a row each, a column for each set."""
 
     experiment: str
     sets: list[str]

@@ -9,9 +9,10 @@ from random import Random
 
 from etude.config import Page
 from etude.report.evidence import Evidence, Facts, Nearest, read_evidence
-from etude.report.figures import Row, decimal, duration, number, rows_of
+from etude.report.figures import Row, decimal, duration, rows_of
 from etude.report.media import Job, Medium, make_media
 from etude.report.spectrogram import HIGHEST_HZ, LOWEST_HZ
+from etude.results.leaderboard import number
 from etude.results.systems import clip_sets
 
 PAIRS, FOR_THE_EAR = 6, 2

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.config import Config, StagePlan
-from etude.own import is_own
+from etude.own import is_own, label
 from etude.report import latex
 from etude.report.figures import some
 from etude.results.leaderboard import EXPLORATORY, GENERATED, PRIMARY
@@ -138,6 +138,7 @@ def _measured(board: list[Row], settings: Config) -> list[str]:
         else "of the sampling of clips only, since there is one training and one draw"
     )
     gate = settings.evaluation
+    gated = " or ".join(map(label, gate.gate_embeddings))
     compared = (
         f"Clips are compared with held-out music ({', '.join(references)}) by "
         f"{', '.join(metrics)} under the embeddings {', '.join(embeddings)}; intervals are 95 %, "
@@ -146,8 +147,8 @@ def _measured(board: list[Row], settings: Config) -> list[str]:
     asked = (
         f"The gate asks that clips are nearer to held-out music than each of "
         f"{rivals(r['system'] for r in made)}: by the 95 % interval of KAD (jackknife over clips, "
-        f"without pairs of one clip or piece) under {' or '.join(gate.gate_embeddings)}, and "
-        f"farther under neither, with at least {gate.gate_clips} clips. Silent clips "
+        f"without pairs of one clip or piece) under {gated}, and farther under none, "
+        f"with at least {gate.gate_clips} clips. Silent clips "
         f"({percent(gate.gate_silent)}), clips nearer to the training music than 99 % of held-out "
         f"ones ({percent(gate.gate_copied)}) and training beginnings continued exactly, beyond "
         f"held-out ones ({percent(gate.gate_extracted)}), fail it where the exact one-sided 95 % "

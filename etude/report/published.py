@@ -26,6 +26,7 @@ NOT_YET = "*No run is published yet. `python -m etude table --publish results` p
 HASHES = "hashes.json"
 METRIC = "frechet_distance"  # of a run that names no primary metric
 CALLED = NAMES | {METRIC: "Fréchet distance"}
+SEARCHES = tuple(f"{COPIED}{name}" for name in DECIDING)
 KIND = {FLOOR: "floor", **dict.fromkeys(WORTHLESS, "ceiling")}
 
 Row = dict[str, str]
@@ -126,7 +127,7 @@ def _block(rows: list[Row], embedding: str) -> list[str]:
 
 
 def _experiment(rows: list[Row]) -> list[str]:
-    """Seeds, the share of clips that look like copies, and what the figures hang on."""
+    """Seeds, the share of clips that look like copies, and what the figures depend on."""
     made = [r for r in rows if r["clips"] == GENERATED and r["train_seeds"]]
     first = made[0] if made else rows[0]
     trainings, draws = (len(first[key].split()) for key in ("train_seeds", "draws"))
@@ -135,7 +136,7 @@ def _experiment(rows: list[Row]) -> list[str]:
         f"{'s' * (trainings != 1)} with {draws} draw{'s' * (draws != 1)} each"
         + (", so intervals are of sampling only" if trainings == draws == 1 else "")
     )
-    copies = [r for r in made if r["metric"].removeprefix(COPIED) in DECIDING and r["value"]]
+    copies = [r for r in made if r["metric"] in SEARCHES and r["value"]]
     worst = max(copies, key=lambda row: float(row["ci_high"] or 1), default=None)
     if worst and worst["ci_high"]:
         most = f"at most {100 * float(worst['ci_high']):.3g} %"

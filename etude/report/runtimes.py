@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from etude.report.figures import number
+from etude.results.leaderboard import number
 
 # Rules whose last wildcard (a tokenizer, an embedding, a step) the page has no input of.
 OWN_NAMES = {"fit_tokenizer", "embed_clips", "keep_step"}

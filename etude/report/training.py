@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etude.report.charts import Panel, Points, panel
-from etude.report.figures import Row, duration, in_order, number, rows_of
+from etude.report.figures import Row, duration, in_order, rows_of
+from etude.results.leaderboard import number
 
 COLUMNS = (("train", "train_loss"), ("valid", "valid_loss"))
 

@@ -139,7 +139,7 @@ def _figures(folder: Path, name: str, board: list[dict[str, str]]) -> Figures:
     cells = [training / f"draw-{d}" for training in trainings for d in sorted(draws, key=int)]
     places = [*cells, *trainings]  # as the leaderboard reads them: what is of no draw comes last
     tables = [file for place in places for file in sorted(place.glob("*.csv")) if _is_tidy(file)]
-    replicates = [file for place in places for file in sorted(place.glob("*replicates.csv"))]
+    replicates = [file for place in trainings for file in sorted(place.glob("*replicates.csv"))]
     found = read_figures(tables, replicates).get(name)
     return found or Figures(name, [cell for row in board for cell in _as_cells(row)])
 

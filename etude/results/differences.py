@@ -159,8 +159,8 @@ def _incomparable(of_a: list[Row], of_b: list[Row], metric: str) -> str:
 def _of_pieces(a: Figures, b: Figures, key: Key, *, log: bool) -> float | None:
     """The variance of a - b by which held-out pieces were asked; None where that is unknown.
 
-    Replicates without a draw are of a training (perplexity): replicate r asks the same pieces of
-    every model. Those of clips share nothing from one experiment to another.
+    Replicates are of trainings (perplexity): replicate r asks the same pieces of every model. Those
+    of clips share nothing from one experiment to another, and are not read.
     """
     curves = [_curve(one, key) for one in (a, b)]
     common = [name for name in curves[0] if name in curves[1]]
@@ -174,7 +174,7 @@ def _of_pieces(a: Figures, b: Figures, key: Key, *, log: bool) -> float | None:
 
 def _curve(one: Figures, key: Key) -> dict[str, NDArray[np.float64]]:
     """By replicate the values of all trainings [trainings]; only replicates that all have."""
-    of = [cell[key] for (_, draw), cell in one.replicates.items() if not draw and key in cell]
+    of = [training[key] for training in one.replicates.values() if key in training]
     names = [name for name in of[0] if all(name in cell for cell in of)] if of else []
     return {name: np.array([cell[name] for cell in of]) for name in names}
 

@@ -44,7 +44,8 @@ FROM_REAL = "_from_real"  # how names end of differences to real music's own val
 LIMITS = {"share": (0.0, 1.0), "clips": (0.0, math.inf)}
 LIMITS |= dict.fromkeys(("frechet_distance", "mad"), (0.0, math.inf))
 ANYTHING = (-math.inf, math.inf)
-BIASED = ("frechet_distance", "mad")  # depend on n, so only figures of one n can be compared
+# Depend on n, so only figures of one n can be compared (silent clips are a count).
+BIASED = ("frechet_distance", "mad", "silent")
 # Positive and skewed: averaged and compared as logarithms. KAD, FAD-infinity may be negative, and
 # what is next to 0 (MAD, divergences of histograms) has logarithms of chance.
 RATIOS = ("frechet_distance", "symbolic_frechet", "perplexity")
@@ -63,11 +64,11 @@ COLUMNS = [
 
 @dataclass
 class Figures:
-    """All tidy rows of one experiment, and the replicates of each training seed and draw."""
+    """All tidy rows of one experiment, and the replicates of each training seed."""
 
     name: str
     rows: list[Row] = field(default_factory=list)
-    replicates: dict[tuple[str, str], Replicates] = field(default_factory=dict)
+    replicates: dict[str, Replicates] = field(default_factory=dict)
 
     @property
     def keys(self) -> list[tuple[str, str, str]]:
@@ -98,25 +99,22 @@ def read_figures(tables: Iterable[Path], replicates: Iterable[Path] = ()) -> dic
 
     Args:
         tables: fad.csv, memorisation.csv, symbolic.csv: any file with the tidy columns.
-        replicates: .../{experiment}/seed-S/draw-D/replicates.csv, or without draw-D where they are
-            of a training, whatever is drawn from it.
+        replicates: .../{experiment}/seed-S/perplexity_replicates.csv: of figures of a training,
+            whatever is drawn from it.
     """
     found: dict[str, Figures] = {}
     for path in tables:
         for row in read_csv(path):
             found.setdefault(row["experiment"], Figures(row["experiment"])).rows.append(row)
     for path in replicates:
-        name, seed, draw = path.parts[-4:-1]
-        if draw.startswith("seed-"):
-            name, seed, draw = seed, draw, ""
+        name, seed = path.parts[-3:-1]
         if name not in found:
             continue
-        key = (seed.removeprefix("seed-"), draw.removeprefix("draw-"))
-        of_cell = found[name].replicates.setdefault(key, {})
+        of_training = found[name].replicates.setdefault(seed.removeprefix("seed-"), {})
         for row in read_csv(path):
             value = number(row["value"])
             if row["clips"] == GENERATED and value is not None:
-                values = of_cell.setdefault((row["metric"], row["embedding"]), {})
+                values = of_training.setdefault((row["metric"], row["embedding"]), {})
                 values[row["replicate"]] = value
     return found
 

@@ -30,6 +30,7 @@ HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 ORDER = (HOLDS, UNDECIDED, FAILS)  # from good to bad
 LEVEL = 0.95
 EXCLUDED = 3  # a rate of this many limits must be impossible
+ROUNDING = 1e-9  # relative
 
 COPIED, RECALL, EXTRACTED = "memorised_", "recall_", "extracted_exact"
 # The searches whose recall is high enough to decide; others are reported only.
@@ -85,7 +86,7 @@ def _wilson(p: float, n: int) -> Bounds:
 
 def word(between: Bounds, limit: float) -> str:
     """What bounds say of a limit."""
-    low, high = between
+    low, high = (end * (1 - ROUNDING) for end in between)  # 1 of 1: 5 %, and not above it
     return FAILS if low > limit else UNDECIDED if high > EXCLUDED * limit else HOLDS
 
 

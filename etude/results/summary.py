@@ -17,7 +17,14 @@ from etude.own import label
 from etude.results import differences, leaderboard
 from etude.results.gate import NOTHING, Verdict, judge
 from etude.results.differences import RATIO
-from etude.results.leaderboard import FLOOR, GENERATED, PRIMARY, read_figures, weights_named
+from etude.results.leaderboard import (
+    FLOOR,
+    GENERATED,
+    PRIMARY,
+    number,
+    read_figures,
+    weights_named,
+)
 from etude.results.rates import COPIED
 from etude.results.systems import about, clip_sets
 from etude.results.table import Table, read_tables
@@ -192,7 +199,7 @@ def _table(parts: list[Part], metric: str, embedding: str, instead: str) -> list
         if any(rows):
             cells = "".join(f"{_cell(row):>25}" for row in rows)
             lines.append(f"  {name + _mark(name, rivals):<24}{cells}".rstrip())
-            below |= any((_float(row.get("value")) or 0) < 0 for row in rows if row)
+            below |= any((number(row.get("value")) or 0) < 0 for row in rows if row)
     if not lines:
         return []
     title = f"the primary metric, {embedding} {NAMES[metric]}{instead}"
@@ -302,9 +309,5 @@ def _difference(row: Row) -> str:
 
 
 def _interval(row: Row, digits: int) -> str:
-    low, high = (_float(row.get(key)) for key in ("ci_low", "ci_high"))
+    low, high = (number(row.get(key)) for key in ("ci_low", "ci_high"))
     return "-" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def _float(text: str | None) -> float | None:
-    return float(text) if text else None

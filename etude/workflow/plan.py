@@ -36,24 +36,19 @@ def has_likelihood(experiment: ExperimentBase) -> bool:
     return experiment.likelihood
 
 
-# What the results are read from: tidy tables beside each clip set, those of which only replicates
-# are read, and tables of each training. A new one: its name, and for which experiments a rule
-# makes it.
+# What the results are read from: tables beside each clip set, and those of each training, with
+# their replicates. A new one: its name, and for which experiments a rule makes it.
 TABLES: dict[str, Applies] = {
     "fad.csv": always,
     "memorisation.csv": always,
     "symbolic.csv": makes_notes,
-}
-REPLICATES: dict[str, Applies] = {
-    "replicates.csv": always,
-    "symbolic_replicates.csv": makes_notes,
 }
 RIVALS: dict[str, Applies] = {"rivals.csv": always}  # what the gate compares clips with
 OF_TRAININGS: dict[str, dict[str, Applies]] = {
     "tables": {"perplexity.csv": has_likelihood},
     "replicates": {"perplexity_replicates.csv": has_likelihood},
 }
-KINDS = {"tables": TABLES, "replicates": REPLICATES, "rivals": RIVALS}
+KINDS: dict[str, dict[str, Applies]] = {"tables": TABLES, "replicates": {}, "rivals": RIVALS}
 
 
 class Plan(ExperimentPlan):

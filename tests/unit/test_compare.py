@@ -29,7 +29,7 @@ def test_two_experiments_of_one_run(tmp_path, capsys, monkeypatch):
     text = capsys.readouterr().out
     lines = text.splitlines()
     (line,) = [line for line in lines if "logmel FD" in line]
-    assert "x0.6873 [0.6243, 0.7566]" in line
+    assert "x0.7008 [0.6413, 0.7659]" in line
     assert "better (p 0.001)" in line
     assert lines[lines.index(line) - 1] == "primary, p corrected by Holm for 1 test"
     assert "settings: not the same, data: the same, code: the same" in text

@@ -143,6 +143,8 @@ def test_what_cannot_be_subtracted_is_not(results):
         "n/a: made of different numbers of clips (32, 64), on which it depends"
     )
     assert found["value"] == ""
+    silent = only(read_csv(results / "differences.csv"), metric="silent")
+    assert silent["note"] == found["note"], "a count of 32 clips and one of 64"
 
 
 def perplexities(results, trainings, gap):

@@ -257,6 +257,7 @@ def test_what_a_rate_needs_decides_it():
 def test_bounds_are_exact_and_one_sided():
     assert rates.bounds(0, 64) == (0.0, pytest.approx(1 - 0.05 ** (1 / 64)))
     assert rates.bounds(64, 64) == (pytest.approx(0.05 ** (1 / 64)), 1.0)
+    assert rates.word(rates.bounds(1, 1), 0.05) == "undecided", "5 % is not above 5 %"
 
 
 def test_newcombes_bounds_are_those_of_his_table(monkeypatch):

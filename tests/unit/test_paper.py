@@ -147,7 +147,7 @@ def test_the_methods_name_the_rivals_that_decide():
     for system in ("audiolm", "symbolic_lm"):
         said = _measured([row | {"system": system}], settings)[1]
         assert f"nearer to held-out music than each of {rivals([system])}: by the 95 %" in said
-        assert "under timbre or harmony, and farther under neither, with at least 64 clips" in said
+        assert "under timbre or harmony, and farther under none, with at least 64 clips" in said
 
 
 def test_the_same_run_gives_the_same_bytes(results, settings, tmp_path):
@@ -179,6 +179,14 @@ def test_the_readmes_table_is_what_the_published_run_renders_to():
     text = published.README.read_text(encoding="utf-8")
     assert published.with_table(text, published.render()) == text, "run: etude table --readme"
     assert published.check() == []
+
+
+def test_a_count_of_notes_is_no_share_of_copies():
+    common = {"clips": "generated", "train_seeds": "0", "draws": "0", "experiment": "e"}
+    common |= dict.fromkeys(("system", "config_hash", "data_hash", "code_hash", "env_hash"), "")
+    found = [("notes", "16", "21.6"), ("memorised_notes", "0.01", "0.02")]
+    rows = [common | {"metric": m, "value": v, "ci_high": high} for m, v, high in found]
+    assert "flagged as copies: at most 2 % (notes)" in published._experiment(rows)[0]
 
 
 def test_publishing_takes_figures_configuration_and_hashes(results, settings, tmp_path):

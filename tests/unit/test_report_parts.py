@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from etude.report.charts import Scale, panel
-from etude.report.figures import decimal, duration, in_order, number, some
+from etude.report.figures import decimal, duration, in_order, some
 from etude.report.spectrogram import HEIGHT, WIDTH, log_spectrogram, palette, write_spectrogram
+from etude.results.leaderboard import number
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 24000

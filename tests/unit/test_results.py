@@ -15,6 +15,7 @@ from tidy import (
     two_experiments,
     write_cell,
     write_rivals,
+    write_training,
 )  # fmt: skip
 
 from etude.config import Evaluation
@@ -284,11 +285,13 @@ def test_what_failed_is_a_row_and_the_others_stand(results):
 # ----------------------------------------------------------------------------------- all of them
 
 
-def test_replicates_are_read_by_seed_and_draw(results):
+def test_replicates_are_read_by_training(results):
     two_experiments(results)
+    for seed in range(3):
+        write_training(results, "a", [], seed, replicates=[float(seed)] * REPLICATES)
     found = read_figures(run(results).tables, run(results).replicates)["a"].replicates
-    assert set(found) == {(str(s), str(d)) for s in range(3) for d in range(2)}
-    assert len(found["0", "0"]["frechet_distance", "logmel"]) == REPLICATES
+    assert set(found) == {"0", "1", "2"}
+    assert found["2"]["perplexity", ""] == {str(r): 2.0 for r in range(REPLICATES)}
 
 
 def test_the_same_files_give_the_same_bytes(results):

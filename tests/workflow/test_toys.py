@@ -35,6 +35,8 @@ def configured(workspace, name="toys", **changes):
     experiments = {name: e | changes.get(name, {}) for name, e in EXPERIMENTS.items()}
     content = {
         "corpora": {"mine": {"source": "folder", "path": music_here, "shards": 1}},
+        "tokenizers": {"onoff": {"kind": "onoff"}},
+        "tokens": {"onoff": {"tokenizer": "onoff", "window": 256, "stride": 128, "shortest": 192}},
         "experiments": experiments,
         "run": list(experiments),
     }
