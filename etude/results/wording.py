@@ -70,12 +70,18 @@ def gate(verdicts: Mapping[str, Sequence[Verdict]]) -> str:
         rates = [_rate(rate) for rate in _worst_rates(every) if rate.word == HOLDS]
         parts = [_how_many(every), *reasons(every), *rates]
     else:
-        # Why is told above; of those that fail once more, for whoever reads this line alone.
-        parts = [
-            f"{name} {sentence(of, brief=True) if overall(of) == FAILS else overall(of)}"
-            for name, of in verdicts.items()
-        ]
+        parts = [f"{name} {_in_short(of)}" for name, of in verdicts.items()]
     return f"gate: {overall(every)} ({'; '.join(filter(None, parts))})"
+
+
+def _in_short(verdicts: Sequence[Verdict]) -> str:
+    """Why an experiment fails; of an undecided one what it needs: all else is told above."""
+    word = overall(verdicts)
+    if word != UNDECIDED:
+        return sentence(verdicts, brief=True)
+    clips = [one.needs for verdict in verdicts for one in verdict.rivals if one.needs]
+    clips += [r.needs for verdict in verdicts for r in verdict.rates if r.needs and r.of == "clips"]
+    return word + f": needs {max(clips):,} clips" * bool(clips)
 
 
 def _how_many(verdicts: Sequence[Verdict]) -> str:
