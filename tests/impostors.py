@@ -11,8 +11,6 @@ Gates
     audio   the rivals of a system of sound
     notes   those of a system of notes, the 5-gram among them
     time    as notes, with `time` beside timbre and harmony
-    harmony as time, and each rival must be beaten by harmony: no gate of today, but what it would
-            take to stop 40 % wrong notes
 Untrained networks and shuffled tokens are left out, since no model is here: with them a gate can
 only be harder to pass. Clips are sound alone, so that nobody searches their notes.
 """
@@ -57,7 +55,7 @@ from etude.metrics.score import measure_set, summarise_signals
 from etude.metrics.tidy import COLUMNS
 from etude.midi.render import render_midi, render_shard
 from etude.midi.writing import apart, to_score
-from etude.results.gate import Verdict, judge, overall
+from etude.results.gate import Verdict, judge
 from etude.results.table import Table
 from etude.storage import read_csv
 from etude.systems.ngram import NGram
@@ -70,7 +68,6 @@ GATES = {  # rivals, embeddings
     "audio": (RIVALS, EMBEDDED[:2]),
     "notes": (("ngram", *RIVALS_WITH_NOTES), EMBEDDED[:2]),
     "time": (("ngram", *RIVALS_WITH_NOTES), EMBEDDED),
-    "harmony": (("ngram", *RIVALS_WITH_NOTES), EMBEDDED),
 }
 REAL = "real"  # other held-out music: no impostor
 DAMAGES = {  # of the ladder: what is done to pieces of a split, in which dose
@@ -265,13 +262,7 @@ class Court:
 
     def judge(self, table: Table) -> Found:
         """The verdict of each gate."""
-        found = {gate: self._judged(table, *GATES[gate]) for gate in ("audio", "notes", "time")}
-        names, _ = GATES["harmony"]
-        alone = self._judged(table, names, ("harmony",))
-        # Of two gates the worse, as `overall` has it of several sets.
-        worse = overall([found["time"], alone])
-        found["harmony"] = found["time"] if found["time"].word == worse else alone
-        return found
+        return {gate: self._judged(table, *how) for gate, how in GATES.items()}
 
     def _judged(self, table: Table, names: tuple[str, ...], embeddings: Iterable[str]) -> Verdict:
         system = type("Impostor", (ExperimentBase,), {"rivals": names})

@@ -86,7 +86,9 @@ def test_it_holds_where_every_rival_is_beaten():
     ("rows", "word"),
     [
         ([rival("ngram", -5.0, "timbre"), rival("ngram", -5.0)], BEATEN),
-        ([rival("ngram", 0.1, "timbre"), rival("ngram", -1.1)], BEATEN),  # clearly on one
+        ([rival("ngram", 0.1, "timbre"), rival("ngram", -1.1)], BEATEN),  # clearly by the primary
+        ([rival("ngram", -5.0, "timbre"), rival("ngram", -0.1)], "undecided"),  # and by no other
+        ([rival("ngram", -5.0, "timbre")], BEATEN),  # harmony was not measured
         ([rival("ngram", 1.1, "timbre"), rival("ngram", -5.0)], LOST),  # and farther on none
         ([rival("ngram", 0.9, "timbre"), rival("ngram", -0.9)], "undecided"),
         ([rival("ngram", -1.0)], "undecided"),  # to 0 is not below it
@@ -102,8 +104,8 @@ def test_a_rival_is_beaten_lost_to_or_neither(rows, word):
 
 
 def test_an_undecided_rival_says_what_it_needs():
-    """Half-width 1 around 0.25: sixteen times as many clips; the nearest embedding counts."""
-    rows = [rival("ngram", -0.25, "timbre", n=70), rival("ngram", 0.1, n=70)]
+    """Half-width 1 around 0.25: sixteen times as many clips; the primary counts."""
+    rows = [rival("ngram", -0.5, "timbre", n=70), rival("ngram", -0.25, n=70)]
     found = verdict(but("ngram", *rows))
     one = next(one for one in found.rivals if one.rival == "ngram")
     assert one.needs == 1200  # 1120, rounded up
