@@ -71,8 +71,8 @@ class Evaluation(Section):
         list(GATED),
         min_length=1,
         description="of `embeddings`: against each rival clips must be nearer to real music by "
-        "KAD on the primary embedding (where that is none of these: on at least one), and farther on "
-        "none",
+        "KAD on the primary embedding (where that is none of these: on at least one), and farther "
+        "on none",
     )
     gate_clips: int = Field(
         64, ge=2, description="the gate decides nothing on distances of fewer clips than this"

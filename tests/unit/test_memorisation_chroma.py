@@ -93,6 +93,14 @@ def test_copies_in_another_key_or_tempo_are_found(played, transpose, speed):
     assert found[0].start_s - found[0].clip_start_s == pytest.approx(2 * speed, abs=0.5)
 
 
+def test_copies_played_backwards_are_found(played):
+    waves = [music(seed, 16.0)[2 * RATE : 10 * RATE][::-1] for seed in (5, 8)]
+    others = [music(seed, 8.0)[::-1] for seed in range(60, 66)]
+    found = played.search([chroma.features(wave) for wave in [*waves, *others]])
+    assert [match.piece for match in found[:2]] == ["p5", "p8"]
+    assert min(m.score for m in found[:2]) > max(m.score for m in found[2:]) + 0.05
+
+
 def test_short_silent_and_unknown_clips(known):
     short, silent = known.search([harmonies(2)[50:53], np.zeros((20, 12), np.float32)])
     assert short.score <= 1.0
