@@ -286,7 +286,7 @@ def test_a_split_of_which_nothing_is_heard_says_why(tmp_path):
     # Of recordings alone: a transcription of the one piece tells keys and rhythm.
     counts = {path.parent.name: count_clips(path.parent) for path in tmp_path.glob("made/*/*.csv")}
     assert {counts[name] for name in ("random_notes", "one_chord", "spectrum_noise", "grains")} == {
-        32
+        64
     }
     assert (tmp_path / "made/shuffled/note.txt").read_text() == "this system has no tokens\n"
 

@@ -102,6 +102,9 @@ SONGS = {
 }  # fmt: skip
 
 
+BARS = 4
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def player(request):
     return player_of(request.param)
@@ -129,7 +132,7 @@ def moments(table):
 def test_own_music_comes_out_as_it_went_in_and_the_seam_is_on_a_beat(player, name, tmp_path):
     data, seam, quarters = SONGS[name]
     own, some = parse_midi(data), 0
-    for clip in continued(player, data, tmp_path, clips=4, bars=4):
+    for clip in continued(player, data, tmp_path, clips=2, bars=BARS):
         old, new = events(data), events(clip.midi)
         assert new[: len(old)] == old
         whole = parse_midi(clip.midi)
@@ -140,7 +143,7 @@ def test_own_music_comes_out_as_it_went_in_and_the_seam_is_on_a_beat(player, nam
         assert float(clip.row["prime_seconds"]) == pytest.approx(read_piece(data).seam_s, abs=1e-3)
         assert read_piece(data).seam == seam * TICKS
         end = int((later.onset + later.duration).max(initial=0))
-        assert end <= (seam + 4 * quarters) * TICKS, "bars are those of the last metre"
+        assert end <= (seam + BARS * quarters) * TICKS, "bars are those of the last metre"
         assert all((later.onset * 24) % TICKS < 24) or player.tokenizer.settings.kind == "onoff"
         if len(later):
             step = Fraction(int(later.onset[0]), TICKS) * 24  # the first note is on a grid
@@ -219,7 +222,7 @@ def test_a_written_clip_set_says_where_the_prompt_ends(player, tmp_path):
 def test_tempos_of_the_model_s_own_follow_the_seam(tmp_path):
     data, seam, _ = SONGS["slow"]
     player = player_of("remi", tempos=True)
-    for clip in continued(player, data, tmp_path, clips=4, bars=8):
+    for clip in continued(player, data, tmp_path, clips=2, bars=1):
         found = parse_midi(clip.midi)
         assert found.tempos[found.tempos[:, 0] <= seam * TICKS].tolist() == [[0, 10**6]]
         assert np.diff(found.tempos[:, 0]).min(initial=1) >= 0

@@ -270,7 +270,7 @@ PINNED = [
     ("wrong notes 0.4", HARMONY | {"cadences", "bar_leap"}, set()),
     ("permuted 1", HARMONY | {"cadences", "bar_leap"}, set()),
     ("bars shuffled", {"known_changes", "bar_leap"}, {"chord_share", "dissonance", "cadences"}),
-    ("random notes in key", HARMONY | {"cadences"}, {"voices"}),
+    ("random notes in key", HARMONY | {"cadences"}, set()),
     ("one chord", {"dissonance", "self_similarity", "symbolic_frechet"} | MELODY, {"chord_share"}),
     ("voices dropped 1", {"voices"}, {"chord_share", "cadences"}),
     ("transposed", set(), HARMONY | MELODY),
