@@ -112,7 +112,16 @@ def agree_on_the_third_time(trained, finished, workspace, mine):
     assert workspace.results()[weights] in other
 
 
-@pytest.mark.parametrize("make", [music.make_multitrack, music.make_piano, music.make_mixed])
+@pytest.mark.parametrize(
+    "make",
+    [
+        music.make_mixed,
+        *(
+            pytest.param(m, marks=pytest.mark.proof)
+            for m in (music.make_multitrack, music.make_piano)
+        ),
+    ],
+)
 def test_folders_unlike_the_chorales(make, workspace):
     make(workspace.folder / "music", 12, seed=3)
     mine = workspace.config("mine", own_folder(workspace.folder / "music"))
@@ -127,7 +136,10 @@ def test_folders_unlike_the_chorales(make, workspace):
     assert len(kept) >= 11, "by default only corrupt and empty files are rejected"
 
 
-@pytest.mark.parametrize(("pieces", "missing"), [(1, ["generated", "real"]), (2, ["real"])])
+@pytest.mark.parametrize(
+    ("pieces", "missing"),
+    [(1, ["generated", "real"]), pytest.param(2, ["real"], marks=pytest.mark.proof)],
+)
 def test_a_corpus_too_small_to_be_split_trains_and_says_what_is_missing(pieces, missing, workspace):
     music.make_chorales(workspace.folder / "music", pieces, seed=5)
     mine = workspace.config("mine", own_folder(workspace.folder / "music"))
@@ -167,6 +179,7 @@ def test_the_simplest_case_gives_its_training_segment_back(workspace):
     assert "gate: n/a" in workspace.text("results/fad.txt")
 
 
+@pytest.mark.proof
 def test_tokenizers_of_the_pretrained_shapes_pass_through_all_stages(workspace):
     """99 frames of semantic tokens and 150 frames x 8 codebooks for two seconds."""
     music.make_chorales(workspace.folder / "music", 4, seed=2)

@@ -13,7 +13,7 @@ from workspace import SMOKE, Workspace, jobs
 
 from etude.storage import read_csv, read_json
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.proof]  # two systems: six minutes
 
 FEW = {"training": {"steps": 12, "warmup_steps": 2, "batch_size": 4, "validate_every": 6}}
 CLIPS = {"clips": 4, "seconds": 2.0}
