@@ -214,7 +214,7 @@ def start(code, folder, index, count, port):
     return subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=pytest.mark.proof)])
 def test_two_processes_train_what_one_does(optimizer, packed, tmp_path):
     """Same global batch, same gradients, so nearly the same weights after four steps."""
     with socket.socket() as probe:
