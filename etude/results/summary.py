@@ -290,10 +290,11 @@ def _differences(pairs: list[Row], settings: Evaluation) -> list[str]:
     lines += [line for why, who in whys.items() for line in _wrapped(f"{', '.join(who)}: {why}")]
     lines = lines or ["  n/a: it was not measured"]
     more = [f"  {len(lines) - MOST} more in differences.csv"] if len(lines) > MOST else []
-    others = [row for row in pairs if row["role"] != PRIMARY]
-    won = sum(row["verdict"] in ("better", "worse") for row in others)
-    rest = f"  exploratory (Benjamini-Hochberg, 5 %): {won} of {len(others)} other figures differ"
-    return [head + _instead(settings), *lines[:MOST], *more, rest]
+    # What was not tested, as of one training, does not count as alike.
+    tested = [row for row in pairs if row["role"] != PRIMARY and row.get("p")]
+    won = sum(row["verdict"] in ("better", "worse") for row in tested)
+    rest = f"  exploratory (Benjamini-Hochberg, 5 %): {won} of {len(tested)} other figures differ"
+    return [head + _instead(settings), *lines[:MOST], *more, *([rest] if tested else [])]
 
 
 def _pair(row: Row) -> str:

@@ -82,6 +82,7 @@ def test_one_training_says_nothing_of_systems(results, seeds, draws):
     assert not {r["verdict"] for r in pairs} & {"better", "worse", "differs"}
     assert "is the better" not in text
     assert ONE in text
+    assert "other figures differ" not in text, "what was not tested is not alike"
 
 
 def test_one_training_of_either_is_enough_to_say_nothing(results):
@@ -132,7 +133,8 @@ def test_one_family_of_all_pairs_and_one_of_all_that_is_exploratory(results):
     grid = [r for r in pairs if r["metric"] == "et_grid"]
     assert {r["verdict"] for r in grid} == {"n/a"}
     assert "no spread between trainings" in grid[0]["note"]
-    assert "exploratory (Benjamini-Hochberg" in text
+    assert "exploratory (Benjamini-Hochberg, 5 %): " in text
+    assert "of 30 other figures differ" in text
 
 
 def test_what_cannot_be_subtracted_is_not(results):
