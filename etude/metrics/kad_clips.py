@@ -11,7 +11,8 @@ Conventions
     the piece.
 
 Metrics
-    * `kad_apart`: 100 (mean k(x, x') + mean k(y, y') - 2 mean k(x, y)), pairs of different groups
+    * `Apart.tally(...).kad()`: 100 (mean k(x, x') + mean k(y, y') - 2 mean k(x, y)), pairs of
+      different groups
     * `Tally.kad`: the same for any weighting of the clips, at the cost of a small matrix product
     * `difference`: of two sets to one reference, with its interval by the jackknife over groups
       (Efron and Stein, Annals of Statistics 9, 1981)
@@ -168,13 +169,6 @@ class Apart:
         squares = np.square(block).sum(1)[:, None] + np.square(rows).sum(1)
         found: Array = np.exp(-self.kernel.gamma * (squares - 2 * block @ rows.T).clip(0))
         return found
-
-
-def kad_apart(
-    reference: Array, pieces: Sequence[object] | Array, estimate: Array, groups: Index
-) -> float:
-    """KAD of rows [n, d] without pairs of one group; pieces [m] and groups [n] of the rows."""
-    return float(Apart(Kernel(reference), pieces).tally(estimate, groups).kad()[0])
 
 
 def difference(one: Tally, other: Tally, level: float = 0.95) -> tuple[float, float, float]:

@@ -148,7 +148,7 @@ def test_kad_apart_is_the_mean_over_pairs_of_different_groups(monkeypatch):
     gx, gy = np.arange(40) // 4, np.arange(24) // 3
     kernel = kad.Kernel(x)
     expected = brute(x, y, gx, gy, kernel.gamma)
-    assert kad_clips.kad_apart(x, gx, y, gy) == pytest.approx(expected, rel=1e-9)
+    assert kad_clips.Apart(kernel, gx).tally(y, gy).kad()[0] == pytest.approx(expected, rel=1e-9)
     # Clips of one piece: 8 clips, 4 pieces.
     apart = kad_clips.Apart(kernel, gx)
     tally = apart.tally(y, gy, [f"piece {i // 2}" for i in range(8)])
@@ -161,7 +161,8 @@ def test_kad_apart_is_the_mean_over_pairs_of_different_groups(monkeypatch):
 def test_kad_of_single_rows_is_kads():
     """Where each row is a group of its own, only the pairs of a row with itself are left out."""
     x, y = rows(0, 40), rows(1, 24)
-    ours = kad_clips.kad_apart(x, np.arange(40), y, np.arange(24))
+    apart = kad_clips.Apart(kad.Kernel(x), np.arange(40))
+    ours = apart.tally(y, np.arange(24)).kad()[0]
     assert ours == pytest.approx(kad.evaluate(x, y)["kad"], rel=1e-9)
 
 
