@@ -142,16 +142,16 @@ class _Index:
         self.music = music
         self.size = max(1, int(MIDDLE * length))
         self.tempi = np.array(FEW_TEMPI if length <= SHORT else TEMPI)
-        self.places = [
+        places = [
             np.arange(first, max(first + 1, last - LONGEST - self.size + 1), STEP)
             for first, last in zip(music.bounds, music.bounds[1:], strict=False)
         ]
-        self.edges = np.cumsum([0, *map(len, self.places)])
-        every = np.concatenate(self.places)
-        sample = self._stretches(every[:: max(1, len(every) // SAMPLE)]).astype(np.float64)
+        self.edges = np.cumsum([0, *map(len, places)])
+        self.begins = np.concatenate(places)
+        sample = self._stretches(self.begins[:: max(1, len(self.begins) // SAMPLE)]).astype(float)
         _, axes = np.linalg.eigh(sample.T @ sample)
         self.axes = axes[:, ::-1][:, :COMPONENTS].astype(np.float32)
-        self.vectors = np.concatenate([unit(self._stretches(p) @ self.axes) for p in self.places])
+        self.vectors = np.concatenate([unit(self._stretches(p) @ self.axes) for p in places])
 
     def _stretches(self, places: Integers) -> Array:
         """The stretches that begin at some frames, of length 1: [n, size * 12]."""
@@ -164,7 +164,7 @@ class _Index:
         likely, which = self._compare(unit(queries @ self.axes))
         best = np.maximum.reduceat(likely, self.edges[:-1])
         pieces = np.argsort(-best, kind="stable")[:LIKELY]
-        found = [self._closest(int(piece), likely, which, queries) for piece in pieces]
+        found = self._closest(pieces, likely, which, queries)
         found.sort(key=lambda one: -one[0])
         common = max(0.0, found[RANK][0]) if len(found) > RANK else 0.0
         similarity, piece, place, query = found[0]
@@ -192,22 +192,39 @@ class _Index:
 
     def _compare(self, queries: Array) -> tuple[Array, Integers]:
         """Of each stretch the likeness to the likeliest query, and which that is."""
-        blocks = range(0, len(self.vectors), BLOCK)
-        found = [self.vectors[first : first + BLOCK] @ queries.T for first in blocks]
-        which = np.concatenate([scores.argmax(1) for scores in found])
-        return np.concatenate([scores.max(1) for scores in found]), which
+        likely = np.empty(len(self.vectors), np.float32)
+        which = np.empty(len(self.vectors), np.int64)
+        for first in range(0, len(self.vectors), BLOCK):
+            rows = slice(first, first + BLOCK)
+            alike = self.vectors[rows] @ queries.T
+            likely[rows], which[rows] = alike.max(1), alike.argmax(1)
+        return likely, which
 
     def _closest(
-        self, piece: int, likely: Array, which: Integers, queries: Array
-    ) -> tuple[float, int, int, int]:
-        """(similarity, piece, frame, query) of the best of a piece's likeliest places."""
+        self, pieces: Integers, likely: Array, which: Integers, queries: Array
+    ) -> list[tuple[float, int, int, int]]:
+        """(similarity, piece, frame, query) of the best of each piece's likeliest places."""
+        rows = [self._likeliest(likely, piece) for piece in pieces]
+        owners = np.repeat(np.arange(len(pieces)), [len(part) for part in rows])
+        every = np.concatenate(rows)
+        asked = which[every]
+        low, high = self.music.bounds[pieces], self.music.bounds[pieces + 1] - self.size
+        around = self.begins[every][:, None] + np.array([-1, 0, 1])
+        places = around.clip(low[owners, None], np.maximum(low, high)[owners, None])
+        music = self._stretches(places.ravel()).astype(np.float64).reshape(*places.shape, -1)
+        scores = np.einsum("nsd,nd->ns", music, queries[asked].astype(np.float64))
+        found = []
+        for i, piece in enumerate(pieces):
+            mine = np.flatnonzero(owners == i)
+            row, side = divmod(int(scores[mine].argmax()), scores.shape[1])
+            at = mine[row]
+            found.append(
+                (float(scores[at, side]), int(piece), int(places[at, side]), int(asked[at]))
+            )
+        return found
+
+    def _likeliest(self, likely: Array, piece: int) -> Integers:
+        """The likeliest stretches of a piece."""
         first, last = self.edges[piece], self.edges[piece + 1]
-        rows = first + np.argsort(-likely[first:last], kind="stable")[:PLACES]
-        low, high = self.music.bounds[piece], self.music.bounds[piece + 1] - self.size
-        around = self.places[piece][rows - first][:, None] + np.array([-1, 0, 1])
-        places = around.clip(low, max(low, high)).ravel()
-        asked = np.repeat(which[rows], 3)
-        music = self._stretches(places).astype(np.float64)
-        scores = np.einsum("nd,nd->n", music, queries[asked].astype(np.float64))
-        at = int(scores.argmax())
-        return float(scores[at]), piece, int(places[at]), int(asked[at])
+        rows: Integers = first + np.argsort(-likely[first:last], kind="stable")[:PLACES]
+        return rows

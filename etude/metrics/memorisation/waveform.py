@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
+from scipy import fft
 
 from etude.metrics.memorisation.catalogue import Catalogue, Match
 from etude.metrics.memorisation.fingerprint import RATE, features
@@ -51,10 +51,11 @@ class Waveforms:
     def _best(self, wave: Wave, likely: list[tuple[str, float]]) -> Match:
         wave = np.pad(wave, (0, max(0, WINDOW - len(wave))))
         begins = np.unique([*range(0, len(wave) - WINDOW, HOP), len(wave) - WINDOW])
+        windows = Windows(wave, begins)
         best = Match()
         for piece, start in likely:
             music = self._read(piece, start - SLACK / RATE, len(wave) + 2 * SLACK)
-            found, lags = correlations(wave, music, begins)
+            found, lags = windows.correlations(music)
             at = int(found.argmax())
             if found[at] > best.score:
                 begin = float(begins[at]) / RATE
@@ -72,25 +73,38 @@ class Waveforms:
         return np.pad(wave, (before, samples - before - len(wave)))
 
 
-def correlations(
-    wave: Wave, music: Wave, begins: NDArray[np.int64]
-) -> tuple[Array, NDArray[np.int64]]:
-    """Of each window of a clip the highest normalised cross-correlation, and its lag [windows].
+class Windows:
+    """The windows of a clip, ready to be compared with several places.
 
     Args:
         wave: [samples], the clip.
-        music: [samples + 2 SLACK], what would lie beside it, SLACK more on either side.
         begins: first sample of each window; a window is WINDOW long.
     """
-    windows = wave[begins[:, None] + np.arange(WINDOW)].astype(float)
-    beside = music[begins[:, None] + np.arange(WINDOW + 2 * SLACK)].astype(float)
-    products = signal.fftconvolve(beside, windows[:, ::-1], mode="valid", axes=1)
-    sums = np.cumsum(np.pad(beside**2, ((0, 0), (1, 0))), axis=1)
-    power = sums[:, WINDOW:] - sums[:, :-WINDOW]
-    least = WINDOW * QUIET**2
-    own = np.maximum((windows**2).sum(1), least)
-    found = products / np.sqrt(np.maximum(power, least) * own[:, None])
-    return peaks(found)
+
+    # Products of spectra go round a circle as long as the music beside a window: what wraps lies
+    # behind the lags that are looked at.
+    SIZE = fft.next_fast_len(WINDOW + 2 * SLACK, real=True)
+
+    def __init__(self, wave: Wave, begins: NDArray[np.int64]) -> None:
+        self.begins = begins
+        windows = wave[begins[:, None] + np.arange(WINDOW)].astype(float)
+        self.spectra = np.conj(fft.rfft(windows, self.SIZE))
+        self.power = (windows**2).sum(1)
+
+    def correlations(self, music: Wave) -> tuple[Array, NDArray[np.int64]]:
+        """Of each window the highest normalised cross-correlation, and its lag [windows].
+
+        Args:
+            music: [samples + 2 SLACK], what would lie beside the clip, SLACK more on either side.
+        """
+        beside = music[self.begins[:, None] + np.arange(WINDOW + 2 * SLACK)].astype(float)
+        spectra = fft.rfft(beside, self.SIZE) * self.spectra
+        products = fft.irfft(spectra, self.SIZE)[:, : 2 * SLACK + 1]
+        sums = np.cumsum(np.pad(beside**2, ((0, 0), (1, 0))), axis=1)
+        power = sums[:, WINDOW:] - sums[:, :-WINDOW]
+        least = WINDOW * QUIET**2
+        own = np.maximum(self.power, least)
+        return peaks(products / np.sqrt(np.maximum(power, least) * own[:, None]))
 
 
 def peaks(found: Array) -> tuple[Array, NDArray[np.int64]]:
