@@ -204,7 +204,8 @@ def jitter(notes: Notes, seconds: float, random: Random) -> Notes:
 def tempo(notes: Notes, factor: float, random: Random) -> Notes:
     """Faster above 1."""
     onset, end = notes.onset / factor, notes.end / factor
-    return replace(notes, onset=onset, end=end, beat=notes.beat / factor)
+    beat, upbeat = notes.beat / factor, notes.upbeat / factor
+    return replace(notes, onset=onset, end=end, beat=beat, upbeat=upbeat)
 
 
 def transposed(notes: Notes, semitones: float, random: Random) -> Notes:
