@@ -182,7 +182,8 @@ def _voices(notes: Notes, pitches: Callable[[int], Array]) -> Notes:
     voices = found.shape[1]
     onset, voice = np.repeat(beats, voices), np.tile(np.arange(voices), len(beats))
     velocity = np.full(len(onset), int(np.median(notes.velocity)))
-    return Notes(onset, onset + notes.beat, found.ravel(), velocity, voice, notes.beat)
+    end, beat, program = onset + notes.beat, notes.beat, notes.program
+    return Notes(onset, end, found.ravel(), velocity, voice, beat, program)
 
 
 def bars_shuffled(notes: Notes, beats: float, random: Random) -> Notes:
