@@ -228,9 +228,9 @@ def beside(found: dict[str, Figures], other: dict[str, Figures]) -> list[str]:
     total = len(of_role("damage"))
     controls = ["transposed", "transposed by", *(f"tempo {x:g}" for x in (0.9, 1.1)), "level dB -6"]
     told = [[r, *(f"{other[name][r]['power 64']:.2f}" for name in DECIDING)] for r in controls]
+    how = f"{FEWER} pieces on a church organ, {PIECES} on the piano."
     return [
-        f"Of {total} damages heard (power >= 0.9, n = 64); {FEWER} pieces on a church organ, "
-        f"{PIECES} on the piano.",
+        f"Of {total} damages heard (power >= 0.9, n = 64): {how}",
         "",
         *table(columns, rows),
         "",
