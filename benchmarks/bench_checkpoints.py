@@ -5,12 +5,14 @@ each, 64 clips are made, and measured as a model's are. Step 0 is the set `untra
 a stage that is over before a step stays as it is then.
 
 $ETUDE_RESULTS may name the results/ of a finished run of the default configuration: corpus, tokens
-and baselines are taken from it, trainings never.
+and baselines are taken from it, trainings never. $ETUDE_CHECKPOINTS may name the folder of the run:
+one that was killed goes on.
 """
 
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import chdir
@@ -183,12 +185,13 @@ def order(found: dict[str, str]) -> float:
 
 
 def test_with_more_steps_clips_are_nearer_to_real_music(tmp_path):
-    workspace = Workspace(tmp_path)
-    start_from(tmp_path, SHARED)
+    workspace = Workspace(Path(os.environ.get("ETUDE_CHECKPOINTS", tmp_path)))
+    if not (workspace.folder / "results").is_dir():
+        start_from(workspace.folder, SHARED)
     settings, lines, orders = train(workspace), [], {}
     sets = [UNTRAINED, *(f"step-{step}" for step in STEPS), REAL]
     for name in settings.run or ():
-        with chdir(tmp_path):
+        with chdir(workspace.folder):
             found = listen(in_results(settings, name, 0), settings)
         orders[name] = {figure: order(values) for figure, values in found.items()}
         rows = [

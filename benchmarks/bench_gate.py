@@ -1,7 +1,7 @@
 """The gate of the default configuration for three training seeds of each experiment.
 
-$ETUDE_RESULTS may name the results/ of a finished run of that configuration (training seed 0), which
-is then taken as it is. $ETUDE_GATE may name the folder of the run: one that was killed goes on.
+$ETUDE_RESULTS may name the results/ of a finished run of that configuration, whose training is then
+taken as it is. $ETUDE_GATE may name the folder of the run: one that was killed goes on.
 """
 
 from __future__ import annotations
