@@ -249,7 +249,7 @@ times slower; recordings are copied, not rendered.
   runs its own shard again. {1_000_000 // shards:,} files lie in a shard here.
 - **Planning.** A dry run over 100,000 files and 417 jobs takes 4 s (docs/benchmarks.md): it lists
   the folder, names and times only. Listing grows with the files, so ten times the files are some
-  ten times the listing, half a minute; the rest hangs on the jobs.
+  ten times the listing, half a minute; the rest depends on the jobs.
 - **Time.** {hours:.0f} core hours from files to tokens: {hours / 16:.0f} hours on one machine of
   16 cores, {hours / 256:.1f} on a cluster's 256 ([cluster.md](cluster.md)). All of it is by shard.
 - **Disk.** {gigabytes / 1000:.1f} TB. Most of it are WAVs of pieces and of segments;

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class UserError(Exception):
-    """Something that the user can mend: what happened, where, why, and what to do."""
+    """Something that the user can fix: what happened, where, why, and what to do."""
 
     def __init__(self, what: str, *, where: str = "", why: str = "", do: str = "") -> None:
         self.what, self.where, self.why, self.do = what, where, why, do

@@ -163,7 +163,7 @@ def _names(path: Path) -> tuple[list[str], bool]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError) as error:
         raise UserError(
-            "a module of your own is not valid Python", why=f"{path}: {error}", do="mend it"
+            "a module of your own is not valid Python", why=f"{path}: {error}", do="fix it"
         ) from None
     names: list[str] = []
     whole = True
@@ -200,7 +200,7 @@ def _validated(name: str, settings: Any, options: Mapping[str, Any]) -> dict[str
             f"an option of {label(name)} is not allowed",
             where=name,
             why="; ".join(said) or str(error),
-            do="mend `options` in the configuration",
+            do="fix `options` in the configuration",
         ) from None
     return {key: getattr(checked, key) for key in settings.model_fields}
 
@@ -220,7 +220,7 @@ def _check_signature(
             f"{label(name)} cannot be made from its options",
             where=f"{name}, options {dict(options)}",
             why=f"{error}; Étude itself passes: {', '.join(given) or 'nothing'}",
-            do="mend `options` in the configuration, or the class's __init__",
+            do="fix `options` in the configuration, or the class's __init__",
         ) from None
 
 

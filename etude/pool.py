@@ -5,7 +5,7 @@ that dies costs neither the others' results nor its own neighbours'. What it was
 again, each item in a process of its own, and the item that kills that one too is known by name.
 
 Nor may an exception that nobody foresaw end a run: it costs the item that it came of. What is not
-the item's fault, though, is everyone's: a full disk, no memory, an error of the user's to mend.
+the item's fault, though, is everyone's: a full disk, no memory, an error of the user's to fix.
 """
 
 from __future__ import annotations

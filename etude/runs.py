@@ -178,7 +178,7 @@ def resume(args: Sequence[str] = (), folder: Path = RECORDS) -> NoReturn:
             "Snakemake could not unlock this folder",
             where=str(Path.cwd()),
             why="its message stands above",
-            do="mend that, then run `make resume` again",
+            do="fix that, then run `make resume` again",
         )
     print("going on with: snakemake", *command, flush=True)
     if "--rerun-incomplete" not in command:

@@ -182,7 +182,8 @@ def _voices(notes: Notes, pitches: Callable[[int], Array]) -> Notes:
     voices = found.shape[1]
     onset, voice = np.repeat(beats, voices), np.tile(np.arange(voices), len(beats))
     velocity = np.full(len(onset), int(np.median(notes.velocity)))
-    return Notes(onset, onset + notes.beat, found.ravel(), velocity, voice, notes.beat)
+    end, beat, program = onset + notes.beat, notes.beat, notes.program
+    return Notes(onset, end, found.ravel(), velocity, voice, beat, program)
 
 
 def bars_shuffled(notes: Notes, beats: float, random: Random) -> Notes:
@@ -204,7 +205,8 @@ def jitter(notes: Notes, seconds: float, random: Random) -> Notes:
 def tempo(notes: Notes, factor: float, random: Random) -> Notes:
     """Faster above 1."""
     onset, end = notes.onset / factor, notes.end / factor
-    return replace(notes, onset=onset, end=end, beat=notes.beat / factor)
+    beat, upbeat = notes.beat / factor, notes.upbeat / factor
+    return replace(notes, onset=onset, end=end, beat=beat, upbeat=upbeat)
 
 
 def transposed(notes: Notes, semitones: float, random: Random) -> Notes:

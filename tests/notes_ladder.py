@@ -20,6 +20,7 @@ from etude.metrics.notes.clips import SymbolicClip, parted
 from etude.metrics.notes.counterpoint import changes
 from etude.metrics.notes.measure import measure_clip
 from etude.metrics.notes.table import UNITS, Measured, measured
+from etude.midi import bars
 from etude.midi.notes import NoteTable
 
 NULL_DRAWS, DRAWS = 400, 200
@@ -35,9 +36,10 @@ Array = np.ndarray
 
 
 def table_of(notes: Notes) -> NoteTable:
-    """A piece as its MIDI file would be read, with a track of each voice where tables have them."""
+    """A piece as its MIDI file would be read, in bars of four quarters, a track of each voice."""
     onset = np.round(notes.onset.clip(0) * TICKS).astype(np.int64)
     end = np.round(notes.end * TICKS).astype(np.int64)
+    quarter = round(notes.beat * TICKS)
     small = notes.pitch.clip(0, 127).astype(np.int16)
     columns = {
         "onset": onset,
@@ -46,10 +48,10 @@ def table_of(notes: Notes) -> NoteTable:
         "velocity": notes.velocity.astype(np.int16),
         "program": np.zeros_like(small),
         "tempos": np.array([[0, round(notes.beat * 1e6)]]),
-        "ticks_per_quarter": round(notes.beat * TICKS),
+        "ticks_per_quarter": quarter,
+        "track": notes.voice.astype(np.int32),
+        "signatures": bars.with_upbeat(round(notes.upbeat * TICKS), quarter),
     }
-    if "track" in NoteTable.__dataclass_fields__:
-        columns["track"] = notes.voice.astype(np.int16)
     table = NoteTable(**columns)
     return table.at(table.order())
 

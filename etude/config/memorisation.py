@@ -24,7 +24,10 @@ class Memorisation(Section):
         "8 s (minutes more on two cores)",
     )
     prefixes: int = Field(
-        64, ge=0, description="training and held-out items whose beginnings a model is given"
+        64,
+        ge=0,
+        description="training and held-out items whose beginnings a model is given; 0: none, and "
+        "the gate says that it judges without",
     )
     prefix_tokens: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (32, 64, 128),

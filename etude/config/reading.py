@@ -59,7 +59,7 @@ def load(raw: dict[str, Any]) -> Config:
         raise UserError(
             "the configuration is not valid:\n" + "\n".join(_explain(error)),
             where="config/config.yaml and the files laid over it with --configfile",
-            do="mend the keys named above; config/README.md lists every key",
+            do="fix the keys named above; config/README.md lists every key",
         ) from None
     for key, name in config.own_parts.items():
         check(name, key)

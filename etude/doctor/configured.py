@@ -194,7 +194,7 @@ def examine_folder(results: Path = RESULTS) -> Finding:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".etude-doctor-"):
             pass
     except OSError as error:
-        do = f"mend the permissions of {folder}, or work in a folder of your own"
+        do = f"fix the permissions of {folder}, or work in a folder of your own"
         return Finding("results/", "broken", f"cannot be written: {error.strerror}", do)
     return Finding("results/", "ok", f"can be written ({folder})")
 

@@ -10,7 +10,7 @@ from etude.report.charts import Scale, Tick
 from etude.report.figures import split_note
 from etude.results.gate import HOLDS, NOTHING, UNDECIDED, Verdict, judge, overall
 from etude.results.leaderboard import number
-from etude.results.rates import Rate, percent
+from etude.results.rates import percent
 from etude.results.summary import NAMES
 from etude.results.systems import judged, meaning, worthless
 from etude.results.table import Table
@@ -64,7 +64,7 @@ class Score:
     reasons: list[str]
     own: Line
     real: Line
-    rates: list[tuple[str, str, str]]  # what, its upper bound, by what it was measured
+    rates: list[tuple[str, str, str]]  # that hold: what, its upper bound, by what it was measured
 
 
 @dataclass(frozen=True)
@@ -124,18 +124,16 @@ def _headline(verdicts: Sequence[Verdict]) -> str:
 
 
 def _score(table: Table, verdict: Verdict | None, primary: tuple[str, str]) -> Score:
+    # A rate that does not hold is among the reasons, with its limit.
+    held = [rate for rate in verdict.rates if rate.word == HOLDS] if verdict else []
     return Score(
         name=table.name,
         word=verdict.word if verdict else UNGATED,
         reasons=reasons([verdict]) if verdict else [],
         own=_line(table, "generated", "generated", *primary),
         real=_line(table, FLOOR, FLOOR, *primary),
-        rates=[(rate.name, _at_most(rate), rate.note) for rate in verdict.rates] if verdict else [],
+        rates=[(rate.name, f"at most {percent(rate.high or 0)}", rate.note) for rate in held],
     )
-
-
-def _at_most(rate: Rate) -> str:
-    return "n/a" if rate.high is None else f"at most {percent(rate.high)}"
 
 
 def _block(tables: list[Table], metric: str, embedding: str) -> Block:

@@ -38,7 +38,7 @@ from etude.results.systems import about
 if TYPE_CHECKING:
     from etude.results.table import Table
 
-VERSION = 1  # raised when a verdict changes
+VERSION = 2  # raised when a verdict changes
 
 NOTHING = "n/a"
 BEATEN, LOST = "beaten", "lost"
@@ -106,7 +106,8 @@ def judge(table: Table, settings: Evaluation) -> Verdict:
         rates.copies(table.rows, settings.gate_copied),
     ]
     if system.continues:
-        shares.append(rates.extraction(table.rows, settings.gate_extracted))
+        prefixes = settings.memorisation.prefixes
+        shares.append(rates.extraction(table.rows, settings.gate_extracted, prefixes))
     rows = [r for r in table.rivals if r["embedding"] in set(map(label, settings.gate_embeddings))]
     # What others made has the rivals that could be made without its model.
     names = system.rivals if system.trained else dict.fromkeys(row["rival"] for row in rows)

@@ -2,7 +2,9 @@
 
 Conventions
     A rate is never "none of n": it has an upper bound. Against a limit L it `fails` where the
-    lower bound is above L, is `undecided` where the upper one is above 3 L, and `holds` else.
+    lower bound is above L, is `undecided` where the upper one is above 3 L, and `holds` else. What
+    config switches off (`prefixes: 0`) is `not asked`: no figure can ever decide it, so the gate
+    does not wait for it, and each verdict says what it is without.
     Bounds are one-sided, 95 %. Of several searches for copies, and of several lengths of
     beginnings, the worst decides: a model exactly at the limit is failed by each in 5 % of runs.
 
@@ -24,10 +26,10 @@ from scipy.special import ndtri
 
 from etude.metrics.memorisation.null import exact_interval
 
-VERSION = 1  # raised when a verdict changes
+VERSION = 2  # raised when a verdict changes
 
-HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
-ORDER = (HOLDS, UNDECIDED, FAILS)  # from good to bad
+HOLDS, FAILS, UNDECIDED, NOT_ASKED = "holds", "fails", "undecided", "not asked"
+ORDER = (NOT_ASKED, HOLDS, UNDECIDED, FAILS)  # from good to bad
 LEVEL = 0.95
 EXCLUDED = 3  # a rate of this many limits must be impossible
 ROUNDING = 1e-9  # relative
@@ -180,8 +182,15 @@ def _recall(rows: Iterable[Row]) -> list[str]:
     return [f"{text}, of `{least.replace('_', ' ')}` {percent(found[least])}"]
 
 
-def extraction(rows: Iterable[Row], limit: float) -> Rate:
-    """Training beginnings continued exactly, beyond held-out ones: of all lengths the worst."""
+def extraction(rows: Iterable[Row], limit: float, prefixes: int) -> Rate:
+    """Training beginnings continued exactly, beyond held-out ones: of all lengths the worst.
+
+    Args:
+        prefixes: how many beginnings config asks for; 0: none.
+    """
+    name, of = "continued beginnings", "beginnings"
+    if not prefixes:
+        return Rate(name, of, NOT_ASKED, limit, note="not asked for (prefixes: 0)")
     cells = {
         (row["metric"], row["clips"].removeprefix("prefixes_")): row
         for row in rows
@@ -198,12 +207,12 @@ def extraction(rows: Iterable[Row], limit: float) -> Rate:
         shares = f"{percent(p)}{control}" * (p > 0)
         after = f"after {length} tokens" * length.isdecimal()
         note = " ".join(filter(None, (shares, after)))
-        rate = Rate("continued beginnings", "beginnings", "", limit, value=p - q, n=n, note=note)
+        rate = Rate(name, of, "", limit, value=p - q, n=n, note=note)
         rates.append(_judged(rate, partial(_at, p=p, q=q, ratio=m / n)))
     if rates:
         return _worst(rates)
     why = next((row["note"] for row in cells.values() if row["note"]), "")
-    return _missing("continued beginnings", "beginnings", limit, why)
+    return _missing(name, of, limit, why)
 
 
 def _at(n: int, p: float, q: float, ratio: float) -> Bounds:

@@ -15,10 +15,10 @@ from etude.results.gate import (
     Verdict,
     overall,
 )
-from etude.results.rates import ORDER, Rate, percent
+from etude.results.rates import NOT_ASKED, ORDER, Rate, percent
 from etude.results.systems import in_words
 
-VERSION = 1  # raised when the words change
+VERSION = 2  # raised when the words change
 
 BAD_FIRST = (LOST, UNDECIDED, BEATEN)
 
@@ -47,6 +47,7 @@ def reasons(
         _listed("not clearly nearer than", UNDECIDED, by_rival, of),
         *(_rate(rate) for rate in worst if rate.word == UNDECIDED),
         "" if brief else _listed("nearer to real music than", BEATEN, by_rival, of),
+        *(_rate(rate) for rate in worst if rate.word == NOT_ASKED),
         *dict.fromkeys(verdict.why for verdict in verdicts),
     ]
     return list(filter(None, parts))

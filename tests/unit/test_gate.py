@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tidy import beaten, rival, row
 
-from etude.config import DEFAULT, Evaluation, ExperimentBase, read
+from etude.config import DEFAULT, Evaluation, ExperimentBase, Memorisation, read
 from etude.config.systems import CLASSES
 from etude.errors import UserError
 from etude.metrics.kad import Kernel
@@ -228,6 +228,17 @@ def test_rates_fail_by_their_lower_bound_and_pass_by_their_upper(rows, word, sai
 def test_a_rate_fails_whatever_the_rivals_say():
     for rivals in (beaten(NAMES), beaten(NAMES, n=8), []):
         assert verdict(rivals, [silent(), copied(0.9, n=8), *continued()]).word == "fails"
+
+
+def test_what_was_not_asked_for_is_not_waited_for_and_is_said():
+    """With `prefixes: 0` no number of clips could ever decide it."""
+    settings = Evaluation(memorisation=Memorisation(prefixes=0))
+    found = verdict(rows=[silent(), copied()], settings=settings)
+    assert found.word == "holds"
+    every = {"e": [found], "other": [verdict()]}
+    for said in (sentence([found]), gate({"e": [found]}), gate(every)):
+        assert said.count("continued beginnings n/a: not asked for (prefixes: 0)") == 1
+    assert verdict(rows=[silent(9), copied()], settings=settings).word == "fails"
 
 
 def test_copies_are_told_with_what_would_have_been_found():

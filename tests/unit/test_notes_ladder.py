@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from random import Random
 
@@ -16,6 +17,7 @@ from notes_ladder import NotesEar, clips_of, known_changes, measure, orders
 from etude.metrics.notes import chord_changes, counterpoint, means
 from etude.metrics.notes.beats import Beats, read_beats
 from etude.metrics.notes.clips import parted
+from etude.midi import bars
 from etude.midi.notes import NoteTable
 
 TICKS = 480
@@ -99,6 +101,19 @@ def test_figures_by_hand():
     assert leap == pytest.approx((12 + 4) / 2 - np.mean([5, 1 + 10, 1 + 5]) / 2)
 
 
+@pytest.mark.parametrize(
+    ("signatures", "leaps"),
+    [([], 4), ([(0, 1, 4), (TICKS, 4, 4)], 1), ([(0, 3, 4)], 3), ([(0, 2, 8), (TICKS, 3, 4)], 4)],
+)
+def test_voices_leap_over_the_bar_lines_of_the_file(signatures, leaps):
+    """An octave before one beat alone: a bar line there stands out, elsewhere it is within a bar."""
+    notes = chords(*[C] * leaps, *[tuple(p + 12 for p in C)] * (12 - leaps))
+    notes = replace(notes, signatures=np.array(signatures, np.int64).reshape(-1, 3))
+    assert figures(notes)["bar_leap"] > 0
+    elsewhere = replace(notes, signatures=bars.with_upbeat((leaps + 1) % 4 * TICKS, TICKS))
+    assert figures(elsewhere)["bar_leap"] < 0
+
+
 def test_dissonance_is_the_mean_of_all_pairs():
     chord = (48, 55, 58, 64, 65, 72)
     expected = np.mean(
@@ -138,11 +153,11 @@ def test_the_least_transposition_by_brute_force(first, second):
 def test_voices_cross_where_a_higher_track_is_below():
     none = np.zeros((4, 128), bool)
     tracks = np.array([[72, 60], [72, 60], [58, 60], [72, -1]])
-    found = counterpoint.voice_crossing(Beats(np.arange(4), none, tracks))
+    beats = Beats(np.arange(4), none, tracks, np.zeros(4, int))
+    found = counterpoint.voice_crossing(beats)
     assert found == pytest.approx(1 / 3)
-    assert np.isnan(counterpoint.voice_crossing(Beats(np.arange(4), none, np.zeros((4, 0), int))))
-    one = np.full((4, 1), 60)
-    assert np.isnan(counterpoint.voice_crossing(Beats(np.arange(4), none, one)))
+    for few in (np.zeros((4, 0), int), np.full((4, 1), 60)):
+        assert np.isnan(counterpoint.voice_crossing(replace(beats, tracks=few)))
 
 
 @settings(max_examples=30, deadline=None)

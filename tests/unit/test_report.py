@@ -10,6 +10,7 @@ from pages import (
     DISTANCES,
     HISTORY,
     NASTY,
+    RATES,
     report,
     tone,
     write_models,
@@ -102,6 +103,19 @@ def test_page_opens_with_the_verdict_and_what_it_took(page):
     opening = text[: text.index("Leaderboard", text.index("Configuration"))]
     for ratio in ("times as far", "×", "goal"):
         assert ratio not in opening
+
+
+def test_page_tells_each_rate_once(tmp_path):
+    """One that does not hold with its limit among the reasons, the others in tiles."""
+    rates = [RATES[0] | {"value": 0.5}, *RATES[1:]]
+    write_scores(tmp_path, "audiolm", "audiolm", rates=rates)
+    report(tmp_path, ["audiolm"], tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text()
+    text = text_of(page).lower()
+    opening = text[: text.index("leaderboard", text.index("configuration"))]
+    assert "copies at least 39 % (limit 5.0 %" in opening
+    for name in ("copies", "silent clips", "continued beginnings"):
+        assert len(re.findall(rf"{name} ?at (most|least)", opening)) == 1, name
 
 
 def test_page_opens_with_a_clip_and_a_real_one_by_chance(tmp_path):

@@ -82,6 +82,13 @@ def test_a_corpus_without_held_out_music_has_no_control(tmp_path):
     assert found["note"] == "n/a: there are no held_out items"
 
 
+def test_where_no_beginning_is_asked_for_no_model_is_opened(tmp_path):
+    output = tmp_path / "extraction.csv"
+    write_extraction("symbolic_lm", Parts(), Memorisation(prefixes=0), 0, output)
+    (found,) = read_csv(output)
+    assert found["note"] == "n/a: not asked for (prefixes: 0)"
+
+
 @pytest.mark.parametrize(("eos", "rest"), [(2, [2, 2]), (None, [-1, -1])])
 def test_a_piece_that_ends_is_not_gone_on_with(eos, rest, monkeypatch):
     monkeypatch.setattr(symbolic_prefixes, "continue_tokens", lambda *_: [[5, 6], [5, 6, 7, 8]])

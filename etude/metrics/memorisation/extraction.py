@@ -28,7 +28,7 @@ from etude.storage import write_csv
 from etude.systems import open_system
 from etude.systems.base import Parts
 
-VERSION = 2  # raised when figures change
+VERSION = 3  # raised when figures change
 
 Ids = NDArray[np.int64]
 Continue = Callable[[Ids, int], Ids]
@@ -85,10 +85,14 @@ def write_extraction(
         system: its name in the configuration.
         parts: the packed token set, and the folder of the stage that is asked.
     """
+    row = {"items": "train", "metric": "exact"}
+    if not settings.prefixes:
+        write_csv(output, COLUMNS, [row | {"note": "n/a: not asked for (prefixes: 0)"}])
+        return
     opened = open_system(system)
     asked = opened.continuation(parts, settings, seed)
     if asked.note:
-        write_csv(output, COLUMNS, [{"items": "train", "metric": "exact", "note": asked.note}])
+        write_csv(output, COLUMNS, [row | {"note": asked.note}])
         return
     most, what = settings.prefixes, opened.items
     rows = list(extract(asked.items, asked.lengths, asked.more, asked.go_on, most, what))

@@ -3,8 +3,8 @@
 A beat is a quarter of the file. Its phase is the sixteenth at which most notes begin, neighbours
 counted by half: scores have it at 0, a performance that was transcribed may have it anywhere. What
 sounds an eighth of a quarter after a beat is that beat's chord, so that notes which are a little
-late still belong to it. Bars have four beats and count from the beginning of the file: other metres
-need another length, and a file whose upbeat was lost has its bar lines a beat early.
+late still belong to it. Bars are where the file's time signatures put them (an upbeat is the end of
+its bar); without any they have four beats from the beginning of the file.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from etude.midi import bars
 from etude.midi.notes import NoteTable
 from etude.midi.tempo import seconds_at
 
-BAR = 4  # beats
 PARTS = 16  # of a beat, to find its phase
 MOST_BEATS = 4096  # more are no clip; a note an hour later would only take memory
 
@@ -31,12 +31,13 @@ class Beats:
 
     Attributes: number (int64 [n], beats since the beginning of the file), sounding (bool [n, 128]),
     tracks (int64 [n, tracks]: the highest pitch of each track at each beat, -1 where it rests; no
-    columns where the notes have no tracks).
+    columns where the notes have no tracks), bar (int64 [n]: the bar of each beat).
     """
 
     number: Integers
     sounding: Bools
     tracks: Integers
+    bar: Integers
 
     def __len__(self) -> int:
         return len(self.number)
@@ -79,7 +80,8 @@ def read_beats(table: NoteTable, start_s: float, seconds: float) -> Beats:
     audible = np.flatnonzero(sounding.any(1))
     kept = slice(audible[0], audible[-1] + 1) if len(audible) else slice(0)
     of_tracks = _tracks(notes, note, beat, len(number))
-    return Beats(number[kept], sounding[kept], of_tracks[kept])
+    bar = bars.places(ticks, notes.signatures, quarter).bar
+    return Beats(number[kept], sounding[kept], of_tracks[kept], bar[kept])
 
 
 def _phase(notes: NoteTable) -> int:

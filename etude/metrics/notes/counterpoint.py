@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etude.metrics.notes.beats import BAR, Beats
+from etude.metrics.notes.beats import Beats
 from etude.midi.notes import NoteTable
 
 VERSION = 1  # raised when the figures change
@@ -55,6 +55,7 @@ SEVENTHS = (
 )  # fmt: skip
 # Huron 1994: mean of three studies' consonance of the interval classes 1 to 6, standardised.
 CONSONANCE = np.array([-1.428, -0.582, 0.594, 0.386, 1.240, -0.453])
+BAR = 4  # beats
 REST_BEATS = 2 - 1 / 8  # a chord of two beats is an end, and a performed one may be short
 PER = 16  # beats
 
@@ -152,7 +153,7 @@ def bar_leap(beats: Beats) -> float:
     top = 127 - beats.sounding[:, ::-1].argmax(1)
     moved = (np.abs(np.diff(top)) + np.abs(np.diff(beats.sounding.argmax(1)))) / 2
     joined = audible[1:] & audible[:-1]
-    line = beats.number[1:] % BAR == 0
+    line = np.diff(beats.bar) > 0
     return _mean(moved[joined & line]) - _mean(moved[joined & ~line])
 
 
