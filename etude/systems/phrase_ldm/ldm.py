@@ -262,4 +262,3 @@ def between(first: Tensor, second: Tensor, share: float) -> Tensor:
     """
     bars = min(len(first), len(second))
     return torch.lerp(first[:bars], second[:bars], share)
-

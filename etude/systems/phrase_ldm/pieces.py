@@ -139,9 +139,7 @@ class Pieces:
         return first, first + count
 
 
-def standardised(
-    batch: Batch, mean: Tensor, deviation: Tensor, noise: Tensor | None
-) -> Tensor:
+def standardised(batch: Batch, mean: Tensor, deviation: Tensor, noise: Tensor | None) -> Tensor:
     """Latents of a batch on the scale that the network knows, float32 [B, bars, slots, z].
 
     Args:
