@@ -146,7 +146,7 @@ class BarDit(nn.Module):
         super().__init__()
         self.settings, dim = settings, settings.dim
         slots, latent = shape["slots"], shape["latent"]
-        self.whole_bars = settings.token == "bar"
+        self.whole_bars = settings.whole_bars
         width = slots * latent if self.whole_bars else latent
         told = set(settings.conditions)
         self.twins = settings.twins and "sections" in told
