@@ -11,7 +11,7 @@ states are those of learned queries that stand before the phrase.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from etude.config.systems.phrase_ldm import PhraseNetwork, Rotary
 from etude.systems.base import Batch, Figure
-from etude.systems.phrase_ldm.fidelity import DURATION, ONSET, PITCH, Note, Reader, matches
+from etude.systems.phrase_ldm.fidelity import Notes, matches
 from etude.systems.phrase_ldm.rotary import RotaryNetwork
 from etude.systems.stage_module import StageModule, cross_entropy
 
@@ -32,6 +32,8 @@ FIRST_DEVIATION = -4.0  # log-variance at the first step: more noise than that h
 DECODED = 256  # phrases decoded at once
 SPARSE = 0.7  # below this share of unfinished phrases, only these go on
 WAVELENGTHS = 4.0, 512.0  # of the embeddings of numbers, at first
+
+NUMBERED = ("o", "p", "d")  # kinds of ids that count something, as the tokenizer names them
 
 ACCURACY = Figure("accuracy", "share", better="higher")
 F1_FIGURES = (
@@ -64,7 +66,7 @@ class PhraseStage(StageModule):
     def __init__(self, shape: Mapping[str, Any], settings: Any) -> None:
         super().__init__({key: shape[key] for key in self.shape_keys}, settings)
         self.network = build_network(settings, self.shape["vocabulary"])
-        self.reader: Reader | None = None  # of notes, for F1 at validations
+        self.notes_of: Callable[[Sequence[int]], Notes] | None = None  # for F1 at validations
 
     @classmethod
     def read_network(cls, values: Mapping[str, Any]) -> Any:  # noqa: D102
@@ -82,7 +84,7 @@ class PhraseStage(StageModule):
         half = torch.arange(weight.shape[1] // 2)
         low, high = WAVELENGTHS
         waves = 2 * math.pi / (low * (high / low) ** (half / max(len(half) - 1, 1)))
-        for kind in (ONSET, PITCH, DURATION):
+        for kind in NUMBERED:
             ids = [i for i, (of, _) in enumerate(numbers) if of == kind]
             if not ids:
                 continue
@@ -133,13 +135,13 @@ class PhraseStage(StageModule):
 
     def _fidelity(self, memory: Tensor, batch: Batch) -> dict[str, float]:
         """F1 of what is decoded from a memory, with what each figure is a mean over."""
-        if self.reader is None:
+        if self.notes_of is None:
             return {}
-        wanted = [self.reader.notes(ids) for ids in strip(batch["targets"], self.shape["pad"])]
+        wanted = [self.notes_of(ids) for ids in strip(batch["targets"], self.shape["pad"])]
         limit = batch["targets"].shape[1] + 1
-        written = [self.reader.notes(ids) for ids in self.greedy(memory, limit)]
+        written = [self.notes_of(ids) for ids in self.greedy(memory, limit)]
         unseen = ~batch["seen"].bool().cpu().numpy() if "seen" in batch else [True] * len(wanted)
-        pairs: list[tuple[list[Note], list[Note]]] = list(zip(wanted, written, strict=True))
+        pairs = list(zip(wanted, written, strict=True))
         rare = [pair for pair, new in zip(pairs, unseen, strict=True) if new]
         counted = matches(pairs), matches(pairs, durations=True), matches(rare)
         figures = {}
