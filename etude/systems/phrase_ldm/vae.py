@@ -280,6 +280,15 @@ class Vae(Autoencode):
     def remember(self, ids: Tensor) -> tuple[Tensor, None]:  # noqa: D102
         return self.memory(self.posterior(ids)[0]), None
 
+    @torch.inference_mode()
+    def decode(self, latents: Tensor, limit: int, *, cached: bool = True) -> list[list[int]]:
+        """The ids of latents [phrases, latent], greedily, of up to `limit` each."""
+        found: list[list[int]] = []
+        for start in range(0, len(latents), DECODED):
+            part = latents[start : start + DECODED].to(self.device)
+            found += self.greedy(self.memory(part), limit, cached=cached)
+        return found
+
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:  # noqa: D102
         mean, log_variance = self.posterior(batch["ids"])
         latents = mean
