@@ -192,6 +192,12 @@ class SymbolicTokenSet(Section):
         "keep",
         description="a piece of less than a window: one shorter window, or `too_short`",
     )
+    long_pieces: Literal["cut", "drop"] = Field(
+        "cut",
+        exclude_if=lambda choice: choice == "cut",  # a key that is not used makes nothing anew
+        description="a piece of more than a window: several windows, or `too_long` (for what reads "
+        "whole pieces, as a row each)",
+    )
     fewest: int = Field(16, ge=2, description="a piece of fewer tokens is `too_short` in any case")
     transpositions: Annotated[list[Annotated[int, Field(ge=-24, le=24)]], Distinct] = Field(
         [0, -1, 1], min_length=1, description="semitones; other than 0 for training only"

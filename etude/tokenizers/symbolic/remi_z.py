@@ -1,4 +1,4 @@
-"""REMI-z: bars that hold one track after the other (Chen, 2025), and its phrases.
+"""REMI-z: bars that hold one track after the other (Ou et al., arXiv 2408.15176), and phrases.
 
 A phrase is a track in a bar. `bars` takes ids apart into bars and phrases, `join` puts them
 together again; PhraseVAE reads a piece that way. With `tracks: track` every bar states all tracks
@@ -16,10 +16,11 @@ import torch
 
 from etude.config import RemiZ
 from etude.midi import bars
+from etude.midi.keys import find_key, written_key
 from etude.midi.notes import DRUMS, NoteTable
 from etude.midi.writing import plain_table
 from etude.tokenizers.symbolic.account import ACCOUNT
-from etude.tokenizers.symbolic.base import SymbolicTokenizer
+from etude.tokenizers.symbolic.base import SymbolicTokenizer, transposed
 from etude.tokenizers.symbolic.remi_z_grammar import RemiZGrammar
 from etude.tokenizers.symbolic.remi_z_layout import (
     Layout,
@@ -118,6 +119,20 @@ class RemiZTokenizer(SymbolicTokenizer):
     def losses(self, table: NoteTable, ids: Sequence[int]) -> dict[str, int]:
         """Drums without a word, notes beyond the last bar, tracks beyond the slots."""
         return lay_out(table, self.settings).lost
+
+    def prepared(self, table: NoteTable, data: bytes) -> tuple[NoteTable, int]:
+        """The piece in C major or A minor, where the settings want that."""
+        if not self.settings.normalise_key:
+            return table, 0
+        key = written_key(data) if self.settings.key_from == "file" else None
+        key = key or find_key(table, self.settings.key_profile)
+        return transposed(table, key.shift), key.shift
+
+    def measured(self, table: NoteTable, moved: int) -> dict[str, int]:
+        """Notes off the grid, notes that were cut, bars, and the shift to C major or A minor."""
+        layout = lay_out(table, self.settings)
+        counts = {"rounded": layout.rounded, "clamped": layout.clamped}
+        return counts | {"bars": len(layout.signature), "key_shift": moved}
 
     # ---------------------------------------------------------------------------- phrases
 

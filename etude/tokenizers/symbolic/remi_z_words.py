@@ -6,7 +6,9 @@ A piece is a row of bars, a bar a row of tracks, a track in a bar (a *phrase*) a
     i-0 o-0 p-72 d-12 [v-20] o-12 ...  a track: its instrument, then onsets and what begins there
     b-1                                the end of the bar
 
-After Xi Chen's REMI-z (2025). `u` is Étude's: a short first bar is the end of a whole one.
+After REMI-z (Ou et al., arXiv 2408.15176), with three differences: tracks have one order in all
+bars, by the whole piece; tracks of one program may stay apart; and `u`: a short first bar is the
+end of a whole one.
 """
 
 from __future__ import annotations
