@@ -31,7 +31,13 @@ SCRIPTS = PACKAGE.parent / "scripts"
 Numbers = dict[str, int | str]
 
 # Kinds of symbolic tokenizers that one module makes, or whose module has another name.
-_SYMBOLIC = {"onoff": "onoff", "remi": "midi_tok", "tsd": "midi_tok", "structured": "midi_tok"}
+_SYMBOLIC = {
+    "onoff": "onoff",
+    "remi": "midi_tok",
+    "tsd": "midi_tok",
+    "structured": "midi_tok",
+    "remi_z": "remi_z",
+}
 
 # What embeddings are made of besides their own module.
 _MADE_OF = {

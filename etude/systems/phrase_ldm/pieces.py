@@ -64,13 +64,21 @@ class Pieces:
             its piece that is equal).
         crops: which part of a piece is seen at once.
         forms: sections of the pieces as texts, in their order; None: those of their repeats.
+        meters: the pieces of these alone, as numbers of the file; items then have their place
+            among them. None: all, as they are.
+        items: the first so many pieces only.
 
     Raises:
         UserError: parts of the file do not fit together.
     """
 
     def __init__(
-        self, path: Path, crops: Crops | None = None, forms: Sequence[str] | None = None
+        self,
+        path: Path,
+        crops: Crops | None = None,
+        forms: Sequence[str] | None = None,
+        meters: Sequence[int] | None = None,
+        items: int | None = None,
     ) -> None:
         file = load_file(path)
         self.crops = crops or Crops()
@@ -83,12 +91,17 @@ class Pieces:
                 why=f"the lengths of its pieces make {sum(lengths)} bars, and it has {bars}",
                 do="delete the file and run again",
             )
-        kept = [number for number, length in enumerate(lengths) if length]
+        wanted = [meters is None or number in meters for number in file["meter"].tolist()]
+        kept = [n for n, length in enumerate(lengths) if length and wanted[n]][:items]
+        self.left_out = len(lengths) - sum(wanted)
         self.mean, self.log_variance = (
             [file[name].split(lengths)[number] for number in kept]
             for name in ("mean", "log_variance")
         )
         self.of_piece = {name: file[name][kept] for name in OF_PIECE}
+        if meters is not None:
+            places = [meters.index(number) for number in self.of_piece["meter"].tolist()]
+            self.of_piece["meter"] = torch.tensor(places, dtype=torch.long)
         repeats = [part.numpy() for part in file["repeat"].split(lengths)]
         found = [sections.of_repeats(repeats[number]) for number in kept]
         if forms is not None:
