@@ -25,34 +25,25 @@ VERSION = 1  # raised when the same files give other batches
 OF_PIECE = ("key", "mode", "meter")  # numbers of a piece in the files; -1 where not known
 
 
-def read_statistics(folder: Path, slots: int, latent: int) -> dict[str, Any]:
+def read_statistics(folder: Path, slots: int) -> dict[str, Any]:
     """statistics.json of latents, the one place of their scale and clip.
 
     Raises:
-        UserError: they are of phrases with other slots or other numbers than the network's.
+        UserError: bars have other slots than they should, or the numbers do not fit together.
     """
     path = folder / "statistics.json"
     found = dict(read_json(path))
-    there = (found["slots"], found["dimension"], len(found["mean"]), len(found["deviation"]))
-    if there != (slots, latent, latent, latent):
+    latent = found["dimension"]
+    there = (found["slots"], len(found["mean"]), len(found["deviation"]))
+    if there != (slots, latent, latent):
         raise UserError(
             "these latents are of another autoencoder",
             where=str(path),
-            why=f"they have {there[0]} slots of {there[1]} numbers, the network {slots} of {latent}",
+            why=f"they have {there[0]} slots of {there[1]} numbers, where {slots} of {latent} are "
+            "wanted",
             do="encode the corpus with the autoencoder of this experiment",
         )
     return found
-
-
-def unscaled(slots: int, latent: int) -> dict[str, Any]:
-    """The same for a network that has not seen any latents."""
-    return {
-        "slots": slots,
-        "dimension": latent,
-        "mean": [0.0] * latent,
-        "deviation": [1.0] * latent,
-        "percentile": 3.3,  # 99.9 % of a Gaussian
-    }
 
 
 class Pieces:
@@ -152,9 +143,7 @@ class Pieces:
         return first, first + count
 
 
-def standardised(
-    batch: Batch, mean: Tensor, deviation: Tensor, noise: Tensor | None
-) -> Tensor:
+def standardised(batch: Batch, mean: Tensor, deviation: Tensor, noise: Tensor | None) -> Tensor:
     """Latents of a batch on the scale that the network knows, float32 [B, bars, slots, z].
 
     Args:
