@@ -412,14 +412,14 @@ class PhraseLdm(TrainedExperiment):
         chosen = config.tokenizers.get(getattr(tokens, "tokenizer", ""))
         if not isinstance(tokens, SymbolicTokenSet) or not isinstance(chosen, RemiZ):
             raise ValueError(  # noqa: TRY004 (pydantic turns it into a row)
-                f"{where}.tokens: {self.tokens!r} has no phrases; phrase_ldm needs a token set whose "
-                "tokenizer is of the kind remi_z"
+                f"{where}.tokens: {self.tokens!r} has no phrases; phrase_ldm needs a token set "
+                "whose tokenizer is of the kind remi_z"
             )
         meter = self.generate.meter
         if meter and meter not in self.stages.ldm.meters:
             raise ValueError(
-                f"{where}.generate.meter: the diffusion learns {', '.join(self.stages.ldm.meters)}; "
-                f"add {meter} to stages.ldm.meters"
+                f"{where}.generate.meter: {meter} is not among stages.ldm.meters "
+                f"({', '.join(self.stages.ldm.meters)}); add it there"
             )
         if self.generate.programs and len(self.generate.programs) != chosen.slots:
             raise ValueError(

@@ -122,8 +122,7 @@ class PhraseBaselines:
         for song in chosen:
             (bars,) = self.player.bars_of([latents[id(song)]], self.asked)
             kept = [
-                replace(own, phrases=bar.phrases)
-                for bar, own in zip(bars, song.bars, strict=True)
+                replace(own, phrases=bar.phrases) for bar, own in zip(bars, song.bars, strict=True)
             ]
             yield self._clip(self.player.notes_of(kept), song.piece)
 

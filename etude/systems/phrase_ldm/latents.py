@@ -1,4 +1,4 @@
-"""A trained VAE and the packed pieces -> latents of all phrases, their scale, and how true they are.
+"""A trained VAE and packed pieces -> latents of all phrases, their scale, and how true they are.
 
 {split}.safetensors
     mean, log_variance   float32 [bars of all pieces, slots, z]: the posterior of each phrase

@@ -25,22 +25,24 @@ VERSION = 1  # raised when the same files give other batches
 OF_PIECE = ("key", "mode", "meter")  # numbers of a piece in the files; -1 where not known
 
 
-def read_statistics(folder: Path, slots: int) -> dict[str, Any]:
+def read_statistics(folder: Path, slots: int, latent: int | None = None) -> dict[str, Any]:
     """statistics.json of latents, the one place of their scale and clip.
 
+    Args:
+        latent: numbers of a latent; None: whatever they have.
+
     Raises:
-        UserError: bars have other slots than they should, or the numbers do not fit together.
+        UserError: they are of phrases with other slots or other numbers than the network's.
     """
     path = folder / "statistics.json"
     found = dict(read_json(path))
-    latent = found["dimension"]
-    there = (found["slots"], len(found["mean"]), len(found["deviation"]))
-    if there != (slots, latent, latent):
+    latent = latent or found["dimension"]
+    there = (found["slots"], found["dimension"], len(found["mean"]), len(found["deviation"]))
+    if there != (slots, latent, latent, latent):
         raise UserError(
             "these latents are of another autoencoder",
             where=str(path),
-            why=f"they have {there[0]} slots of {there[1]} numbers, where {slots} of {latent} are "
-            "wanted",
+            why=f"they have {there[0]} slots of {there[1]} numbers, the network {slots} of {latent}",
             do="encode the corpus with the autoencoder of this experiment",
         )
     return found

@@ -79,9 +79,7 @@ class PhraseLdmPlayer:
 
     Settings = PhraseGenerate
 
-    def __init__(
-        self, vae: Vae, ldm: Ldm, tokenizer: RemiZTokenizer, corpus: CorpusBase
-    ) -> None:
+    def __init__(self, vae: Vae, ldm: Ldm, tokenizer: RemiZTokenizer, corpus: CorpusBase) -> None:
         if vae.settings.latent != ldm.shape["latent"]:
             raise UserError(
                 "the autoencoder does not fit the diffusion",
@@ -89,7 +87,8 @@ class PhraseLdmPlayer:
                 f"has learned {ldm.shape['latent']}",
                 do="train the stage ldm on the latents of this autoencoder",
             )
-        self.vae, self.ldm = (part.to(choose_device()).eval() for part in (vae, ldm))
+        device = choose_device()
+        self.vae, self.ldm = vae.to(device).eval(), ldm.to(device).eval()
         self.tokenizer, self.corpus = tokenizer, corpus
 
     @property
@@ -212,11 +211,9 @@ class PhraseLdmPlayer:
         asked.form = ""  # of a piece of which only the end is asked for
         self._give(asked, asked.given)
 
-    def _lie_between(
-        self, asked: Asked, own: Sequence[OwnPiece], settings: PhraseGenerate
-    ) -> None:
-        latents = [self._latents(piece.bars) for piece in own]
-        asked.source = between(*latents, settings.between)
+    def _lie_between(self, asked: Asked, own: Sequence[OwnPiece], settings: PhraseGenerate) -> None:
+        first, second = (self._latents(piece.bars) for piece in own)
+        asked.source = between(first, second, settings.between)
         asked.bars = len(asked.source)
 
     def _give(self, asked: Asked, given: dict[int, Bar]) -> None:
@@ -256,9 +253,7 @@ class PhraseLdmPlayer:
             seeds = [clip_seed(draw, number) for number in part]
             wanted = [self._wanted(settings, conditions, own_seed) for own_seed in seeds]
             strength = settings.strength if conditions.known is None else 1.0
-            latents = self.ldm.make(
-                wanted, settings.denoising, strength=strength, report=report
-            )
+            latents = self.ldm.make(wanted, settings.denoising, strength=strength, report=report)
             forms = [piece.form for piece in wanted]
             for bars, form in zip(self.bars_of(latents, conditions), forms, strict=True):
                 yield self._clip(bars, form, settings, conditions, {"seed": seed, "draw": draw})

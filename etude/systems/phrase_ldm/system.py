@@ -132,7 +132,7 @@ class PhraseLdmSystem(StagedSystem):
         Raises:
             UserError: no stage is there, one of another system, or one of another tokenizer.
         """
-        stage = super().load(folder)
+        stage = super().load(folder, parts)
         if "tokenizer" in parts.tokenizers:
             check_tokenizer(folder, read_stage_config(folder), parts.tokenizers["tokenizer"])
         return stage
@@ -182,6 +182,8 @@ class PhraseLdmSystem(StagedSystem):
 
         vae = self.load(parts.models["vae"], parts)
         ldm = self.build(experiment, "ldm", parts, experiment.seeds.train[0])
+        assert isinstance(vae, Vae)
+        assert isinstance(ldm, Ldm)
         return PhraseBaselines(experiment, parts, vae, ldm, tokenizer_of(parts), seed).sets()
 
     def card(self, player: PhraseLdmPlayer) -> dict[str, Any]:  # noqa: D102
