@@ -14,7 +14,7 @@ SHAPE: dict[str, Any] = {
     "slots": SLOTS, "latent": LATENT, "keys": 12, "modes": 2, "meters": 3,
     "mean": [0.5, 0.0, -1.0, 2.0], "deviation": [2.0, 1.0, 0.5, 3.0], "percentile": 3.0,
 }  # fmt: skip
-FORMS = ("A4A4", "A2B2A2", "A3B4A3B2", "A5")
+FORMS = ("A4A4", "A2B2A2", "A3B4A3C2", "A5")
 
 
 def write_pieces(path: Path, count: int = 12, seed: int = 0) -> list[str]:
@@ -24,7 +24,7 @@ def write_pieces(path: Path, count: int = 12, seed: int = 0) -> list[str]:
     chords = np.random.default_rng(1).normal(size=(2, 4, SLOTS, LATENT))
     for number in range(count):
         form = FORMS[number % len(FORMS)]
-        mode, letters, bars, repeat = number % 2, {}, [], []
+        mode, letters, bars, repeat = number // len(FORMS) % 2, {}, [], []
         for letter, length in zip(form[::2], form[1::2], strict=True):
             for place in range(int(length)):
                 key = (letter, place)

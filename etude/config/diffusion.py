@@ -87,11 +87,16 @@ class BarTransformer(Section):
     )
     diffusion: DiffusionProcess = DiffusionProcess()
 
+    @property
+    def whole_bars(self) -> bool:
+        """Whether a position is a bar with all its slots."""
+        return self.token == "bar"  # noqa: S105
+
     @model_validator(mode="after")
     def _sizes_fit(self) -> BarTransformer:
         if self.dim % (2 * self.heads):
             raise ValueError(f"dim {self.dim} must be a multiple of 2 x heads ({2 * self.heads})")
-        if self.attention == "alternate" and self.token == "bar":
+        if self.attention == "alternate" and self.whole_bars:
             raise ValueError("attention: alternate needs `token: phrase`: a bar is one position")
         return self
 

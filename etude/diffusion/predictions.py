@@ -1,9 +1,9 @@
 """What a network predicts of noisy data, and what it is trained on.
 
 epsilon is the noise, x0 the data, v the direction: alpha noise - sigma x0 (Salimans and Ho, arXiv
-2202.00512), or noise - x0 where the schedule is straight (rectified flow). v is the default: epsilon
-is divided by alpha to give the data, and at the end of squared_cosine that is 5e-5, so that the
-rounding of half precision, and small errors of any network, are multiplied by 20,000.
+2202.00512), or noise - x0 where the schedule is straight (rectified flow). v is the default: of
+epsilon the data are made by a division by alpha, which at the end of squared_cosine is 5e-5, so
+that the rounding of half precision, and small errors of any network, are multiplied by 20,000.
 """
 
 from __future__ import annotations

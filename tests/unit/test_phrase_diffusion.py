@@ -64,12 +64,21 @@ def pieces(tmp_path) -> Pieces:
     return Pieces(tmp_path / "train.safetensors")
 
 
-def trained(pieces: Pieces, folder, steps: int = 150, **options) -> tuple[Ldm, list]:
+def trained(pieces: Pieces, folder, steps: int, **options) -> tuple[Ldm, list]:
+    """All pieces are in each batch: how well the stage can learn them by heart."""
     model = stage(**options)
     how = Training(steps=steps, batch_size=12, learning_rate=4e-3, warmup_steps=10,
                    validate_every=steps, save_every=steps)  # fmt: skip
-    history = fit(model, pieces, pieces, how, 0, State(folder / "state", "test")).history
+    history = fit(model, pieces, pieces, how, 0, State(folder / "state")).history
     return model.eval(), history
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory) -> tuple[Ldm, Pieces]:
+    folder = tmp_path_factory.mktemp("learned")
+    write_pieces(folder / "train.safetensors")
+    pieces = Pieces(folder / "train.safetensors")
+    return trained(pieces, folder, 200)[0], pieces
 
 
 # --------------------------------------------------------------------------------------- network
@@ -169,14 +178,14 @@ def test_twins_are_given_their_mean(pieces):
 def test_validation_is_the_same_each_time_and_training_is_not(pieces):
     model = woken(stage())
     batch = pieces.batch([0, 1, 2], np.array([0.1, 0.5, 0.9]))
-    losses = [float(model.loss(batch)[0]) for _ in range(2)]
+    losses = [model.loss(batch)[0].item() for _ in range(2)]
     assert losses[0] == losses[1]
     model.train()
-    assert len({float(model.loss(batch)[0]) for _ in range(3)}) == 3
+    assert len({model.loss(batch)[0].item() for _ in range(3)}) == 3
     torch.manual_seed(3)
-    first = float(model.loss(batch)[0])
+    first = model.loss(batch)[0].item()
     torch.manual_seed(3)
-    assert float(model.loss(batch)[0]) == first
+    assert model.loss(batch)[0].item() == first
 
 
 def test_masked_loss_does_not_depend_on_padding(pieces):
@@ -209,23 +218,21 @@ def test_conditions_are_dropped_as_often_as_is_said(pieces):
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["bars", "in turn", "swiglu"])
 def test_one_batch_is_learned_by_heart(variant, pieces, tmp_path):
-    model, history = trained(pieces, tmp_path, 250, drop_conditions=0.0, **VARIANTS[variant])
-    print(variant, history[0]["train_loss"], history[-1]["train_loss"], history[-1]["valid_loss"])
+    _, history = trained(pieces, tmp_path, 150, drop_conditions=0.0, **VARIANTS[variant])
     assert history[0]["train_loss"] > 0.6
-    assert history[-1]["valid_loss"] < 0.25
+    assert history[-1]["valid_loss"] < 0.4
 
 
 @pytest.mark.slow
-def test_a_trained_stage_makes_what_it_learned(pieces, tmp_path):
+def test_a_trained_stage_makes_what_it_learned(learned):
     """Bars near those of its pieces, sections that come again, and the mode that is asked for."""
-    model, _ = trained(pieces, tmp_path, 300)
-    how = Denoising(steps=20)
+    (model, pieces), how = learned, Denoising(steps=20)
     wanted = [Wanted(seed, 8, mode=seed % 2, form="A4A4") for seed in range(8)]
     made = torch.stack(model.make(wanted, how))
     scale = torch.tensor(SHAPE["deviation"])
-    real = torch.cat(pieces.mean)
+    every = torch.cat(pieces.mean)
 
-    def far(bars):
+    def far(bars, real=every):
         """From the nearest real bar, in deviations."""
         return (((bars[:, None] - real) / scale) ** 2).mean((2, 3)).min(1).values.sqrt()
 
@@ -234,10 +241,17 @@ def test_a_trained_stage_makes_what_it_learned(pieces, tmp_path):
     twins = ((made[:, :4] - made[:, 4:]) / scale).square().mean().sqrt()
     others = ((made[:, :4] - made[:, 4:].roll(1, 1)) / scale).square().mean().sqrt()
     assert twins < 0.4 * others
-    of_mode = [torch.cat([m for m, k in zip(pieces.mean, pieces.of_piece["mode"], strict=True) if k == mode]) for mode in (0, 1)]
+    modes = pieces.of_piece["mode"].tolist()
     right = 0
     for seed, bars in enumerate(made):
-        near = [(((bars[:, None] - r) / scale) ** 2).mean((2, 3)).min(1).values.mean() for r in of_mode]
+        near = [
+            min(
+                float(far(bars, piece).mean())
+                for piece, k in zip(pieces.mean, modes, strict=True)
+                if k == mode
+            )
+            for mode in (0, 1)
+        ]
         right += int(near[seed % 2] < near[1 - seed % 2])
     assert right >= 7
 
@@ -276,7 +290,9 @@ def test_a_source_is_left_the_more_the_weaker_it_is_noised():
     assert torch.allclose(middle, (first + second) / 2)
     assert len(between(first, second[:6], 0.2)) == 6
     far = [
-        float((model.make([Wanted(1, 8, source=middle)], Denoising(), strength=s)[0] - middle).norm())
+        float(
+            (model.make([Wanted(1, 8, source=middle)], Denoising(), strength=s)[0] - middle).norm()
+        )
         for s in (0.1, 0.4, 1.0)
     ]
     assert far == sorted(far)
@@ -315,9 +331,9 @@ def test_a_saved_stage_makes_the_same(tmp_path):
 
 
 @pytest.mark.slow
-def test_half_precision_makes_the_same_with_v_and_not_with_epsilon(pieces, tmp_path):
-    """The two causes for which the original fails in fp16 and bf16, and that ours has neither."""
-    model, _ = trained(pieces, tmp_path, 200)
+def test_half_precision_makes_the_same_with_v_and_not_with_epsilon(learned):
+    """The first cause for which the original fails in fp16 and bf16; ours has it not."""
+    model = learned[0]
     wanted = [Wanted(seed, 8, mode=seed % 2) for seed in range(8)]
     # Without a clip, which would hide how far epsilon goes astray.
     how = Denoising(solver="ddim", steps=50, clip="none")
@@ -346,7 +362,6 @@ def test_half_precision_makes_the_same_with_v_and_not_with_epsilon(pieces, tmp_p
             for kind in (torch.float32, torch.bfloat16, torch.float16)
         }
     v = float((rounded - exact).norm() / exact.norm())
-    print("autocast", error, "v", v, "epsilon", wrong)
     assert v < 0.005
     assert wrong[torch.float32] < 0.01
     assert wrong[torch.bfloat16] > 10 * v
@@ -354,6 +369,7 @@ def test_half_precision_makes_the_same_with_v_and_not_with_epsilon(pieces, tmp_p
 
 
 def test_time_in_units_of_one_stands_half_precision_and_whole_steps_do_not():
+    """The second cause."""
     steps = torch.arange(1000)
 
     def rms(x):
@@ -367,7 +383,10 @@ def test_time_in_units_of_one_stands_half_precision_and_whole_steps_do_not():
         return torch.cat([angles.sin(), angles.cos()], 1).float()
 
     ours = time_features(steps / 1000, 128)
-    error = {kind: rms(theirs(kind) - theirs(torch.float32)) / rms(ours) for kind in (torch.bfloat16, torch.float16)}
+    error = {
+        kind: rms(theirs(kind) - theirs(torch.float32)) / rms(ours)
+        for kind in (torch.bfloat16, torch.float16)
+    }
     assert error[torch.bfloat16] > 0.9, "as good as random"
     assert error[torch.float16] > 0.5
     half = time_features((steps / 1000), 128).bfloat16().float()  # what autocast makes of them
@@ -491,7 +510,7 @@ def test_pieces_are_read_with_their_sections(tmp_path):
     batch = pieces.batch([0, 2])
     assert batch["mean"].shape == (2, 12, SLOTS, LATENT)
     assert batch["mask"].sum(1).tolist() == batch["length"].tolist() == [8, 12]
-    assert batch["letter"][1].tolist() == [0] * 3 + [1] * 4 + [0] * 3 + [1] * 2
+    assert batch["letter"][1].tolist() == [0] * 3 + [1] * 4 + [0] * 3 + [2] * 2
     given = Pieces(tmp_path / "train.safetensors", forms=[f"A{len(m)}" for m in pieces.mean])
     assert given.batch([0])["letter"].tolist() == [[0] * 8]
     with pytest.raises(UserError):
@@ -531,6 +550,9 @@ def test_latents_that_do_not_fit_are_refused(tmp_path):
 def test_a_piece_without_bars_is_no_item(tmp_path):
     write_pieces(tmp_path / "train.safetensors")
     file = load_file(tmp_path / "train.safetensors")
-    file |= {n: torch.cat([file[n], torch.zeros(1, dtype=torch.long)]) for n in ("lengths", "key", "mode", "meter")}
+    file |= {
+        n: torch.cat([file[n], torch.zeros(1, dtype=torch.long)])
+        for n in ("lengths", "key", "mode", "meter")
+    }
     save_file(file, tmp_path / "train.safetensors")
     assert len(Pieces(tmp_path / "train.safetensors")) == 12

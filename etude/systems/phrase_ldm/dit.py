@@ -73,7 +73,9 @@ class Block(nn.Module):
         self.dropout, self.gated = settings.dropout, settings.activation == "swiglu"
         inner = round(settings.feed_forward * dim)
         self.query_key_value = nn.Linear(dim, 3 * dim)
-        self.query_norm, self.key_norm = (nn.RMSNorm(dim // settings.heads) for _ in range(2))
+        # Queries and keys of one size keep half precision from overflowing (arXiv 2302.05442).
+        self.query_size = nn.Parameter(torch.ones(dim // settings.heads))
+        self.key_size = nn.Parameter(torch.ones(dim // settings.heads))
         self.out = nn.Linear(dim, dim)
         self.inner = nn.Linear(dim, inner * (2 if self.gated else 1))
         self.outer = nn.Linear(inner, dim)
@@ -98,7 +100,8 @@ class Block(nn.Module):
         bars, slots = x.shape[1:3]
         parts = self.query_key_value(x).unflatten(-1, (3, self.heads, -1))
         query, key, value = parts.permute(3, 0, 4, 1, 2, 5)  # each [B, heads, bars, slots, width]
-        query, key = self.query_norm(query), self.key_norm(key)
+        query = F.rms_norm(query, query.shape[-1:]) * self.query_size
+        key = F.rms_norm(key, key.shape[-1:]) * self.key_size
         if self.over != "bar":
             turns = rotary(bars, query.shape[-1], x.device)
             turns = (turns[0][:, None], turns[1][:, None])
@@ -143,7 +146,7 @@ class BarDit(nn.Module):
         super().__init__()
         self.settings, dim = settings, settings.dim
         slots, latent = shape["slots"], shape["latent"]
-        self.whole_bars = settings.token == "bar"
+        self.whole_bars = settings.whole_bars
         width = slots * latent if self.whole_bars else latent
         told = set(settings.conditions)
         self.twins = settings.twins and "sections" in told

@@ -137,7 +137,7 @@ class Ldm(StageModule):
         if not share:
             return about
         every = torch.rand(count, device=self.device) < share
-        names = self.settings.conditions
+        names: list[str] = [*self.settings.conditions]
         each = {n: every | (torch.rand(count, device=self.device) < share) for n in names}
         return without(about, each)
 
@@ -262,4 +262,3 @@ def between(first: Tensor, second: Tensor, share: float) -> Tensor:
     """
     bars = min(len(first), len(second))
     return torch.lerp(first[:bars], second[:bars], share)
-

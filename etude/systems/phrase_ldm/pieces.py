@@ -42,7 +42,7 @@ def read_statistics(folder: Path, slots: int, latent: int | None = None) -> dict
         raise UserError(
             "these latents are of another autoencoder",
             where=str(path),
-            why=f"they have {there[0]} slots of {there[1]} numbers, the network {slots} of {latent}",
+            why=f"they have {there[0]} slots of {there[1]} numbers, not {slots} of {latent}",
             do="encode the corpus with the autoencoder of this experiment",
         )
     return found

@@ -130,9 +130,7 @@ def _runs(repeat: NDArray[np.int64], least: int) -> list[tuple[int, int]]:
     return runs
 
 
-def _carried(
-    edges: set[int], runs: list[tuple[int, int]], repeat: NDArray[np.int64]
-) -> set[int]:
+def _carried(edges: set[int], runs: list[tuple[int, int]], repeat: NDArray[np.int64]) -> set[int]:
     """Edges within a run, as edges of what it repeats, and the other way round."""
     found = set()
     for start, end in runs:
