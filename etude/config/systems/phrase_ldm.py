@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -178,6 +179,13 @@ STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
         },
     },
 }
+
+
+def _network_of(stage: Any) -> Any:
+    """The `network` that a stage is given, as it is written."""
+    return stage.get("network") if isinstance(stage, dict) else getattr(stage, "network", None)
+
+
 ORDER = ("infill", "autoencode", "vae", "ldm")
 POSITIONS = {"infill": 120, "autoencode": 30, "vae": 30, "ldm": 16}  # of an item, roughly
 
@@ -200,17 +208,18 @@ class PhraseStages(Section):
         if not isinstance(value, dict):
             return value
         merged = merge(STAGE_DEFAULTS, value)
-        network = merged["vae"].get("network") if isinstance(merged["vae"], dict) else None
+        of_vae = _network_of(value.get("vae"))
         for name in ("infill", "autoencode"):
-            merged[name] = {"network": network} | (merged.get(name) or {})
+            own = _network_of(value.get(name))
+            if own is not None and of_vae is not None and own != of_vae:
+                raise ValueError(f"{name}.network: it must be that of the VAE; leave it out")
+            stage = merged.get(name) or {}
+            if isinstance(stage, dict):
+                merged[name] = {"network": own or of_vae or {"kind": "rotary"}} | stage
         return merged
 
     @model_validator(mode="after")
-    def _one_network(self) -> PhraseStages:
-        for name in ("infill", "autoencode"):
-            stage = getattr(self, name)
-            if stage.there and stage.network != self.vae.network:
-                raise ValueError(f"{name}.network: it must be that of the VAE; leave it out")
+    def _something_is_made(self) -> PhraseStages:
         for name in ("vae", "ldm"):
             if not getattr(self, name).there:
                 raise ValueError(
@@ -324,7 +333,7 @@ _OF_PIECES = ("phrase_ldm.dit", "phrase_ldm.ldm", "phrase_ldm.sections", "diffus
 _OF_PIECES = (*_OF_PIECES, "diffusion.predictions")
 _OF_PLAYING = (
     *(*_OF_PHRASES, *_OF_PIECES, "diffusion.solvers", "diffusion.guidance", "sampling"),
-    *("phrase_ldm.player", "tokenizer.remi_z", "clips", "render", "midi_writing"),
+    *("phrase_ldm.own", "phrase_ldm.player", "tokenizer.remi_z", "clips", "render", "midi_writing"),
 )
 
 
@@ -350,7 +359,7 @@ class PhraseLdm(TrainedExperiment):
         f"phrase_ldm.{name}": f"systems/phrase_ldm/{name}"
         for name in (
             *("vae", "rotary", "t5", "phrases", "latents", "dit", "ldm", "pieces", "sections"),
-            *("player", "baselines"),
+            *("own", "player", "baselines"),
         )
     }
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -389,6 +398,11 @@ class PhraseLdm(TrainedExperiment):
         own = {"ldm": pieces, None: (*phrases, *pieces)}.get(stage, phrases)
         return (*own, "loop", "steps")
 
+    def untrained_params(self) -> str:  # noqa: D102
+        values = json.loads(super().untrained_params())
+        values["stages"]["ldm"]["meters"] = self.stages.ldm.meters
+        return json.dumps(values, sort_keys=True)
+
     def cut_name(self, config: Config) -> str:  # noqa: D102
         return self.cut
 
@@ -398,14 +412,14 @@ class PhraseLdm(TrainedExperiment):
         chosen = config.tokenizers.get(getattr(tokens, "tokenizer", ""))
         if not isinstance(tokens, SymbolicTokenSet) or not isinstance(chosen, RemiZ):
             raise ValueError(  # noqa: TRY004 (pydantic turns it into a row)
-                f"{where}.tokens: {self.tokens!r} has no phrases; phrase_ldm needs a token set whose "
-                "tokenizer is of the kind remi_z"
+                f"{where}.tokens: {self.tokens!r} has no phrases; phrase_ldm needs a token set "
+                "whose tokenizer is of the kind remi_z"
             )
         meter = self.generate.meter
         if meter and meter not in self.stages.ldm.meters:
             raise ValueError(
-                f"{where}.generate.meter: the diffusion learns {', '.join(self.stages.ldm.meters)}; "
-                f"add {meter} to stages.ldm.meters"
+                f"{where}.generate.meter: {meter} is not among stages.ldm.meters "
+                f"({', '.join(self.stages.ldm.meters)}); add it there"
             )
         if self.generate.programs and len(self.generate.programs) != chosen.slots:
             raise ValueError(

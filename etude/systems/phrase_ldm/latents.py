@@ -1,4 +1,4 @@
-"""A trained VAE and the packed pieces -> latents of all phrases, their scale, and how true they are.
+"""A trained VAE and packed pieces -> latents of all phrases, their scale, and how true they are.
 
 {split}.safetensors
     mean, log_variance   float32 [bars of all pieces, slots, z]: the posterior of each phrase
@@ -165,9 +165,7 @@ def _of_split(vae: Vae, songs: Sequence[Song], tokenizer: RemiZTokenizer) -> dic
     }
 
 
-def described(
-    songs: Sequence[Song], tokenizer: RemiZTokenizer
-) -> list[tuple[str, list[int]]]:
+def described(songs: Sequence[Song], tokenizer: RemiZTokenizer) -> list[tuple[str, list[int]]]:
     """What is known of each piece: lengths, key, mode, meter."""
     keys = [find_key(tokenizer.decode(tokenizer.join(song.bars))) for song in songs]
     meters = [{bar.signature for bar in song.bars} for song in songs]
@@ -202,7 +200,9 @@ def _fidelity(
     notes = tokenizer.phrase_notes
     pairs = [(notes(phrases[i]), notes(ids)) for i, ids in zip(chosen, written, strict=True)]
     unseen = [p for i, p in zip(chosen, pairs, strict=True) if tuple(phrases[i]) not in known]
-    by_slot = [[p for i, p in zip(chosen, pairs, strict=True) if i % slots == s] for s in range(slots)]
+    by_slot = [
+        [p for i, p in zip(chosen, pairs, strict=True) if i % slots == s] for s in range(slots)
+    ]
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
     return {
         "phrases": len(pairs),

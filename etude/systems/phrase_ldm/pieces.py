@@ -25,14 +25,18 @@ VERSION = 1  # raised when the same files give other batches
 OF_PIECE = ("key", "mode", "meter")  # numbers of a piece in the files; -1 where not known
 
 
-def read_statistics(folder: Path, slots: int, latent: int) -> dict[str, Any]:
+def read_statistics(folder: Path, slots: int, latent: int | None = None) -> dict[str, Any]:
     """statistics.json of latents, the one place of their scale and clip.
+
+    Args:
+        latent: numbers of a latent; None: whatever they have.
 
     Raises:
         UserError: they are of phrases with other slots or other numbers than the network's.
     """
     path = folder / "statistics.json"
     found = dict(read_json(path))
+    latent = latent or found["dimension"]
     there = (found["slots"], found["dimension"], len(found["mean"]), len(found["deviation"]))
     if there != (slots, latent, latent, latent):
         raise UserError(
@@ -42,17 +46,6 @@ def read_statistics(folder: Path, slots: int, latent: int) -> dict[str, Any]:
             do="encode the corpus with the autoencoder of this experiment",
         )
     return found
-
-
-def unscaled(slots: int, latent: int) -> dict[str, Any]:
-    """The same for a network that has not seen any latents."""
-    return {
-        "slots": slots,
-        "dimension": latent,
-        "mean": [0.0] * latent,
-        "deviation": [1.0] * latent,
-        "percentile": 3.3,  # 99.9 % of a Gaussian
-    }
 
 
 class Pieces:

@@ -1,8 +1,8 @@
 """An encoder and a decoder of phrases: pre-norm blocks, rotary positions, tied embeddings.
 
 RMSNorm in front of each part (Zhang and Sennrich, arXiv 1910.07467), rotary positions by index
-(RoFormer, arXiv 2104.09864), scaled dot-product attention, no biases. The encoder sees a phrase from
-both sides; the decoder sees what it has written, and the memory through cross-attention.
+(RoFormer, arXiv 2104.09864), scaled dot-product attention, no biases. The encoder sees a phrase
+from both sides; the decoder sees what it has written, and the memory through cross-attention.
 """
 
 from __future__ import annotations

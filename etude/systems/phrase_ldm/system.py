@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from etude.systems.phrase_ldm.player import PhraseLdmPlayer
 
 # Of latents that nobody has made: for networks that are built without a corpus.
-NO_STATISTICS = {"mean": 0.0, "deviation": 1.0, "percentile": 3.3}
+NO_STATISTICS = {"mean": 0.0, "deviation": 1.0, "percentile": 3.3, "longest": 64, "forms": []}
 
 
 class PhraseLdmSystem(StagedSystem):
@@ -62,22 +62,21 @@ class PhraseLdmSystem(StagedSystem):
         return model
 
     def shape(self, experiment: PhraseLdm, stage: str, parts: Parts) -> dict[str, Any]:  # noqa: D102
-        tokenizer = tokenizer_of(parts)
+        tokenizer, signatures = tokenizer_of(parts), experiment.stages.ldm.meters
         if stage != "ldm":
             return shape_of(tokenizer)
-        slots, latent = tokenizer.settings.slots, experiment.stages.vae.network.latent
-        meters = experiment.stages.ldm.meters
-        shape = {
-            **{"slots": slots, "latent": latent, "keys": 12, "modes": 2, "meters": len(meters)},
-            "signatures": meters,
-        }
+        slots = tokenizer.settings.slots
+        shape = {"slots": slots, "keys": 12, "modes": 2, "meters": len(signatures)}
+        shape["signatures"] = signatures
         if "vae" not in parts.latents:
-            return shape | NO_STATISTICS | {"forms": [], "programs": [0] * slots, "longest": 64}
+            latent = experiment.stages.vae.network.latent
+            return shape | NO_STATISTICS | {"latent": latent, "programs": [0] * slots}
         folder = parts.latents["vae"]
-        found = read_statistics(folder, slots, latent)
+        found = read_statistics(folder, slots)
         names = ("mean", "deviation", "percentile", "programs", "longest")
         forms = self._pieces(experiment, folder, "train").forms
-        return shape | {name: found[name] for name in names} | {"forms": forms}
+        of_latents = {name: found[name] for name in names} | {"latent": found["dimension"]}
+        return shape | of_latents | {"forms": forms}
 
     def data(self, experiment: PhraseLdm, stage: str, parts: Parts) -> tuple[Data, Data]:  # noqa: D102
         items = experiment.stage(stage).training.train_items
@@ -121,7 +120,10 @@ class PhraseLdmSystem(StagedSystem):
         return tuple(getattr(self.stages[stage], "figures", ()))
 
     def loss_unit(self, stage: str) -> str:  # noqa: D102
-        units = {"ldm": "mean squared error", "vae": "nats per token, and the weighted KL divergence"}
+        units = {
+            "ldm": "mean squared error",
+            "vae": "nats per token, and the weighted KL divergence",
+        }
         return units.get(stage, "nats per token")
 
     def load(self, folder: Path, parts: Parts) -> StageModule:
@@ -130,7 +132,7 @@ class PhraseLdmSystem(StagedSystem):
         Raises:
             UserError: no stage is there, one of another system, or one of another tokenizer.
         """
-        stage = super().load(folder)
+        stage = super().load(folder, parts)
         if "tokenizer" in parts.tokenizers:
             check_tokenizer(folder, read_stage_config(folder), parts.tokenizers["tokenizer"])
         return stage
@@ -164,7 +166,7 @@ class PhraseLdmSystem(StagedSystem):
         Raises:
             UserError: it learned others; what it makes would mean nothing to the autoencoder.
         """
-        found = read_statistics(folder, ldm.shape["slots"], ldm.shape["latent"])
+        found = read_statistics(folder, ldm.shape["slots"])
         if any(found[name] != ldm.shape[name] for name in ("mean", "deviation")):
             raise UserError(
                 "the diffusion has learned the latents of another autoencoder",
@@ -180,6 +182,8 @@ class PhraseLdmSystem(StagedSystem):
 
         vae = self.load(parts.models["vae"], parts)
         ldm = self.build(experiment, "ldm", parts, experiment.seeds.train[0])
+        assert isinstance(vae, Vae)
+        assert isinstance(ldm, Ldm)
         return PhraseBaselines(experiment, parts, vae, ldm, tokenizer_of(parts), seed).sets()
 
     def card(self, player: PhraseLdmPlayer) -> dict[str, Any]:  # noqa: D102
@@ -233,4 +237,3 @@ def begin_with(model: PhraseStage, folder: Path) -> None:
     tensors = read_weights(folder / MODEL)
     fresh = {name: w for name, w in model.state_dict().items() if name not in tensors}
     load_weights(model, tensors | fresh, folder / MODEL)
-

@@ -79,7 +79,7 @@ class T5Network(nn.Module):
 
 def _stack(network: T5, decodes: bool) -> Any:
     """T5's encoder or decoder without embeddings, which both share."""
-    stack = T5Stack(
+    stack: Any = T5Stack(
         T5Config(
             d_model=network.dim,
             d_ff=network.inner,

@@ -144,7 +144,7 @@ class PhraseStage(StageModule):
         pairs = list(zip(wanted, written, strict=True))
         rare = [pair for pair, new in zip(pairs, unseen, strict=True) if new]
         counted = matches(pairs), matches(pairs, durations=True), matches(rare)
-        figures = {}
+        figures: dict[str, float] = {}
         for figure, found in zip(F1_FIGURES, counted, strict=True):
             figures |= {figure.name: found.f1, f"{figure.name}_count": float(found.both)}
         return figures
@@ -202,17 +202,14 @@ class PhraseStage(StageModule):
 
 def strip(rows: Tensor, end: int) -> list[list[int]]:
     """The ids of each row before the first `end`."""
-    found = []
-    for row in rows.tolist():
-        found.append(row[: row.index(end)] if end in row else row)
-    return found
+    return [row[: row.index(end)] if end in row else row for row in rows.tolist()]
 
 
 class Infill(PhraseStage):
     """Bars with gaps -> the bars; the decoder sees all states of the encoder."""
 
     stage = "infill"
-    figures: ClassVar = (ACCURACY,)
+    figures: ClassVar[tuple[Figure, ...]] = (ACCURACY,)
 
     def remember(self, ids: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
         return self._states(ids)
@@ -222,7 +219,7 @@ class Autoencode(PhraseStage):
     """Phrases -> the states of the queries -> the phrases."""
 
     stage = "autoencode"
-    figures: ClassVar = (ACCURACY, *F1_FIGURES)
+    figures: ClassVar[tuple[Figure, ...]] = (ACCURACY, *F1_FIGURES)
 
     def __init__(self, shape: Mapping[str, Any], settings: Any) -> None:
         super().__init__(shape, settings)
@@ -248,11 +245,11 @@ class Vae(Autoencode):
     original weighs them (Kingma and Welling, arXiv 1312.6114); the weight grows over the warm-up.
 
     Attributes: kl (the settings' `kl`), rising (batches over which its weight grows), and `done`,
-    a counter of training batches that is saved with the weights, so that a resumed training goes on.
+    a counter of training batches that is saved with the weights, so that a resumed one goes on.
     """
 
     stage = "vae"
-    figures: ClassVar = (ACCURACY, KL, *F1_FIGURES)
+    figures: ClassVar[tuple[Figure, ...]] = (ACCURACY, KL, *F1_FIGURES)
     done: Tensor
 
     def __init__(self, shape: Mapping[str, Any], settings: Any) -> None:
