@@ -72,6 +72,8 @@ rule make_baselines:
         cuts=for_experiment("results/cuts/{corpus}/{cut}/{shard}"),
         packed=trained_here("results/packed/{corpus}/{tokens}"),
         tokenizers=lambda w: list(plan.tokenizers_of(w).values()),
+        models=plan.models_of_baselines,
+        latents=plan.latents_of_baselines,
         # Random notes have the keys and rhythms of the training split's files.
         source=lambda w: source_folder(experiment_of(w)),
         ingest=for_experiment("results/corpora/{corpus}/ingest/{shard}.csv"),

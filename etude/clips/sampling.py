@@ -1,4 +1,4 @@
-"""Drawing tokens: temperature, top-k, top-p, and one random stream per clip.
+"""Drawing tokens and noise: temperature, top-k, top-p, and one random stream per clip.
 
 Each clip has its own stream of uniform numbers and each token is found by inverting the
 cumulative distribution, so a clip does not depend on which clips share its batch.
@@ -6,8 +6,11 @@ cumulative distribution, so a clip does not depend on which clips share its batc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from etude.config import Sampling
 
@@ -25,6 +28,17 @@ class ClipStreams:
         """The next `count` numbers of every stream, float64 [clips, count]."""
         draws = [torch.rand(count, generator=g, dtype=torch.float64) for g in self.generators]
         return torch.stack(draws).to(self.device)
+
+    def normal(self, lengths: Sequence[int], *shape: int) -> Tensor:
+        """Standard normal numbers, float32 [clips, longest, *shape], 0 behind a clip's length.
+
+        Each clip's are drawn at its own length, so that the others' lengths change nothing.
+        """
+        draws = [
+            torch.randn(length, *shape, generator=stream)
+            for length, stream in zip(lengths, self.generators, strict=True)
+        ]
+        return pad_sequence(draws, batch_first=True).to(self.device)
 
 
 def clip_seed(seed: int, clip: int) -> int:

@@ -178,6 +178,27 @@ def read_piece(data: bytes) -> Piece:
     return Piece(data, table, start, beats, Fraction(4 * table.ticks_per_quarter, parts))
 
 
+def after(table: NoteTable, second: float, until: float | None = None) -> NoteTable:
+    """The notes that begin at a time or later (and before another), counted from there.
+
+    What sounds at `until` ends there.
+    """
+    kept = table.onset_s >= second - 1e-9
+    if until is not None:
+        kept &= table.onset_s < until - 1e-9
+    part = table.at(kept)
+    if until is not None and len(part):
+        length = np.maximum(part.duration * np.minimum(
+            (until - part.onset_s) / np.maximum(part.end_s - part.onset_s, 1e-9), 1.0
+        ), 1)  # fmt: skip
+        part = replace(part, duration=length.astype(np.int64))
+    if second <= 0 or not len(part):
+        return part
+    tick = int(np.interp(second, [0.0, *table.onset_s], [0, *table.onset]))
+    signatures = bars.behind(table.signatures, table.ticks_per_quarter, tick)
+    return replace(part, onset=np.maximum(part.onset - tick, 0), signatures=signatures)
+
+
 def _setting(program: int, channel: int, volume: int | None, tick: int) -> list[Any]:
     """The events that make a channel ready for a program, from a tick on; drums need none."""
     name = mido.MetaMessage("track_name", name="continuation")

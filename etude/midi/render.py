@@ -20,8 +20,9 @@ from etude.audio.recordings import Summary, copy_to_wav
 from etude.config import CorpusBase, Filter, Render
 from etude.corpus.places import piece_paths
 from etude.midi.events import DRUM_CHANNEL, read_events
-from etude.midi.notes import MidiError
+from etude.midi.notes import MidiError, NoteTable
 from etude.midi.synth import SoundFont
+from etude.midi.writing import apart, to_score
 from etude.pool import map_in_order
 from etude.setup import default_soundfont
 from etude.storage import (
@@ -40,12 +41,31 @@ COLUMNS = [
 ]
 PEAK = 0.99  # of full scale, at the most
 SILENCE = 1e-3  # of the peak: the release is over when nothing is louder (-60 dB)
+MOST_MINUTES = 600.0  # of notes that are played
 FADE_SECONDS = 0.01  # where a release is cut, so that nothing clicks
 CHUNK = 2**20  # samples that are converted and written at a time
 
 Row = dict[str, Any]
 
 log = logging.getLogger(__name__)
+
+
+def play_notes(
+    table: NoteTable, corpus: CorpusBase, least_s: float = 0.1, midi: bytes | None = None
+) -> np.ndarray:
+    """Notes as sound, float32 [samples], at the corpus's rate; silence where there are none.
+
+    Args:
+        least_s: silence is added up to this length.
+        midi: the notes as a file, which is played as it is, without the corpus's filter.
+    """
+    wave = np.zeros(0, np.float32)
+    if len(table):
+        rules = Filter(drums="keep") if midi else corpus.rules
+        rules = rules.model_copy(update={"max_minutes": MOST_MINUTES})
+        wave = render_midi(midi or to_score(apart(table)), corpus.render, rules)
+    missing = round(least_s * corpus.render.rate) - len(wave)
+    return np.pad(wave, (0, max(missing, 0)))
 
 
 def render_shard(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 MEMBERS = {
     "audiolm": "etude.systems.audiolm.system:AudioLmSystem",
     "symbolic_lm": "etude.systems.symbolic_lm.system:SymbolicLmSystem",
+    "phrase_ldm": "etude.systems.phrase_ldm.system:PhraseLdmSystem",
     "external": "etude.systems.external.system:ExternalSystem",
 }
 

@@ -41,7 +41,10 @@ class StageModel(Protocol):
     shape: dict[str, Any]
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """The mean loss, and figures: `count`, what it is a mean over, and those of `figures`."""
+        """The mean loss, and figures: `count`, what it is a mean over, and those of `figures`.
+
+        A figure that is a mean over something else brings `<its name>_count` too.
+        """
 
     def config(self, tokenizers: Mapping[str, str]) -> dict[str, Any]:
         """What config.json holds; `tokenizers` are hashes by role."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from etude.config import Weights
 from etude.errors import UserError
-from etude.storage import hash_file, read_json
+from etude.storage import hash_file, hash_folder, read_json
 from etude.workflow.given_weights import check_pickle
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,23 @@ def check_version(folder: Path, found: int, wanted: int) -> None:
             where=str(folder),
             why=f"its format is {found}, this program's is {wanted}",
             do=TRAIN_AGAIN,
+        )
+
+
+def check_tokenizer(folder: Path, config: Mapping[str, Any], tokenizer: Path) -> None:
+    """See that a checkpoint and a tokenizer belong together.
+
+    Raises:
+        UserError: the ids of the one mean something else to the other.
+    """
+    learned, found = config.get("tokenizers", {}).get("symbolic"), hash_folder(tokenizer)
+    if learned is not None and learned != found:
+        raise UserError(
+            "the tokenizer does not match the checkpoint",
+            where=f"{tokenizer} and {folder}",
+            why=f"the network learned with the tokenizer {learned[:12]}, this one is {found[:12]}: "
+            "the same numbers are other notes here",
+            do="train the network again with this tokenizer, or bring back the settings of the old",
         )
 
 

@@ -262,18 +262,21 @@ class _Run:
         assert self.valid is not None
         model, devices = self._validated().eval(), self.devices
         names = [figure.name for figure in self.figures if figure.of_loss is None]
-        total, sums, count = 0.0, [0.0] * len(names), 0.0
+        total, count, sums, counts = 0.0, 0.0, [0.0] * len(names), [0.0] * len(names)
         size, limit = self.settings.batch_size, self.settings.validate_items
         with torch.inference_mode(), devices.autocast():
             for batch in validation_batches(self.valid, size, limit, devices.index, devices.count):
                 loss, figures = model.loss(self._to_device(batch))  # type: ignore[operator]
-                weight = figures["count"]
-                total += loss.item() * weight
-                sums = [s + figures[n] * weight for s, n in zip(sums, names, strict=True)]
-                count += weight
-        total, *sums, count = devices.total(total, *sums, count)
+                total += loss.item() * figures["count"]
+                count += figures["count"]
+                for i, name in enumerate(names):  # a mean over something else says over how many
+                    weight = figures.get(f"{name}_count", figures["count"])
+                    sums[i] += figures[name] * weight
+                    counts[i] += weight
+        total, count, *both = devices.total(total, count, *sums, *counts)
         mean = total / max(count, 1)
-        found = {name: s / max(count, 1) for name, s in zip(names, sums, strict=True)}
+        pairs = zip(both[: len(names)], both[len(names) :], strict=True)
+        found = {name: s / max(n, 1) for name, (s, n) in zip(names, pairs, strict=True)}
         found |= {f.name: f.of_loss(mean) for f in self.figures if f.of_loss is not None}
         return {"valid_loss": mean} | found
 

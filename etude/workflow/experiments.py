@@ -162,6 +162,21 @@ class ExperimentPlan(DataPlan):
             pattern, experiment=wildcards.experiment, stage=chosen, seed=str(wildcards.seed)
         )
 
+    def models_of_baselines(self, wildcards: Any) -> Files:
+        """The weights of the stages that an experiment's own clip sets are made with."""
+        return self._of_baselines(wildcards, f"{MODEL}/model.safetensors", encodes=None)
+
+    def latents_of_baselines(self, wildcards: Any) -> Files:
+        """The latents of these stages, where they encode."""
+        return self._of_baselines(wildcards, LATENTS, encodes=True)
+
+    def _of_baselines(self, wildcards: Any, pattern: str, encodes: bool | None) -> Files:
+        experiment = self.experiment_of(wildcards)
+        plans = [p for p in experiment.stage_plans() if p.name in experiment.baseline_stages]
+        chosen = [plan.name for plan in plans if encodes in (None, plan.encodes)]
+        seed = str(experiment.seeds.train[0]) if chosen else ""
+        return fill(pattern, experiment=wildcards.experiment, stage=chosen, seed=seed)
+
     def latents_of(self, experiment: str) -> dict[str, str]:
         """Where an experiment's stages encode the corpus to, by stage; `{seed}` is left open."""
         plans = self.config.experiments[experiment].stage_plans()

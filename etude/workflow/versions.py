@@ -71,6 +71,7 @@ MODULES: dict[str, str] = {
     **{f"tokenizer.{m}": f"tokenizers/symbolic/{m}" for m in dict.fromkeys(_SYMBOLIC.values())},
     **_by_name("symbolic.", "tokenizers/symbolic", "tokenize midilm pack summary"),
     "pretrained": "pretrained/fetch",
+    **_by_name("diffusion.", "diffusion", "guidance predictions schedules solvers"),
     "loop": "training/loop",
     "steps": "training/data",
     "sampling": "clips/sampling",

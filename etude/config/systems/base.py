@@ -106,6 +106,8 @@ class ExperimentBase(Section):
     # Sets that clips must beat, of those that every system has (RIVALS) and of its own.
     rivals: ClassVar[tuple[str, ...]] = ("untrained", "shuffled", *RIVALS)
     sets: ClassVar[Mapping[str, str]] = {}  # clip sets that it makes itself: name -> meaning
+    # Trained stages that these sets are made with, of the first training seed.
+    baseline_stages: ClassVar[tuple[str, ...]] = ()
     # Labels of the modules that results depend on, for: build, train, encode, generate, baselines,
     # continuation, likelihood. Labels are those of etude/workflow/versions.py and of `modules`.
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,11 @@ from etude.clips.progress import (
     stopping,
 )
 from etude.clips.sampling import ClipStreams, clip_seed
-from etude.config import CorpusBase, Filter
+from etude.config import CorpusBase
 from etude.config.systems.symbolic_lm import SymbolicGenerate, SymbolicLm
-from etude.midi import bars
+from etude.midi.continuation import after
 from etude.midi.notes import NoteTable
-from etude.midi.render import render_midi
-from etude.midi.writing import apart, to_score
+from etude.midi.render import play_notes
 from etude.systems.base import Conditions, ShouldStop, Wave, refuse
 from etude.systems.symbolic_lm.prompts import Prompt, held_out_prompts, read_prompt
 from etude.systems.symbolic_lm.sampling import Drawn, Rules, sample
@@ -38,7 +37,6 @@ from etude.tokenizers.symbolic.base import Grammar, SymbolicTokenizer
 VERSION = 3  # raised when the same tokens give other clips
 
 log = logging.getLogger(__name__)
-MOST_MINUTES = 600.0  # of a rendered clip
 FIRST_TOKENS = 256  # tried for a length in time; doubled until there is music enough
 MOST_TOKENS = 16384
 ALL = 2**20  # tokens of a prompt: more than any has
@@ -211,19 +209,8 @@ class SymbolicLmPlayer:
         return made
 
     def play(self, table: NoteTable, least_s: float = 0.1, midi: bytes | None = None) -> Wave:
-        """Notes as sound, float32 [samples]; silence where there are none.
-
-        Args:
-            least_s: silence is added up to this length.
-            midi: the notes as a file, which is played as it is, without the corpus's filter.
-        """
-        wave = np.zeros(0, np.float32)
-        if len(table):
-            rules = Filter(drums="keep") if midi else self.corpus.rules
-            rules = rules.model_copy(update={"max_minutes": MOST_MINUTES})
-            wave = render_midi(midi or to_score(apart(table)), self.corpus.render, rules)
-        missing = round(least_s * self.rate) - len(wave)
-        return np.pad(wave, (0, max(missing, 0)))
+        """Notes as sound: see `etude.midi.render.play_notes`."""
+        return play_notes(table, self.corpus, least_s, midi)
 
     def sample(
         self,
@@ -339,27 +326,6 @@ def first_new(table: NoteTable, before: NoteTable) -> float:
     last = before.onset_s.max(initial=-1.0)
     later = table.onset_s[table.onset_s > last + 1e-9]
     return float(later[0]) if len(later) else before.seconds
-
-
-def after(table: NoteTable, second: float, until: float | None = None) -> NoteTable:
-    """The notes that begin at a time or later (and before another), counted from there.
-
-    What sounds at `until` ends there.
-    """
-    kept = table.onset_s >= second - 1e-9
-    if until is not None:
-        kept &= table.onset_s < until - 1e-9
-    part = table.at(kept)
-    if until is not None and len(part):
-        length = np.maximum(part.duration * np.minimum(
-            (until - part.onset_s) / np.maximum(part.end_s - part.onset_s, 1e-9), 1.0
-        ), 1)  # fmt: skip
-        part = replace(part, duration=length.astype(np.int64))
-    if second <= 0 or not len(part):
-        return part
-    tick = int(np.interp(second, [0.0, *table.onset_s], [0, *table.onset]))
-    signatures = bars.behind(table.signatures, table.ticks_per_quarter, tick)
-    return replace(part, onset=np.maximum(part.onset - tick, 0), signatures=signatures)
 
 
 def describe(music: Music) -> dict[str, Any]:

@@ -18,12 +18,11 @@ from torch import Tensor
 
 from etude.config.systems.symbolic_lm import SymbolicLm, SymbolicNetwork
 from etude.errors import UserError
-from etude.storage import hash_folder
 from etude.systems.base import Batch, Ids
 from etude.systems.stage_module import StageModule, cross_entropy
 from etude.systems.symbolic_lm import families
 from etude.systems.symbolic_lm.music_transformer import MusicTransformerModel
-from etude.systems.weights import read_stage_config
+from etude.systems.weights import check_tokenizer, read_stage_config
 
 VERSION = 1
 IGNORE = -100  # target positions without loss
@@ -137,23 +136,6 @@ def load_stage(folder: Path, tokenizer: Path | None = None) -> SymbolicLmStage:
     if tokenizer is not None:
         check_tokenizer(folder, read_stage_config(folder), tokenizer)
     return stage
-
-
-def check_tokenizer(folder: Path, config: Mapping[str, Any], tokenizer: Path) -> None:
-    """See that a checkpoint and a tokenizer belong together.
-
-    Raises:
-        UserError: the ids of the one mean something else to the other.
-    """
-    learned, found = config.get("tokenizers", {}).get("symbolic"), hash_folder(tokenizer)
-    if learned is not None and learned != found:
-        raise UserError(
-            "the tokenizer does not match the checkpoint",
-            where=f"{tokenizer} and {folder}",
-            why=f"the network learned with the tokenizer {learned[:12]}, this one is {found[:12]}: "
-            "the same numbers are other notes here",
-            do="train the network again with this tokenizer, or bring back the settings of the old",
-        )
 
 
 def score(
