@@ -49,7 +49,11 @@ def compare(
             yield row | {"note": f"n/a: {why}"}
             continue
         names = ("value", "ci_low", "ci_high")
-        figures = difference(own, other)
+        try:
+            figures = difference(own, other)
+        except UserError as error:
+            yield row | {"note": f"n/a: {error.what}"}
+            continue
         yield row | {key: f"{x:.6f}" for key, x in zip(names, figures, strict=True)}
 
 
