@@ -235,7 +235,8 @@ def test_the_published_table_is_of_the_primary_metric(tmp_path, settings):
 def test_ceilings_are_marked_as_the_leaderboard_has_them():
     """A system's own rivals are ceilings as well: its n-gram, its shuffled tokens."""
     sets = ("generated", "real", "copies", "ngram", "shuffled")
-    rows = [row(c, "kad", 1.0, "harmony", experiment="a", system="symbolic_lm") for c in sets]
+    about = {"experiment": "a", "system": "symbolic_lm", "ci_low": "", "ci_high": ""}
+    rows = [row(c, "kad", 1.0, "harmony", **about) for c in sets]
     head = published._block(rows, "harmony")[1]
     for name in sets:
         known = name in worthless("symbolic_lm")
