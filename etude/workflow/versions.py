@@ -84,7 +84,7 @@ MODULES: dict[str, str] = {
         "notes.",
         "metrics/notes",
         "chord_changes clips counterpoint counts divergence features frechet harmony means measure "
-        "overlap score structure table word2vec",
+        "overlap recurrence score structure table word2vec",
     ),
     "extraction": "metrics/memorisation/extraction",
     **_by_name(

@@ -19,12 +19,13 @@ from etude.metrics.notes.clips import SymbolicClip, read_symbolic
 from etude.metrics.notes.counterpoint import changes, counterpoint
 from etude.metrics.notes.counts import NEUROMUSIC, durations, pitch_classes
 from etude.metrics.notes.features import features, vectors
+from etude.metrics.notes.recurrence import recurrence
 from etude.metrics.notes.structure import structureness
 from etude.midi.notes import NoteTable
 from etude.pool import map_in_order
 from etude.storage import write_json
 
-VERSION = 3  # raised when the figures change
+VERSION = 4  # raised when the figures change
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ def measure_clip(
     beats = read_beats(clip.sounding, clip.start_s, clip.seconds)
     scalars = counterpoint(clip.sounding, beats) | features(clip.music, clip.seconds)
     scalars |= structureness(clip.music, clip.start_s, clip.seconds)
+    scalars |= recurrence(clip.sounding, clip.start_s, clip.seconds)
     parts = {"music": clip.music, "head": clip.head, "tail": clip.tail}
     if compat == NEUROMUSIC:
         parts["whole"] = clip.whole
