@@ -59,7 +59,7 @@ rule measure_symbolic:
             "measure_symbolic",
             *("notes.measure", "notes.clips", "notes.counts"),
             *("notes.features", "notes.harmony", "notes.structure", "notes.counterpoint"),
-            *("notes.recurrence", "clip_sets", "notes"),
+            *("notes.recurrence", "notes.whole_bars", "clip_sets", "notes"),
         ),
         settings=CONFIG.evaluation.symbolic.measuring(),
         prompted=lambda w: experiment_of(w).generate.prompted,

@@ -183,12 +183,13 @@ class NotesEar:
         )
 
 
+FORM_BARS = 16  # the default of evaluation.symbolic.form_bars
 FORM = tuple(name for name in recurrence.UNITS if name != recurrence.COUNT)
 
 
 def form_of(chosen: Sequence[SymbolicClip]) -> Array:
     """The figures of form alone, which take milliseconds where all take a second: [n, FORM]."""
-    found = [recurrence.recurrence(one.sounding, one.start_s, one.seconds) for one in chosen]
+    found = [recurrence.recurrence(one.entire, one.from_s, FORM_BARS) for one in chosen]
     return np.array([[one[name] for name in FORM] for one in found])
 
 

@@ -38,6 +38,13 @@ class SymbolicMetrics(Section):
     harmony_clips: int = Field(
         32, ge=1, description="of those, clips whose harmony is reduced (the slow part)"
     )
+    form_bars: int = Field(
+        16,
+        ge=8,
+        le=1024,
+        description="whole bars of a clip, or of a held-out piece, that form (recurrence) is "
+        "measured over, the first ones; longer ones come back to more",
+    )
     replicates: int = Field(100, ge=2, description="bootstrap replicates of each figure")
     perplexity_windows: int = Field(
         256, ge=1, description="windows of the test split that perplexity is taken over"
@@ -46,7 +53,7 @@ class SymbolicMetrics(Section):
 
     def measuring(self) -> str:
         """What decides what is measured of a clip, as JSON for a rule's params."""
-        return self.params("compat", "clips", "harmony_clips")
+        return self.params("compat", "clips", "harmony_clips", "form_bars")
 
     def scoring(self) -> str:
         """What decides how sets are compared."""

@@ -84,14 +84,14 @@ MODULES: dict[str, str] = {
         "notes.",
         "metrics/notes",
         "chord_changes clips counterpoint counts divergence features frechet harmony means measure "
-        "overlap recurrence score structure table word2vec",
+        "overlap recurrence score structure table whole_bars word2vec",
     ),
     "extraction": "metrics/memorisation/extraction",
     **_by_name(
         "memorisation.",
         "metrics/memorisation",
-        "attacks catalogue chroma clip_tokens evaluate exact find fingerprint neighbours notes "
-        "recall reference rows sequences waveform",
+        "attacks bar_runs catalogue chroma clip_tokens evaluate exact find fingerprint melody "
+        "neighbours notes recall reference rows sequences tunes waveform",
     ),
     **_by_name("results.", "results", "criteria differences leaderboard statistics summary table"),
     **_by_name("results.", "results", "gate rates wording"),

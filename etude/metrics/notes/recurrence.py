@@ -8,13 +8,13 @@ Source
 
 Conventions
     A bar's vector says which pitches sound in each of its 16 parts, however long the bar is: 0 or
-    1, float64 [16 * 128]. Similarity is the cosine; a bar without notes is like no bar. Only bars
-    that lie whole within the clip count (`whole_bars`), and a clip of fewer than eight has no form:
-    NaN. All figures but `bright_ratio` grow with the number of bars, since there is more to come
-    back to: compare clips of one length.
+    1, float64 [16 * 128]. Similarity is the cosine; a bar without notes is like no bar. Only whole
+    bars count (`whole_bars`), of the entire clip and not of what is heard of it; real music is the
+    pieces that real clips are of. Since there is more to come back to the more bars there are, all
+    are measured over the first `evaluation.symbolic.form_bars`. Fewer than eight have no form: NaN.
 
 Figures
-    bars                how many bars the clip has whole
+    bars                how many whole bars the clip has
     bar_similarity      mean over bars of the highest similarity with another bar
     bright_ratio        share of the pairs of bars whose similarity is above 0.5
     section_recurrence  bars in runs, over all bars: a run is four or more pairs of bars (i, i + k),
@@ -28,7 +28,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from etude.metrics.notes.whole_bars import WholeBars, whole_bars
+from etude.metrics.notes.whole_bars import MOST, WholeBars, whole_bars
 from etude.midi.notes import NoteTable
 
 VERSION = 1  # raised when the figures change
@@ -46,17 +46,19 @@ BRIGHT = 0.5
 RUN = 4
 
 
-def recurrence(table: NoteTable, start_s: float, seconds: float) -> dict[str, float]:
-    """All figures of a clip.
+def recurrence(table: NoteTable, from_s: float = 0.0, most: int = MOST) -> dict[str, float]:
+    """All figures of some notes.
 
     Args:
-        table: the notes that sound in it, those included that began before.
-        start_s, seconds: what is heard of the clip.
+        table: a clip or a piece.
+        from_s: where it begins in its file.
+        most: bars that are measured, the first ones.
     """
-    bars = whole_bars(table, start_s, seconds)
-    if bars.count < FEWEST:
-        return {"bars": float(bars.count)} | dict.fromkeys(list(UNITS)[1:], float("nan"))
-    return {"bars": float(bars.count)} | evaluate(similarity_matrix(piano_roll(bars)))
+    bars = whole_bars(table, from_s, max(table.seconds - from_s, 0.0))
+    found = dict.fromkeys(UNITS, float("nan")) | {COUNT: float(bars.count)}
+    if bars.count >= FEWEST:
+        found |= evaluate(similarity_matrix(piano_roll(bars)[:most]))
+    return found
 
 
 def evaluate(matrix: Array) -> dict[str, float]:

@@ -48,7 +48,7 @@ VERSION = 3  # raised when the figures change
 REFERENCE = "reference"
 WHOLE = -1  # in place of a replicate: all clips
 DRAWS = 40
-SHORT = f"form begins at {recurrence.FEWEST} whole bars, and no clip has these, or no held-out one"
+SHORT = f"form begins at {recurrence.FEWEST} whole bars; no clip has these, or no held-out piece"
 SIGNED = ("dissonance", "bar_leap")  # may be negative
 Array = NDArray[np.float64]
 

@@ -17,6 +17,8 @@ from etude.midi import bars
 from etude.midi.notes import NoteTable
 from etude.midi.tempo import seconds_at
 
+VERSION = 1  # raised when other bars are whole
+
 MOST = 1024  # bars; a note an hour later would only take memory
 ROUNDING = 1e-3  # seconds: times in clips.csv have three decimals
 TINY = 1e-6  # of a bar
