@@ -35,6 +35,7 @@ PLACES = 48  # in a bar
 PITCHES = 128
 NEAR = 0.8  # F1
 SEMITONES = range(-6, 7)
+FEWEST = 2  # bars: of one there is no order
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,13 @@ class BarRuns:
         self.first = np.array([bars.first for bars in found], dtype=np.int64)
 
     def search(self, table: NoteTable, pieces: Ids | None = None) -> Run | None:
-        """The longest run of some notes' bars; None where no bar is whole.
+        """The longest run of some notes' bars; None where fewer than two are whole.
 
         Args:
             pieces: numbers of the training pieces that are compared; None: all.
         """
         bars = bars_of(table)
-        if not bars.count:
+        if bars.count < FEWEST:
             return None
         rows, turned = np.arange(len(self.piece)), self.turned
         if pieces is not None and len(pieces) < len(self.first):
@@ -79,17 +80,14 @@ class BarRuns:
             turned = self.known[rows].T.tocsr()
         sizes = turned.sum(0)
         joined = np.diff(self.piece[rows], prepend=-1) == 0
-        best = Run(0, bars.count)
-        for semitones in SEMITONES:
-            mine = elements(bars, semitones)
-            both = (mine @ turned).tocoo()
-            near = 2 * both.data > NEAR * (mine.sum(1)[both.row] + sizes[both.col])
-            length, begin = _longest(both.row[near], both.col[near], joined)
-            if length > best.length:
-                at = rows[begin]
-                piece = int(self.piece[at])
-                best = Run(length, bars.count, piece, int(self.bar[at] + self.first[piece]))
-        return best
+        mine = elements(bars, SEMITONES)
+        both = (mine @ turned).tocoo()
+        near = 2 * both.data > NEAR * (mine.sum(1)[both.row] + sizes[both.col])
+        length, begin = _longest(both.row[near], both.col[near], bars.count, joined)
+        if not length:
+            return Run(0, bars.count)
+        piece = int(self.piece[rows[begin]])
+        return Run(length, bars.count, piece, int(self.bar[rows[begin]] + self.first[piece]))
 
 
 def bars_of(table: NoteTable) -> WholeBars:
@@ -98,22 +96,30 @@ def bars_of(table: NoteTable) -> WholeBars:
     return whole_bars(table, start, table.seconds - start)
 
 
-def elements(bars: WholeBars, semitones: int = 0) -> sparse.csr_array:
-    """Which places and pitches the notes begin at, moved: float32 [bars, 48 * 128] of 0 and 1."""
+def elements(bars: WholeBars, semitones: Sequence[int] = (0,)) -> sparse.csr_array:
+    """Which places and pitches the notes begin at, for each transposition, one after the other.
+
+    float32 [transpositions * bars, 48 * 128] of 0 and 1.
+    """
     at = np.rint(bars.onset * PLACES).astype(np.int64)
-    pitch = bars.notes.pitch.astype(np.int64) + semitones
-    kept = (at >= 0) & (at < bars.count * PLACES) & (pitch >= 0) & (pitch < PITCHES)
-    places = np.unique(at[kept] * PITCHES + pitch[kept])
-    bar, column = np.divmod(places, PLACES * PITCHES)
-    ones = np.ones(len(places), np.float32)
-    return sparse.csr_array((ones, (bar, column)), shape=(bars.count, PLACES * PITCHES))
+    kept = (at >= 0) & (at < bars.count * PLACES)
+    at, pitch = at[kept], bars.notes.pitch[kept].astype(np.int64)
+    turn = np.arange(len(semitones))[:, None] * bars.count * PLACES
+    moved = pitch + np.array(semitones)[:, None]
+    inside = (moved >= 0) & (moved < PITCHES)
+    found = np.unique(((at + turn) * PITCHES + moved)[inside])
+    bar, column = np.divmod(found, PLACES * PITCHES)
+    ones = np.ones(len(found), np.float32)
+    shape = (len(semitones) * bars.count, PLACES * PITCHES)
+    return sparse.csr_array((ones, (bar, column)), shape=shape)
 
 
-def _longest(own: Ids, other: Ids, joined: NDArray[np.bool_]) -> tuple[int, int]:
+def _longest(own: Ids, other: Ids, count: int, joined: NDArray[np.bool_]) -> tuple[int, int]:
     """The longest run of pairs of bars that are near, and the known bar where it begins.
 
     Args:
         own, other: the pairs: numbers of a bar of the clip and of a known one.
+        count: bars of the clip; after as many another transposition begins.
         joined: whether a known bar is of the same piece as the one before it.
     """
     if not len(own):
@@ -121,7 +127,9 @@ def _longest(own: Ids, other: Ids, joined: NDArray[np.bool_]) -> tuple[int, int]
     order = np.lexsort((own, other.astype(np.int64) - own))
     own, other = own[order], other[order]
     # Down one diagonal both numbers rise by 1: from one diagonal to the next they cannot.
-    goes_on = (np.diff(own) == 1) & (np.diff(other) == 1) & joined[other[1:]]
+    goes_on = (
+        (np.diff(own) == 1) & (np.diff(other) == 1) & joined[other[1:]] & (own[1:] % count > 0)
+    )
     begins = np.flatnonzero(np.concatenate([[True], ~goes_on]))
     lengths = np.diff(np.append(begins, len(own)))
     longest = int(lengths.argmax())

@@ -39,6 +39,7 @@ MELODY, BARS = "melody", "bars"
 REPLICATES = 200
 CONTROL = "real"  # held-out music against the training music
 AUDIO_ONLY = "the clips are audio only"
+NO_MUSIC = "there is no training music with notes"
 
 Row = dict[str, Any]
 Array = NDArray[np.float64]
@@ -97,8 +98,10 @@ class Tunes:
         """Both rungs for the clips of a set, with a null of `count` excerpts."""
         tables, faults = notes_of(clips, "entire")
         lengths = [float(np.ptp(t.onset_s)) for t in tables if t is not None and len(t)]
-        if not lengths:
-            return [Verdicts(rung, note=AUDIO_ONLY) for rung in (MELODY, BARS)]
+        known = any(len(words) for words in self.melodies.words)
+        if not lengths or not known:
+            why = AUDIO_ONLY if known else NO_MUSIC
+            return [Verdicts(rung, note=why) for rung in (MELODY, BARS)]
         made = self.search(tables, clips.names)
         control = self.held_out(float(np.median(lengths)), count, seed)
         faults |= made.failed
@@ -119,7 +122,11 @@ class Tunes:
         self, rung: str, made: Judged, control: Judged, clips: ClipSet, faults: dict[str, str]
     ) -> Verdicts:
         scores, null = made.scores(rung), null_of(control, rung)
-        short = f"fewer than {FEWEST + 1} notes of a melody" if rung == MELODY else "no whole bar"
+        short = (
+            f"fewer than {FEWEST + 1} notes of a melody"
+            if rung == MELODY
+            else "fewer than two bars"
+        )
         for name, score in zip(clips.names, scores, strict=True):
             if np.isnan(score):
                 faults.setdefault(name, short)
@@ -130,9 +137,7 @@ class Tunes:
         elif not null.reason and null.threshold >= most:
             note = "clips are too short: 1 % of held-out ones are found whole in the training music"
         places = [self._place(rung, made, i) for i in range(len(scores))]
-        figures = [
-            row for of, name in ((made, ""), (control, CONTROL)) for row in rows(of, rung, name)
-        ]
+        figures = [*rows(made, rung, ""), *rows(control, rung, CONTROL)]
         return Verdicts(rung, "", scores, null, places, note, faults, figures)
 
     def _place(self, rung: str, found: Judged, i: int) -> tuple[str, float]:
