@@ -27,10 +27,11 @@ class SymbolicMetrics(Section):
     smoothing: Literal["jeffreys", "laplace"] = Field(
         "jeffreys", description="what is added to each bin of a histogram: 1/2 or 1"
     )
-    compat: Literal["none", "neuromusic"] = Field(
+    compat: Literal["none", "neuromusic", "phraseldm"] = Field(
         "none",
-        description="neuromusic: the seed's own figures, its defects included "
-        "(docs/decisions.md); to compare with its tables only",
+        description="neuromusic, phraseldm: the original's own figures, its defects included "
+        "(docs/decisions.md; phraseldm: the Fréchet distance of latents); to compare with its "
+        "tables only",
     )
     clips: int = Field(
         200, ge=2, description="clips of a set that are measured, the first ones, at the most"
@@ -54,6 +55,10 @@ class SymbolicMetrics(Section):
     def measuring(self) -> str:
         """What decides what is measured of a clip, as JSON for a rule's params."""
         return self.params("compat", "clips", "harmony_clips", "form_bars")
+
+    def of_latents(self) -> str:
+        """What decides how latents are measured."""
+        return self.params("compat", "clips", "form_bars")
 
     def scoring(self) -> str:
         """What decides how sets are compared."""

@@ -37,7 +37,7 @@ class SymbolicClip:
     Attributes: clip, piece (its own name where it is of no piece), music (the notes heard), head
     and tail (see above), whole (head and tail), sounding (the notes heard and those that began
     before and still sound), start_s and seconds of what is heard, entire (see above) and from_s,
-    where that begins in the file.
+    where that begins in the file; of_piece, whether the file is the piece's own.
     """
 
     clip: str
@@ -51,6 +51,7 @@ class SymbolicClip:
     seconds: float
     entire: NoteTable
     from_s: float
+    of_piece: bool = False
 
 
 @dataclass
@@ -88,7 +89,7 @@ def read_symbolic(
         try:
             clip = parted(row, read(path), prompted)
             if of_piece:
-                clip = replace(clip, entire=read(path), from_s=0.0)
+                clip = replace(clip, entire=read(path), from_s=0.0, of_piece=True)
         except MidiError:
             found.dropped["unreadable"] += 1
             continue
