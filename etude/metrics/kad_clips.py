@@ -38,7 +38,7 @@ from scipy.special import stdtrit
 from etude.errors import UserError
 from etude.metrics.kad import BLOCK, SCALE, Kernel
 
-VERSION = 2  # raised when the figures change
+VERSION = 3  # raised when the figures change
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

@@ -38,7 +38,7 @@ from etude.results.systems import about
 if TYPE_CHECKING:
     from etude.results.table import Table
 
-VERSION = 1  # raised when a verdict changes
+VERSION = 2  # raised when a verdict changes
 
 NOTHING = "n/a"
 BEATEN, LOST = "beaten", "lost"
