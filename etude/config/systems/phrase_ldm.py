@@ -329,8 +329,10 @@ class PhraseGenerate(GenerateSettings):
 
 
 _OF_PHRASES = ("phrase_ldm.vae", "phrase_ldm.rotary", "phrase_ldm.t5")
-_OF_PIECES = ("phrase_ldm.dit", "phrase_ldm.ldm", "phrase_ldm.sections", "diffusion.schedules")
-_OF_PIECES = (*_OF_PIECES, "diffusion.predictions")
+_OF_PIECES = (
+    *("phrase_ldm.dit", "phrase_ldm.ldm", "phrase_ldm.sections"),
+    *("diffusion.schedules", "diffusion.predictions"),
+)
 _OF_PLAYING = (
     *(*_OF_PHRASES, *_OF_PIECES, "diffusion.solvers", "diffusion.guidance", "sampling"),
     *("phrase_ldm.own", "phrase_ldm.player", "tokenizer.remi_z", "clips", "render", "midi_writing"),

@@ -90,6 +90,8 @@ def _stack(network: T5, decodes: bool) -> Any:
             is_decoder=decodes,
             use_cache=decodes,
             vocab_size=1,
+            eos_token_id=None,
+            pad_token_id=None,
         )
     )
     stack.embed_tokens = None

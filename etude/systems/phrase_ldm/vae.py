@@ -223,7 +223,7 @@ class Autoencode(PhraseStage):
 
     def __init__(self, shape: Mapping[str, Any], settings: Any) -> None:
         super().__init__(shape, settings)
-        size = self.network.embedding.weight.norm(dim=1).mean().item()
+        size = self.network.embedding.weight.norm(dim=1).mean().detach()
         width = self.network.width
         self.queries = nn.Parameter(torch.randn(settings.queries, width) * size * width**-0.5)
 
