@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -273,7 +274,7 @@ def test_gaps_are_as_many_and_long_as_is_said():
     masks = [text.count(tokenizer.mask) for text in texts]
     assert 30 <= np.mean(gone) < 33
     assert np.mean(gone) / np.mean(masks) == pytest.approx(3.8, abs=0.8)  # touching ones are one
-    assert not any((a, b) == (3, 3) for t in texts for a, b in zip(t, t[1:], strict=False))
+    assert not any((a, b) == (3, 3) for t in texts for a, b in pairwise(t))
     assert torch.equal(batch["targets"], filled(rows, 0))
 
 
@@ -332,8 +333,9 @@ def fitted(model, rows, steps, rate=3e-3):
 
 
 def f1_of(model, rows):
-    notes, written = phrases.tokenizer_of().phrase_notes, model.decode(
-        of_latents.posteriors(model, rows)[0], 40
+    notes, written = (
+        phrases.tokenizer_of().phrase_notes,
+        model.decode(of_latents.posteriors(model, rows)[0], 40),
     )
     return matches((notes(a), notes(b)) for a, b in zip(rows, written, strict=True)).f1
 
@@ -383,7 +385,10 @@ def test_latents_are_those_of_the_phrases_in_their_order(encoded):
 
 def test_statistics_are_the_scale_of_draws(encoded):
     _, _, folder = encoded
-    statistics, found = read_json(folder / "statistics.json"), load_file(folder / "train.safetensors")
+    statistics, found = (
+        read_json(folder / "statistics.json"),
+        load_file(folder / "train.safetensors"),
+    )
     draws = torch.randn(400, *found["mean"].shape) * (found["log_variance"] / 2).exp()
     draws = (draws + found["mean"]).flatten(0, -2)
     for name, ours in (("mean", draws.mean(0)), ("deviation", draws.std(0))):

@@ -231,7 +231,7 @@ class PhraseStages(Section):
 class PhraseGenerate(GenerateSettings):
     """The clips that are generated: whole pieces, of which metrics hear `seconds`."""
 
-    conditions: ClassVar[tuple[str, ...]] = ("midi",)
+    conditions: ClassVar[tuple[str, ...]] = ("midi", "keep", "between", "strength")
 
     seconds: float = Field(
         2.0, gt=0, le=3600, description="seconds of each clip that metrics hear, after its prompt"
@@ -309,8 +309,8 @@ class PhraseGenerate(GenerateSettings):
             raise ValueError(f"mode: {self.mode} is not that of the key {self.key}")
         if not 0 <= len(self.primes) <= 2 or self.midi == []:
             raise ValueError("midi: name one file, or two to make something between them")
-        if self.keep and len(self.primes) != 1:
-            raise ValueError("keep: it says what stays of one file; name one with `midi`")
+        if self.keep and len(self.primes) == 2:
+            raise ValueError("keep: it says what stays of one file, and `midi` names two")
         for first, last in self.kept:
             if not 1 <= first <= last:
                 raise ValueError(f"keep: {first}-{last} are no bars; the first bar is 1")
