@@ -22,6 +22,7 @@ from etude.systems.phrase_ldm.sections import OF_BARS
 
 VERSION = 1  # raised when the same files give other batches
 
+STRETCH = 32  # pieces, at least, that a batch of like lengths is drawn from
 OF_PIECE = ("key", "mode", "meter")  # numbers of a piece in the files; -1 where not known
 
 
@@ -60,6 +61,8 @@ class Pieces:
         meters: the pieces of these alone, as numbers of the file; items then have their place
             among them. None: all, as they are.
         items: the first so many pieces only.
+        alike: whether a batch has pieces of like length, so that little of it is padding: those
+            next to its first one in the order of length.
 
     Raises:
         UserError: parts of the file do not fit together.
@@ -72,6 +75,8 @@ class Pieces:
         forms: Sequence[str] | None = None,
         meters: Sequence[int] | None = None,
         items: int | None = None,
+        *,
+        alike: bool = False,
     ) -> None:
         file = load_file(path)
         self.crops = crops or Crops()
@@ -103,6 +108,7 @@ class Pieces:
                 for number in kept
             ]
         self.forms = [sections.to_text(form) for form in found]
+        self.order = sorted(range(len(kept)), key=lambda i: len(self.mean[i])) if alike else None
         self.described = [torch.from_numpy(sections.describe(form)) for form in found]
 
     def __len__(self) -> int:
@@ -114,6 +120,7 @@ class Pieces:
         `places` (random in training) also decide on the crops.
         """
         places = np.linspace(0, 1, len(indices), endpoint=False) if places is None else places
+        indices = self._alike(indices) if self.order is not None else indices
         parts = [self._part(i, place) for i, place in zip(indices, places, strict=True)]
         padded = {
             "mean": [self.mean[i][a:b] for i, (a, b) in zip(indices, parts, strict=True)],
@@ -132,6 +139,12 @@ class Pieces:
         batch["length"] = torch.tensor([len(self.mean[i]) for i in indices])
         batch["places"] = torch.as_tensor(np.asarray(places), dtype=torch.float64)
         return batch
+
+    def _alike(self, indices: list[int]) -> list[int]:
+        assert self.order is not None
+        size = min(max(2 * len(indices), STRETCH), len(self))
+        first = min(max(indices[0] - size // 2, 0), len(self) - size)
+        return [self.order[first + (i - indices[0]) % size] for i in indices]
 
     def _part(self, index: int, place: float) -> tuple[int, int]:
         """The bars [first, last) of a piece that are seen."""

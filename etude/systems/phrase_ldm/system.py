@@ -82,7 +82,7 @@ class PhraseLdmSystem(StagedSystem):
         items = experiment.stage(stage).training.train_items
         if stage == "ldm":
             folder = parts.latents["vae"]
-            train = self._pieces(experiment, folder, "train", items)
+            train = self._pieces(experiment, folder, "train", items, alike=True)
             if not len(train):
                 raise UserError(
                     "no training piece has a meter that the diffusion learns",
@@ -110,11 +110,12 @@ class PhraseLdmSystem(StagedSystem):
 
     @staticmethod
     def _pieces(
-        experiment: PhraseLdm, folder: Path, split: str, items: int | None = None
+        experiment: PhraseLdm, folder: Path, split: str, items: int | None = None, **options: bool
     ) -> Pieces:
         stage = experiment.stages.ldm
         meters = [NUMBER_OF[meter] for meter in map(signature, stage.meters)]
-        return Pieces(folder / f"{split}.safetensors", stage.crops, meters=meters, items=items)
+        path = folder / f"{split}.safetensors"
+        return Pieces(path, stage.crops, meters=meters, items=items, **options)
 
     def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
         return tuple(getattr(self.stages[stage], "figures", ()))
