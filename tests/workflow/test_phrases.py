@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import music
 import pytest
-from workspace import SMOKE, Workspace, jobs
+from workspace import SMOKE, Workspace
 
 from etude.config.systems.phrase_ldm import PhraseLdm
 from etude.midi.notes import read_midi
@@ -46,7 +46,7 @@ def configured(workspace, name="tiny", **changes):
 def played(tmp_path_factory):
     workspace = Workspace(tmp_path_factory.mktemp("phrases"))
     music.make_chorales(workspace.folder / "music", 10, seed=1)
-    workspace.run(configs=configured(workspace))
+    workspace.by_hand(configs=configured(workspace))
     return workspace
 
 
@@ -87,14 +87,6 @@ def test_it_goes_to_the_table_and_the_page(played):
     assert "gaussian latents" in text + page
     for stage in ("infill", "vae", "ldm"):
         assert stage in page
-
-
-def test_a_second_run_does_nothing_and_a_change_what_it_must(played):
-    assert jobs(played.run("-n", configs=configured(played))) == set()
-    longer = configured(played, "longer", generate=GENERATE | {"bars": 5})
-    changed = jobs(played.run("-n", configs=longer))
-    assert "generate_clips" in changed
-    assert not {"train_stage", "encode_stage"} & changed
 
 
 def test_it_is_exported_and_goes_on_from_a_file(played):
