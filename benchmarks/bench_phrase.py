@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import phrases
 
 from etude.config.diffusion import BarTransformer, Denoising
-from etude.config.systems.phrase_ldm import Kl, PhraseTraining, Rotary
+from etude.config.phrases import Kl, Rotary
+from etude.config.systems.phrase_ldm import PhraseTraining
 from etude.systems.phrase_ldm.fidelity import matches
 from etude.systems.phrase_ldm.latents import posteriors
 from etude.systems.phrase_ldm.ldm import Ldm, Wanted

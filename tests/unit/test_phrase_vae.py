@@ -15,7 +15,7 @@ import torch
 from pydantic import TypeAdapter
 from safetensors.torch import load_file
 
-from etude.config.systems.phrase_ldm import Kl, PhraseNetwork
+from etude.config.phrases import Kl, PhraseNetwork
 from etude.errors import UserError
 from etude.storage import read_csv, read_json
 from etude.systems import open_system

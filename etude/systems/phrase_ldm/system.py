@@ -110,12 +110,17 @@ class PhraseLdmSystem(StagedSystem):
 
     @staticmethod
     def _pieces(
-        experiment: PhraseLdm, folder: Path, split: str, items: int | None = None, **options: bool
+        experiment: PhraseLdm,
+        folder: Path,
+        split: str,
+        items: int | None = None,
+        *,
+        alike: bool = False,
     ) -> Pieces:
         stage = experiment.stages.ldm
         meters = [NUMBER_OF[meter] for meter in map(signature, stage.meters)]
         path = folder / f"{split}.safetensors"
-        return Pieces(path, stage.crops, meters=meters, items=items, **options)
+        return Pieces(path, stage.crops, meters=meters, items=items, alike=alike)
 
     def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
         return tuple(getattr(self.stages[stage], "figures", ()))

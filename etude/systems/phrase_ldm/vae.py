@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from etude.config.systems.phrase_ldm import PhraseNetwork, Rotary
+from etude.config.phrases import PhraseNetwork, Rotary
 from etude.systems.base import Batch, Figure
 from etude.systems.phrase_ldm.fidelity import Notes, matches
 from etude.systems.phrase_ldm.rotary import RotaryNetwork
