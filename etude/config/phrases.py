@@ -1,4 +1,4 @@
-"""Keys of what learns phrases: networks with an encoder and a decoder, and the weight of their KL."""
+"""Keys of what learns phrases: an encoder and a decoder, and the weight of their KL divergence."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from etude.storage import read_json, write_json
 from etude.systems import open_system
 from etude.systems.base import Conditions
 from etude.systems.phrase_ldm import player as of_player
+from etude.systems.phrase_ldm.phrases import read_songs
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
 from etude.training.stage import encode_stage
 
@@ -300,6 +301,25 @@ def test_no_piece_in_the_meters_is_said(trained):
     waltz = phrases.experiment({"ldm": {"network": phrases.TINY_DIT, "meters": ["3/4"]}})
     with pytest.raises(UserError, match="no training piece"):
         SYSTEM.data(waltz, "ldm", parts)
+
+
+def test_labels_are_the_sections_of_pieces_that_have_them(trained, tmp_path):
+    parts, _ = trained
+    lengths = [len(song.bars) for song in read_songs(parts.packed, "train", phrases.tokenizer_of())]
+    table = tmp_path / "forms.csv"
+    table.write_text(f"piece,sections\ntrain_1,i1Z{lengths[1] - 1}\n", encoding="utf-8")
+    labelled = phrases.experiment({"ldm": {"network": phrases.TINY_DIT, "labels": str(table)}})
+    assert labelled.stages.ldm.files == [table]
+    assert str(tmp_path) not in labelled.stage_params("ldm")
+    here = replace(parts, files={table.name: table})
+    with_labels, _ = SYSTEM.data(labelled, "ldm", here)
+    without, _ = SYSTEM.data(labelled, "ldm", parts)
+    assert with_labels.forms[1] == f"i1Z{lengths[1] - 1}" != without.forms[1]
+    assert with_labels.forms[2:] == without.forms[2:]
+    assert SYSTEM.shape(labelled, "ldm", here)["forms"] == with_labels.forms
+    table.write_text("piece,sections\ntrain_1,A99\n", encoding="utf-8")
+    with pytest.raises(UserError, match="99 bars"):
+        SYSTEM.data(labelled, "ldm", here)
 
 
 def test_the_experiment_must_have_phrases():

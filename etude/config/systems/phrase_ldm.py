@@ -88,6 +88,21 @@ class LdmStage(StageSettings):
         description="time signatures of the pieces that it learns; pieces that have another, or "
         "change, are left out and counted",
     )
+    labels: UserPath | None = Field(
+        None,
+        exclude_if=lambda path: path is None,
+        description="a CSV file with the columns piece and sections (i8A8A8B4); pieces that it has "
+        "not, and all without it, have the sections of their exact repeats",
+    )
+
+    @property
+    def files(self) -> list[Path]:  # noqa: D102
+        return [self.labels] if self.labels else []
+
+    @field_serializer("labels", when_used="json")
+    def _name_only(self, path: Path | None) -> str | None:
+        """The file is a rule's input; params do not say on which machine it lay."""
+        return path.name if path else None
 
     @property
     def there(self) -> bool:

@@ -57,7 +57,8 @@ class Pieces:
             lengths, key, mode, meter int64 [pieces], repeat int64 [bars] (of each bar the first of
             its piece that is equal).
         crops: which part of a piece is seen at once.
-        forms: sections of the pieces as texts, in their order; None: those of their repeats.
+        forms: sections of the pieces as texts, in their order; None (one, or all): those of their
+            repeats.
         meters: the pieces of these alone, as numbers of the file; items then have their place
             among them. None: all, as they are.
         items: the first so many pieces only.
@@ -72,7 +73,7 @@ class Pieces:
         self,
         path: Path,
         crops: Crops | None = None,
-        forms: Sequence[str] | None = None,
+        forms: Sequence[str | None] | None = None,
         meters: Sequence[int] | None = None,
         items: int | None = None,
         *,
@@ -101,12 +102,15 @@ class Pieces:
             places = [meters.index(number) for number in self.of_piece["meter"].tolist()]
             self.of_piece["meter"] = torch.tensor(places, dtype=torch.long)
         repeats = [part.numpy() for part in file["repeat"].split(lengths)]
-        found = [sections.of_repeats(repeats[number]) for number in kept]
-        if forms is not None:
-            found = [
-                sections.parse(forms[number], f"{path}, piece {number}", lengths[number])
-                for number in kept
-            ]
+        found = []
+        for number in kept:
+            form = None if forms is None else forms[number]
+            where = f"{path}, piece {number}"
+            found.append(
+                sections.of_repeats(repeats[number])
+                if form is None
+                else sections.parse(form, where, lengths[number])
+            )
         self.forms = [sections.to_text(form) for form in found]
         self.order = sorted(range(len(kept)), key=lambda i: len(self.mean[i])) if alike else None
         self.described = [torch.from_numpy(sections.describe(form)) for form in found]
