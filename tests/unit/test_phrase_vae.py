@@ -14,6 +14,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from safetensors.torch import load_file
+from trainings import stop_after
 
 from etude.config.phrases import Kl, PhraseNetwork
 from etude.errors import UserError
@@ -32,6 +33,7 @@ from etude.systems.phrase_ldm.phrases import (
 )
 from etude.systems.phrase_ldm.vae import Autoencode, Infill, Vae, build_network, strip
 from etude.tokenizers.symbolic.remi_z_words import NUMBER_OF
+from etude.training.loop import Interrupted
 from etude.training.stage import encode_stage, train_stage
 from etude.workflow.given_weights import MODEL
 
@@ -219,6 +221,20 @@ def test_a_stage_begins_with_the_weights_of_the_one_before(tmp_path):
         history = list(read_csv(folder / "history.csv"))
         assert ("note_f1" in history[0]) == (plan.name != "infill")
     assert history[-1]["note_f1_unseen"]
+
+
+def test_stopped_and_resumed_gives_the_same_bytes(tmp_path):
+    """The counter of the KL warm-up and the draws of latents go on where they were."""
+    parts, experiment = phrases.parts_of(tmp_path), phrases.experiment(save_every=2)
+    whole, broken = tmp_path / "models/vae/seed-0", tmp_path / "broken/vae/seed-0"
+    train_stage(experiment, "vae", 0, parts, whole, tmp_path / "state")
+    with pytest.raises(Interrupted):
+        train_stage(
+            experiment, "vae", 0, parts, broken, tmp_path / "other", should_stop=stop_after(3)
+        )
+    train_stage(experiment, "vae", 0, parts, broken, tmp_path / "other")
+    for name in (MODEL, "history.csv"):
+        assert (whole / name).read_bytes() == (broken / name).read_bytes(), name
 
 
 def test_a_stage_without_steps_is_not_there():
