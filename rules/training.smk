@@ -4,6 +4,7 @@
 rule import_weights:
     input:
         weights=weights_of,
+        files=plan.files_of,
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
         tokenizers=plan.tokenizer_folders,
         models=plan.upstream_models,
@@ -41,6 +42,7 @@ rule train_stage:
         models=plan.upstream_models,
         latents=plan.upstream_latents,
         weights=weights_of,
+        files=plan.files_of,
         verified=verified_embeddings,
     output:
         weights="results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
@@ -117,6 +119,7 @@ rule keep_step:
         models=plan.upstream_models,
         latents=plan.upstream_latents,
         weights=weights_of,
+        files=plan.files_of,
     output:
         weights="results/models/{experiment}/{stage}/seed-{seed}/step-{step}.safetensors",
     log:

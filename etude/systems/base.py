@@ -68,6 +68,7 @@ class Parts:
         latents: what encoding stages made of the corpus, by stage: {split}.safetensors and
             statistics.json.
         corpus: how notes are read and played (filter, render).
+        files: the user's own files that a stage learns from (`StageSettings.files`), by name.
     """
 
     packed: Path | None = None
@@ -75,6 +76,7 @@ class Parts:
     models: Mapping[str, Path] = field(default_factory=dict)
     latents: Mapping[str, Path] = field(default_factory=dict)
     corpus: CorpusBase | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def info(self) -> dict[str, Any]:

@@ -195,6 +195,10 @@ class ExperimentPlan(DataPlan):
         settings = self.stage_of(wildcards).weights
         return given_weights.weights_file(settings, wildcards.stage, wildcards.seed)
 
+    def files_of(self, wildcards: Any) -> Files:
+        """The user's own files that a stage learns from; mostly none."""
+        return [str(path) for path in self.stage_of(wildcards).files]
+
     def trainings(self) -> Iterator[tuple[str, str, StageSettings, int]]:
         """Experiment, stage, its settings and seed of every training of the run."""
         for name, experiment in self.run.items():

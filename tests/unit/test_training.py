@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 import torch
 from packed import QUANTIZERS
@@ -15,7 +16,7 @@ from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.storage import read_csv
 from etude.systems.audiolm.data import PackedData
-from etude.systems.base import Parts
+from etude.systems.base import Figure, Parts
 from etude.training.data import step_indices, validation_batches
 from etude.training.loop import Hooks, Interrupted, fit
 from etude.training.optimiser import build_optimiser, learning_rate
@@ -151,6 +152,42 @@ def test_history_has_the_validation_per_token(packed, tmp_path):
     assert float(last["perplexity"]) == pytest.approx(
         torch.tensor(float(last["valid_loss"])).exp().item(), rel=1e-4
     )
+
+
+class Means(torch.nn.Module):
+    """Item i has a loss of i over i + 1 tokens, and a figure of its own over 10 - i notes."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def loss(self, batch):
+        (i,) = batch["items"].tolist()
+        figures = {
+            "count": i + 1,
+            "accuracy": 10.0 * i,
+            "note_f1": float(i),
+            "note_f1_count": 10 - i,
+        }
+        return self.weight.sum() + i, figures
+
+
+class Numbers:
+    def __len__(self):
+        return 4
+
+    def batch(self, indices, places=None):
+        return {"items": torch.tensor(indices)}
+
+
+def test_a_figure_is_a_mean_over_what_it_says(tmp_path):
+    names = (Figure("accuracy", "share"), Figure("note_f1", "share"))
+    settings = Training(steps=1, batch_size=1, warmup_steps=0, learning_rate=1e-9)
+    found = fit(Means(), Numbers(), Numbers(), settings, 0, State(tmp_path), figures=names)
+    row = found.history[-1]
+    tokens, notes = [1, 2, 3, 4], [10, 9, 8, 7]
+    assert row["accuracy"] == pytest.approx(np.average([0, 10, 20, 30], weights=tokens))
+    assert row["note_f1"] == pytest.approx(np.average([0, 1, 2, 3], weights=notes))
 
 
 def test_without_a_validation_split_training_goes_on(packed, tmp_path):

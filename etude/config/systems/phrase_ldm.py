@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, Tag, field_serializer, model_validator
+from pydantic import Field, field_serializer, model_validator
 
-from etude.config.base import Section, UserPath, chosen_by, merge
+from etude.config.base import Section, UserPath, merge
 from etude.config.diffusion import BarTransformer, Crops, Denoising
+from etude.config.phrases import Kl, PhraseNetwork, Rotary
 from etude.config.symbolic_tokens import RemiZ, SymbolicTokenSet
 from etude.config.systems.base import (
     RIVALS_WITH_NOTES,
@@ -28,54 +29,6 @@ if TYPE_CHECKING:
 
 
 Meter = Annotated[str, Field(pattern=r"^[1-9][0-9]*/(1|2|4|8|16|32|64)$")]
-
-
-class _EncoderDecoder(Section):
-    """What both networks of phrases have; the sizes are small, the original's are in a preset."""
-
-    dim: int = Field(96, ge=8, description="width")
-    layers: int = Field(2, ge=1, description="layers of the encoder, and of the decoder")
-    heads: int = Field(3, ge=1, description="attention heads")
-    feed_forward: int | None = Field(
-        None, ge=1, description="width of the feed-forward part (none: 2 x dim)"
-    )
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in attention and feed-forward")
-    queries: int = Field(4, ge=1, description="states of the encoder that a phrase becomes")
-    latent: int = Field(16, ge=1, description="numbers of a phrase's latent")
-
-    @property
-    def inner(self) -> int:
-        """Width of the feed-forward part."""
-        return self.feed_forward or 2 * self.dim
-
-
-class Rotary(_EncoderDecoder):
-    """Pre-norm blocks with rotary positions."""
-
-    kind: Literal["rotary"]
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Rotary:
-        if self.dim % (2 * self.heads):
-            raise ValueError(f"dim {self.dim} must be a multiple of 2 x heads ({2 * self.heads})")
-        return self
-
-
-class T5(_EncoderDecoder):
-    """T5's encoder and decoder, as the original has them."""
-
-    kind: Literal["t5"]
-    dim: int = Field(512, ge=8, description="width")
-    layers: int = Field(3, ge=1, description="layers of the encoder, and of the decoder")
-    heads: int = Field(6, ge=1, description="attention heads")
-    head_dim: int = Field(64, ge=1, description="width of a head")
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout everywhere")
-    latent: int = Field(64, ge=1, description="numbers of a phrase's latent")
-
-
-PhraseNetwork = Annotated[
-    Annotated[Rotary, Tag("rotary")] | Annotated[T5, Tag("t5")], chosen_by("kind")
-]
 
 
 class PhraseTraining(Training):
@@ -110,19 +63,6 @@ class InfillStage(PhraseStage):
     span: float = Field(3.0, gt=0, description="mean length of a gap in tokens (Poisson)")
 
 
-class Kl(Section):
-    """How strongly latents are drawn towards a normal distribution."""
-
-    weight: float = Field(
-        0.1,
-        ge=0,
-        description="of the KL divergence per number of the latent, beside the cross-entropy per "
-        "token (the original: 0.01, with which normal latents decode to nonsense)",
-    )
-    start: float = Field(0.2, ge=0, le=1, description="share of the weight at the first step")
-    warm_up: float = Field(0.5, ge=0, le=1, description="share of the steps until it is whole")
-
-
 class VaeStage(PhraseStage):
     """Stage 3: phrases as latents and back."""
 
@@ -148,6 +88,21 @@ class LdmStage(StageSettings):
         description="time signatures of the pieces that it learns; pieces that have another, or "
         "change, are left out and counted",
     )
+    labels: UserPath | None = Field(
+        None,
+        exclude_if=lambda path: path is None,
+        description="a CSV file with the columns piece and sections (i8A8A8B4); pieces that it has "
+        "not, and all without it, have the sections of their exact repeats",
+    )
+
+    @property
+    def files(self) -> list[Path]:  # noqa: D102
+        return [self.labels] if self.labels else []
+
+    @field_serializer("labels", when_used="json")
+    def _name_only(self, path: Path | None) -> str | None:
+        """The file is a rule's input; params do not say on which machine it lay."""
+        return path.name if path else None
 
     @property
     def there(self) -> bool:
@@ -231,7 +186,7 @@ class PhraseStages(Section):
 class PhraseGenerate(GenerateSettings):
     """The clips that are generated: whole pieces, of which metrics hear `seconds`."""
 
-    conditions: ClassVar[tuple[str, ...]] = ("midi",)
+    conditions: ClassVar[tuple[str, ...]] = ("midi", "keep", "between", "strength")
 
     seconds: float = Field(
         2.0, gt=0, le=3600, description="seconds of each clip that metrics hear, after its prompt"
@@ -309,8 +264,8 @@ class PhraseGenerate(GenerateSettings):
             raise ValueError(f"mode: {self.mode} is not that of the key {self.key}")
         if not 0 <= len(self.primes) <= 2 or self.midi == []:
             raise ValueError("midi: name one file, or two to make something between them")
-        if self.keep and len(self.primes) != 1:
-            raise ValueError("keep: it says what stays of one file; name one with `midi`")
+        if self.keep and len(self.primes) == 2:
+            raise ValueError("keep: it says what stays of one file, and `midi` names two")
         for first, last in self.kept:
             if not 1 <= first <= last:
                 raise ValueError(f"keep: {first}-{last} are no bars; the first bar is 1")
@@ -329,8 +284,10 @@ class PhraseGenerate(GenerateSettings):
 
 
 _OF_PHRASES = ("phrase_ldm.vae", "phrase_ldm.rotary", "phrase_ldm.t5")
-_OF_PIECES = ("phrase_ldm.dit", "phrase_ldm.ldm", "phrase_ldm.sections", "diffusion.schedules")
-_OF_PIECES = (*_OF_PIECES, "diffusion.predictions")
+_OF_PIECES = (
+    *("phrase_ldm.dit", "phrase_ldm.ldm", "phrase_ldm.sections"),
+    *("diffusion.schedules", "diffusion.predictions"),
+)
 _OF_PLAYING = (
     *(*_OF_PHRASES, *_OF_PIECES, "diffusion.solvers", "diffusion.guidance", "sampling"),
     *("phrase_ldm.own", "phrase_ldm.player", "tokenizer.remi_z", "clips", "render", "midi_writing"),

@@ -64,7 +64,7 @@ class PhraseBaselines:
         assert parts.corpus is not None
         # What clips are asked to be is for the experiment's own.
         unasked = experiment.generate.model_dump(exclude=set(experiment.generate.conditions))
-        self.settings = type(experiment.generate).model_validate(unasked | {"keep": ""})
+        self.settings = type(experiment.generate).model_validate(unasked)
         self.first, self.seed, self.tokenizer = experiment.seeds.train[0], seed, tokenizer
         self.player = PhraseLdmPlayer(vae, ldm, tokenizer, parts.corpus)
         self.songs = {s: read_songs(parts.packed, s, tokenizer) for s in ("train", HELD_OUT)}

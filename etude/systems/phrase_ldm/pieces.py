@@ -22,6 +22,7 @@ from etude.systems.phrase_ldm.sections import OF_BARS
 
 VERSION = 1  # raised when the same files give other batches
 
+STRETCH = 32  # pieces, at least, that a batch of like lengths is drawn from
 OF_PIECE = ("key", "mode", "meter")  # numbers of a piece in the files; -1 where not known
 
 
@@ -56,10 +57,13 @@ class Pieces:
             lengths, key, mode, meter int64 [pieces], repeat int64 [bars] (of each bar the first of
             its piece that is equal).
         crops: which part of a piece is seen at once.
-        forms: sections of the pieces as texts, in their order; None: those of their repeats.
+        forms: sections of the pieces as texts, in their order; None (one, or all): those of their
+            repeats.
         meters: the pieces of these alone, as numbers of the file; items then have their place
             among them. None: all, as they are.
         items: the first so many pieces only.
+        alike: whether a batch has pieces of like length, so that little of it is padding: those
+            next to its first one in the order of length.
 
     Raises:
         UserError: parts of the file do not fit together.
@@ -69,9 +73,11 @@ class Pieces:
         self,
         path: Path,
         crops: Crops | None = None,
-        forms: Sequence[str] | None = None,
+        forms: Sequence[str | None] | None = None,
         meters: Sequence[int] | None = None,
         items: int | None = None,
+        *,
+        alike: bool = False,
     ) -> None:
         file = load_file(path)
         self.crops = crops or Crops()
@@ -96,13 +102,17 @@ class Pieces:
             places = [meters.index(number) for number in self.of_piece["meter"].tolist()]
             self.of_piece["meter"] = torch.tensor(places, dtype=torch.long)
         repeats = [part.numpy() for part in file["repeat"].split(lengths)]
-        found = [sections.of_repeats(repeats[number]) for number in kept]
-        if forms is not None:
-            found = [
-                sections.parse(forms[number], f"{path}, piece {number}", lengths[number])
-                for number in kept
-            ]
+        found = []
+        for number in kept:
+            form = None if forms is None else forms[number]
+            where = f"{path}, piece {number}"
+            found.append(
+                sections.of_repeats(repeats[number])
+                if form is None
+                else sections.parse(form, where, lengths[number])
+            )
         self.forms = [sections.to_text(form) for form in found]
+        self.order = sorted(range(len(kept)), key=lambda i: len(self.mean[i])) if alike else None
         self.described = [torch.from_numpy(sections.describe(form)) for form in found]
 
     def __len__(self) -> int:
@@ -114,6 +124,7 @@ class Pieces:
         `places` (random in training) also decide on the crops.
         """
         places = np.linspace(0, 1, len(indices), endpoint=False) if places is None else places
+        indices = self._alike(indices) if self.order is not None else indices
         parts = [self._part(i, place) for i, place in zip(indices, places, strict=True)]
         padded = {
             "mean": [self.mean[i][a:b] for i, (a, b) in zip(indices, parts, strict=True)],
@@ -132,6 +143,12 @@ class Pieces:
         batch["length"] = torch.tensor([len(self.mean[i]) for i in indices])
         batch["places"] = torch.as_tensor(np.asarray(places), dtype=torch.float64)
         return batch
+
+    def _alike(self, indices: list[int]) -> list[int]:
+        assert self.order is not None
+        size = min(max(2 * len(indices), STRETCH), len(self))
+        first = min(max(indices[0] - size // 2, 0), len(self) - size)
+        return [self.order[first + (i - indices[0]) % size] for i in indices]
 
     def _part(self, index: int, place: float) -> tuple[int, int]:
         """The bars [first, last) of a piece that are seen."""

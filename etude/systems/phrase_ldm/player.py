@@ -111,6 +111,13 @@ class PhraseLdmPlayer:
                 f"{len(own)} MIDI files: one is gone on from, and something lies between two",
                 do="name one or two",
             )
+        if settings.keep and len(own) != 1:
+            raise UserError(
+                f"bars {settings.keep} cannot be kept",
+                where="generate.keep",
+                why=f"they are of one MIDI file, and there are {len(own)}",
+                do="name one with `midi`, or leave `keep` out",
+            )
         meter = self._meter(settings.meter, own)
         bars = settings.length
         if conditions.bars is not None:

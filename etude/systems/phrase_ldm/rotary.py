@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from etude.config.systems.phrase_ldm import Rotary
+from etude.config.phrases import Rotary
 
 VERSION = 1  # raised when the same weights compute other values
 

@@ -22,6 +22,7 @@ from etude.systems.phrase_ldm.phrases import (
     shape_of,
 )
 from etude.systems.phrase_ldm.pieces import Pieces, read_statistics
+from etude.systems.phrase_ldm.sections import read_labels
 from etude.systems.phrase_ldm.vae import Autoencode, Infill, PhraseStage, Vae
 from etude.systems.stage_module import StagedSystem, StageModule
 from etude.systems.weights import check_tokenizer, load_weights, read_stage_config, read_weights
@@ -74,15 +75,14 @@ class PhraseLdmSystem(StagedSystem):
         folder = parts.latents["vae"]
         found = read_statistics(folder, slots)
         names = ("mean", "deviation", "percentile", "programs", "longest")
-        forms = self._pieces(experiment, folder, "train").forms
+        forms = self._pieces(experiment, parts, "train").forms
         of_latents = {name: found[name] for name in names} | {"latent": found["dimension"]}
         return shape | of_latents | {"forms": forms}
 
     def data(self, experiment: PhraseLdm, stage: str, parts: Parts) -> tuple[Data, Data]:  # noqa: D102
         items = experiment.stage(stage).training.train_items
         if stage == "ldm":
-            folder = parts.latents["vae"]
-            train = self._pieces(experiment, folder, "train", items)
+            train = self._pieces(experiment, parts, "train", items, alike=True)
             if not len(train):
                 raise UserError(
                     "no training piece has a meter that the diffusion learns",
@@ -91,7 +91,7 @@ class PhraseLdmSystem(StagedSystem):
                     f"{', '.join(experiment.stages.ldm.meters)}, or change it",
                     do="add their meters there",
                 )
-            return train, self._pieces(experiment, folder, "valid")
+            return train, self._pieces(experiment, parts, "valid")
         assert parts.packed is not None
         tokenizer = tokenizer_of(parts)
         songs = {s: read_songs(parts.packed, s, tokenizer) for s in ("train", "valid")}
@@ -110,11 +110,23 @@ class PhraseLdmSystem(StagedSystem):
 
     @staticmethod
     def _pieces(
-        experiment: PhraseLdm, folder: Path, split: str, items: int | None = None
+        experiment: PhraseLdm,
+        parts: Parts,
+        split: str,
+        items: int | None = None,
+        *,
+        alike: bool = False,
     ) -> Pieces:
-        stage = experiment.stages.ldm
+        """The latents of a split; their sections are the user's labels where there are any."""
+        stage, forms = experiment.stages.ldm, None
+        if stage.labels is not None and stage.labels.name in parts.files:
+            assert parts.packed is not None
+            labels = read_labels(parts.files[stage.labels.name])
+            songs = read_songs(parts.packed, split, tokenizer_of(parts))
+            forms = [labels.get(song.piece) for song in songs]
         meters = [NUMBER_OF[meter] for meter in map(signature, stage.meters)]
-        return Pieces(folder / f"{split}.safetensors", stage.crops, meters=meters, items=items)
+        path = parts.latents["vae"] / f"{split}.safetensors"
+        return Pieces(path, stage.crops, forms, meters, items, alike=alike)
 
     def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
         return tuple(getattr(self.stages[stage], "figures", ()))

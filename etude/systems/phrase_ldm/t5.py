@@ -11,7 +11,7 @@ from transformers import T5Config
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.models.t5.modeling_t5 import T5Stack
 
-from etude.config.systems.phrase_ldm import T5
+from etude.config.phrases import T5
 
 VERSION = 1  # raised when the same weights compute other values
 
@@ -90,6 +90,8 @@ def _stack(network: T5, decodes: bool) -> Any:
             is_decoder=decodes,
             use_cache=decodes,
             vocab_size=1,
+            eos_token_id=None,
+            pad_token_id=None,
         )
     )
     stack.embed_tokens = None

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from etude.config.systems.phrase_ldm import PhraseNetwork, Rotary
+from etude.config.phrases import PhraseNetwork, Rotary
 from etude.systems.base import Batch, Figure
 from etude.systems.phrase_ldm.fidelity import Notes, matches
 from etude.systems.phrase_ldm.rotary import RotaryNetwork
@@ -223,7 +223,7 @@ class Autoencode(PhraseStage):
 
     def __init__(self, shape: Mapping[str, Any], settings: Any) -> None:
         super().__init__(shape, settings)
-        size = self.network.embedding.weight.norm(dim=1).mean().item()
+        size = self.network.embedding.weight.norm(dim=1).mean().detach()
         width = self.network.width
         self.queries = nn.Parameter(torch.randn(settings.queries, width) * size * width**-0.5)
 

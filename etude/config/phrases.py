@@ -1,0 +1,70 @@
+"""Keys of what learns phrases: an encoder and a decoder, and the weight of their KL divergence."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, Tag, model_validator
+
+from etude.config.base import Section, chosen_by
+
+
+class _EncoderDecoder(Section):
+    """What both networks of phrases have; the sizes are small, the original's are in a preset."""
+
+    dim: int = Field(96, ge=8, description="width")
+    layers: int = Field(2, ge=1, description="layers of the encoder, and of the decoder")
+    heads: int = Field(3, ge=1, description="attention heads")
+    feed_forward: int | None = Field(
+        None, ge=1, description="width of the feed-forward part (none: 2 x dim)"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in attention and feed-forward")
+    queries: int = Field(4, ge=1, description="states of the encoder that a phrase becomes")
+    latent: int = Field(16, ge=1, description="numbers of a phrase's latent")
+
+    @property
+    def inner(self) -> int:
+        """Width of the feed-forward part."""
+        return self.feed_forward or 2 * self.dim
+
+
+class Rotary(_EncoderDecoder):
+    """Pre-norm blocks with rotary positions."""
+
+    kind: Literal["rotary"]
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Rotary:
+        if self.dim % (2 * self.heads):
+            raise ValueError(f"dim {self.dim} must be a multiple of 2 x heads ({2 * self.heads})")
+        return self
+
+
+class T5(_EncoderDecoder):
+    """T5's encoder and decoder, as the original has them."""
+
+    kind: Literal["t5"]
+    dim: int = Field(512, ge=8, description="width")
+    layers: int = Field(3, ge=1, description="layers of the encoder, and of the decoder")
+    heads: int = Field(6, ge=1, description="attention heads")
+    head_dim: int = Field(64, ge=1, description="width of a head")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout everywhere")
+    latent: int = Field(64, ge=1, description="numbers of a phrase's latent")
+
+
+PhraseNetwork = Annotated[
+    Annotated[Rotary, Tag("rotary")] | Annotated[T5, Tag("t5")], chosen_by("kind")
+]
+
+
+class Kl(Section):
+    """How strongly latents are drawn towards a normal distribution."""
+
+    weight: float = Field(
+        0.1,
+        ge=0,
+        description="of the KL divergence per number of the latent, beside the cross-entropy per "
+        "token (the original: 0.01, with which normal latents decode to nonsense)",
+    )
+    start: float = Field(0.2, ge=0, le=1, description="share of the weight at the first step")
+    warm_up: float = Field(0.5, ge=0, le=1, description="share of the steps until it is whole")
