@@ -28,8 +28,8 @@ from etude.metrics.notes import chord_changes, counterpoint, means
 from etude.metrics.notes.beats import Beats, read_beats
 from etude.metrics.notes.clips import parted
 from etude.midi import bars
-from etude.midi.notes import NoteTable
 
+TICKS = 480  # of a quarter of `table`
 C, F, G = (48, 64, 67, 72), (53, 65, 69, 72), (43, 62, 67, 71)
 
 

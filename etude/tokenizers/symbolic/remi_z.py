@@ -298,7 +298,7 @@ class RemiZTokenizer(SymbolicTokenizer):
 
     def _tempos(self, found: list[Bar], begin: np.ndarray, table: NoteTable) -> np.ndarray:
         """Tempos where they change; the settings' where none is stated."""
-        rows = []
+        rows: list[tuple[int, int]] = []
         for tick, bar in zip(begin.tolist(), found, strict=True):
             if bar.tempo is not None:
                 a_minute = SLOWEST * 2 ** (bar.tempo / STEPS)
