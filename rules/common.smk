@@ -18,6 +18,7 @@ from etude.errors import UserError
 from etude.own import label
 from etude.workflow import extras, needs, sources
 from etude.workflow import given_tokenizers as given_tokenizer
+from etude.workflow.data import share
 from etude.workflow.plan import Plan
 from etude.workflow.versions import Versions, code_hash, environment_hash
 from snakemake.exceptions import WorkflowError
@@ -72,6 +73,22 @@ per_shard, fit_shards, of_draws = plan.per_shard, plan.fit_shards, plan.of_draws
 for_experiment, trained_here = plan.for_experiment, plan.trained_here
 tokenizer_of, weights_of, of_all_runs = plan.tokenizer_of, plan.weights_of, plan.of_all_runs
 embedding_of = version.embedding
+
+
+# Trainings are the longest jobs. What leads to one goes first, so that the many short ones fill the
+# cores beside it and none is left to run alone at the end.
+FIRST = 1
+
+
+def sharing(most, jobs):
+    """A `threads` function: jobs that can run side by side share the cores of one machine."""
+
+    def threads(wildcards):
+        cores = workflow.resource_settings.cores
+        here = workflow.is_main_process and workflow.local_exec and cores
+        return share(cores, jobs(wildcards), most) if here else most
+
+    return threads
 
 
 def system_env(wildcards):

@@ -38,9 +38,10 @@ rule ingest_corpus:
         "results/logs/ingest_corpus/{corpus}/{shard}.log",
     benchmark:
         "results/benchmarks/ingest_corpus/{corpus}/{shard}.tsv"
+    priority: FIRST
     conda:
         "../envs/corpus.yaml"
-    threads: 4
+    threads: sharing(4, plan.shards_together)
     resources:
         mem_mb=2000,
         runtime=60,
@@ -70,6 +71,7 @@ rule decide_split:
         "results/logs/decide_split/{corpus}.log",
     benchmark:
         "results/benchmarks/decide_split/{corpus}.tsv"
+    priority: FIRST
     conda:
         "../envs/corpus.yaml"
     threads: 1
@@ -96,9 +98,10 @@ rule render_midi:
         "results/logs/render_midi/{corpus}/{shard}.log",
     benchmark:
         "results/benchmarks/render_midi/{corpus}/{shard}.tsv"
+    priority: FIRST
     conda:
         "../envs/corpus.yaml"
-    threads: 8
+    threads: sharing(8, plan.shards_together)
     resources:
         mem_mb=4000,
         runtime=120,

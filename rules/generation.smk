@@ -19,9 +19,10 @@ rule generate_clips:
         "results/benchmarks/generate_clips/{experiment}/seed-{seed}/draw-{draw}.tsv"
     wildcard_constraints:
         experiment=either(plan.having("trained")),
+    priority: FIRST
     conda:
         system_env
-    threads: 8
+    threads: sharing(8, plan.draws_together)
     resources:
         mem_mb=8000,
         runtime=240,

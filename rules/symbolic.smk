@@ -15,6 +15,7 @@ rule make_tokenizer:
         "results/benchmarks/make_tokenizer/{corpus}/{tokenizer}.tsv"
     wildcard_constraints:
         tokenizer=either(n for n in plan.symbolic_tokenizers if not plan.is_given(n)),
+    priority: FIRST
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -48,9 +49,10 @@ rule tokenize_midi:
         "results/benchmarks/tokenize_midi/{corpus}/{tokens}/{shard}.tsv"
     wildcard_constraints:
         tokens=either(plan.symbolic_sets),
+    priority: FIRST
     conda:
         "../envs/torch.yaml"
-    threads: 4
+    threads: sharing(4, plan.shards_together)
     resources:
         mem_mb=4000,
         runtime=60,
@@ -83,7 +85,7 @@ rule write_events:
         tokens=either(plan.symbolic_sets),
     conda:
         "../envs/torch.yaml"
-    threads: 4
+    threads: sharing(4, plan.shards_together)
     resources:
         mem_mb=4000,
         runtime=60,
@@ -140,6 +142,7 @@ rule pack_symbolic:
         "results/benchmarks/pack_symbolic/{corpus}/{tokens}.tsv"
     wildcard_constraints:
         tokens=either(plan.symbolic_sets),
+    priority: FIRST
     conda:
         "../envs/torch.yaml"
     threads: 1

@@ -10,9 +10,10 @@ rule cut_segments:
         "results/logs/cut_segments/{corpus}/{cut}/{shard}.log",
     benchmark:
         "results/benchmarks/cut_segments/{corpus}/{cut}/{shard}.tsv"
+    priority: FIRST
     conda:
         "../envs/corpus.yaml"
-    threads: 4
+    threads: sharing(4, plan.shards_together)
     resources:
         mem_mb=2000,
         runtime=60,
@@ -40,9 +41,10 @@ rule fit_tokenizer:
         "results/benchmarks/fit_tokenizer/{corpus}/{tokenizer}.tsv"
     wildcard_constraints:
         tokenizer=either(n for n in plan.audio_tokenizers if not plan.is_given(n)),
+    priority: FIRST
     conda:
         "../envs/torch.yaml"
-    threads: 4
+    threads: sharing(4, plan.fits_together)
     resources:
         mem_mb=4000,
         runtime=60,
@@ -98,9 +100,10 @@ rule tokenize_audio:
         "results/benchmarks/tokenize_audio/{corpus}/{tokens}/{shard}.tsv"
     wildcard_constraints:
         tokens=either(plan.audio_sets),
+    priority: FIRST
     conda:
         "../envs/torch.yaml"
-    threads: 4
+    threads: sharing(4, plan.shards_together)
     resources:
         mem_mb=4000,
         runtime=120,
@@ -128,6 +131,7 @@ rule pack_tokens:
         "results/benchmarks/pack_tokens/{corpus}/{tokens}.tsv"
     wildcard_constraints:
         tokens=either(plan.audio_sets),
+    priority: FIRST
     conda:
         "../envs/torch.yaml"
     threads: 1

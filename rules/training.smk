@@ -62,10 +62,11 @@ rule train_stage:
         "results/benchmarks/train_stage/{experiment}/{stage}/seed-{seed}.tsv"
     wildcard_constraints:
         experiment=plan.with_stage(imported=False),
+    priority: FIRST
     retries: RETRIES
     conda:
         system_env
-    threads: 8
+    threads: sharing(8, plan.trainings_together)
     resources:
         mem_mb=8000,
         runtime=1440,
@@ -94,6 +95,7 @@ rule encode_stage:
         "results/benchmarks/encode_stage/{experiment}/{stage}/seed-{seed}.tsv"
     wildcard_constraints:
         experiment=plan.with_stage(encodes=True),
+    priority: FIRST
     conda:
         system_env
     threads: 4

@@ -37,6 +37,14 @@ def names_in(pattern: str) -> list[str]:
     return re.findall(r"\{(\w+)\}", pattern)
 
 
+def share(cores: int, jobs: int, most: int) -> int:
+    """Threads of each of some jobs that can run side by side, 1 to `most`.
+
+    Two jobs of one thread do more than one job of two that follow each other (docs/decisions.md).
+    """
+    return max(1, min(most, cores // max(1, jobs)))
+
+
 class DataPlan:
     """Corpora, tokenizers and token sets of a configuration, as rules ask for them."""
 
@@ -63,6 +71,10 @@ class DataPlan:
     def shards_of(self, corpus: str) -> Files:
         """The shard names of a corpus, known before anything runs."""
         return [f"{shard:04d}" for shard in range(self.config.corpora[corpus].shards)]
+
+    def shards_together(self, wildcards: Any) -> int:
+        """How many shards of a corpus a rule can work on side by side."""
+        return len(self.shards_of(wildcards.corpus))
 
     def per_shard(self, pattern: str) -> InputFunction:
         """An input function: the pattern for every shard of the corpus."""

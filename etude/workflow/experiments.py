@@ -74,6 +74,16 @@ class ExperimentPlan(DataPlan):
         """The same folders as a rule's input, in the order of `roles_of`."""
         return list(self.tokenizers_of(wildcards).values())
 
+    def fits_together(self, wildcards: Any) -> int:
+        """How many of a run's tokenizers of audio are fitted side by side."""
+        fitted = {
+            self.fitted(name, experiment.corpus)
+            for experiment in self.run.values()
+            for name in experiment.roles(self.config).values()
+            if name in self.audio_tokenizers and not self.is_given(name)
+        }
+        return len(fitted)
+
     def roles_of(self, wildcards: Any) -> list[str]:
         """What an experiment's tokenizers are for, one by one."""
         return list(self.tokenizers_of(wildcards))
@@ -206,6 +216,15 @@ class ExperimentPlan(DataPlan):
                 for seed in experiment.seeds.train:
                     yield name, plan.name, plan.settings, seed
 
+    def trainings_together(self, wildcards: Any) -> int:
+        """How many trainings of the run can begin at once: those that need no other stage."""
+        return sum(
+            len(experiment.seeds.train)
+            for experiment in self.run.values()
+            for plan in experiment.stage_plans()
+            if not (plan.settings.imported or plan.needs)
+        )
+
     def kept_steps(self) -> Files:
         """Weights of the steps that config wants to keep."""
         return [
@@ -235,6 +254,10 @@ class ExperimentPlan(DataPlan):
         if not settings.trained:
             return ["seed-0/draw-0"]
         return [f"seed-{s}/draw-{d}" for s in settings.seeds.train for d in settings.seeds.generate]
+
+    def draws_together(self, wildcards: Any) -> int:
+        """How many sets of clips are generated side by side."""
+        return sum(len(self.draws(name)) for name, e in self.run.items() if e.trained)
 
     def of_draws(self, pattern: str) -> InputFunction:
         """An input function: the pattern for every clip set of the experiment."""

@@ -10,7 +10,7 @@ from etude import config
 from etude.config.systems.base import StageSettings, TrainedExperiment
 from etude.errors import UserError
 from etude.workflow import extras, needs
-from etude.workflow.data import fill
+from etude.workflow.data import fill, share
 from etude.workflow.plan import Plan
 
 W = SimpleNamespace
@@ -128,6 +128,19 @@ def test_trainings_of_the_run():
     assert plan.weights_of(W(experiment="notes", stage="lm", seed="0")) == []
 
 
+def test_jobs_that_can_run_side_by_side_share_the_cores(plan):
+    nothing = W(corpus="c")
+    assert plan.shards_together(nothing) == 3
+    assert plan.trainings_together(nothing) == 3 * 2 + 1, "stages and seeds; theirs has none"
+    assert plan.fits_together(nothing) == 2, "of sound; the words of notes are not audio"
+    assert plan.draws_together(nothing) == 2 * 2 + 1
+    stages = {"semantic": {"weights": {"path": "there"}}}
+    given = Plan(read(experiments={"sound": {"stages": stages}}))
+    assert given.trainings_together(nothing) == 2 * 2 + 1
+    assert [share(cores, jobs=4, most=8) for cores in (1, 2, 4, 9, 64)] == [1, 1, 1, 2, 8]
+    assert share(2, jobs=1, most=8) == share(2, jobs=0, most=8) == 2
+
+
 class Latents(TrainedExperiment):
     """codes -> (encodes) -> dream, which also begins with the weights of `warm`."""
 
@@ -153,6 +166,7 @@ def test_the_stage_graph(plan):
     assert changed.upstream_latents(whole) == ["results/latents/x/codes/seed-3"]
     assert changed.with_stage(encodes=True) == "x(?=/codes/)"
     assert changed.stages == {"codes", "warm", "dream"}
+    assert changed.trainings_together(dream) == 2, "dream waits for both"
 
 
 # ------------------------------------------------------------------------------------- needs
