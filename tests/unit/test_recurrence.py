@@ -89,6 +89,13 @@ def test_the_last_bar_of_a_piece_counts_and_silence_does_not():
     assert whole_bars(long, 0.0, 9.5).count == 3
 
 
+def test_a_note_that_is_released_late_makes_no_bar():
+    late = table([(4 * b + q, 1, 60) for b in range(8) for q in range(4)] + [(31, 1.1, 72)])
+    assert whole_bars(late, 0.0, late.seconds).count == 8
+    held = table([(4 * b + q, 1, 60) for b in range(8) for q in range(4)] + [(31, 1.5, 72)])
+    assert whole_bars(held, 0.0, held.seconds).count == 9
+
+
 def test_bars_are_where_the_signatures_put_them():
     """An upbeat of a quarter, then three quarters a bar."""
     signatures = np.array([[0, 1, 4], [QUARTER, 3, 4]])

@@ -22,6 +22,7 @@ VERSION = 1  # raised when other bars are whole
 MOST = 1024  # bars; a note an hour later would only take memory
 ROUNDING = 1e-3  # seconds: times in clips.csv have three decimals
 TINY = 1e-6  # of a bar
+RINGS_ON = 1 / 32  # of a bar: what sounds no longer behind a bar line makes no bar
 
 Array = NDArray[np.float64]
 
@@ -64,9 +65,9 @@ def whole_bars(table: NoteTable, start_s: float, seconds: float) -> WholeBars:
     edges = np.array([start_s - ROUNDING, start_s + seconds + ROUNDING])
     low, high = _bars(notes, _ticks(notes, edges))
     if edges[1] >= notes.end_s.max():
-        high = np.ceil(end.max() - TINY)
+        high = np.ceil(end.max() - RINGS_ON)
     first = max(np.ceil(low - TINY), np.floor(onset.min()), float(notes.upbeat > 0))
-    count = int(min(np.floor(high + TINY), np.ceil(end.max() - TINY)) - first)
+    count = int(min(np.floor(high + TINY), np.ceil(end.max() - RINGS_ON)) - first)
     count = min(max(count, 0), MOST)
     inside = (end > first + TINY) & (onset < first + count - TINY)
     return WholeBars(
