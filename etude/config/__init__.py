@@ -9,6 +9,7 @@ the standard library, pydantic and yaml only.
 from etude.config.base import Section, SectionType, merge, nearest
 from etude.config.corpora import (
     WE_SHARP_FILTER,
+    Annotations,
     ArchiveCorpus,
     Corpus,
     CorpusBase,
@@ -35,6 +36,7 @@ from etude.config.symbolic_tokens import (
     AnyTokenSet,
     OnOff,
     Remi,
+    RemiZ,
     Structured,
     SymbolicFit,
     SymbolicTokenSet,
@@ -72,6 +74,7 @@ __all__ = [
     "SEMANTIC_KINDS",
     "SYMBOLIC_KINDS",
     "WE_SHARP_FILTER",
+    "Annotations",
     "AnyTokenSet",
     "AnyTokenizer",
     "ArchiveCorpus",
@@ -100,6 +103,7 @@ __all__ = [
     "Page",
     "Pretrained",
     "Remi",
+    "RemiZ",
     "Render",
     "Sampling",
     "Section",

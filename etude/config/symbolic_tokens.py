@@ -11,7 +11,7 @@ from etude.config.base import OWN, Distinct, Section, UserPath, chosen_by
 from etude.config.pretrained import Encodec, Hubert
 from etude.config.tokens import MagnitudeRvq, Mfcc, OwnTokenizer, SemitoneBands, TokenSet
 
-SYMBOLIC_KINDS = ("onoff", "remi", "tsd", "structured")
+SYMBOLIC_KINDS = ("onoff", "remi", "tsd", "structured", "remi_z")
 MidiPitch = Annotated[int, Field(ge=0, le=127)]
 
 
@@ -114,6 +114,52 @@ class Structured(_MidiTok):
     kind: Literal["structured"]
 
 
+class RemiZ(Section):
+    """Symbolic: REMI-z, whose bars hold one track after the other; what PhraseVAE reads."""
+
+    kind: Literal["remi_z"]
+    fit: SymbolicFit = SymbolicFit()
+    positions_per_beat: int = Field(12, ge=1, le=48, description="positions of a quarter note")
+    longest: int = Field(
+        127, ge=1, le=1023, description="positions of the longest duration; longer ones are cut"
+    )
+    tracks: Literal["track", "program"] = Field(
+        "track",
+        description="`track`: every track of a file is one, and every bar states all of them; "
+        "`program`: tracks of one program are one, and a bar states those that play in it",
+    )
+    slots: int = Field(
+        4, ge=1, le=64, description="most tracks; of more those with the most notes are taken"
+    )
+    order: Literal["pitch", "file"] = Field(
+        "pitch",
+        description="of tracks, drums last: `pitch`: by the mean over the whole piece, from high "
+        "to low; `file`: as they stand in the file (programs by their numbers)",
+    )
+    time_signatures: bool = Field(
+        True, description="time signature tokens; false: bars of four quarters throughout"
+    )
+    tempos: bool = Field(False, description="tempo tokens (none: decoded at `tempo`)")
+    drums: bool = Field(
+        False, description="drums, where the corpus's filter keeps them; false: left out"
+    )
+    velocities: bool = Field(False, description="32 velocities (none: decoded at `velocity`)")
+    normalise_key: bool = Field(
+        False, description="move each piece to C major or A minor, by at most six semitones"
+    )
+    key_from: Literal["notes", "file"] = Field(
+        "notes",
+        description="`file`: from the key signatures of the file, where it has any, else `notes`",
+    )
+    key_profile: Literal["float", "integer"] = Field(
+        "float",
+        description="how keys are found from notes: the profile as REMI-z means it, or in whole "
+        "numbers, as REMI-z has it",
+    )
+    tempo: float = Field(120.0, gt=0, le=1000, description="quarters a minute of decoded music")
+    velocity: int = Field(64, ge=1, le=127, description="velocity of decoded music")
+
+
 AnyTokenizer = Annotated[
     Annotated[SemitoneBands, Tag("semitone_bands")]
     | Annotated[Mfcc, Tag("mfcc")]
@@ -124,6 +170,7 @@ AnyTokenizer = Annotated[
     | Annotated[Remi, Tag("remi")]
     | Annotated[Tsd, Tag("tsd")]
     | Annotated[Structured, Tag("structured")]
+    | Annotated[RemiZ, Tag("remi_z")]
     | Annotated[OwnTokenizer, Tag(OWN)],
     chosen_by("kind"),
 ]
@@ -144,6 +191,12 @@ class SymbolicTokenSet(Section):
     short_pieces: Literal["keep", "drop"] = Field(
         "keep",
         description="a piece of less than a window: one shorter window, or `too_short`",
+    )
+    long_pieces: Literal["cut", "drop"] = Field(
+        "cut",
+        exclude_if=lambda choice: choice == "cut",  # a key that is not used makes nothing anew
+        description="a piece of more than a window: several windows, or `too_long` (for what reads "
+        "whole pieces, as a row each)",
     )
     fewest: int = Field(16, ge=2, description="a piece of fewer tokens is `too_short` in any case")
     transpositions: Annotated[list[Annotated[int, Field(ge=-24, le=24)]], Distinct] = Field(

@@ -37,13 +37,7 @@ def places(ticks: np.ndarray, signatures: np.ndarray, ticks_per_quarter: int) ->
 
     In whole numbers: a bar of n/d has 4 n / d quarters, so that all is counted in 1/d of a tick.
     """
-    signs = _clean(signatures)
-    missing = bar_ticks(signs, ticks_per_quarter) - upbeat(signs, ticks_per_quarter)
-    if upbeat(signs, ticks_per_quarter):
-        signs = signs[1:].copy()
-        signs[1:, 0] += missing
-        signs[0, 0] = 0
-        ticks = ticks + missing
+    signs = whole_bars(signatures, ticks_per_quarter)
     start, numerator, denominator = signs.T
     unit = 4 * ticks_per_quarter * numerator
     bars = -(-np.diff(start) * denominator[:-1] // unit[:-1])
@@ -51,6 +45,15 @@ def places(ticks: np.ndarray, signatures: np.ndarray, ticks_per_quarter: int) ->
     of = np.searchsorted(start, ticks, side="right") - 1
     bar, offset = np.divmod((ticks - start[of]) * denominator[of], unit[of])
     return Places(before[of] + bar, offset, unit[of])
+
+
+def whole_bars(signatures: np.ndarray, ticks_per_quarter: int) -> np.ndarray:
+    """The signatures in order, from tick 0 or from where the upbeat's bar would begin before it."""
+    signs = _clean(signatures)
+    if not upbeat(signs, ticks_per_quarter):
+        return signs
+    missing = bar_ticks(signs, ticks_per_quarter) * np.eye(1, 3, dtype=np.int64)
+    return np.concatenate([signs[1:2] - missing, signs[2:]])
 
 
 def upbeat(signatures: np.ndarray, ticks_per_quarter: int) -> int:

@@ -28,6 +28,7 @@ MEMBERS = {
     "remi": "etude.tokenizers.symbolic.midi_tok:MidiTokTokenizer",
     "tsd": "etude.tokenizers.symbolic.midi_tok:MidiTokTokenizer",
     "structured": "etude.tokenizers.symbolic.midi_tok:MidiTokTokenizer",
+    "remi_z": "etude.tokenizers.symbolic.remi_z:RemiZTokenizer",
     "hubert": "etude.tokenizers.hubert:HubertTokenizer",
     "encodec": "etude.tokenizers.encodec:EncodecTokenizer",
 }

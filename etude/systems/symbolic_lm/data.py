@@ -16,8 +16,8 @@ from etude.systems.base import Batch, Data, Ids
 VERSION = 1  # raised when steps see other tokens
 
 # How the tokenizers' names say a pitch or a velocity: what stands before, the number, the rest.
-PITCHED = re.compile(r"(on_|off_|Pitch_|NoteOn_|NoteOff_)(\d+)((?:_\d+)?)")
-LOUD = re.compile(r"(Velocity_)(\d+)()")
+PITCHED = re.compile(r"(on_|off_|Pitch_|NoteOn_|NoteOff_|p-)(\d+)((?:_\d+)?)")
+LOUD = re.compile(r"(Velocity_|v-)(\d+)()")
 
 
 class Shifts:

@@ -13,7 +13,7 @@ from etude.corpus.ingest import taken
 from etude.errors import UserError
 from etude.midi.continuation import Piece, read_piece
 from etude.midi.notes import MidiError, NoteTable, read_bytes
-from etude.tokenizers.symbolic.base import SymbolicTokenizer
+from etude.tokenizers.symbolic.base import SymbolicTokenizer, transposed
 
 VERSION = 2  # raised when the same pieces give other prompts
 
@@ -23,10 +23,14 @@ COARSE = 24  # ticks a quarter note: tokens of no more have a grid, those of mor
 
 @dataclass
 class OwnMusic:
-    """A user's own MIDI: the piece, which nothing changes, and the notes that become tokens."""
+    """A user's own MIDI: the piece, which nothing changes, and the notes that become tokens.
+
+    `moved` is the semitones that these were moved by, to the key that the tokens have.
+    """
 
     piece: Piece
     notes: NoteTable
+    moved: int = 0
 
     def place(self, table: NoteTable, before: NoteTable) -> NoteTable:
         """What follows the piece in decoded tokens, in the piece's own ticks, from its seam on.
@@ -44,6 +48,7 @@ class OwnMusic:
         last = int(before.onset.max(initial=-1))
         begin = self._begin(before, scale)
         grid = 1 if ticks <= COARSE else ticks // 4
+        table = transposed(table, -self.moved)
         new = table.at((table.onset > last) & (table.onset >= begin - grid / 2))
         first = float(new.onset.min(initial=2**62))
         begin = first - max(round((first - begin) / grid), 0) * grid
@@ -131,7 +136,8 @@ def read_prompt(
         UserError: it cannot be read, has no notes or drums alone, or is shorter than asked.
     """
     try:
-        piece = read_piece(read_bytes(path))
+        data = read_bytes(path)
+        piece = read_piece(data)
     except (MidiError, OSError) as error:
         raise UserError(
             "the prompt cannot be used",
@@ -147,6 +153,7 @@ def read_prompt(
             why="the tokens are of pitched notes",
             do="give a MIDI file with a part that is no drums",
         )
+    table, moved = tokenizer.prepared(table, data)
     ids = tokenizer.encode(table) if len(table) else []
     if not ids:
         raise UserError(
@@ -160,4 +167,4 @@ def read_prompt(
             where=str(path),
             do=f"ask for no more than {len(ids)} (`prompt_tokens`), or give a longer piece",
         )
-    return Prompt(list(ids), path.name, own=OwnMusic(piece, table))
+    return Prompt(list(ids), path.name, own=OwnMusic(piece, table, moved))

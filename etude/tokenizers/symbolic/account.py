@@ -17,6 +17,7 @@ REASONS = {  # column -> in words; in the order in which notes are left out
     "lost_doubled": "doubled (their pitch begins or sounds already)",
     "lost_simultaneous": "one with another on the tokenizer's grid",
     "lost_in_chords": "in chords that are dropped",
+    "lost_slots": "of tracks beyond the tokenizer's slots",
     "lost_no_word": "without a word in the vocabulary",
     "lost_unsaid": "lost by a tokenizer that does not say why",
     "lost_in_no_window": "in no window (the rest of a piece, or a piece that is too short)",

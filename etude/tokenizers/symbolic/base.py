@@ -115,17 +115,36 @@ class SymbolicTokenizer(ABC):
         """
         whole = parse_midi(data)
         heard = taken(rules, whole)
-        table = begun_before(heard, max_seconds)
+        begun = begun_before(heard, max_seconds)
+        table, moved = self.prepared(begun, data)
         ids = {shift: self.encode(transposed(table, shift)) for shift in transpositions}
         untransposed = ids[0] if 0 in ids else self.encode(table)
+        lost = {"out_of_range": len(begun) - len(table)}
+        for reason, count in self.losses(table, untransposed).items():
+            lost[reason] = lost.get(reason, 0) + count
         counts = account(
             len(whole),
             self.notes_in(untransposed),
             drums=len(whole) - len(heard),
-            beyond_max_seconds=len(heard) - len(table),
-            **self.losses(table, untransposed),
+            beyond_max_seconds=len(heard) - len(begun),
+            **lost,
         )
-        return Encoded(ids, counts | {"tokens": len(untransposed)}, histograms(table))
+        counts |= {"tokens": len(untransposed)} | self.measured(table, moved)
+        return Encoded(ids, counts, histograms(table))
+
+    def prepared(self, table: NoteTable, data: bytes) -> tuple[NoteTable, int]:
+        """A piece as it is to be encoded, and the semitones that it was moved by for that.
+
+        `encode` and `decode` leave a piece in its key; who encodes a file asks for this first.
+
+        Args:
+            data: the bytes of the file.
+        """
+        return table, 0
+
+    def measured(self, table: NoteTable, moved: int) -> dict[str, int]:
+        """More columns of the table of pieces, about a piece that is `prepared`."""
+        return {}
 
     def notes_in(self, ids: Sequence[int]) -> int:
         """How many notes begin in some ids."""

@@ -10,13 +10,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from etude.config import Filter, OnOff, Remi, Structured, Tsd
+from etude.config import Filter, OnOff, Remi, RemiZ, Structured, Tsd
 from etude.pool import map_in_order
 from etude.tokenizers.registry import create
 from etude.tokenizers.symbolic.account import in_words
 
 SAMPLE = 24  # files
-KINDS = {"onoff": OnOff, "remi": Remi, "tsd": Tsd, "structured": Structured}
+KINDS = {"onoff": OnOff, "remi": Remi, "tsd": Tsd, "structured": Structured, "remi_z": RemiZ}
 
 
 def forecast_notes(rules: Filter, paths: Sequence[Path], threads: int) -> list[str]:

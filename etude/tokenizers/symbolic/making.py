@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from etude.config import Filter, OwnTokenizer
+from etude.config import SYMBOLIC_KINDS, Filter, OwnTokenizer
 from etude.corpus.ingest import taken
 from etude.corpus.places import piece_paths
 from etude.errors import UserError
@@ -79,7 +79,7 @@ def load(folder: Path) -> SymbolicTokenizer:
         raise UserError(
             f"the tokenizer {kind!r} reads audio, not MIDI",
             where=str(folder),
-            do="name a symbolic one: onoff, remi, tsd, structured",
+            do=f"name a symbolic one: {', '.join(SYMBOLIC_KINDS)}",
         )
     return tokenizer
 

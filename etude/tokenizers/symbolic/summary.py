@@ -12,7 +12,7 @@ from etude.storage import atomic, atomic_directory, read_csv, write_csv
 from etude.tokenizers.symbolic.account import in_words
 from etude.tokenizers.symbolic.tokenize import COLUMNS, STATISTICS, natural
 
-VERSION = 2  # raised when the tables change
+VERSION = 3  # raised when the tables change
 MOST = 20  # chords in the figure
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def summarise(tables: Sequence[Path], statistics: Sequence[Path], title: str, fo
     rows = [row for table in tables for row in read_csv(table)]
     rows.sort(key=lambda row: row["piece"])
     columns = list(rows[0]) if rows else list(COLUMNS)
-    counted = [c for c in columns if c not in ("piece", "status", "reason")]
+    counted = [c for c in columns if c not in ("piece", "status", "reason", "key_shift")]
     totals = {name: sum(int(row[name] or 0) for row in rows) for name in counted}
     reasons = Counter(row["reason"].partition(":")[0] or "kept" for row in rows)
     totals = {f"pieces_{reason}": n for reason, n in sorted(reasons.items())} | totals

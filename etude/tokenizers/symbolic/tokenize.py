@@ -25,7 +25,7 @@ from etude.tokenizers.symbolic.base import Encoded, SymbolicTokenizer
 from etude.tokenizers.symbolic.making import load
 from etude.tokenizers.symbolic.windows import window_spans
 
-VERSION = 2  # raised when lines or rows change
+VERSION = 3  # raised when lines or rows change
 COLUMNS = ("piece", "status", "reason", "windows", "windows_made")
 STATISTICS = ["statistic", "key", "count"]
 CHUNK = 16  # pieces that go to a worker at a time
@@ -193,11 +193,12 @@ def _with_windows(
             lines.append(json.dumps(line, separators=(",", ":")) + "\n")
     row |= {"windows": len(lines), "windows_made": made}
     ids = encoded.ids[0]
-    reached = tokenizer.notes_in((with_ends(ids, tokenizer) if settings.ends else ids)[:reach])
+    whole = with_ends(ids, tokenizer) if settings.ends else ids
+    reached = tokenizer.notes_in(whole[:reach])
     row |= {"notes_out": reached, "lost_in_no_window": row["notes_out"] - reached}
     if not lines:
-        length = len(encoded.ids[0])
-        reason = f"too_short: {length} tokens" if length else "no_notes"
+        size = "too_long" if len(whole) > settings.window else "too_short"
+        reason = f"{size}: {len(ids)} tokens" if ids else "no_notes"
         row |= {"status": "rejected", "reason": reason}
     return Tokenized(row, "".join(lines), encoded.statistics)
 

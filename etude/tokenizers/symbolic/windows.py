@@ -10,10 +10,12 @@ def window_spans(length: int, settings: SymbolicTokenSet) -> list[tuple[int, int
 
     Windows begin every `stride` tokens while they are whole. Where `shortest` tokens or more remain
     after that, one more holds the last `window` tokens. A piece of less than a window is one window
-    of its own length, or none (`short_pieces`).
+    of its own length, or none (`short_pieces`); one of more may be none as well (`long_pieces`).
     """
     window, stride = settings.window, settings.stride
     if length < settings.fewest or (length < window and settings.short_pieces == "drop"):
+        return []
+    if length > window and settings.long_pieces == "drop":
         return []
     if length <= window or settings.first_window_only:
         return [(0, min(length, window))]
