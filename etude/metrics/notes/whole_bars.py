@@ -45,11 +45,6 @@ class WholeBars:
     onset: Array
     end: Array
 
-    @property
-    def begun(self) -> NoteTable:
-        """The notes that begin in these bars."""
-        return self.notes.at(self.onset >= 0)
-
 
 def whole_bars(table: NoteTable, start_s: float, seconds: float) -> WholeBars:
     """The whole bars of a stretch.
