@@ -50,7 +50,6 @@ from etude.storage import atomic_directory, read_csv, write_csv
 
 VERSION = 5  # raised when the files change
 
-TUNE_SECONDS = 16.0  # eight bars, about
 SETS = ("generated", "real", "copies", "reconstruction")  # that are worth a search
 
 
@@ -180,7 +179,7 @@ def study_memorisation(
         if midi:
             scores = Scores(music, midi)
             rows += _notes_study(scores, settings, cut.seconds, seed)
-            rows += _tunes_study(scores, settings, max(cut.seconds, TUNE_SECONDS), seed)
+            rows += _tunes_study(scores, settings, max(cut.seconds, HOST_SECONDS), seed)
     said = without(music.left)
     write_study((row | {"note": row.get("note") or said} for row in rows), output)
 
