@@ -7,7 +7,7 @@ of the piece, so that the number of an instrument token in its bar is the slot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from etude.tokenizers.symbolic.remi_z_layout import (
     lay_out,
     ticks_per_quarter,
 )
+from etude.tokenizers.symbolic.remi_z_lines import LEVELS, from_lines, to_lines
 from etude.tokenizers.symbolic.remi_z_words import (
     BAR,
     DURATION,
@@ -203,6 +204,22 @@ class RemiZTokenizer(SymbolicTokenizer):
     def names(self) -> list[str]:
         """`s-4/4`, `i-0`, `o-36`, `p-72`, `d-12`, `b-1`, ..."""
         return self.words.names
+
+    def to_lines(self, ids: Sequence[int], level: str) -> Iterator[str]:
+        """JSON lines, a bar, a phrase or a position each: see `remi_z_lines`."""
+        return to_lines(self.words, ids, self.bars(ids), level)
+
+    def from_lines(self, lines: Iterable[str], where: str) -> list[int]:
+        """The ids of JSON lines of any level; `where` they stand is for messages.
+
+        Raises:
+            UserError: a line is not of that form.
+        """
+        return from_lines(self.words, lines, where)
+
+    def files(self, ids: Sequence[int]) -> dict[str, str]:
+        """The JSON lines of each level."""
+        return {f".{level}.jsonl": "".join(self.to_lines(ids, level)) for level in LEVELS}
 
     # ---------------------------------------------------------------------------- grammar
 
