@@ -15,6 +15,7 @@ from etude.systems.phrase_ldm.ldm import Ldm
 from etude.systems.phrase_ldm.phrases import (
     BarsWithGaps,
     Phrases,
+    WholeBars,
     bar_texts,
     phrases_of,
     read_songs,
@@ -102,7 +103,14 @@ class PhraseLdmSystem(StagedSystem):
                 BarsWithGaps(train_rows, tokenizer, *gaps, items=items),
                 BarsWithGaps(valid_rows, tokenizer, *gaps),
             )
-        train_phrases, known = phrases_of(songs["train"]), seen_phrases(songs["train"])
+        known = seen_phrases(songs["train"])
+        if stage == "vae" and experiment.stages.vae.network.context == "bar":
+            bars = {s: [bar.phrases for song in songs[s] for bar in song.bars] for s in songs}
+            return (
+                WholeBars(bars["train"], tokenizer.pad, items=items),
+                WholeBars(bars["valid"], tokenizer.pad, known=known),
+            )
+        train_phrases = phrases_of(songs["train"])
         return (
             Phrases(train_phrases, tokenizer.pad, items=items),
             Phrases(phrases_of(songs["valid"]), tokenizer.pad, known=known),
