@@ -493,6 +493,12 @@ def test_half_precision_writes_the_same():
     assert (close - latents).abs().max() < 0.1 * latents.std()
 
 
+def test_work_is_counted_for_both_kinds_of_stages(batch):
+    model = stage_of()
+    longer = {name: torch.cat([batch[name]] * 2) for name in ("ids", "targets")}
+    assert SYSTEM.flops(model, longer) == 2 * SYSTEM.flops(model, batch) > 0
+
+
 def test_networks_are_chosen_by_their_kind():
     names = {k: type(build_network(settings_of(n), 40)).__name__ for k, n in NETWORKS.items()}
     assert names == {"rotary": "RotaryNetwork", "t5": "T5Network"}
