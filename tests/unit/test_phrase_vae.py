@@ -25,6 +25,7 @@ from etude.systems.phrase_ldm.fidelity import matches
 from etude.systems.phrase_ldm.phrases import (
     BarsWithGaps,
     Phrases,
+    WholeBars,
     bar_texts,
     filled,
     phrases_of,
@@ -87,7 +88,7 @@ def test_the_originals_network_has_its_size():
     """T5 of d 512, 1024, 3 + 3 layers, 6 heads of 64, 1000 words, latents of 64: 14.29 M."""
     network = settings_of({"kind": "t5", "feed_forward": 1024})
     with torch.device("meta"):
-        model = Vae({"vocabulary": 1000, "pad": 0, "bos": 1, "eos": 2}, network)
+        model = Vae({"vocabulary": 1000, "pad": 0, "bos": 1, "eos": 2, "slots": 3}, network)
     size = sum(parameter.numel() for parameter in model.parameters())
     assert size == pytest.approx(14.29e6, rel=0.01)
 
@@ -116,7 +117,7 @@ def test_logits_behind_ids_are_those_of_one_more_at_a_time(vae):
 
 
 def test_what_is_to_come_is_not_seen(vae):
-    ids = filled([row for row in rows_of() if row], 0)
+    ids = filled([row or [9, 9, 9] for row in rows_of()], 0)
     other = ids.clone()
     other[:, 2] = ids[:, 1]
     with torch.no_grad():
@@ -143,8 +144,9 @@ def test_latents_do_not_depend_on_the_batch(vae):
 
 def test_an_empty_phrase_has_a_latent_and_a_target():
     model = stage_of().eval()
-    loss, figures = model.loss({"ids": filled([[]], 0), "targets": filled([[]], 0)})
-    assert figures["count"] == 1  # its end
+    empty = filled([[], []], 0)  # a bar of two slots
+    loss, figures = model.loss({"ids": empty, "targets": empty})
+    assert figures["count"] == 2  # their ends
     assert torch.isfinite(loss)
     assert torch.isfinite(of_latents.posteriors(model, [[]])[0]).all()
 
@@ -174,6 +176,36 @@ def test_numbers_begin_beside_their_neighbours():
     )
     assert near > far + 0.1
     assert weight.norm(dim=1).std() < 0.3 * weight.norm(dim=1).mean()
+
+
+def test_a_phrase_is_written_knowing_the_other_slots():
+    """Of two phrases of one latent each follows its own bar and slot; without context neither."""
+    for context in ("bar", "none"):
+        model = stirred(stage_of(context=context))
+        latents = torch.randn(6, 8)
+        latents[4] = latents[2] = latents[0]  # the first slot of three bars
+        memory = model.memory(latents)
+        alike = torch.allclose(memory[0], memory[2])
+        assert alike == (context == "none")
+        other_slot = model.memory(latents[[1, 0]])
+        assert torch.allclose(other_slot[1], memory[0]) == (context == "none")
+        whole = torch.cat([model.memory(latents[i : i + 2]) for i in (0, 2, 4)])
+        torch.testing.assert_close(whole, memory)
+
+
+def test_bars_come_whole(tmp_path):
+    songs = [[[5] * (n % 7), [6] * (n % 5)] for n in range(100)]
+    batch = WholeBars(songs, 0).batch([50, 3, 99, 7])
+    rows = strip(batch["ids"], 0)
+    assert all([a, b] in songs for a, b in zip(rows[::2], rows[1::2], strict=True))
+    held_out = WholeBars(songs, 0, known=frozenset({(5, 5)})).batch([0, 99])
+    assert held_out["seen"].shape == (4,)
+    parts = phrases.parts_of(tmp_path)
+    for context, kind in (("bar", WholeBars), ("none", Phrases)):
+        experiment = phrases.experiment({"vae": {"network": phrases.TINY | {"context": context}}})
+        train, valid = SYSTEM.data(experiment, "vae", parts)
+        assert isinstance(train, kind)
+        assert isinstance(valid, kind)
 
 
 def test_the_first_latents_are_hardly_noisy(batch):
@@ -313,7 +345,7 @@ def test_notes_are_counted_once():
 def test_f1_is_over_all_notes_and_unseen_ones_apart():
     """What the loop makes of batches is the figure over all of them."""
     model, tokenizer = stage_of().eval(), phrases.tokenizer_of()
-    rows = [row for row in rows_of(40) if row]
+    rows = rows_of(40)
     written = [row if number % 2 else row[:3] for number, row in enumerate(rows)]
     model.greedy = lambda memory, limit: written[: len(memory)]
     ids = filled(rows, 0)
@@ -459,6 +491,12 @@ def test_half_precision_writes_the_same():
     whole = model.decode(latents, 40)
     assert matches((notes(a), notes(b)) for a, b in zip(whole, half, strict=True)).f1 >= 0.9
     assert (close - latents).abs().max() < 0.1 * latents.std()
+
+
+def test_work_is_counted_for_both_kinds_of_stages(batch):
+    model = stage_of()
+    longer = {name: torch.cat([batch[name]] * 2) for name in ("ids", "targets")}
+    assert SYSTEM.flops(model, longer) == 2 * SYSTEM.flops(model, batch) > 0
 
 
 def test_networks_are_chosen_by_their_kind():

@@ -194,7 +194,9 @@ def _fidelity(
 ) -> dict[str, Any]:
     """How many notes of a split's phrases come back from the mean of their latents."""
     phrases, slots = phrases_of(songs), tokenizer.settings.slots
-    chosen = np.unique(np.linspace(0, len(phrases) - 1, MOST_JUDGED).round().astype(int))
+    bars, most = len(phrases) // slots, MOST_JUDGED // slots  # whole bars, which may be context
+    places = np.unique(np.linspace(0, bars - 1, most).round().astype(int))
+    chosen = (places[:, None] * slots + np.arange(slots)).ravel()
     mean, log_variance = (content[name].flatten(0, 1) for name in ("mean", "log_variance"))
     written = vae.decode(mean[chosen], limit)
     notes = tokenizer.phrase_notes

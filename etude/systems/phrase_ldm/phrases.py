@@ -67,6 +67,28 @@ def filled(rows: Sequence[Sequence[int]], pad: int) -> Tensor:
     return torch.from_numpy(ids)
 
 
+def neighbours(indices: list[int], count: int) -> list[int]:
+    """Places of a batch, within a stretch around the first of some random ones.
+
+    Args:
+        count: how many places there are.
+    """
+    size = min(STRETCH, count)
+    first = min(max(indices[0] - size // 2, 0), count - size)
+    return [first + (index - indices[0]) % size for index in indices]
+
+
+def as_batch(
+    rows: Sequence[Sequence[int]], pad: int, known: frozenset[tuple[int, ...]] | None
+) -> Batch:
+    """ids and targets [B, T], the same; with phrases that are known also `seen` [B]."""
+    ids = filled(rows, pad)
+    batch = {"ids": ids, "targets": ids}
+    if known is not None:
+        batch["seen"] = torch.tensor([tuple(row) in known for row in rows])
+    return batch
+
+
 class Phrases:
     """Phrases as training items, the shortest first.
 
@@ -100,18 +122,8 @@ class Phrases:
         In training, the first index says where in the order the batch is taken from.
         """
         if self.known is None:
-            indices = self._neighbours(indices)
-        rows = [self.rows[self.order[i]] for i in indices]
-        ids = filled(rows, self.pad)
-        batch = {"ids": ids, "targets": ids}
-        if self.known is not None:
-            batch["seen"] = torch.tensor([tuple(row) in self.known for row in rows])
-        return batch
-
-    def _neighbours(self, indices: list[int]) -> list[int]:
-        size = min(STRETCH, len(self))
-        first = min(max(indices[0] - size // 2, 0), len(self) - size)
-        return [first + (index - indices[0]) % size for index in indices]
+            indices = neighbours(indices, len(self))
+        return as_batch([self.rows[self.order[i]] for i in indices], self.pad, self.known)
 
 
 class BarsWithGaps:
@@ -174,9 +186,43 @@ def seen_phrases(songs: Iterable[Song]) -> frozenset[tuple[int, ...]]:
     return frozenset(tuple(phrase) for phrase in phrases_of(songs))
 
 
+class WholeBars:
+    """Phrases as training items, but all slots of a bar together; bars by their longest phrase.
+
+    Args:
+        bars: ids by bar and slot.
+        known: phrases of the training split: items say whether they are among them.
+        items: the first so many bars only.
+    """
+
+    def __init__(
+        self,
+        bars: Sequence[Sequence[Sequence[int]]],
+        pad: int,
+        *,
+        known: frozenset[tuple[int, ...]] | None = None,
+        items: int | None = None,
+    ) -> None:
+        self.bars, self.pad, self.known = bars[:items], pad, known
+        shuffled = np.random.default_rng(0).permutation(len(self.bars))
+        lengths = np.array([max(map(len, self.bars[i])) for i in shuffled], np.int64)
+        self.order = shuffled[np.argsort(lengths, kind="stable")]
+
+    def __len__(self) -> int:
+        return len(self.bars)
+
+    def batch(self, indices: list[int], places: np.ndarray | None = None) -> Batch:
+        """ids and targets [B x slots, T], the same; held-out ones with `seen` [B x slots]."""
+        if self.known is None:
+            indices = neighbours(indices, len(self))
+        rows = [phrase for i in indices for phrase in self.bars[self.order[i]]]
+        return as_batch(rows, self.pad, self.known)
+
+
 def shape_of(tokenizer: RemiZTokenizer) -> dict[str, Any]:
     """The numbers that fix a network of phrases."""
     return {
         "vocabulary": tokenizer.vocabulary,
+        "slots": tokenizer.settings.slots,
         **{name: getattr(tokenizer, name) for name in ("pad", "bos", "eos")},
     }

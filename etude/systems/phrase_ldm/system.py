@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from torch import nn
+
 import etude
 from etude.config.systems.phrase_ldm import ORDER, PhraseLdm
 from etude.devices import choose_device
 from etude.errors import UserError
-from etude.systems.base import ClipSet, Data, Figure, Parts, RealMusic
+from etude.systems.base import Batch, ClipSet, Data, Figure, Parts, RealMusic
 from etude.systems.phrase_ldm.ldm import Ldm
 from etude.systems.phrase_ldm.phrases import (
     BarsWithGaps,
     Phrases,
+    WholeBars,
     bar_texts,
     phrases_of,
     read_songs,
@@ -24,7 +27,7 @@ from etude.systems.phrase_ldm.phrases import (
 from etude.systems.phrase_ldm.pieces import Pieces, read_statistics
 from etude.systems.phrase_ldm.sections import read_labels
 from etude.systems.phrase_ldm.vae import Autoencode, Infill, PhraseStage, Vae
-from etude.systems.stage_module import StagedSystem, StageModule
+from etude.systems.stage_module import StagedSystem, StageModule, transformer_flops
 from etude.systems.weights import check_tokenizer, load_weights, read_stage_config, read_weights
 from etude.tokenizers.symbolic.making import load as load_tokenizer
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
@@ -102,7 +105,14 @@ class PhraseLdmSystem(StagedSystem):
                 BarsWithGaps(train_rows, tokenizer, *gaps, items=items),
                 BarsWithGaps(valid_rows, tokenizer, *gaps),
             )
-        train_phrases, known = phrases_of(songs["train"]), seen_phrases(songs["train"])
+        known = seen_phrases(songs["train"])
+        if stage == "vae" and experiment.stages.vae.network.context == "bar":
+            bars = {s: [bar.phrases for song in songs[s] for bar in song.bars] for s in songs}
+            return (
+                WholeBars(bars["train"], tokenizer.pad, items=items),
+                WholeBars(bars["valid"], tokenizer.pad, known=known),
+            )
+        train_phrases = phrases_of(songs["train"])
         return (
             Phrases(train_phrases, tokenizer.pad, items=items),
             Phrases(phrases_of(songs["valid"]), tokenizer.pad, known=known),
@@ -137,6 +147,15 @@ class PhraseLdmSystem(StagedSystem):
             "vae": "nats per token, and the weighted KL divergence",
         }
         return units.get(stage, "nats per token")
+
+    def flops(self, model: nn.Module, batch: Batch) -> float:
+        """Of positions: ids that one half of the network reads, or bars (phrases) of latents."""
+        if "targets" in batch:
+            length = (batch["ids"].shape[1] + batch["targets"].shape[1]) // 2
+            return transformer_flops(model, model.settings, len(batch["ids"]), length)
+        rows, bars, slots = batch["mean"].shape[:3]
+        positions = bars * (slots if getattr(model.settings, "token", "") == "phrase" else 1)
+        return transformer_flops(model, model.settings, rows, positions)
 
     def load(self, folder: Path, parts: Parts) -> StageModule:
         """A trained stage from its folder, ready to use.

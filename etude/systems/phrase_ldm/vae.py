@@ -61,7 +61,7 @@ class PhraseStage(StageModule):
     """
 
     version = VERSION
-    shape_keys = ("vocabulary", "pad", "bos", "eos")
+    shape_keys: ClassVar[tuple[str, ...]] = ("vocabulary", "pad", "bos", "eos")
 
     def __init__(self, shape: Mapping[str, Any], settings: Any) -> None:
         super().__init__({key: shape[key] for key in self.shape_keys}, settings)
@@ -243,12 +243,15 @@ class Vae(Autoencode):
     In training a latent is drawn, else it is the mean. The loss is the cross-entropy per token and
     `weight` x the KL divergence to the normal distribution per number of the latent, as the
     original weighs them (Kingma and Welling, arXiv 1312.6114); the weight grows over the warm-up.
+    With `context: bar` a phrase is written knowing its slot and the latents of the whole bar, so
+    that voices agree; phrases then come bar by bar, slot after slot.
 
     Attributes: kl (the settings' `kl`), rising (batches over which its weight grows), and `done`,
     a counter of training batches that is saved with the weights, so that a resumed one goes on.
     """
 
     stage = "vae"
+    shape_keys = (*PhraseStage.shape_keys, "slots")
     figures: ClassVar[tuple[Figure, ...]] = (ACCURACY, KL, *F1_FIGURES)
     done: Tensor
 
@@ -259,6 +262,11 @@ class Vae(Autoencode):
         self.latent_head = nn.Linear(queries * width, 2 * latent)
         self.memory_head = nn.Linear(latent, queries * width)
         nn.init.constant_(self.latent_head.bias[latent:], FIRST_DEVIATION)
+        self.context = settings.context == "bar"
+        if self.context:
+            self.context_head = nn.Linear(latent, width)
+            self.slots = nn.Embedding(2 * self.shape["slots"], width)  # of the others, of its own
+            nn.init.normal_(self.slots.weight, std=0.5)
         self.register_buffer("done", torch.zeros((), dtype=torch.long))
         self.kl: Any = None
         self.rising = 0.0
@@ -271,18 +279,27 @@ class Vae(Autoencode):
         return mean, log_variance.clamp(-20, 10)
 
     def memory(self, latents: Tensor) -> Tensor:
-        """What the decoder sees of latents [B, latent]: [B, queries, dim]."""
-        return self.memory_head(latents).unflatten(1, (len(self.queries), -1))
+        """What the decoder sees of latents [B, latent]: [B, M, dim]; of whole bars with context."""
+        own = self.memory_head(latents).unflatten(1, (len(self.queries), -1))
+        if not self.context:
+            return own
+        count = self.shape["slots"]
+        slots = torch.arange(count, device=latents.device)
+        others = self.context_head(latents).unflatten(0, (-1, count)) + self.slots(slots)
+        others = others[:, None].expand(-1, count, -1, -1).flatten(0, 1)  # for each slot all
+        place = self.slots(count + slots).repeat(len(latents) // count, 1)[:, None]
+        return torch.cat([own, others, place], 1)
 
     def remember(self, ids: Tensor) -> tuple[Tensor, None]:  # noqa: D102
         return self.memory(self.posterior(ids)[0]), None
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, limit: int, *, cached: bool = True) -> list[list[int]]:
-        """The ids of latents [phrases, latent], greedily, of up to `limit` each."""
+        """The ids of latents [phrases, latent] (of whole bars), greedily, of up to `limit` each."""
         found: list[list[int]] = []
-        for start in range(0, len(latents), DECODED):
-            part = latents[start : start + DECODED].to(self.device)
+        size = DECODED // self.shape["slots"] * self.shape["slots"]
+        for start in range(0, len(latents), size):
+            part = latents[start : start + size].to(self.device)
             found += self.greedy(self.memory(part), limit, cached=cached)
         return found
 
