@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections import Counter
 from dataclasses import replace
 from random import Random
@@ -16,6 +17,7 @@ from etude.clips.progress import never, silent
 from etude.config import RemiZ
 from etude.config.systems.phrase_ldm import PhraseGenerate, PhraseLdm
 from etude.errors import UserError
+from etude.generation.command import laid_over
 from etude.midi.notes import parse_midi, read_midi
 from etude.midi.writing import write_midi
 from etude.storage import read_json, write_json
@@ -269,6 +271,22 @@ def test_a_file_in_another_meter_is_refused(player, tmp_path):
     write_midi(tokenizer.decode(tokenizer.join(bars)), tmp_path / "waltz.mid")
     with pytest.raises(UserError, match="3/4"):
         play(player, files=(tmp_path / "waltz.mid",))
+
+
+# ------------------------------------------------------------------------------ the command line
+
+
+def test_all_keys_can_be_set_on_the_command_line():
+    base = settings_of(midi="own.mid", keep="1-2")
+    options = Namespace(
+        batch_size=3, set=["bars=null", "sections=A2B2", "denoising.steps=7", "key=G"]
+    )
+    found = laid_over(base, options)
+    assert (found.length, found.sections, found.denoising.steps, found.key) == (4, "A2B2", 7, "G")
+    assert (found.clips, found.batch_size, found.keep) == (3, 2, "")
+    for wrong in ("bars", "=4", "bars=[", "bras=4", "denoising=4", "bars=0"):
+        with pytest.raises(UserError):
+            laid_over(base, Namespace(batch_size=1, set=[wrong]))
 
 
 # ----------------------------------------------------------------------------- what does not fit
