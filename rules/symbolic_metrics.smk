@@ -59,7 +59,7 @@ rule measure_symbolic:
             "measure_symbolic",
             *("notes.measure", "notes.clips", "notes.counts"),
             *("notes.features", "notes.harmony", "notes.structure", "notes.counterpoint"),
-            *("clip_sets", "notes"),
+            *("notes.recurrence", "notes.whole_bars", "clip_sets", "notes"),
         ),
         settings=CONFIG.evaluation.symbolic.measuring(),
         prompted=lambda w: experiment_of(w).generate.prompted,
@@ -119,6 +119,58 @@ rule score_symbolic:
         "Comparing the notes of {wildcards.experiment} ({wildcards.clips}) with held-out music"
     script:
         "../scripts/score_symbolic.py"
+
+
+rule score_latents:
+    input:
+        clips="results/clips/{experiment}/seed-{seed}/draw-{draw}",
+        baselines="results/clips/{experiment}/baselines",
+        models=plan.encoding_models,
+        latents=plan.upstream_latents,
+        packed=for_experiment("results/packed/{corpus}/{tokens}"),
+        tokenizers=plan.tokenizer_folders,
+        # Real clips are stretches of pieces, and their notes stand in the pieces' files.
+        source=lambda w: source_folder(experiment_of(w)),
+        ingest=for_experiment("results/corpora/{corpus}/ingest/{shard}.csv"),
+    output:
+        table=report(
+            "results/metrics/{experiment}/seed-{seed}/draw-{draw}/latents.csv",
+            caption="../docs/captions/latents.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"clips": "seed-{seed}/draw-{draw}", "table": "latents"},
+        ),
+        replicates="results/metrics/{experiment}/seed-{seed}/draw-{draw}/latents_replicates.csv",
+    log:
+        "results/logs/score_latents/{experiment}/seed-{seed}/draw-{draw}.log",
+    benchmark:
+        "results/benchmarks/score_latents/{experiment}/seed-{seed}/draw-{draw}.tsv"
+    wildcard_constraints:
+        experiment=either(plan.having("latent_space")),
+    conda:
+        system_env
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=1,
+    params:
+        version=version(
+            "score_latents",
+            *("latents", "distances", "samples", "frechet", "space", "kad", "kad_clips"),
+            *("notes.clips", "notes.whole_bars", "clip_sets", "notes"),
+            what="encode",
+        ),
+        experiment=lambda w: experiment_of(w).params(),
+        roles=plan.roles_of,
+        settings=CONFIG.evaluation.symbolic.of_latents(),
+        root=lambda w, input: input.get("source")
+        or str(CONFIG.corpora[experiment_of(w).corpus].path),
+    message:
+        "Distances in the latent space of {wildcards.experiment}, seed {wildcards.seed}, "
+        "draw {wildcards.draw}"
+    script:
+        "../scripts/score_latents.py"
 
 
 rule score_perplexity:

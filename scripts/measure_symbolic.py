@@ -18,6 +18,7 @@ with job(snakemake):
         compat=settings["compat"],
         most=settings["clips"],
         harmony_clips=settings["harmony_clips"],
+        form_bars=settings["form_bars"],
         threads=snakemake.threads,
         pieces=piece_paths(Path(snakemake.params.root), rows),
         prompted=snakemake.params.prompted,

@@ -14,7 +14,7 @@ import numpy as np
 from ladder import LADDER, Excerpt, Notes, Rungs, tempo
 from scipy import stats
 
-from etude.metrics.notes import frechet, means
+from etude.metrics.notes import frechet, means, recurrence
 from etude.metrics.notes.beats import read_beats
 from etude.metrics.notes.clips import SymbolicClip, parted
 from etude.metrics.notes.counterpoint import changes
@@ -24,6 +24,9 @@ from etude.midi.notes import NoteTable
 
 NULL_DRAWS, DRAWS = 400, 200
 TICKS = 960  # a second
+QUARTER = 480  # ticks of `by_quarters`
+DEGREES = {0: (3, 4, 5, 1), 1: (4,), 3: (4, 0, 1), 4: (0, 0, 5), 5: (3, 1)}
+SCALE = np.array([0, 2, 4, 5, 7, 9, 11])
 FRECHET = "symbolic_frechet"
 # What is heard in sound alone, or is another instrument, changes no note.
 RUNGS = tuple(
@@ -52,6 +55,45 @@ def table_of(notes: Notes) -> NoteTable:
         columns["track"] = notes.voice.astype(np.int16)
     table = NoteTable(**columns)
     return table.at(table.order())
+
+
+def by_quarters(rows: Sequence[tuple[float, float, int]], tempo: int = 500_000) -> NoteTable:
+    """Notes of (onset, duration, pitch) in quarters; 120 quarters a minute."""
+    rows = sorted(rows)
+    onset, duration = (np.array([round(r[k] * QUARTER) for r in rows], np.int64) for k in (0, 1))
+    pitch = np.array([r[2] for r in rows], np.int16)
+    columns = {
+        "onset": onset, "duration": duration, "pitch": pitch,
+        "velocity": np.full_like(pitch, 80), "program": np.zeros_like(pitch),
+        "tempos": np.array([[0, tempo]]), "ticks_per_quarter": QUARTER,
+    }  # fmt: skip
+    if "track" in NoteTable.__dataclass_fields__:
+        columns["track"] = np.zeros_like(pitch)
+    return NoteTable(**columns)
+
+
+def chorale(seed: int, bars: int = 14) -> Notes:
+    """Four voices over a walk of degrees in some major key: nearest tones of each chord.
+
+    The last two beats of every second bar are one chord.
+    """
+    random = np.random.default_rng([seed, 14])
+    key, degree = int(random.integers(-4, 5)), 0
+    voices = np.array([72, 67, 60, 48]) + key
+    rows = []
+    for beat in range(4 * bars):
+        if beat % 8 == 7:
+            continue
+        degree = 0 if beat % 8 == 6 else degree
+        classes = (SCALE[np.array([degree, degree + 2, degree + 4]) % 7] + key) % 12
+        for i, allowed in enumerate([classes, classes, classes, classes[:1]]):
+            near = (70, 65, 58, 48)[i] + key + np.arange(-9, 10)
+            near = near[np.isin(near % 12, allowed)]
+            step = np.abs(near - voices[i]) + 0.8 * random.random(len(near))
+            voices[i] = near[step.argmin()]
+            rows.append((beat / 2, (beat + (2 if beat % 8 == 6 else 1)) / 2, voices[i], 80, i))
+        degree = int(random.choice(DEGREES[degree]))
+    return Notes(*(np.array(c) for c in zip(*rows, strict=True)))
 
 
 def clip(notes: Notes, excerpt: Excerpt, factor: float = 1.0) -> SymbolicClip:
@@ -139,6 +181,36 @@ class NotesEar:
             dict(zip(names, map(float, distance), strict=True)),
             power,
         )
+
+
+FORM_BARS = 16  # the default of evaluation.symbolic.form_bars
+FORM = tuple(name for name in recurrence.UNITS if name != recurrence.COUNT)
+
+
+def form_of(chosen: Sequence[SymbolicClip]) -> Array:
+    """The figures of form alone, which take milliseconds where all take a second: [n, FORM]."""
+    found = [recurrence.recurrence(one.entire, one.from_s, FORM_BARS) for one in chosen]
+    return np.array([[one[name] for name in FORM] for one in found])
+
+
+class FormEar:
+    """As NotesEar, of the figures of form: a reference, and the clips that are corrupted."""
+
+    def __init__(self, reference: Array, real: Array, n: int) -> None:
+        self.n, self.held_out = n, np.nanmean(reference, axis=0)
+        self.limit = np.nanquantile(self._distances(real, NULL_DRAWS, 1), 0.95, axis=0)
+
+    def _distances(self, some: Array, count: int, seed: int) -> Array:
+        random = np.random.default_rng([seed, self.n])
+        weights = np.zeros((count, len(some)))
+        for row in weights:
+            row[random.choice(len(some), self.n, replace=False)] = 1
+        return np.abs(means.weighted_means(some, weights) - self.held_out)
+
+    def power(self, some: Array) -> dict[str, float]:
+        """The share of draws that are farther than 95 % of real ones, by figure."""
+        far = self._distances(some, DRAWS, 2) > self.limit + 1e-9
+        return dict(zip(FORM, far.mean(0).tolist(), strict=True))
 
 
 def orders(heard: dict[str, Heard], metric: str) -> dict[str, float]:

@@ -27,16 +27,24 @@ class SymbolicMetrics(Section):
     smoothing: Literal["jeffreys", "laplace"] = Field(
         "jeffreys", description="what is added to each bin of a histogram: 1/2 or 1"
     )
-    compat: Literal["none", "neuromusic"] = Field(
+    compat: Literal["none", "neuromusic", "phraseldm"] = Field(
         "none",
-        description="neuromusic: the seed's own figures, its defects included "
-        "(docs/decisions.md); to compare with its tables only",
+        description="neuromusic, phraseldm: the original's own figures, its defects included "
+        "(docs/decisions.md; phraseldm: the Fréchet distance of latents); to compare with its "
+        "tables only",
     )
     clips: int = Field(
         200, ge=2, description="clips of a set that are measured, the first ones, at the most"
     )
     harmony_clips: int = Field(
         32, ge=1, description="of those, clips whose harmony is reduced (the slow part)"
+    )
+    form_bars: int = Field(
+        16,
+        ge=8,
+        le=1024,
+        description="whole bars of a clip, or of a held-out piece, that form (recurrence) is "
+        "measured over, the first ones; longer ones come back to more",
     )
     replicates: int = Field(100, ge=2, description="bootstrap replicates of each figure")
     perplexity_windows: int = Field(
@@ -46,7 +54,11 @@ class SymbolicMetrics(Section):
 
     def measuring(self) -> str:
         """What decides what is measured of a clip, as JSON for a rule's params."""
-        return self.params("compat", "clips", "harmony_clips")
+        return self.params("compat", "clips", "harmony_clips", "form_bars")
+
+    def of_latents(self) -> str:
+        """What decides how latents are measured."""
+        return self.params("compat", "clips", "form_bars")
 
     def scoring(self) -> str:
         """What decides how sets are compared."""

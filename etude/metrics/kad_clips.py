@@ -38,7 +38,7 @@ from scipy.special import stdtrit
 from etude.errors import UserError
 from etude.metrics.kad import BLOCK, SCALE, Kernel
 
-VERSION = 2  # raised when the figures change
+VERSION = 3  # raised when the figures change
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -176,13 +176,18 @@ def difference(one: Tally, other: Tally, level: float = 0.95) -> tuple[float, fl
 
     The clips of either set and the pieces of the reference are independent: their jackknife
     variances add, and Welch's degrees of freedom hold.
+
+    Raises:
+        UserError: it has no value, or no interval: a set without some clip or piece has no pair.
     """
     value = float(one.kad()[0] - other.kad()[0])
     nearer = 2 * SCALE * one.apart.mean_without(one.nearness - other.nearness)
     parts = [(t.variance(), int(t.groups.max())) for t in (one, other)]
     parts.append((jackknife_variance(nearer), len(nearer) - 1))
     total = sum(variance for variance, _ in parts)
-    if not total > 0:
+    if not np.isfinite([value, total]).all():
+        raise UserError("a set has no pair of clips left when one clip or piece is left out")
+    if total <= 0:
         return value, value, value
     freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts)
     half = float(stdtrit(freedom, 0.5 + level / 2)) * total**0.5

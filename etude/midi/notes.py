@@ -250,8 +250,8 @@ def notes_hash(table: NoteTable) -> str:
     return digest.hexdigest()
 
 
-def top_voice(table: NoteTable) -> np.ndarray:
-    """The pitches of the highest voice: int16 [notes].
+def top_voice(table: NoteTable) -> NoteTable:
+    """The notes of the highest voice.
 
     At each onset the highest pitched note, unless a higher one goes on sounding over at least a
     quarter of it: inner voices that move under a held note are not the tune, and a note of the
@@ -260,7 +260,7 @@ def top_voice(table: NoteTable) -> np.ndarray:
     """
     pitched = table.without_drums()
     # Sorted by onset, then pitch: the last note of an onset is the highest.
-    last = np.append(np.diff(pitched.onset) > 0, True)[: len(pitched)]
+    last = np.flatnonzero(np.append(np.diff(pitched.onset) > 0, True)[: len(pitched)])
     onset, pitch, duration = pitched.onset[last], pitched.pitch[last], pitched.duration[last]
     end, begun = onset + duration, onset + duration // 4
     hidden = np.zeros(len(onset), dtype=bool)
@@ -268,7 +268,7 @@ def top_voice(table: NoteTable) -> np.ndarray:
         if not (end[:-back] > onset[back:]).any():
             break  # nor does any note reach farther
         hidden[back:] |= (pitch[:-back] > pitch[back:]) & (end[:-back] > begun[back:])
-    return pitch[~hidden]
+    return pitched.at(last[~hidden])
 
 
 def tune_ngrams(table: NoteTable) -> np.ndarray:
@@ -276,7 +276,7 @@ def tune_ngrams(table: NoteTable) -> np.ndarray:
 
     Intervals make them free of transposition; rhythm and tempo do not count.
     """
-    intervals = np.diff(top_voice(table)).astype(np.int8)
+    intervals = np.diff(top_voice(table).pitch).astype(np.int8)
     if len(intervals) < NGRAM:
         return np.zeros(0, dtype=np.uint32)
     # Words that begin at every byte: the windows of eight intervals, without a copy of each.

@@ -14,7 +14,7 @@ from etude.errors import UserError
 from etude.results.leaderboard import FLOOR, GENERATED, PRIMARY, number
 from etude.results.rates import COPIED, DECIDING
 from etude.results.summary import NAMES
-from etude.results.systems import WORTHLESS, clip_sets
+from etude.results.systems import clip_sets, worthless
 from etude.storage import hash_file, read_csv, read_json, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,6 @@ HASHES = "hashes.json"
 METRIC = "frechet_distance"  # of a run that names no primary metric
 CALLED = NAMES | {METRIC: "Fréchet distance"}
 SEARCHES = tuple(f"{COPIED}{name}" for name in DECIDING)
-KIND = {FLOOR: "floor", **dict.fromkeys(WORTHLESS, "ceiling")}
 
 Row = dict[str, str]
 
@@ -115,7 +114,10 @@ def render(docs: Path = DOCS) -> str:
 def _block(rows: list[Row], embedding: str) -> list[str]:
     """The distances of all experiments under one embedding, a line each."""
     sets = [n for n in clip_sets() if n != GENERATED and any(r["clips"] == n for r in rows)]
-    head = [embedding, GENERATED, *(f"{n} ({KIND[n]})" if n in KIND else n for n in sets), "n"]
+    # As in leaderboard.csv: what is worthless to any of these systems is a ceiling.
+    kinds = dict.fromkeys((n for r in rows for n in worthless(r["system"])), "ceiling")
+    kinds[FLOOR] = "floor"
+    head = [embedding, GENERATED, *(f"{n} ({kinds[n]})" if n in kinds else n for n in sets), "n"]
     lines = ["", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name in dict.fromkeys(row["experiment"] for row in rows):
         known = {r["clips"]: r for r in rows if r["experiment"] == name}

@@ -25,6 +25,7 @@ from etude.results.leaderboard import (
     BIASED,
     EXPLORATORY,
     GENERATED,
+    OWN_SPACE,
     PRIMARY,
     Figures,
     Row,
@@ -47,7 +48,7 @@ from etude.results.statistics import (
     verdict,
 )
 
-VERSION = 3  # raised when the rows change
+VERSION = 4  # raised when the rows change
 
 OF_TOKENS = ("perplexity",)  # only models of the same tokens can be compared by it
 CONSTANTS = ("null_",)  # how names of figures begin that say nothing of a model
@@ -144,6 +145,8 @@ def _difference(
 
 def _incomparable(of_a: list[Row], of_b: list[Row], metric: str) -> str:
     """Why two figures must not be subtracted."""
+    if metric.startswith(OWN_SPACE):
+        return "measured in the latent space of each experiment's own encoder"
     for key in ("reference", "split", "unit"):
         values = sorted({row[key] for row in (*of_a, *of_b)})
         if len(values) > 1:

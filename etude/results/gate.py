@@ -38,7 +38,7 @@ from etude.results.systems import about
 if TYPE_CHECKING:
     from etude.results.table import Table
 
-VERSION = 1  # raised when a verdict changes
+VERSION = 2  # raised when a verdict changes
 
 NOTHING = "n/a"
 BEATEN, LOST = "beaten", "lost"
@@ -115,7 +115,7 @@ def judge(table: Table, settings: Evaluation) -> Verdict:
     n = min((found.n for found in known), default=0)
     against: list[Against] = []
     if known and n < settings.gate_clips:
-        why = f"needs {settings.gate_clips} clips, there are {n}"
+        why = _too_few(n, settings.gate_clips, shares[0].n)
         against = [Against(name, UNDECIDED, needs=settings.gate_clips, why=why) for name in names]
     elif known:
         primary = settings.deciding[1]
@@ -127,6 +127,13 @@ def judge(table: Table, settings: Evaluation) -> Verdict:
         return Verdict(NOTHING, rates=tuple(shares), why=_nothing(table, rows, settings))
     word = UNDECIDED if UNDECIDED in words else HOLDS
     return Verdict(word, tuple(against), tuple(shares), n)
+
+
+def _too_few(n: int, needed: int, made: int) -> str:
+    """Why n clips decide nothing: fewer were made, or one of those that were has no embedding."""
+    if made >= needed:
+        return f"{n} of {made} clips could be embedded, the gate needs {needed}"
+    return f"needs {needed} clips, there are {n}"
 
 
 def overall(verdicts: Iterable[Verdict]) -> str:

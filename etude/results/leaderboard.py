@@ -2,7 +2,8 @@
 
 One row per experiment, clip set, metric and embedding, over all training seeds and draws. What
 the models made has a cell for each seed and draw; every other set is made once for an experiment,
-so its figures in the tables of several seeds are one and the same, and count once.
+so its figures in the tables of several seeds are one and the same, and count once; but where each
+training measures in a space of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from etude.results.statistics import (
 from etude.results.systems import worthless
 from etude.storage import read_csv
 
-VERSION = 3  # raised when the rows change
+VERSION = 4  # raised when the rows change
 
 Row = dict[str, str]
 Replicates = dict[tuple[str, str], dict[str, float]]  # (metric, embedding) -> replicate -> value
@@ -36,19 +37,21 @@ DIRECTIONS = {
     "frechet_distance": LOWER, "fad_infinity": LOWER, "kad": LOWER, "mad": LOWER,
     "et_grid": HIGHER, "silent": LOWER, "symbolic_frechet": LOWER, "perplexity": LOWER,
     "nats_per_note": LOWER, "nats_per_note_less_ngram": LOWER,
-    "duration_kl": LOWER, "harmony_kl": LOWER,
+    "duration_kl": LOWER, "harmony_kl": LOWER, "latent_fid": LOWER, "latent_kad": LOWER,
 }  # fmt: skip
 COUNTED = {"memorised_": LOWER}  # metrics by how their names begin
 FROM_REAL = "_from_real"  # how names end of differences to real music's own value: lower is better
+# How names begin of figures in a space of each training's own: its encoder measures all sets.
+OWN_SPACE = "latent_"
 # The least and the most that a unit can be, or a metric (FAD-infinity and KAD may be negative).
 LIMITS = {"share": (0.0, 1.0), "clips": (0.0, math.inf)}
-LIMITS |= dict.fromkeys(("frechet_distance", "mad"), (0.0, math.inf))
+LIMITS |= dict.fromkeys(("frechet_distance", "mad", "latent_fid"), (0.0, math.inf))
 ANYTHING = (-math.inf, math.inf)
 # Depend on n, so only figures of one n can be compared (silent clips are a count).
-BIASED = ("frechet_distance", "mad", "silent")
+BIASED = ("frechet_distance", "mad", "latent_fid", "silent")
 # Positive and skewed: averaged and compared as logarithms. KAD, FAD-infinity may be negative, and
 # what is next to 0 (MAD, divergences of histograms) has logarithms of chance.
-RATIOS = ("frechet_distance", "symbolic_frechet", "perplexity")
+RATIOS = ("frechet_distance", "symbolic_frechet", "latent_fid", "perplexity")
 # Which figures a verdict may be based on: the one that was named before the run, and all others.
 PRIMARY, EXPLORATORY = "primary", "exploratory"
 SHARES = [
@@ -85,7 +88,7 @@ class Figures:
     def of(self, clips: str, metric: str, embedding: str) -> list[Row]:
         """The rows of one figure: a row for each seed and draw, or one for a set made once."""
         found = self._by_key.get((clips, metric, embedding), [])
-        if clips == GENERATED:
+        if clips == GENERATED or metric.startswith(OWN_SPACE):
             return found
         return [row for row in found if row["value"]][:1] or found[:1]
 

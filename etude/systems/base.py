@@ -19,6 +19,7 @@ from etude.clips.clip import Clip
 from etude.clips.progress import Tell
 from etude.config import CorpusBase, GenerateSettings
 from etude.errors import UserError
+from etude.midi.notes import NoteTable
 
 Batch = dict[str, Tensor]
 Ids = NDArray[np.int64]
@@ -352,6 +353,18 @@ class SystemBase:
         """Minus log probability of each scored token of (piece, ids, first scored) windows.
 
         Where the settings class says `likelihood`.
+        """
+        raise NotImplementedError
+
+    def encoder(self, experiment: Any, parts: Parts) -> Callable[[NoteTable], NDArray[np.float64]]:
+        """What makes latents of any notes, by the trained stage that encodes.
+
+        Where the settings class says `latent_space`. Of a clip's notes it gives [n, d], in the
+        order of time, as `encode` makes them of the corpus (of a posterior the mean); [0, d] where
+        the notes have none. Notes that it cannot encode raise, and cost their clip alone.
+
+        Args:
+            parts: packed, tokenizers, the encoding stages' models and latents.
         """
         raise NotImplementedError
 

@@ -138,6 +138,10 @@ class ExperimentPlan(DataPlan):
         """The weights that a stage learns from: of stages that it needs and that encode nothing."""
         return self._of_stages(wildcards, f"{MODEL}/model.safetensors", encodes=False)
 
+    def encoding_models(self, wildcards: Any) -> Files:
+        """The weights of an experiment's stages that encode the corpus."""
+        return self._of_stages(wildcards, f"{MODEL}/model.safetensors", encodes=True)
+
     def trained_and_upstream(self, wildcards: Any) -> Files:
         """A trained stage's weights, and those that it learned from."""
         own = fill(

@@ -36,12 +36,18 @@ def has_likelihood(experiment: ExperimentBase) -> bool:
     return experiment.likelihood
 
 
+def has_latent_space(experiment: ExperimentBase) -> bool:
+    """Of experiments whose encoder makes latents of any clip's notes."""
+    return experiment.latent_space
+
+
 # What the results are read from: tables beside each clip set, and those of each training, with
 # their replicates. A new one: its name, and for which experiments a rule makes it.
 TABLES: dict[str, Applies] = {
     "fad.csv": always,
     "memorisation.csv": always,
     "symbolic.csv": makes_notes,
+    "latents.csv": has_latent_space,
 }
 RIVALS: dict[str, Applies] = {"rivals.csv": always}  # what the gate compares clips with
 OF_TRAININGS: dict[str, dict[str, Applies]] = {

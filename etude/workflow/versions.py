@@ -84,21 +84,23 @@ MODULES: dict[str, str] = {
     "embedding.clap": "metrics/clap",
     "embedding.fadtk": "metrics/fadtk_models",
     "embedding.cache": "metrics/cache",
-    **_by_name("", "metrics", "clip_sets distances frechet kad mad perplexity samples score"),
+    **_by_name(
+        "", "metrics", "clip_sets distances frechet kad latents mad perplexity samples score"
+    ),
     **_by_name("", "metrics", "signals verify verify_embedding"),
     **_by_name("", "metrics", "kad_clips loudness rivals space"),
     **_by_name(
         "notes.",
         "metrics/notes",
         "chord_changes clips counterpoint counts divergence features frechet harmony means measure "
-        "overlap score structure table word2vec",
+        "overlap recurrence score structure table whole_bars word2vec",
     ),
     "extraction": "metrics/memorisation/extraction",
     **_by_name(
         "memorisation.",
         "metrics/memorisation",
-        "attacks catalogue chroma clip_tokens evaluate exact find fingerprint neighbours notes "
-        "recall reference rows sequences waveform",
+        "attacks bar_runs catalogue chroma clip_tokens evaluate exact find fingerprint melody "
+        "neighbours notes recall reference rows sequences tunes waveform",
     ),
     **_by_name("results.", "results", "criteria differences leaderboard statistics summary table"),
     **_by_name("results.", "results", "gate rates wording"),

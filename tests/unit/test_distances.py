@@ -553,6 +553,30 @@ def test_rivals_of_other_sizes_are_compared_and_the_rest_says_why(tmp_path):
     assert float(found["far"]["value"]) == pytest.approx(kad["generated"] - kad["far"], abs=1e-5)
 
 
+def test_a_rival_without_an_interval_is_told_and_not_beaten():
+    """What has no pair left is no 0, and no interval of width 0 that would decide."""
+    reference = Clips(rows(0, 40, 3), np.arange(40) // 2, [f"p{i}" for i in range(20)])
+    made = Clips(rows(1, 8, 3), np.arange(8))
+    other = Clips(rows(2, 8, 3), np.arange(8))
+    yardstick = Yardstick(reference, None, 0.0)
+    tally = yardstick.tally(other)
+    tally.within[:] = np.nan
+    found = next(iter(compare(_Told(yardstick, tally), {"generated": made, "r": other}, {}, ["r"])))
+    assert found["note"].startswith("n/a: ")
+    assert "value" not in found
+
+
+class _Told:
+    """A yardstick whose second set has a known tally."""
+
+    def __init__(self, yardstick, known):
+        self.tallies = iter([None, known])
+        self.yardstick = yardstick
+
+    def tally(self, clips):
+        return next(self.tallies) or self.yardstick.tally(clips)
+
+
 def test_an_empty_reference_leaves_the_other_rows(tmp_path):
     empty = Clips(np.zeros((0, 82)), np.zeros(0, dtype=np.int64))
     made = save(tmp_path / "made.npz", generated=wide(2, 12))

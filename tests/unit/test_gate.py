@@ -118,11 +118,27 @@ def test_an_undecided_rival_says_what_it_needs():
 
 def test_few_clips_decide_nothing():
     for value in (-5.0, 5.0):
-        found = verdict([rival(name, value, n=63) for name in NAMES])
+        made = [silent(n=63), copied(n=63), *continued()]
+        found = verdict([rival(name, value, n=63) for name in NAMES], rows=made)
         assert found.word == "undecided"
         assert {one.needs for one in found.rivals} == {64}
         assert "one chord (each: needs 64 clips, there are 63)" in sentence([found])
     assert verdict(beaten(NAMES, n=63), settings=Evaluation(gate_clips=63)).word == "holds"
+
+
+def test_clips_that_could_not_be_embedded_are_told_from_clips_that_were_not_made():
+    found = verdict([rival(name, -5.0, n=63) for name in NAMES])
+    assert found.word == "undecided"
+    assert "63 of 64 clips could be embedded, the gate needs 64" in sentence([found])
+
+
+def test_a_difference_without_a_pair_is_no_certainty():
+    """Two clips: without either there is no pair, so that the interval is not known."""
+    rows = np.random.default_rng(0).standard_normal((40, 3))
+    apart = Apart(Kernel(rows), np.arange(40) // 2)
+    one, other = (apart.tally(rows[:2] + shift, np.arange(2)) for shift in (0.0, 3.0))
+    with pytest.raises(UserError):
+        difference(one, other)
 
 
 def test_the_sentence_names_who_was_lost_to_and_by_how_much():

@@ -105,7 +105,7 @@ def test_clips_that_cannot_be_measured_are_counted(tmp_path, monkeypatch, caplog
     write_csv(tmp_path / "clips.csv", list(rows[0]), rows)
     monkeypatch.setattr(harmony, "words", only_bad(harmony.words, low))
     measure.measure_folder(
-        tmp_path, tmp_path / "m.json", compat="", most=9, harmony_clips=9, threads=1
+        tmp_path, tmp_path / "m.json", compat="", most=9, harmony_clips=9, form_bars=16, threads=1
     )
     found = json.loads((tmp_path / "m.json").read_text())["generated"]
     assert [row["clip"] for row in found["clips"]] == ["clip-0", "clip-2"]

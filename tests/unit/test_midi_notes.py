@@ -180,7 +180,7 @@ def test_top_voice():
     held = [(0, 960, 72), (0, 480, 60), (480, 480, 64)]
     chord = [(960, 480, 70), (960, 480, 75), (960, 480, 90, DRUMS)]
     made = table([*held, *chord, (1440, 500, 74), (1920, 480, 71)])
-    assert top_voice(made).tolist() == [72, 75, 74, 71]
+    assert top_voice(made).pitch.tolist() == [72, 75, 74, 71]
     assert len(top_voice(table([]))) == 0
 
 

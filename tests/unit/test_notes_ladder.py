@@ -10,31 +10,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ladder import Excerpt, Notes
-from notes_ladder import NotesEar, clips_of, known_changes, measure, orders
+from ladder import Excerpt
+from notes_ladder import (
+    NotesEar,
+    chorale,
+    clips_of,
+    known_changes,
+    measure,
+    orders,
+)
+from notes_ladder import (
+    by_quarters as table,
+)
 
 from etude.metrics.notes import chord_changes, counterpoint, means
 from etude.metrics.notes.beats import Beats, read_beats
 from etude.metrics.notes.clips import parted
-from etude.midi.notes import NoteTable
 
-TICKS = 480
 C, F, G = (48, 64, 67, 72), (53, 65, 69, 72), (43, 62, 67, 71)
-
-
-def table(rows, tempo=500_000):
-    """Notes of (onset, duration, pitch) in quarters; 120 quarters a minute."""
-    rows = sorted(rows)
-    onset, duration = (np.array([round(r[k] * TICKS) for r in rows], np.int64) for k in (0, 1))
-    pitch = np.array([r[2] for r in rows], np.int16)
-    columns = {
-        "onset": onset, "duration": duration, "pitch": pitch,
-        "velocity": np.full_like(pitch, 80), "program": np.zeros_like(pitch),
-        "tempos": np.array([[0, tempo]]), "ticks_per_quarter": TICKS,
-    }  # fmt: skip
-    if "track" in NoteTable.__dataclass_fields__:
-        columns["track"] = np.zeros_like(pitch)
-    return NoteTable(**columns)
 
 
 def chords(*some, length=1.0):
@@ -218,33 +211,6 @@ def test_the_interval_of_a_distance_covers_it():
 
 
 # ----------------------------------------------------------------------------------------- ladder
-
-DEGREES = {0: (3, 4, 5, 1), 1: (4,), 3: (4, 0, 1), 4: (0, 0, 5), 5: (3, 1)}
-SCALE = np.array([0, 2, 4, 5, 7, 9, 11])
-
-
-def chorale(seed, bars=14):
-    """Four voices over a walk of degrees in some major key: nearest tones of each chord.
-
-    The last two beats of every second bar are one chord.
-    """
-    random = np.random.default_rng([seed, 14])
-    key, degree = int(random.integers(-4, 5)), 0
-    voices = np.array([72, 67, 60, 48]) + key
-    rows = []
-    for beat in range(4 * bars):
-        if beat % 8 == 7:
-            continue
-        degree = 0 if beat % 8 == 6 else degree
-        classes = (SCALE[np.array([degree, degree + 2, degree + 4]) % 7] + key) % 12
-        for i, allowed in enumerate([classes, classes, classes, classes[:1]]):
-            near = (70, 65, 58, 48)[i] + key + np.arange(-9, 10)
-            near = near[np.isin(near % 12, allowed)]
-            step = np.abs(near - voices[i]) + 0.8 * random.random(len(near))
-            voices[i] = near[step.argmin()]
-            rows.append((beat / 2, (beat + (2 if beat % 8 == 6 else 1)) / 2, voices[i], 80, i))
-        degree = int(random.choice(DEGREES[degree]))
-    return Notes(*(np.array(c) for c in zip(*rows, strict=True)))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from etude.report.methods import _measured, _stage
 from etude.report.paper import figure, write_paper
 from etude.results.leaderboard import number
 from etude.results.summary import write_results
-from etude.results.systems import rivals
+from etude.results.systems import rivals, worthless
 from etude.storage import read_csv, write_csv
 
 SETTINGS = {
@@ -230,6 +230,18 @@ def test_the_published_table_is_of_the_primary_metric(tmp_path, settings):
     assert table.startswith("KAD to held-out real music")
     assert table.index("| harmony |") < table.index("| logmel |")
     assert "| a | **2** | 0.2 |" in table
+
+
+def test_ceilings_are_marked_as_the_leaderboard_has_them():
+    """A system's own rivals are ceilings as well: its n-gram, its shuffled tokens."""
+    sets = ("generated", "real", "copies", "ngram", "shuffled")
+    about = {"experiment": "a", "system": "symbolic_lm", "ci_low": "", "ci_high": ""}
+    rows = [row(c, "kad", 1.0, "harmony", **about) for c in sets]
+    head = published._block(rows, "harmony")[1]
+    for name in sets:
+        known = name in worthless("symbolic_lm")
+        assert (f"| {name} (ceiling) |" in head) == known
+    assert "| real (floor) |" in head
 
 
 def test_what_is_not_fit_to_publish(results, settings, tmp_path):

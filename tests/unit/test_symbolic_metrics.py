@@ -387,7 +387,7 @@ def scores(root, generated, compat="none", **sets):
         clip_set(root / "baselines" / name, number, name, make)
     clip_set(root / "made", *generated)
     for folder in ("baselines", "made"):
-        how = {"most": 50, "harmony_clips": 4, "threads": 1}
+        how = {"most": 50, "harmony_clips": 4, "form_bars": 16, "threads": 1}
         flag = "" if compat == "none" else compat
         measure.measure_folder(root / folder, root / f"{folder}.json", compat=flag, **how)
     words = {"I": np.array([1.0, 0.2]), "V": np.array([0.1, 1.0])}

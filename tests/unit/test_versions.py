@@ -18,6 +18,7 @@ from etude.workflow.versions import MODULES, Versions, modules, numbers, script_
 ROOT = Path(__file__).resolve().parents[2]
 # Read by etude itself, no rule depends on it: the form of a file in the user's cache.
 NAMED_BY_NOBODY = {"embedding.cache"}
+OF_ENCODERS = {"encode_stage", "score_latents"}  # rules of systems that encode: there may be none
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def params(settings: config.Config) -> dict[str, set[str]]:
                 found[rule].add(version(wildcards))
             except (AttributeError, UserError):  # another rule's wildcards, or not of this system
                 continue
-        assert found[rule] or rule == "encode_stage", rule  # none of these systems encodes
+        assert found[rule] or rule in OF_ENCODERS, rule
     return found
 
 
@@ -125,7 +126,8 @@ def test_every_label_is_named_by_a_rule(settings):
     found = {
         label for texts in params(settings).values() for text in texts for label in named(text)
     }
-    unnamed = modules().keys() - found - NAMED_BY_NOBODY
+    encodes = any(settings.experiments[name].latent_space for name in settings.run)
+    unnamed = modules().keys() - found - NAMED_BY_NOBODY - ({"latents"} if not encodes else set())
     kinds = {f"tokenizer.{kind}" for kind in (*config.SEMANTIC_KINDS, *config.ACOUSTIC_KINDS)}
     assert unnamed <= kinds, "kinds of tokenizers that this configuration has not"
 
@@ -210,6 +212,7 @@ def test_who_depends_on_it(label, expected, settings):
         "import_clips",
         "embed_clips_pretrained",
         "embed_clips_fadtk",
+        "score_latents",  # where a system encodes: as score_symbolic and encode_stage
     ):
         found.discard(same)  # rules that share what they depend on with another
     assert found == expected

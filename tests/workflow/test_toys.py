@@ -157,6 +157,20 @@ def test_they_are_measured_and_searched_for_copies(played):
     assert len({row["clip"] for row in searched if row["clips"] == "generated"}) == 4
 
 
+def test_clips_are_measured_in_the_latent_space_of_the_system_that_has_one(played):
+    found = list(rows(played, "metrics/latents/seed-0/draw-0/latents.csv"))
+    measured = {row["clips"] for row in found if row["metric"] == "latent_fid" and row["value"]}
+    assert measured >= {"generated", "real", "reconstruction", "untrained", "random_notes"}
+    missing = {row["clips"]: row["note"] for row in found if not row["value"]}
+    assert missing.keys() >= {"noise", "grains"}, "sets of sound alone"
+    assert not (played.folder / "results/metrics/words/seed-0/draw-0/latents.csv").exists()
+    board = rows(played, "leaderboard.csv")
+    (own,) = (r for r in board if (r["clips"], r["metric"]) == ("generated", "latent_fid"))
+    assert float(own["floor"]) > 0
+    assert float(own["value"]) > 0
+    assert "own encoder" in own["note"]
+
+
 def test_they_go_to_the_table_and_the_page(played):
     text = played.text("results/fad.txt")
     for experiment in EXPERIMENTS:

@@ -108,6 +108,7 @@ class ExperimentBase(Section):
     conditions: ClassVar[frozenset[str]] = frozenset()  # recording, midi, text, length, concept
     likelihood: ClassVar[bool] = False  # has a perplexity of held-out tokens
     continues: ClassVar[bool] = False  # can be given the beginnings of training items
+    latent_space: ClassVar[bool] = False  # its stage that encodes can encode the notes of any clip
     # Sets that clips must beat, of those that every system has (RIVALS) and of its own.
     rivals: ClassVar[tuple[str, ...]] = ("untrained", "shuffled", *RIVALS)
     sets: ClassVar[Mapping[str, str]] = {}  # clip sets that it makes itself: name -> meaning

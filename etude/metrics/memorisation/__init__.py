@@ -6,6 +6,8 @@
     chroma       the same harmonies in any key, up to 12 % faster or slower, with another voice
     neighbours   nearest windows in the space of an embedding
     sequences    longest common run and least edit distance of tokens or notes
+    melody       least word error rate of the highest voice, in any key (told)
+    bars         most bars in a row that one training piece has, in any key (told)
     extraction   what a model goes on with when it is given the beginning of a training item
 
 Each rung gives a score per clip, higher is nearer to the training music. What a high score is, is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,13 @@ from etude.metrics.memorisation.rows import (
     tidy,
     without,
 )
+from etude.metrics.memorisation.tunes import Tunes
 from etude.metrics.memorisation.waveform import Waveforms
 from etude.metrics.registry import Options, embedding, open_embedding
 from etude.metrics.tidy import COLUMNS, head
 from etude.storage import atomic_directory, read_csv, write_csv
 
-VERSION = 4  # raised when the files change
+VERSION = 5  # raised when the files change
 
 SETS = ("generated", "real", "copies", "reconstruction")  # that are worth a search
 
@@ -136,8 +138,9 @@ def _climb(
         known = read_tokens(sources.token_shards, search.cut.hop == search.cut.seconds)
         said.append(guarded("tokens", "", lambda: search.tokens(clips, made_tokens, known)))
     if sources.midi_root and any(clips.folder.glob("*.mid")):
-        midi = midi_files(read_csv(sources.pieces), sources.midi_root)
-        said.append(guarded("notes", "", lambda: search.notes(clips, Scores(search.music, midi))))
+        scores = Scores(search.music, midi_files(read_csv(sources.pieces), sources.midi_root))
+        said.append(guarded("notes", "", lambda: search.notes(clips, scores)))
+        said += Tunes(scores).verdicts(clips, search.settings.null_clips, search.seed)
     return said, probes
 
 
@@ -174,7 +177,9 @@ def study_memorisation(
     if settings.planted:
         rows += study(music, studio, rungs, settings, cut, seed)
         if midi:
-            rows += _notes_study(Scores(music, midi), settings, cut.seconds, seed)
+            scores = Scores(music, midi)
+            rows += _notes_study(scores, settings, cut.seconds, seed)
+            rows += _tunes_study(scores, settings, max(cut.seconds, HOST_SECONDS), seed)
     said = without(music.left)
     write_study((row | {"note": row.get("note") or said} for row in rows), output)
 
@@ -192,3 +197,12 @@ def _notes_study(scores: Scores, settings: Memorisation, seconds: float, seed: i
         for attack, found in scores.planted_spans(settings.planted, seed):
             rows.append(about | recall_row(attack, found, null))
     return rows
+
+
+def _tunes_study(
+    scores: Scores, settings: Memorisation, seconds: float, seed: int
+) -> Iterator[Row]:
+    """Of melodies and bars, in clips that are long enough to have them."""
+    about = {"embedding": "", "span_s": seconds, "clip_s": seconds}
+    for rung, attack, found, null in Tunes(scores).study(seconds, settings, seed):
+        yield {"rung": rung} | about | recall_row(attack, found, null)

@@ -28,11 +28,11 @@ from etude.metrics.memorisation.reference import Places
 from etude.metrics.memorisation.sequences import Common, SuffixIndex
 from etude.metrics.memorisation.waveform import Waveforms
 from etude.metrics.notes.clips import parted
-from etude.midi.notes import MidiError, read_midi
+from etude.midi.notes import MidiError, NoteTable, read_midi
 from etude.pool import Failed, tried, tried_together
 from etude.storage import read_csv
 
-VERSION = 4  # raised when figures change
+VERSION = 5  # raised when figures change
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Verdicts:
 
     Attributes: rung, embedding, scores (float [clips], NaN where a clip cannot be judged), null,
     places (piece and second of the nearest training music, per clip), note (why there is nothing),
-    faults (why a clip cannot be judged, by name).
+    faults (why a clip cannot be judged, by name), figures (more rows of this rung and its null).
     """
 
     rung: str
@@ -56,6 +56,7 @@ class Verdicts:
     places: list[tuple[str, float]] = field(default_factory=list)
     note: str = ""
     faults: dict[str, str] = field(default_factory=dict)
+    figures: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def threshold(self) -> float:
@@ -274,13 +275,11 @@ class Search:
     def notes(self, clips: ClipSet, scores: Scores) -> Verdicts:
         """Notes of clips that have a .mid beside them: those that metrics hear, as the null's."""
         found: list[Common | None] = []
-        faults: dict[str, str] = {}
-        for row in clips.rows:
-            path = (clips.folder / row["file"]).with_suffix(".mid")
-            judged = tried(partial(_notes_of, scores, path), row) if path.is_file() else None
-            reason = judged.reason if isinstance(judged, Failed) else judged
-            if isinstance(reason, str):
-                faults[row["clip"]] = reason
+        tables, faults = notes_of(clips)
+        for name, table in zip(clips.names, tables, strict=True):
+            judged = None if table is None else tried(scores.search, table)
+            if isinstance(judged, Failed):
+                faults[name] = judged.reason
             found.append(judged if isinstance(judged, Common) else None)
         if not any(found):
             return Verdicts("notes", note="the clips are audio only")
@@ -290,12 +289,31 @@ class Search:
         return Verdicts("notes", "", values, null, places, faults=faults)
 
 
-def _notes_of(scores: Scores, path: Path, row: Mapping[str, str]) -> Common | str:
-    """What a clip's notes have in common with the training pieces', or why they are not read."""
+def notes_of(clips: ClipSet, part: str = "music") -> tuple[list[NoteTable | None], dict[str, str]]:
+    """The notes of each clip that has a .mid, and why one has none, by name.
+
+    Args:
+        part: `music`, what metrics hear of it, or `entire`.
+    """
+    tables: list[NoteTable | None] = []
+    faults: dict[str, str] = {}
+    for row in clips.rows:
+        path = (clips.folder / row["file"]).with_suffix(".mid")
+        found = tried(partial(_notes, path, part), row) if path.is_file() else None
+        reason = found.reason if isinstance(found, Failed) else found
+        if isinstance(reason, str):
+            faults[row["clip"]] = reason
+        tables.append(found if isinstance(found, NoteTable) else None)
+    return tables, faults
+
+
+def _notes(path: Path, part: str, row: Mapping[str, str]) -> NoteTable | str:
+    """A clip's notes, or why they are not read."""
     try:
-        return scores.search(parted(row, read_midi(path)).music)
+        clip = parted(row, read_midi(path))
     except MidiError as error:
         return str(error)
+    return clip.entire if part == "entire" else clip.music
 
 
 def guarded(rung: str, embedding: str, search: Callable[[], Verdicts]) -> Verdicts:

@@ -104,11 +104,15 @@ class Scores:
         """The notes of an excerpt."""
         return part(self.tables[excerpt.piece], excerpt.start_s, excerpt.seconds)
 
+    def held_out(self, seconds: float, count: int, seed: int) -> list[tuple[str, NoteTable]]:
+        """Held-out excerpts: the piece of each, and its notes."""
+        return [(e.piece, self.cut(e)) for e in self._excerpts(HELD_OUT, seconds, count, seed)]
+
     def null(self, seconds: float, count: int, seed: int) -> Null:
         """Held-out excerpts, scored."""
-        found = self._excerpts(HELD_OUT, seconds, count, seed)
-        scores = np.array([self.search(self.cut(e)).score for e in found])
-        return Null(scores, [e.piece for e in found])
+        found = self.held_out(seconds, count, seed)
+        scores = np.array([self.search(notes).score for _, notes in found])
+        return Null(scores, [piece for piece, _ in found])
 
     def _excerpts(
         self, splits: tuple[str, ...], seconds: float, count: int, seed: int
@@ -116,14 +120,20 @@ class Scores:
         found = self.music.excerpts(splits, seconds, count, seed)
         return [e for e in found if len(self.tables.get(e.piece, ()))]
 
+    def copies(
+        self, seconds: float, count: int, seed: int
+    ) -> Iterator[tuple[str, list[NoteTable]]]:
+        """(attack, planted copies), as long as a clip."""
+        copied = self._excerpts(("train",), seconds, count, seed)
+        for attack in ATTACKS:
+            yield attack, [attacked(self.cut(e), attack, number) for number, e in enumerate(copied)]
+
     def planted(self, seconds: float, count: int, seed: int) -> Iterator[tuple[str, np.ndarray]]:
         """(attack, scores) of planted copies as long as a clip."""
-        copied = self._excerpts(("train",), seconds, count, seed)
         known: dict[bytes, float] = {}  # a transposed copy is the same sequence: searched once
-        for attack in ATTACKS:
+        for attack, copies in self.copies(seconds, count, seed):
             scores = []
-            for number, excerpt in enumerate(copied):
-                ids = note_sequence(attacked(self.cut(excerpt), attack, number))
+            for ids in map(note_sequence, copies):
                 key = ids.tobytes()
                 if key not in known:
                     known[key] = self.index.search(ids).score

@@ -12,18 +12,20 @@ from etude.metrics.memorisation.find import Verdicts, nearest_files
 from etude.metrics.memorisation.material import Music
 from etude.metrics.memorisation.null import exact_interval
 
-VERSION = 2  # raised when rows change
+VERSION = 3  # raised when rows change
 
 CLIP_COLUMNS = [
     *("clips", "clip", "rung", "embedding", "score", "null_p99", "flagged"),
     *("nearest_piece", "nearest_start_s", "nearest_file", "note"),
 ]
 
+OF_NOTES = ("notes", "melody", "bars")  # rungs that are studied at lengths of their own
+
 Row = dict[str, Any]
 
 
 def tidy(verdicts: Verdicts, clips: str) -> Iterator[Row]:
-    """Rows `memorised_<rung>`, and of its null `null_p99_<rung>` and `null_flagged_<rung>`."""
+    """Rows `memorised_<rung>`, the rung's own figures, `null_p99_<rung>`, `null_flagged_<rung>`."""
     name, common = verdicts.rung, {"clips": clips, "embedding": verdicts.embedding}
     judged = verdicts.scores[np.isfinite(verdicts.scores)]
     row = common | {"metric": f"memorised_{name}", "unit": "share", "n": len(judged)}
@@ -31,6 +33,7 @@ def tidy(verdicts: Verdicts, clips: str) -> Iterator[Row]:
         yield row | {"note": f"n/a: {verdicts.reason or 'no clip can be judged'}"}
     else:
         yield row | share(int((judged > verdicts.threshold).sum()), len(judged))
+    yield from ({"clips": clips, "embedding": ""} | figure for figure in verdicts.figures)
     if verdicts.null is None or not len(verdicts.null.scores):
         return
     null = verdicts.null
@@ -93,7 +96,7 @@ def recall_rows(study: Iterable[Mapping[str, str]]) -> Iterator[Row]:
         longer = row["clip_s"] != row["span_s"]
         attack = row["attack"] + f"_span_in_{float(row['clip_s']):g}s" * longer
         attack += f"_{float(row['clip_s']):g}s" * (
-            (row["rung"] == "notes" or row["clip_s"] != own) and not longer
+            (row["rung"] in OF_NOTES or row["clip_s"] != own) and not longer
         )
         figures = {
             key: row[key] for key in ("embedding", "value", "ci_low", "ci_high", "n", "note")

@@ -194,12 +194,17 @@ def _suffixes(text: Ids) -> Ids:
 
 def edit_distances(ids: Ids, windows: Ids) -> Ids:
     """The least edit distance of `ids` [n] to any stretch of each window: [m, w] -> [m]."""
-    columns = np.arange(windows.shape[1] + 1)
-    cost = np.zeros((len(windows), len(columns)), np.int64)
+    least: Ids = edit_costs(ids, windows).min(1)
+    return least
+
+
+def edit_costs(ids: Ids, windows: Ids) -> NDArray[np.int32]:
+    """The same to the best stretch that ends before each place: [m, w] -> int32 [m, w + 1]."""
+    columns = np.arange(windows.shape[1] + 1, dtype=np.int32)
+    cost = np.zeros((len(windows), len(columns)), np.int32)
     for wanted in ids:
         moved = cost + 1  # an id left out
         np.minimum(moved[:, 1:], cost[:, :-1] + (windows != wanted), out=moved[:, 1:])
         # An id put in: the least of all to the left, each a step farther.
         cost = np.minimum.accumulate(moved - columns, axis=1) + columns
-    least: Ids = cost.min(1)
-    return least
+    return cost

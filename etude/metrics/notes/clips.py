@@ -7,20 +7,23 @@ clip's sound (`clip_sets.stretch`: never the prime, which must not count as gene
 Neuromusic's distances go from a clip's beginning (head) to what follows (tail). Where an experiment
 goes on from prompts, the head is what comes before the prime's end, for all sets; where it makes
 clips from nothing, the head is the first half of what is heard, and the tail the second.
+
+Form is not heard in a stretch of two seconds. For its figures a clip is entire: all that its file
+has behind the prime, and of a real clip the whole piece that it is a stretch of.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from etude.metrics.clip_sets import stretch
 from etude.midi.notes import MidiError, NoteTable, read_midi
 from etude.storage import read_csv
 
-VERSION = 3  # raised when metrics read something else
+VERSION = 4  # raised when metrics read something else
 
 NO_MIDI = "this set has no notes, only sound"
 DROPPED = ("no_midi", "unreadable", "no_notes", "failed")
@@ -33,7 +36,8 @@ class SymbolicClip:
 
     Attributes: clip, piece (its own name where it is of no piece), music (the notes heard), head
     and tail (see above), whole (head and tail), sounding (the notes heard and those that began
-    before and still sound), start_s and seconds of what is heard.
+    before and still sound), start_s and seconds of what is heard, entire (see above) and from_s,
+    where that begins in the file; of_piece, whether the file is the piece's own.
     """
 
     clip: str
@@ -45,6 +49,9 @@ class SymbolicClip:
     sounding: NoteTable
     start_s: float
     seconds: float
+    entire: NoteTable
+    from_s: float
+    of_piece: bool = False
 
 
 @dataclass
@@ -75,12 +82,14 @@ def read_symbolic(
     if (folder / "note.txt").is_file():
         found.note = (folder / "note.txt").read_text(encoding="utf-8").strip()
     for row in list(read_csv(folder / "clips.csv"))[:most]:
-        path, row = _file_of(folder, row, pieces or {})
+        path, row, of_piece = _file_of(folder, row, pieces or {})
         if path is None:
             found.dropped["no_midi"] += 1
             continue
         try:
             clip = parted(row, read(path), prompted)
+            if of_piece:
+                clip = replace(clip, entire=read(path), from_s=0.0, of_piece=True)
         except MidiError:
             found.dropped["unreadable"] += 1
             continue
@@ -95,16 +104,16 @@ def read_symbolic(
 
 def _file_of(
     folder: Path, row: dict[str, str], pieces: Mapping[str, Path]
-) -> tuple[Path | None, dict[str, str]]:
-    """Where the notes of a clip are, and its row with the stretch of that file that it is."""
+) -> tuple[Path | None, dict[str, str], bool]:
+    """Where a clip's notes are, its row with the stretch that it is, whether that is of a piece."""
     own = folder / (row.get("midi") or str(Path(row["file"]).with_suffix(".mid")))
     if own.is_file():
-        return own, row
+        return own, row, False
     piece = pieces.get(row.get("piece") or "")
     if piece is None or piece.suffix.lower() not in (".mid", ".midi", ".rmi", ".kar"):
-        return None, row
+        return None, row, False
     part = {"prime_seconds": row.get("start_s") or "0", "heard_seconds": row["seconds"]}
-    return piece, row | part
+    return piece, row | part, True
 
 
 def parted(row: Mapping[str, str], table: NoteTable, prompted: bool = False) -> SymbolicClip:
@@ -131,4 +140,6 @@ def parted(row: Mapping[str, str], table: NoteTable, prompted: bool = False) -> 
         sounding=table.at(heard & (table.end_s > start + ROUNDING)),
         start_s=start,
         seconds=seconds,
+        entire=table.at(onset >= prime),
+        from_s=prime,
     )

@@ -19,23 +19,26 @@ from etude.metrics.notes.clips import SymbolicClip, read_symbolic
 from etude.metrics.notes.counterpoint import changes, counterpoint
 from etude.metrics.notes.counts import NEUROMUSIC, durations, pitch_classes
 from etude.metrics.notes.features import features, vectors
+from etude.metrics.notes.recurrence import recurrence
 from etude.metrics.notes.structure import structureness
+from etude.metrics.notes.whole_bars import MOST
 from etude.midi.notes import NoteTable
 from etude.pool import map_in_order
 from etude.storage import write_json
 
-VERSION = 3  # raised when the figures change
+VERSION = 4  # raised when the figures change
 
 log = logging.getLogger(__name__)
 
 
 def measure_clip(
-    clip: SymbolicClip, *, compat: str = "", with_harmony: bool = True
+    clip: SymbolicClip, *, compat: str = "", with_harmony: bool = True, form_bars: int = MOST
 ) -> dict[str, Any]:
     """All that is measured of one clip, ready for JSON; what it cannot have is null."""
     beats = read_beats(clip.sounding, clip.start_s, clip.seconds)
     scalars = counterpoint(clip.sounding, beats) | features(clip.music, clip.seconds)
     scalars |= structureness(clip.music, clip.start_s, clip.seconds)
+    scalars |= recurrence(clip.entire, clip.from_s, form_bars)
     parts = {"music": clip.music, "head": clip.head, "tail": clip.tail}
     if compat == NEUROMUSIC:
         parts["whole"] = clip.whole
@@ -70,6 +73,7 @@ def measure_folder(
     compat: str,
     most: int,
     harmony_clips: int,
+    form_bars: int,
     threads: int,
     pieces: Mapping[str, Path] | None = None,
     prompted: bool = False,
@@ -79,6 +83,7 @@ def measure_folder(
     Args:
         most: clips of a set that are measured at the most, the first ones.
         harmony_clips: of those, how many have their harmony reduced (the slow part).
+        form_bars: bars that form is measured over, at the most.
         pieces: the corpus's files, for clips that are stretches of them.
         prompted: whether the experiment goes on from prompts.
     """
@@ -86,7 +91,7 @@ def measure_folder(
     for name, path in clip_sets(folder).items():
         read = read_symbolic(path, pieces=pieces, prompted=prompted, most=most)
         jobs = [(clip, i < harmony_clips) for i, clip in enumerate(read.clips)]
-        work = functools.partial(_measure, compat)
+        work = functools.partial(_measure, compat, form_bars)
         rows = list(
             map_in_order(
                 work, jobs, threads, title=f"notes of {name}", unit="clip", chunk=8, failed=_failed
@@ -102,5 +107,5 @@ def _failed(job: tuple[SymbolicClip, bool], reason: str) -> None:
     log.warning("%s is left out: %s", job[0].clip, reason)
 
 
-def _measure(compat: str, job: tuple[SymbolicClip, bool]) -> dict[str, Any]:
-    return measure_clip(job[0], compat=compat, with_harmony=job[1])
+def _measure(compat: str, form_bars: int, job: tuple[SymbolicClip, bool]) -> dict[str, Any]:
+    return measure_clip(job[0], compat=compat, with_harmony=job[1], form_bars=form_bars)

@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etude.metrics.notes import counterpoint, frechet, means, overlap
+from etude.metrics.notes import frechet, means, overlap, recurrence
 from etude.metrics.notes.chord_changes import read_changes
 from etude.metrics.notes.counts import NEUROMUSIC
 from etude.metrics.notes.drawing import write_figures
 from etude.metrics.notes.means import FROM_REAL
 from etude.metrics.notes.table import (
+    COMPARED,
     LAST,
     NOTES,
     UNITS,
@@ -42,11 +43,12 @@ from etude.metrics.notes.word2vec import read_vectors
 from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, head
 from etude.storage import read_json, write_csv
 
-VERSION = 2  # raised when the figures change
+VERSION = 3  # raised when the figures change
 
 REFERENCE = "reference"
 WHOLE = -1  # in place of a replicate: all clips
 DRAWS = 40
+SHORT = f"form begins at {recurrence.FEWEST} whole bars; no clip has these, or no held-out piece"
 SIGNED = ("dissonance", "bar_leap")  # may be negative
 Array = NDArray[np.float64]
 
@@ -175,7 +177,7 @@ def mean_figures(comparison: Comparison, name: str, count: int) -> Iterator[tupl
     known = np.isfinite(made.scalars).sum(0).tolist()
     for k, (metric, n) in enumerate(zip(UNITS, known, strict=True)):
         yield metric, Figure(float(value[k]), drawn[:, k], n, NOTES.get(metric, ""))
-        if metric in counterpoint.UNITS and made is not real:
+        if metric in COMPARED and made is not real:
             difference = float(value[k] - held_out[k])
             yield metric + FROM_REAL, Figure(*means.distance(difference, apart[:, k]), n)
 
@@ -226,6 +228,7 @@ def _without(metric: str) -> str:
         "bar_leap": "it needs a bar line within the clip",
         "self_similarity": "it needs clips longer than a bar",
         "known_changes": "no chord changes within a clip",
+        **dict.fromkeys(recurrence.UNITS, SHORT),
     }
     return wants.get(metric.removesuffix(FROM_REAL), "no clip has a value")
 

@@ -13,13 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etude.metrics.notes import counterpoint, divergence, features, frechet, structure
+from etude.metrics.notes import (
+    counterpoint,
+    divergence,
+    features,
+    frechet,
+    recurrence,
+    structure,
+)
 from etude.metrics.notes.counts import NEUROMUSIC, seeds_distance
 from etude.metrics.notes.divergence import kl, shares
 from etude.metrics.notes.harmony import mean_vector, similarity
 from etude.metrics.notes.means import FROM_REAL
 
-VERSION = 2  # raised when the figures change
+VERSION = 3  # raised when the figures change
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -27,11 +34,15 @@ Index = NDArray[np.int64]
 SHARES = ("pitch_class", "duration", "harmony")
 # How names begin of what shuffled music has as real music does: told, and last.
 LAST = ("scale_consistency", "pitch_class", "polyphony")
-UNITS = counterpoint.UNITS | features.UNITS | structure.UNITS
+UNITS = counterpoint.UNITS | features.UNITS | structure.UNITS | recurrence.UNITS
+# Real music has a value of these, and what is nearer to it is better.
+COMPARED = tuple(n for n in (*counterpoint.UNITS, *recurrence.UNITS) if n != recurrence.COUNT)
 # What depends on how long a beat is; structureness, whose frames are half seconds, does as well.
 OF_TEMPO = ("notes", "note_density", "mean_ioi", "pitches_used", "pitch_entropy", *structure.UNITS)
-# A clip's vector for the Fréchet distance: nothing in it knows the key or the tempo.
-VECTOR = tuple(n for n in UNITS if not n.startswith(LAST) and n not in OF_TEMPO)
+# A clip's vector for the Fréchet distance: nothing in it knows the key, the tempo or the length.
+VECTOR = tuple(
+    n for n in UNITS if not n.startswith(LAST) and n not in OF_TEMPO and n not in recurrence.UNITS
+)
 NOTES = {
     "groove_consistency": f"{features.POSITIONS} positions a bar (muspy: one a tick)",
     "groove_similarity": f"{features.POSITIONS} positions a bar",

@@ -32,6 +32,7 @@ class ToyLatents(TrainedExperiment):
 
     makes: ClassVar[frozenset[str]] = frozenset({"audio", "notes"})
     conditions: ClassVar[frozenset[str]] = frozenset({"length"})
+    latent_space: ClassVar[bool] = True
     rivals: ClassVar[tuple[str, ...]] = ("untrained", *RIVALS_WITH_NOTES)
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "held-out windows as tokens, played by the corpus's renderer",

@@ -203,6 +203,20 @@ class ToyLatentsSystem(StagedSystem):
                 scale = {"mean": float(latents.mean()), "deviation": float(latents.std())}
                 write_json(folder / "statistics.json", scale)
 
+    def encoder(self, experiment, parts):
+        vae, tokenizer = (
+            self.load(parts.models["vae"], parts),
+            load_tokenizer(parts.tokenizers["tokenizer"]),
+        )
+
+        @torch.no_grad()
+        def encode(notes):
+            ids = tokenizer.encode(notes)
+            ids += [parts.info["pad"]] * (-len(ids) % GROUP)
+            return vae.encode(torch.tensor([ids]))[0].double().numpy()
+
+        return encode
+
     def open(self, experiment, parts):
         return Player(*(self.load(parts.models[name], parts) for name in ("vae", "prior")), parts)
 
