@@ -79,6 +79,13 @@ class BarTransformer(Section):
     twins: bool = Field(
         True, description="bars of the same place in a section are also given their mean"
     )
+    section_heads: int = Field(
+        0,
+        ge=0,
+        description="key heads by which positions attend to the sections as a sequence, in place "
+        "of being told them bar by bar (the original: 8); must divide `heads`",
+    )
+    section_layers: int = Field(3, ge=1, description="layers over that sequence")
     conditions: Annotated[list[BarCondition], Distinct] = Field(
         ["length", "mode", "meter", "sections"], description="what the network is told of a piece"
     )
@@ -96,6 +103,10 @@ class BarTransformer(Section):
     def _sizes_fit(self) -> BarTransformer:
         if self.dim % (2 * self.heads):
             raise ValueError(f"dim {self.dim} must be a multiple of 2 x heads ({2 * self.heads})")
+        if self.section_heads and self.heads % self.section_heads:
+            raise ValueError(
+                f"section_heads: {self.section_heads} must divide heads ({self.heads})"
+            )
         if self.attention == "alternate" and self.whole_bars:
             raise ValueError("attention: alternate needs `token: phrase`: a bar is one position")
         return self

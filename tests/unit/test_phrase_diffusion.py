@@ -18,7 +18,7 @@ from etude.errors import UserError
 from etude.storage import write_json
 from etude.systems.phrase_ldm.dit import BarDit, time_features, twin_mean, without
 from etude.systems.phrase_ldm.ldm import Ldm, Wanted, between
-from etude.systems.phrase_ldm.pieces import Pieces, read_statistics, unscaled
+from etude.systems.phrase_ldm.pieces import Pieces, read_statistics
 from etude.systems.phrase_ldm.sections import (
     choose,
     describe,
@@ -32,6 +32,9 @@ from etude.training.muon import matrices
 from etude.training.optimiser import build_optimiser
 from etude.training.state import State
 
+STATISTICS = {
+    "slots": SLOTS, "dimension": LATENT, "mean": [0.0] * LATENT, "deviation": [1.0] * LATENT,
+}  # fmt: skip
 TINY = {"dim": 32, "layers": 2, "heads": 2, "longest": 16}
 ALL = ["length", "key", "mode", "meter", "sections"]
 VARIANTS = {
@@ -39,6 +42,7 @@ VARIANTS = {
     "phrases": {"token": "phrase"},
     "in turn": {"token": "phrase", "attention": "alternate"},
     "swiglu": {"activation": "swiglu", "self_condition": True},
+    "sequence": {"section_heads": 1, "section_layers": 1, "token": "phrase"},
     "untold": {"conditions": []},
 }
 
@@ -122,9 +126,10 @@ def test_the_optimiser_holds_every_parameter_and_all_learn(variant, pieces):
     assert fused[id(model.network.blocks[0].query_key_value.weight)] == 3
 
 
+@pytest.mark.parametrize("heads", [0, 1])
 @pytest.mark.parametrize("condition", ALL)
-def test_each_condition_counts_and_can_be_dropped(condition):
-    model = woken(stage())
+def test_each_condition_counts_and_can_be_dropped(condition, heads):
+    model = woken(stage(section_heads=heads))
     first = [Wanted(1, 6, key=1, mode=0, meter=0, form="A3A3")]
     second = [Wanted(1, 6, key=2, mode=1, meter=1, form="A2B4")]
     about, other = model.about(first), model.about(second)
@@ -152,11 +157,15 @@ def test_the_originals_network_can_be_asked_for():
     network = BarTransformer.model_validate({
         "dim": 512, "layers": 6, "heads": 16, "feed_forward": 4, "activation": "swiglu",
         "token": "phrase", "twins": False, "conditions": ["length", "sections"],
+        "section_heads": 8,
         "diffusion": {"prediction": "epsilon", "masked": False, "steps": 1000},
     })  # fmt: skip
     with torch.device("meta"):
         model = BarDit({**SHAPE, "slots": 4, "latent": 64}, network)
-    assert 25e6 < sum(p.numel() for p in model.parameters()) < 45e6
+    count = sum(p.numel() for p in model.parameters())
+    assert 40e6 < count < 50e6, (
+        "29.5 M there; what the piece tells shifts and scales each block here"
+    )
     with pytest.raises(ValueError, match="alternate"):
         BarTransformer(attention="alternate")
     with pytest.raises(ValueError, match="heads"):
@@ -535,7 +544,7 @@ def test_crops_know_their_place(tmp_path):
 
 
 def test_latents_that_do_not_fit_are_refused(tmp_path):
-    write_json(tmp_path / "statistics.json", unscaled(SLOTS, LATENT))
+    write_json(tmp_path / "statistics.json", STATISTICS)
     assert read_statistics(tmp_path, SLOTS, LATENT)["deviation"] == [1.0] * LATENT
     with pytest.raises(UserError, match="another autoencoder"):
         read_statistics(tmp_path, SLOTS, LATENT + 1)

@@ -60,6 +60,41 @@ def rotate(x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
+class SectionSequence(nn.Module):
+    """The sections of a piece as a sequence that positions attend to, as the original has them.
+
+    A section is the embeddings of its letter, its length and its first bar, at the place of that
+    bar; at the other bars nothing is. A state of its own stands in front, for pieces without any.
+    """
+
+    def __init__(self, settings: BarTransformer) -> None:
+        super().__init__()
+        dim, far = settings.dim, settings.longest
+        sizes = {"bars": far + 1, "first": far, "letter": len(LETTERS)}
+        self.tables = nn.ModuleDict({name: nn.Embedding(n + 1, dim) for name, n in sizes.items()})
+        self.none = nn.Parameter(0.02 * torch.randn(dim))
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                dim, settings.heads, 2 * dim, settings.dropout, F.gelu, batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(settings.section_layers)
+        )  # fmt: skip
+
+    def forward(self, about: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """States [B, 1 + bars, dim], and which of them are there."""
+        letter, place = about["letter"], about["place"]
+        begins = place == 0
+        begins[:, 0] = True  # a crop begins within a section
+        there = F.pad(begins & (letter >= 0) & about["mask"], (1, 0), value=True)
+        told = {"letter": letter, "bars": place + about["left"] + 1, "first": about["start"]}
+        states = sum((look_up(self.tables[n], told[n]) for n in self.tables), torch.zeros(()))
+        states = torch.cat([self.none.expand(len(letter), 1, -1), states], dim=1)
+        for layer in self.layers:
+            states = layer(states, src_key_padding_mask=~there)
+        return states, there
+
+
 class Block(nn.Module):
     """Attention and feed-forward, each shifted, scaled and let through by the piece's vector.
 
@@ -79,15 +114,30 @@ class Block(nn.Module):
         self.out = nn.Linear(dim, dim)
         self.inner = nn.Linear(dim, inner * (2 if self.gated else 1))
         self.outer = nn.Linear(inner, dim)
+        self.section_heads = settings.section_heads if "sections" in settings.conditions else 0
+        if self.section_heads:
+            self.cross_query = nn.Linear(dim, dim)
+            self.kv = nn.Linear(dim, 2 * self.section_heads * (dim // settings.heads))
+            self.cross_out = nn.Linear(dim, dim)
+            nn.init.zeros_(self.cross_out.weight)
+            nn.init.zeros_(self.cross_out.bias)
         self.modulation = nn.Linear(dim, 6 * dim)
         nn.init.zeros_(self.modulation.weight)  # each block begins as the identity
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, x: Tensor, about: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        about: Tensor,
+        mask: Tensor | None,
+        sections: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """x [B, bars, slots, dim], about [B, dim], mask bool [B, bars] -> as x."""
         changes = self.modulation(F.silu(about))[:, None, None].chunk(6, dim=-1)
         shift, scale, gate, shift_inner, scale_inner, gate_inner = changes
         x = x + gate * self._drop(self._attend(_norm(x) * (1 + scale) + shift, mask))
+        if sections is not None:
+            x = x + self._drop(self._look(_norm(x), *sections))
         fed = self.inner(_norm(x) * (1 + scale_inner) + shift_inner)
         if self.gated:
             fed, through = fed.chunk(2, dim=-1)
@@ -127,8 +177,25 @@ class Block(nn.Module):
             attended = attended.transpose(2, 3)
         return self.out(attended.permute(0, 2, 3, 1, 4).flatten(3))
 
+    def _look(self, x: Tensor, states: Tensor, there: Tensor) -> Tensor:
+        """Attend to the sections; several heads of queries share one of keys (arXiv 2305.13245)."""
+        query = self.cross_query(x).flatten(1, 2).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        key, value = (
+            self.kv(states).unflatten(-1, (2, self.section_heads, -1)).permute(2, 0, 3, 1, 4)
+        )
+        looked = F.scaled_dot_product_attention(
+            query, key, value, there[:, None, None], enable_gqa=self.section_heads < self.heads
+        )
+        return self.cross_out(looked.transpose(1, 2).flatten(2)).view(x.shape)
+
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
+
+
+def look_up(table: nn.Module, numbers: Tensor) -> Tensor:
+    """Embeddings: row 0 is for what is not known (-1); what is too far has the last one."""
+    assert isinstance(table, nn.Embedding)
+    return table((numbers + 1).clamp(0, table.num_embeddings - 1))
 
 
 def _norm(x: Tensor) -> Tensor:
@@ -157,7 +224,11 @@ class BarDit(nn.Module):
         far = settings.longest
         sizes = {"key": shape["keys"], "mode": shape["modes"], "meter": shape["meters"]}
         sizes |= {"length": far + 1, "letter": len(LETTERS), "place": far, "left": far, "turn": 16}
-        names = [name for condition in TELLS if condition in told for name in TELLS[condition]]
+        self.sections = None
+        if settings.section_heads and "sections" in told:
+            self.sections = SectionSequence(settings)
+        by_embedding = told - {"sections"} if self.sections else told
+        names = [n for condition in TELLS if condition in by_embedding for n in TELLS[condition]]
         sizes["start"] = sizes["end"] = far
         # In the order of names that are sorted, so that the same settings give the same weights.
         wanted = sorted([*names, "start", *(["end"] if "length" in told else [])])
@@ -204,8 +275,9 @@ class BarDit(nn.Module):
             h = h + self.slot.weight
         vector = self.time(time_features(time, self.settings.dim)) + self._of_piece(about)
         there = None if bool(mask.all()) else mask
+        form = None if self.sections is None else self.sections(about)
         for block in self.blocks:
-            h = block(h, vector, there)
+            h = block(h, vector, there, form)
         shift, scale = self.last(F.silu(vector))[:, None, None].chunk(2, dim=-1)
         return self.head(_norm(h) * (1 + scale) + shift).reshape(x.shape)
 
@@ -218,17 +290,13 @@ class BarDit(nn.Module):
         if "end" in self.embeddings:
             length = about["length"][:, None]
             told["end"] = torch.where(length < 0, -1, length - 1 - about["start"])
-        return sum((self._embed(name, told[name]) for name in sorted(told)), torch.zeros(()))
+        tables = self.embeddings
+        return sum((look_up(tables[name], told[name]) for name in sorted(told)), torch.zeros(()))
 
     def _of_piece(self, about: Mapping[str, Tensor]) -> Tensor:
         names = [n for n in ("key", "length", "meter", "mode") if n in self.embeddings]
-        return sum((self._embed(name, about[name]) for name in names), torch.zeros(()))
-
-    def _embed(self, name: str, numbers: Tensor) -> Tensor:
-        """Row 0 is for what is not known; what is too far has the last one."""
-        table = self.embeddings[name]
-        assert isinstance(table, nn.Embedding)
-        return table((numbers + 1).clamp(0, table.num_embeddings - 1))
+        tables = self.embeddings
+        return sum((look_up(tables[name], about[name]) for name in names), torch.zeros(()))
 
 
 def twin_mean(x: Tensor, about: Mapping[str, Tensor]) -> Tensor:
