@@ -90,11 +90,13 @@ def verified_embedding(wildcards):
 
 
 def scan_digest(wildcards):
-    """Changes when a file of this shard does; what makes ingest run again for own folders."""
-    corpus = corpus_of(wildcards)
+    """Changes when a user's own file does: of a shard for ingest, any where the folder is copied."""
+    corpus, shard = corpus_of(wildcards), wildcards.get("shard")
     if corpus.source != "folder" or not workflow.is_main_process or sources.to_bring(corpus):
         return ""
-    return scanned(wildcards.corpus)[int(wildcards.shard)]
+    if sources.is_fetched(corpus):
+        return "" if shard else "".join(scanned(wildcards.corpus))
+    return scanned(wildcards.corpus)[int(shard)] if shard else ""
 
 
 @functools.cache
@@ -102,7 +104,7 @@ def scanned(name):
     """A digest per shard of a user's own folder."""
     corpus = CONFIG.corpora[name]
     try:
-        return scan.digests(corpus.path, corpus.shards, corpus.limit, corpus.metadata)
+        return scan.digests(corpus.path, *sources.scanned_as(corpus))
     except UserError as error:
         raise WorkflowError(str(error))
 

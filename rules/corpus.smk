@@ -20,6 +20,9 @@ rule fetch_source:
     params:
         version=version("fetch_source", version.of_source),
         corpus=lambda w: sources.fetch_params(corpus_of(w)),
+        # With `input`, Snakemake does not compare it: a folder that has moved is no reason.
+        root=lambda w, input: str(getattr(corpus_of(w), "path", "")),
+        digest=scan_digest,
     message:
         "Fetching the music of corpus {wildcards.corpus}"
     script:

@@ -9,6 +9,7 @@ the standard library, pydantic and yaml only.
 from etude.config.base import Section, SectionType, merge, nearest
 from etude.config.corpora import (
     WE_SHARP_FILTER,
+    Annotations,
     ArchiveCorpus,
     Corpus,
     CorpusBase,
@@ -73,6 +74,7 @@ __all__ = [
     "SEMANTIC_KINDS",
     "SYMBOLIC_KINDS",
     "WE_SHARP_FILTER",
+    "Annotations",
     "AnyTokenSet",
     "AnyTokenizer",
     "ArchiveCorpus",

@@ -17,6 +17,7 @@ from etude.config.base import (
     chosen_by,
 )
 
+QUARTER = 480  # ticks of a beat that is annotated
 Program = Annotated[int, Field(ge=0, le=127)]  # General MIDI, counted from 0
 
 
@@ -92,6 +93,42 @@ class Render(Section):
     )
 
 
+class Annotations(Section):
+    """Files beside each MIDI that say more of it, as POP909 has them; used when music is fetched.
+
+    Beats make music that was played freely follow bar lines; keys become key signatures. A folder
+    of the user's own is copied for this, as an archive is unpacked.
+    """
+
+    beats: str | None = Field(
+        None,
+        min_length=1,
+        description="beside each MIDI, from its folder, `{stem}` for its name: a line a beat, with "
+        "its seconds and 1 in the last column where a bar begins (POP909: beat_midi.txt). Notes "
+        "move so that beats are quarter notes; tempos keep the time. A piece without is rejected",
+    )
+    positions: int | None = Field(
+        4,
+        ge=1,
+        le=48,
+        description="of a beat, which notes are brought to; none: they stay between the beats",
+    )
+    keys: str | None = Field(
+        None,
+        min_length=1,
+        description="as `beats`: lines `begin end Gb:maj` (POP909: key_audio.txt)",
+    )
+    leave_out: list[str] = Field(
+        [], description="files that are no part of the corpus, as `*/versions/*` or `*.txt`"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Annotations:
+        if self.positions is not None and QUARTER % self.positions:
+            raise ValueError(f"positions: {self.positions} does not divide {QUARTER}")
+        return self
+
+
 class CorpusBase(Section):
     """What every corpus has, wherever it comes from."""
 
@@ -108,6 +145,11 @@ class CorpusBase(Section):
         exclude_if=lambda name: name == "metadata.csv",  # a key that is not used reads nothing anew
         description="the table about the pieces, in the top folder of the corpus; of MAESTRO "
         "`maestro-v3.0.0.csv`, whose column `split` is the official one",
+    )
+    annotations: Annotations | None = Field(
+        None,
+        exclude_if=lambda named: named is None,
+        description="beats and keys from files beside each MIDI",
     )
     duplicates: Literal["drop", "keep"] = Field(
         "drop", description="of pieces with the same notes or samples, keep one or all"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from etude import own
-from etude.config import ArchiveCorpus, Music21Corpus, OwnCorpus
+from etude.config import ArchiveCorpus, CorpusBase, Music21Corpus, OwnCorpus
 from etude.corpus import scores
+from etude.corpus.annotations import annotate
 from etude.corpus.archive import pin, unpack, verify
 from etude.corpus.download import opened
 from etude.corpus.scan import METADATA, choose, list_files
@@ -23,18 +25,33 @@ VERSION = 2  # raised when the exported MIDI or what is unpacked changes
 log = logging.getLogger(__name__)
 
 
-def fetch(settings: Music21Corpus | ArchiveCorpus | OwnCorpus, folder: Path, threads: int) -> None:
+def fetch(settings: CorpusBase, folder: Path, threads: int) -> None:
     """Fill the source folder of a corpus; it appears when it is whole.
 
     Raises:
         UserError: the archive cannot be had, is not the pinned one, or is not safe to unpack; the
             source of the user's own is not there or brought nothing.
     """
+    if settings.annotations is None:
+        _fetch(settings, folder, threads)
+        return
+    raw = folder.with_name(f".{folder.name}.raw")
+    try:
+        own = getattr(settings, "path", None)
+        if own is None:
+            _fetch(settings, raw, threads)
+        with atomic_directory(folder) as temporary:
+            annotate(settings.annotations, settings.metadata, own or raw, temporary, threads)
+    finally:
+        shutil.rmtree(raw, ignore_errors=True)
+
+
+def _fetch(settings: CorpusBase, folder: Path, threads: int) -> None:
     if isinstance(settings, Music21Corpus):
         _export(settings, folder, threads)
     elif isinstance(settings, OwnCorpus):
         _fetch_own(settings, folder)
-    else:
+    elif isinstance(settings, ArchiveCorpus):
         _fetch_archive(settings, folder)
 
 

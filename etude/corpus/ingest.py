@@ -16,7 +16,7 @@ from pathlib import Path
 from etude.audio.files import AudioError, AudioFile
 from etude.audio.recordings import summarise
 from etude.config import CorpusBase, Filter
-from etude.corpus.metadata import Metadata, read_metadata
+from etude.corpus.metadata import REJECT, Metadata, read_metadata
 from etude.corpus.rows import INGEST_COLUMNS, OURS, Row, describe, reason_class
 from etude.corpus.scan import (
     corpus_files,
@@ -38,7 +38,7 @@ from etude.midi.notes import (
 from etude.pool import map_in_order
 from etude.storage import hash_file, write_csv
 
-VERSION = 4  # raised when rows change, by what is here, in scan or in metadata
+VERSION = 5  # raised when rows change, by what is here, in scan or in metadata
 INAUDIBLE = 1e-8  # of full scale: below what 24 bits can say, and any converter
 CHUNK = 16  # files that go to a worker at a time
 
@@ -76,14 +76,17 @@ def ingest_shard(settings: CorpusBase, root: Path, shard: int, output: Path, thr
 def read_rows(
     rules: Filter, root: Path, files: Sequence[str], metadata: Metadata, threads: int
 ) -> Iterator[Row]:
-    """The rows of files, in their order."""
+    """The rows of files, in their order; the table about the pieces can reject some."""
     read = partial(read_piece, rules, root)
     limit_s = rules.computing_limit_s
     rows = map_in_order(
         read, files, threads, title="ingest", chunk=CHUNK, fallen=_fallen, limit_s=limit_s
     )
     for relative, row in zip(files, rows, strict=True):
-        yield row | metadata.of(relative)
+        known = metadata.of(relative)
+        if known.get(REJECT):
+            row |= {"status": "rejected", "reason": known[REJECT]}
+        yield row | known
 
 
 def read_piece(rules: Filter, root: Path, relative: str) -> Row:

@@ -16,6 +16,7 @@ from etude.errors import UserError
 
 # The first of these columns names the piece; the last is MAESTRO's.
 KEYS = ("path", "file", "piece", "stem", "midi_filename")
+REJECT = "reject"  # a column of reasons: a piece that has one is not taken
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def _read(path: Path) -> tuple[list[list[str]], list[str]]:
 def _column(name: str, index: int, header: list[str]) -> str:
     """Every column has a name, and no two have the same."""
     lower = name.lower()
-    name = lower if lower in (*KEYS, "split", "tune") else name or f"column_{index + 1}"
+    name = lower if lower in (*KEYS, "split", "tune", REJECT) else name or f"column_{index + 1}"
     return name if name not in header[:index] else f"{name}_{index + 1}"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from etude.config import PRETRAINED_KINDS, Config, Corpus, Cut, SymbolicTokenSet
 from etude.own import is_own
+from etude.workflow.sources import is_fetched
 
 Files = list[str]
 InputFunction = Callable[[Any], Files]
@@ -56,7 +57,7 @@ class DataPlan:
 
     def source_folder(self, wildcards: Any) -> str | Files:
         """What a corpus is read from: the fetched folder; a user's own folder is no input."""
-        fetched = self.config.corpora[wildcards.corpus].source != "folder"
+        fetched = is_fetched(self.config.corpora[wildcards.corpus])
         return f"results/corpora/{wildcards.corpus}/source" if fetched else []
 
     def shards_of(self, corpus: str) -> Files:

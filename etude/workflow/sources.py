@@ -53,13 +53,31 @@ def bring_error(what: str, paths: list[Path], bring: str) -> UserError:
     )
 
 
+def is_fetched(settings: CorpusBase) -> bool:
+    """Whether a corpus is read from a folder of Étude's; else from the user's own, as it lies."""
+    return not isinstance(settings, FolderCorpus) or settings.annotations is not None
+
+
+def scanned_as(settings: CorpusBase) -> tuple[int, int | None, str]:
+    """Shards, limit and table of a user's own folder, for `scan.digests`: whole where copied."""
+    if is_fetched(settings):
+        return 1, None, settings.metadata
+    return settings.shards, settings.limit, settings.metadata
+
+
 def fetch_params(settings: Corpus) -> str:
-    """What decides what is fetched. `limit` spares exports; an archive comes whole."""
+    """What decides what is fetched. `limit` spares exports; an archive comes whole.
+
+    Where a user's own folder lies is no part of it: what is in it is.
+    """
+    annotated = ("annotations", "metadata") if settings.annotations else ()
     if isinstance(settings, Music21Corpus):
-        return settings.params("source", "scores", "program", "limit")
+        return settings.params("source", "scores", "program", "limit", *annotated)
     if isinstance(settings, OwnCorpus):
-        return settings.params("source", "options")
-    return settings.params("source", "url", "sha256")
+        return settings.params("source", "options", *annotated)
+    if isinstance(settings, FolderCorpus):
+        return settings.params("source", *annotated)
+    return settings.params("source", "url", "sha256", *annotated)
 
 
 def check_files(settings: Corpus) -> None:

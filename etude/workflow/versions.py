@@ -56,7 +56,8 @@ def _by_name(prefix: str, folder: str, names: str) -> dict[str, str]:
 # Label -> module below etude/, for the rooms that all systems share; the systems' own labels stand
 # in the `modules` of their settings classes.
 MODULES: dict[str, str] = {
-    **_by_name("", "corpus", "fetch ingest split"),
+    **_by_name("", "corpus", "annotations fetch ingest split"),
+    "beats": "midi/beats",
     "notes": "midi/notes",
     "render": "midi/render",
     "midi_writing": "midi/writing",
@@ -260,9 +261,11 @@ class Versions:
         return numbers_of(f"tokenizer.{_SYMBOLIC.get(kind, kind)}")
 
     def of_source(self, wildcards: Any) -> Numbers:
-        """That of fetching, and the source where it is the user's own."""
-        corpus = self.config.corpora[wildcards.corpus].source
-        return numbers_of("fetch", own=[corpus] if is_own(corpus) else [])
+        """That of fetching, of annotations, and the source where it is the user's own."""
+        corpus = self.config.corpora[wildcards.corpus]
+        labels = ("annotations", "beats", "midi_writing", "notes") if corpus.annotations else ()
+        own = [corpus.source] if is_own(corpus.source) else []
+        return numbers_of("fetch", *labels, own=own)
 
     def of_embedding(self, wildcards: Any) -> Numbers:
         """Those of an embedding and of how it reads clips."""
