@@ -147,7 +147,9 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     what.add_argument("--experiment", help="name in the configuration")
     what.add_argument("--from", dest="exported", type=place, help="a folder of `etude export`")
     generate.add_argument(
-        "--duration", type=SECONDS, default=8.0, help="seconds to generate, without the prime (8)"
+        "--duration",
+        type=SECONDS,
+        help="seconds to generate, without the prime (8; none where pieces have a length in bars)",
     )
     generate.add_argument(
         "--batch_size", type=whole(1, 10_000), default=2, help="number of clips (2)"
@@ -172,6 +174,7 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     generate.add_argument(
         "--fade", type=at_least(0), default=0.5, help="fade at the end, seconds (0.5)"
     )
+    _add_set(generate)
     generate.add_argument("--progress", type=place, help="a JSON file that says how far it is")
     _add_config(generate)
     generate.set_defaults(run=_generate)
@@ -232,9 +235,20 @@ def _add_continue(parser: argparse.ArgumentParser) -> None:
         "--min_p", type=above(0, 1), help="only what is so likely beside the likeliest"
     )
     parser.add_argument("--free", action="store_true", help="without the tokenizer's grammar")
+    _add_set(parser)
     parser.add_argument("--progress", type=place, help="a JSON file that says how far it is")
     _add_config(parser)
     parser.set_defaults(run=_continue)
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="other keys of the experiment's `generate` (config/README.md): bars=16 key='G major'",
+    )
 
 
 def _add_config(

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 # Options that are laid over settings of the same name, and over those of their sampling.
 OPTIONS = ("hop",)
+SECONDS = 8.0  # of a clip whose system says no length of its own
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "grammar")
 
 
@@ -42,7 +43,10 @@ def generate(options: argparse.Namespace) -> list[Path]:
     if options.prime_wave:
         _require(trained, "recording", "leave out --prime_wave")
         files = (options.prime_wave,)
-    conditions = Conditions(files=files, seconds=options.duration)
+    seconds = options.duration
+    if seconds is None and "length" not in trained.experiment.conditions:
+        options.duration = seconds = SECONDS
+    conditions = Conditions(files=files, seconds=seconds)
     return _write(trained, conditions, options, options.fade)
 
 
@@ -163,7 +167,33 @@ def laid_over(base: GenerateSettings, options: argparse.Namespace) -> GenerateSe
         drawing["grammar"] = False
     if asked := _asked(type(sampling), drawing):
         values["sampling"] |= asked
+    for word in given.get("set") or ():
+        values = config.merge(values, _setting(word))
     return config.checked(type(base), values)
+
+
+def _setting(word: str) -> dict[str, Any]:
+    """`denoising.steps=50` as settings; values are read as YAML.
+
+    Raises:
+        UserError: it is not of that form.
+    """
+    import yaml
+
+    path, equals, text = word.partition("=")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        equals = ""
+    if not path or not equals:
+        raise UserError(
+            f"--set cannot be read: {word}",
+            why="it is KEY=VALUE, with dots between the names of sections",
+            do="write it as in --set bars=16 denoising.steps=50",
+        )
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return dict(value)
 
 
 def _asked(section: type, options: dict[str, Any]) -> dict[str, Any]:

@@ -42,10 +42,7 @@ class StageModel(Protocol):
     shape: dict[str, Any]
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """The mean loss, and figures: `count`, what it is a mean over, and those of `figures`.
-
-        A figure that is a mean over something else brings `<its name>_count` too.
-        """
+        """The mean loss; `count`, what it is a mean over, or `<figure>_count`; and the figures."""
 
     def config(self, tokenizers: Mapping[str, str]) -> dict[str, Any]:
         """What config.json holds; `tokenizers` are hashes by role."""
@@ -359,8 +356,10 @@ class SystemBase:
     def encoder(self, experiment: Any, parts: Parts) -> Callable[[NoteTable], NDArray[np.float64]]:
         """Makes latents of any notes, by the stage that encodes (`latent_space` of the settings).
 
-        [n, d] in the order of time, as `encode` has them of the corpus (of a posterior the mean);
-        of no notes [0, d]. Notes that it cannot encode raise, and cost their clip alone.
+        Where the settings class says `latent_space`. Of a clip's notes it gives [n, d] in the order
+        of time, as `encode` of the corpus (of a posterior the mean); [0, d] where they have none.
+        Notes that it cannot encode raise, and cost their clip alone. Of `parts` it has packed,
+        tokenizers, the encoding stages' models and latents.
         """
         raise NotImplementedError
 

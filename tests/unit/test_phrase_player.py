@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections import Counter
 from dataclasses import replace
 from random import Random
@@ -11,11 +12,14 @@ import phrases
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file
 
 from etude.clips.progress import never, silent
 from etude.config import RemiZ
 from etude.config.systems.phrase_ldm import PhraseGenerate, PhraseLdm
 from etude.errors import UserError
+from etude.generation.command import laid_over
+from etude.midi.keys import find_key
 from etude.midi.notes import parse_midi, read_midi
 from etude.midi.writing import write_midi
 from etude.storage import read_json, write_json
@@ -271,6 +275,22 @@ def test_a_file_in_another_meter_is_refused(player, tmp_path):
         play(player, files=(tmp_path / "waltz.mid",))
 
 
+# ------------------------------------------------------------------------------ the command line
+
+
+def test_all_keys_can_be_set_on_the_command_line():
+    base = settings_of(midi="own.mid", keep="1-2")
+    options = Namespace(
+        batch_size=3, set=["bars=null", "sections=A2B2", "denoising.steps=7", "key=G"]
+    )
+    found = laid_over(base, options)
+    assert (found.length, found.sections, found.denoising.steps, found.key) == (4, "A2B2", 7, "G")
+    assert (found.clips, found.batch_size, found.keep) == (3, 2, "")
+    for wrong in ("bars", "=4", "bars=[", "bras=4", "denoising=4", "bars=0"):
+        with pytest.raises(UserError):
+            laid_over(base, Namespace(batch_size=1, set=[wrong]))
+
+
 # ----------------------------------------------------------------------------- what does not fit
 
 
@@ -335,6 +355,29 @@ def test_the_experiment_must_have_phrases():
     experiment.check("experiments.e", config)
     with pytest.raises(ValueError, match="3 slots"):
         phrases.experiment(generate={"programs": [1, 2]}).check("experiments.e", config)
+
+
+def test_a_clips_notes_are_encoded_as_the_corpus_is(trained):
+    """In any key: the corpus is in C or A minor."""
+    parts, experiment = trained
+    encode, tokenizer = SYSTEM.encoder(experiment, parts), phrases.tokenizer_of()
+    songs = read_songs(parts.packed, "train", tokenizer)
+    means = load_file(parts.latents["vae"] / "train.safetensors")["mean"].flatten(0, 1)
+    for shift in (0, 5):
+        start = compared = 0
+        for song in songs:
+            table = of_player.transposed(tokenizer.decode(tokenizer.join(song.bars)), shift)
+            found = encode(table)
+            assert found.dtype == np.float64
+            assert len(found) > phrases.SLOTS * (len(song.bars) - 2)
+            home = find_key(tokenizer.decode(tokenizer.join(song.bars))).shift
+            if home == 0:  # made-up pieces may be in a key of their own
+                wanted = means[start : start + len(found)].numpy()
+                np.testing.assert_allclose(found, wanted, atol=1e-4)
+                compared += 1
+            start += phrases.SLOTS * len(song.bars)
+        assert compared > 2
+    assert len(encode(tokenizer.decode([]))) == 0
 
 
 # ----------------------------------------------------------------------------------------- sets

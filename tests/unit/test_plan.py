@@ -172,6 +172,37 @@ def test_the_stage_graph(plan):
 # ------------------------------------------------------------------------------------- needs
 
 
+def test_stages_that_are_not_there_and_those_that_sets_are_made_with():
+    few = {"training": {"steps": 5}}
+    whole = {"system": "phrase_ldm", "corpus": "c", "tokens": "z", "seeds": {"train": [3, 4]}}
+    labels = {"ldm": {"labels": "forms.csv"}}
+    experiments = EXPERIMENTS | {
+        "short": whole, "long": whole | {"stages": {"infill": few} | labels},
+    }  # fmt: skip
+    tokens = {"s": {"tokenizer": "words"}, "z": {"tokenizer": "remi_z"}}
+    tokenizers = {"words": {"kind": "remi"}, "remi_z": {"kind": "remi_z"}}
+    plan = Plan(
+        read(experiments=experiments, tokens=tokens, tokenizers=tokenizers, run=["short", "long"])
+    )
+    short, long = W(experiment="short"), W(experiment="long")
+    trained = {(name, stage) for name, stage, *_ in plan.trainings()}
+    assert trained == {
+        ("short", "vae"), ("short", "ldm"), ("long", "infill"), ("long", "vae"), ("long", "ldm"),
+    }  # fmt: skip
+    model = "results/models/{}/{}/seed-3/model.safetensors"
+    assert plan.models_of_baselines(short) == [model.format("short", "vae")]
+    assert plan.latents_of_baselines(long) == ["results/latents/long/vae/seed-3"]
+    for name in EXPERIMENTS:
+        assert plan.models_of_baselines(W(experiment=name)) == []
+    stages = {
+        stage: W(experiment="long", stage=stage, seed=3) for stage in ("infill", "vae", "ldm")
+    }
+    assert plan.upstream_models(stages["vae"]) == [model.format("long", "infill")]
+    assert plan.upstream_models(stages["ldm"]) == []
+    assert plan.upstream_latents(stages["ldm"]) == ["results/latents/long/vae/seed-3"]
+    assert [plan.files_of(stages[name]) for name in ("vae", "ldm")] == [[], ["forms.csv"]]
+
+
 def test_weights_are_needed_by_those_who_use_them():
     over = {
         "pretrained": {n: {"kind": k, "hub": n} for n, k in (("h", "hubert"), ("l", "clap"))},

@@ -31,16 +31,13 @@ def settings() -> config.Config:
             "system": "audiolm", "corpus": "c", "stages": {"coarse": {"network": library}},
         },
         "notes": {"system": "symbolic_lm", "corpus": "c", "tokens": "s"},
-        "phrases": {"system": "phrase_ldm", "corpus": "c", "tokens": "p"},
         "theirs": {"system": "external", "corpus": "c", "clips": "somewhere"},
     }  # fmt: skip
     over = {
         "corpora": {"c": {"source": "music21"}},
         "pretrained": {n: {"kind": n, "hub": n} for n in ("hubert", "encodec", "clap")},
-        "tokenizers": {
-            k: {"kind": k} for k in ("remi", "remi_z", "onoff", "hubert", "encodec", "mfcc")
-        },
-        "tokens": {"s": {"tokenizer": "remi"}, "p": {"tokenizer": "remi_z"}},
+        "tokenizers": {k: {"kind": k} for k in ("remi", "onoff", "hubert", "encodec", "mfcc")},
+        "tokens": {"s": {"tokenizer": "remi"}},
         "experiments": experiments,
         "run": list(experiments),
         "evaluation": {"embeddings": [*config.EMBEDDINGS, "clap", "vggish"]},

@@ -299,6 +299,7 @@ class PhraseLdm(TrainedExperiment):
 
     makes: ClassVar[frozenset[str]] = frozenset({"audio", "notes"})
     conditions: ClassVar[frozenset[str]] = frozenset({"length", "midi"})
+    latent_space: ClassVar[bool] = True
     rivals: ClassVar[tuple[str, ...]] = (
         *("untrained", "shuffled", "gaussian_latents"),
         *RIVALS_WITH_NOTES,

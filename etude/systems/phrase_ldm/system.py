@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 import etude
 from etude.config.systems.phrase_ldm import ORDER, PhraseLdm
 from etude.devices import choose_device
 from etude.errors import UserError
+from etude.midi.keys import find_key
+from etude.midi.notes import NoteTable
 from etude.systems.base import Batch, ClipSet, Data, Figure, Parts, RealMusic
 from etude.systems.phrase_ldm.ldm import Ldm
 from etude.systems.phrase_ldm.phrases import (
@@ -29,6 +33,7 @@ from etude.systems.phrase_ldm.sections import read_labels
 from etude.systems.phrase_ldm.vae import Autoencode, Infill, PhraseStage, Vae
 from etude.systems.stage_module import StagedSystem, StageModule, transformer_flops
 from etude.systems.weights import check_tokenizer, load_weights, read_stage_config, read_weights
+from etude.tokenizers.symbolic.base import transposed
 from etude.tokenizers.symbolic.making import load as load_tokenizer
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
 from etude.tokenizers.symbolic.remi_z_words import NUMBER_OF
@@ -176,6 +181,25 @@ class PhraseLdmSystem(StagedSystem):
         assert isinstance(vae, Vae)
         least = experiment.stages.vae.least_f1
         write_latents(vae, parts.packed, tokenizer_of(parts), least, folder)
+
+    def encoder(  # noqa: D102
+        self, experiment: PhraseLdm, parts: Parts
+    ) -> Callable[[NoteTable], NDArray[np.float64]]:
+        from etude.systems.phrase_ldm.latents import posteriors
+
+        vae, tokenizer = self.load(parts.models["vae"], parts), tokenizer_of(parts)
+        assert isinstance(vae, Vae)
+        vae = vae.to(choose_device())
+
+        def encode(notes: NoteTable) -> NDArray[np.float64]:
+            settings = tokenizer.settings
+            if settings.normalise_key:  # of a clip there is no file that could say its key
+                notes = transposed(notes, find_key(notes, settings.key_profile).shift)
+            bars = tokenizer.bars(tokenizer.encode(notes))
+            phrases = [phrase for bar in bars for phrase in bar.phrases]
+            return posteriors(vae, phrases)[0].double().numpy()
+
+        return encode
 
     # ------------------------------------------------------------------------------- generation
 
