@@ -7,6 +7,7 @@ the standard library, pydantic and yaml only.
 """
 
 from etude.config.base import Section, SectionType, merge, nearest
+from etude.config.captions import Captions
 from etude.config.corpora import (
     WE_SHARP_FILTER,
     ArchiveCorpus,
@@ -75,6 +76,7 @@ __all__ = [
     "AnyTokenSet",
     "AnyTokenizer",
     "ArchiveCorpus",
+    "Captions",
     "Config",
     "Corpus",
     "CorpusBase",

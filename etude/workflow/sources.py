@@ -56,7 +56,9 @@ def bring_error(what: str, paths: list[Path], bring: str) -> UserError:
 def fetch_params(settings: Corpus) -> str:
     """What decides what is fetched. `limit` spares exports; an archive comes whole."""
     if isinstance(settings, Music21Corpus):
-        return settings.params("source", "scores", "program", "limit")
+        return settings.params(
+            *("source", "scores", "program", "programs", "renditions", "vary", "limit")
+        )
     if isinstance(settings, OwnCorpus):
         return settings.params("source", "options")
     return settings.params("source", "url", "sha256")

@@ -50,9 +50,10 @@ def _by_name(prefix: str, folder: str, names: str) -> dict[str, str]:
 # Label -> module below etude/, for the rooms that all systems share; the systems' own labels stand
 # in the `modules` of their settings classes.
 MODULES: dict[str, str] = {
-    **_by_name("", "corpus", "fetch ingest split"),
+    **_by_name("", "corpus", "captions fetch ingest split"),
     "notes": "midi/notes",
     "render": "midi/render",
+    "words": "midi/words",
     "midi_writing": "midi/writing",
     "midi_continuation": "midi/continuation",
     "cleaning": "midi/cleaning",
