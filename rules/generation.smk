@@ -9,6 +9,7 @@ rule generate_clips:
         latents=lambda w: [
             folder.format(seed=w.seed) for folder in plan.latents_of(w.experiment).values()
         ],
+        captions=plan.captions_of,
         primes=lambda w: experiment_of(w).generate.primes,
         soundfont=plan.soundfont_of,
     output:
@@ -72,6 +73,7 @@ rule make_baselines:
         cuts=for_experiment("results/cuts/{corpus}/{cut}/{shard}"),
         packed=trained_here("results/packed/{corpus}/{tokens}"),
         tokenizers=lambda w: list(plan.tokenizers_of(w).values()),
+        captions=plan.captions_of,
         # Random notes have the keys and rhythms of the training split's files.
         source=lambda w: source_folder(experiment_of(w)),
         ingest=for_experiment("results/corpora/{corpus}/ingest/{shard}.csv"),

@@ -8,6 +8,7 @@ rule import_weights:
         tokenizers=plan.tokenizer_folders,
         models=plan.upstream_models,
         latents=plan.upstream_latents,
+        captions=plan.captions_of,
     output:
         weights="results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
         config="results/models/{experiment}/{stage}/seed-{seed}/config.json",
@@ -40,6 +41,7 @@ rule train_stage:
         tokenizers=plan.tokenizer_folders,
         models=plan.upstream_models,
         latents=plan.upstream_latents,
+        captions=plan.captions_of,
         weights=weights_of,
         verified=verified_embeddings,
     output:
@@ -84,6 +86,7 @@ rule encode_stage:
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
         tokenizers=plan.tokenizer_folders,
         latents=plan.upstream_latents,
+        captions=plan.captions_of,
     output:
         latents=directory("results/latents/{experiment}/{stage}/seed-{seed}"),
     log:
@@ -116,6 +119,7 @@ rule keep_step:
         tokenizers=plan.tokenizer_folders,
         models=plan.upstream_models,
         latents=plan.upstream_latents,
+        captions=plan.captions_of,
         weights=weights_of,
     output:
         weights="results/models/{experiment}/{stage}/seed-{seed}/step-{step}.safetensors",

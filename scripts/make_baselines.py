@@ -1,20 +1,16 @@
 """Held-out music, dumb clips, and the sets of a system: its codec, untrained networks, and more."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from adapter import job
+from adapter import job, parts_of
 
 with job(snakemake):
     from etude.config import CorpusBase, Cut, Experiment, parse
     from etude.generation.baselines import CorpusFiles, make_baselines
-    from etude.systems.base import Parts
 
     given, params = snakemake.input, snakemake.params
-    parts = Parts(
-        packed=Path(given.packed[0]) if given.packed else None,  # external experiments have none
-        tokenizers=dict(zip(params.roles, map(Path, given.tokenizers), strict=True)),
-        corpus=parse(CorpusBase, params.corpus),
-    )
+    parts = replace(parts_of(snakemake), corpus=parse(CorpusBase, params.corpus))
     make_baselines(
         parse(Experiment, params.experiment),
         parts,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 MEMBERS = {
     "audiolm": "etude.systems.audiolm.system:AudioLmSystem",
     "symbolic_lm": "etude.systems.symbolic_lm.system:SymbolicLmSystem",
+    "musicgen": "etude.systems.musicgen.system:MusicGenSystem",
     "external": "etude.systems.external.system:ExternalSystem",
 }
 

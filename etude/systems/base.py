@@ -63,6 +63,7 @@ class Parts:
         models: folders of trained stages by name.
         latents: what encoding stages made of the corpus, by stage: {split}.safetensors and
             statistics.json.
+        captions: captions.csv of the corpus, for systems that learn from text.
         corpus: how notes are read and played (filter, render).
     """
 
@@ -70,6 +71,7 @@ class Parts:
     tokenizers: Mapping[str, Path] = field(default_factory=dict)
     models: Mapping[str, Path] = field(default_factory=dict)
     latents: Mapping[str, Path] = field(default_factory=dict)
+    captions: Path | None = None
     corpus: CorpusBase | None = None
 
     @property
@@ -253,6 +255,19 @@ class SystemBase:
     ) -> Any:  # a StageModel that is a Module
         """A freshly initialised stage; the same seed gives the same weights."""
         raise NotImplementedError
+
+    def take_over(self, experiment: Any, stage: str, parts: Parts, weights: Path) -> Any | None:
+        """A stage whose networks are what its weights from elsewhere say, those taken in.
+
+        Args:
+            weights: the file that the stage's `weights` names; a folder of results/pretrained/
+                where it names one of `pretrained`.
+
+        Returns:
+            the stage; None where the experiment's settings say what its networks are, so that it
+            is built by these.
+        """
+        return None
 
     def shape(self, experiment: Any, stage: str, parts: Parts) -> dict[str, Any]:
         """What of the data's shape decides the stage's training, for its fingerprint."""

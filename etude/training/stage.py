@@ -33,7 +33,7 @@ from etude.training.curve import draw_curve
 from etude.training.loop import Hooks, Progress, Trained, fit, history_columns
 from etude.training.state import State, fingerprint, open_state
 from etude.training.tracking import open_wandb
-from etude.training.transfer import Origin, transfer
+from etude.training.transfer import Origin, origin_of, transfer
 from etude.workflow.given_weights import MODEL
 from etude.workflow.versions import numbers
 
@@ -59,7 +59,8 @@ def stage_fingerprint(
         "shape": open_system(experiment.system).shape(experiment, stage, parts),
         "versions": numbers(experiment, "train", stage),
     }
-    upstream = [hash_file(weights)] if weights else []
+    upstream = [origin_of(weights).sha256] if weights else []
+    upstream += [f"captions {hash_file(parts.captions)}"] if parts.captions else []
     upstream += [f"{name} {hash_file(folder / MODEL)}" for name, folder in parts.models.items()]
     upstream += [f"{name} {hash_folder(folder)}" for name, folder in parts.latents.items()]
     return fingerprint(described, seed, parts.info["data_hash"], upstream)
@@ -168,10 +169,12 @@ def begin_stage(
         UserError: when those do not fit.
         ValueError: when config gives weights and the caller has not brought their file.
     """
-    model: StageModule = open_system(experiment.system).build(experiment, stage, parts, seed)
-    settings = experiment.stage(stage).weights
+    settings, system = experiment.stage(stage).weights, open_system(experiment.system)
     if (settings is None) != (weights is None):
         raise ValueError("`weights` is the file that the stage's settings name, and None if none")
+    if weights and (taken := system.take_over(experiment, stage, parts, weights)) is not None:
+        return taken, origin_of(weights)
+    model: StageModule = system.build(experiment, stage, parts, seed)
     if settings is None or weights is None:
         return model, None
     return model, transfer(model, weights, settings, parts.info.get("tokenizers", {}))

@@ -78,6 +78,12 @@ class ExperimentPlan(DataPlan):
         """What an experiment's tokenizers are for, one by one."""
         return list(self.tokenizers_of(wildcards))
 
+    def captions_of(self, wildcards: Any) -> Files:
+        """The captions of an experiment's corpus; nothing where its system reads none."""
+        experiment = self.experiment_of(wildcards)
+        reads = experiment.reads_captions
+        return [f"results/corpora/{experiment.corpus}/captions.csv"] if reads else []
+
     def cut_of_experiment(self, wildcards: Any) -> Cut:
         """The cut by which an experiment's clips are compared with real music."""
         return self.config.cuts[self.experiment_of(wildcards).cut_name(self.config)]

@@ -188,4 +188,4 @@ def test_scores_are_fetched_in_folders_of_their_programs(tmp_path):
     for file in files:
         programs = {"steel_drum": [114], "choir_and_marimba": [12, 52]}[file.parent.name]
         assert read_midi(file).programs() == programs
-    assert len(read_csv(tmp_path / "source/metadata.csv")) == 3
+    assert len(list(read_csv(tmp_path / "source/metadata.csv"))) == 3

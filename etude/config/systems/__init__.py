@@ -12,6 +12,7 @@ from etude.config.systems.base import ExperimentBase
 MEMBERS = {
     "audiolm": "etude.config.systems.audiolm:AudioLm",
     "symbolic_lm": "etude.config.systems.symbolic_lm:SymbolicLm",
+    "musicgen": "etude.config.systems.musicgen:MusicGen",
     "external": "etude.config.systems.external:External",
 }
 
