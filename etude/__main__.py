@@ -141,6 +141,10 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
         help="a recording to go on from: it is played whole, then --duration seconds more",
     )
     generate.add_argument(
+        "--text", help="what it is to sound like, of systems that take text; <name>: a learned word"
+    )
+    generate.add_argument("--guidance", type=at_least(1), help="how strongly the text counts")
+    generate.add_argument(
         "--output",
         type=name,
         default="track",

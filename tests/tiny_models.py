@@ -59,8 +59,13 @@ def make_musicgen(folder: Path, width: int = 48, scale: float = 8.0):
     Weights are `scale` times what they begin with: at first the text hardly reaches the logits, and
     then a test that something is learned, or that two texts differ, could not fail.
     """
-    from transformers import EncodecConfig, MusicgenConfig, MusicgenForConditionalGeneration
-    from transformers import MusicgenDecoderConfig, T5Config
+    from transformers import (
+        EncodecConfig,
+        MusicgenConfig,
+        MusicgenDecoderConfig,
+        MusicgenForConditionalGeneration,
+        T5Config,
+    )
 
     from etude.systems.musicgen.texts import word_tokenizer
 

@@ -26,7 +26,7 @@ from etude.systems.base import Conditions
 log = logging.getLogger(__name__)
 
 # Options that are laid over settings of the same name, and over those of their sampling.
-OPTIONS = ("hop",)
+OPTIONS = ("hop", "guidance")
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "grammar")
 
 
@@ -42,7 +42,10 @@ def generate(options: argparse.Namespace) -> list[Path]:
     if options.prime_wave:
         _require(trained, "recording", "leave out --prime_wave")
         files = (options.prime_wave,)
-    conditions = Conditions(files=files, seconds=options.duration)
+    if options.text:
+        _require(trained, "text", "leave out --text")
+    text = options.text or ""
+    conditions = Conditions(files=files, text=text, seconds=options.duration)
     return _write(trained, conditions, options, options.fade)
 
 
@@ -87,6 +90,7 @@ def open_trained(options: argparse.Namespace) -> Trained:
 GIVEN_BY = {
     "recording": "`python -m etude generate --prime_wave recording.wav` goes on from a recording",
     "midi": "`python -m etude continue my.mid` goes on from MIDI",
+    "text": '`python -m etude generate --text "..."` plays what a text says',
 }
 
 
@@ -100,7 +104,7 @@ def _require(trained: Trained, condition: str, do: str) -> None:
     if condition not in takes:
         other = [text for name, text in GIVEN_BY.items() if name in takes]
         raise UserError(
-            f"the system {trained.experiment.system} takes no {condition} to go on from",
+            f"the system {trained.experiment.system} takes no {condition}",
             where=f"experiment {trained.name}",
             why=f"it takes: {', '.join(sorted(takes)) or 'none, it plays from nothing'}",
             do="; or ".join([do, *other]),

@@ -3,7 +3,7 @@
 README.md            the model card
 export.json          format, training seed, settings, how clips are made, sha256 of what plays
 config.yaml          the configuration in effect, paths of this machine left out
-models/<stage>/      model.safetensors, config.json, card.md
+models/<stage>/      model.safetensors, config.json, card.md, the files that config.json names
 latents/<stage>/     statistics.json of a stage that encodes for others
 tokenizers/<role>/   as they were fitted
 
@@ -30,6 +30,7 @@ from etude.storage import (
     atomic_directory,
     check_place,
     hash_file,
+    read_json,
     visible_files,
     write_json,
     write_text,
@@ -60,7 +61,8 @@ def export(settings: Config, name: str, seed: int | None, folder: Path) -> None:
     player = open_player(trained)  # what cannot play here would not play elsewhere
     with atomic_directory(folder) as temporary:
         for stage, source in parts.models.items():
-            _copy(source, temporary / "models" / stage, OF_A_STAGE)
+            more = read_json(source / "config.json").get("files", [])  # a stage's own
+            _copy(source, temporary / "models" / stage, [*OF_A_STAGE, *more])
         for stage, source in parts.latents.items():
             _copy(source, temporary / "latents" / stage, [STATISTICS])
         for role, source in parts.tokenizers.items():

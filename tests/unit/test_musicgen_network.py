@@ -175,7 +175,10 @@ def test_what_is_saved_is_what_is_loaded(model, tmp_path):
     model.save(tmp_path)
     again = Lm.load(tmp_path)
     assert again.state_dict().keys() == model.state_dict().keys()
-    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True)
+    )
     batch = {"codes": codes_of(2), **dict(zip(("ids", "mask"), ids_of(model, TEXTS), strict=True))}
     with torch.no_grad():
         assert torch.equal(again.loss(batch)[0], model.loss(batch)[0])
