@@ -99,7 +99,7 @@ def test_it_learns_what_words_mean(parts, tmp_path):
     batch = valid.batch([0, 1])
     wrong = batch | {"ids": batch["ids"].flip(0), "mask": batch["mask"].flip(0)}
     with torch.no_grad():
-        assert model.loss(wrong)[0] > model.loss(batch)[0] + 0.5
+        assert model.loss(wrong)[0] > model.loss(batch)[0] + 0.2
 
 
 def test_a_clip_does_not_depend_on_its_batch(parts, tmp_path):
