@@ -74,6 +74,7 @@ rule make_baselines:
         packed=trained_here("results/packed/{corpus}/{tokens}"),
         tokenizers=lambda w: list(plan.tokenizers_of(w).values()),
         captions=plan.captions_of,
+        models=plan.imported_models,
         # Random notes have the keys and rhythms of the training split's files.
         source=lambda w: source_folder(experiment_of(w)),
         ingest=for_experiment("results/corpora/{corpus}/ingest/{shard}.csv"),

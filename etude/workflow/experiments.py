@@ -144,6 +144,15 @@ class ExperimentPlan(DataPlan):
         """The weights that a stage learns from: of stages that it needs and that encode nothing."""
         return self._of_stages(wildcards, f"{MODEL}/model.safetensors", encodes=False)
 
+    def imported_models(self, wildcards: Any) -> Files:
+        """The weights of stages that are taken over, of the first training seed."""
+        experiment = self.experiment_of(wildcards)
+        stages = [plan.name for plan in experiment.stage_plans() if plan.settings.imported]
+        seed = str(experiment.seeds.train[0]) if stages else ""
+        return fill(
+            f"{MODEL}/model.safetensors", experiment=wildcards.experiment, stage=stages, seed=seed
+        )
+
     def trained_and_upstream(self, wildcards: Any) -> Files:
         """A trained stage's weights, and those that it learned from."""
         own = fill(

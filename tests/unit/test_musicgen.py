@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from captioned import FRAMES, QUANTIZERS, SIZE, SOUNDS, Beeps, experiment, make_captioned
 from pydantic import ValidationError
 
 from etude import config
@@ -15,59 +16,17 @@ from etude.config.systems.musicgen import MusicGen
 from etude.errors import UserError
 from etude.storage import read_csv, read_json, write_csv, write_json
 from etude.systems import open_system
-from etude.systems.base import Conditions, Parts
+from etude.systems.base import Conditions
 from etude.systems.musicgen.data import vary
 from etude.systems.musicgen.network import Lm
 from etude.systems.musicgen.player import MusicGenPlayer
 from etude.training.stage import import_stage, stage_fingerprint, train_stage
 from etude.workflow.plan import Plan
 
-datasets = pytest.importorskip("datasets")
-SIZE, QUANTIZERS, FRAMES = 8, 2, 10
-SOUNDS = {"low": 0, "high": 4}  # codes 0-3 and 4-7
-NETWORK = {"dim": 32, "layers": 2, "heads": 2, "ffn": 64, "text_dim": 32, "text_layers": 1}
-
-
-class Beeps:
-    """A codec of which only the shape counts."""
-
-    sample_rate, frame_rate, codebook_size, quantizers = 8000, 40.0, SIZE, QUANTIZERS
-
-    def decode(self, codes):
-        return codes.float().mean(1).repeat_interleave(200, dim=1) / SIZE
-
 
 @pytest.fixture
 def parts(tmp_path):
-    """Two sounds by name, each with codes of its own; pieces of a third are a concept."""
-    generator = torch.Generator().manual_seed(0)
-    captions = []
-    for split, count in (("train", 12), ("valid", 4), ("test", 0)):
-        rows = {"segment": [], "piece": [], "acoustic": []}
-        for i in range(count):
-            name = list(SOUNDS)[i % 2]
-            codes = torch.randint(4, (QUANTIZERS * FRAMES,), generator=generator) + SOUNDS[name]
-            folder = "owned" if i % 4 == 3 else name
-            piece = f"{split}{i}"
-            captions.append({"piece": piece, "concept": folder, "caption": f"{name}, minor"})
-            rows["segment"].append(f"{piece}_0")
-            rows["piece"].append(piece)
-            rows["acoustic"].append(codes.tolist())
-        datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / "packed" / split))
-    write_csv(tmp_path / "captions.csv", ["piece", "concept", "caption"], captions)
-    info = {
-        "data_hash": "0" * 64, "quantizers": QUANTIZERS, "codebook_size": SIZE,
-        "acoustic_frames": FRAMES, "acoustic_frame_rate": 40.0,
-        "splits": {s: {"items": n, "pieces": n} for s, n in (("train", 12), ("valid", 4))},
-    }  # fmt: skip
-    write_json(tmp_path / "packed/info.json", info)
-    return Parts(packed=tmp_path / "packed", captions=tmp_path / "captions.csv")
-
-
-def experiment(steps=60, **more):
-    training = {"steps": steps, "batch_size": 8, "learning_rate": 5e-3, "warmup_steps": 5}
-    stages = {"lm": {"network": NETWORK, "training": training | more.pop("training", {})}}
-    return MusicGen(system="musicgen", corpus="c", stages=stages, **more)
+    return make_captioned(tmp_path)
 
 
 def trained(parts, folder, **more):

@@ -13,6 +13,7 @@ MEMBERS = {
     "audiolm": "etude.config.systems.audiolm:AudioLm",
     "symbolic_lm": "etude.config.systems.symbolic_lm:SymbolicLm",
     "musicgen": "etude.config.systems.musicgen:MusicGen",
+    "textual_inversion": "etude.config.systems.textual_inversion:TextualInversion",
     "external": "etude.config.systems.external:External",
 }
 

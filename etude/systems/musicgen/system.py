@@ -34,6 +34,7 @@ from etude.systems.stage_module import (
     StageModule,
     transformer_flops,
 )
+from etude.systems.weights import read_stage_config
 
 STAGE = "lm"
 
@@ -113,7 +114,7 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         self, experiment: MusicGen, parts: Parts, real: RealMusic, seed: int
     ) -> Iterator[tuple[str, ClipSet]]:
         first = experiment.seeds.train[0]
-        model = self.build(experiment, STAGE, parts, first)
+        model = self._untrained(experiment, parts, first)
         player = MusicGenPlayer(
             *(model, open_codec(parts.tokenizers)),
             takes=MusicGen.conditions,
@@ -123,6 +124,15 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         asked = player.prepare(experiment.generate, Conditions())
         clips = player.clips(experiment.generate, first, seed, asked, silent, never)
         yield "untrained", ClipSet((Clip(clip.wave) for clip in clips), player.rate)
+
+    def _untrained(self, experiment: MusicGen, parts: Parts, seed: int) -> Lm:
+        """The network as training would begin; of a pretrained one, one like it."""
+        if STAGE not in parts.models:
+            return self.build(experiment, STAGE, parts, seed)
+        folder = parts.models[STAGE]
+        torch.manual_seed(seed)
+        about = read_stage_config(folder)
+        return Lm.make(about["shape"], Lm.read_network(about["network"]), folder)
 
     def card(self, player: MusicGenPlayer) -> dict[str, Any]:  # noqa: D102
         return {"codec": f"{player.acoustic.quantizers} x {player.acoustic.codebook_size}"}
