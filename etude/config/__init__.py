@@ -8,6 +8,7 @@ the standard library, pydantic and yaml only.
 
 from etude.config.base import Section, SectionType, merge, nearest
 from etude.config.captions import Captions
+from etude.config.concepts import ConceptMetrics
 from etude.config.corpora import (
     WE_SHARP_FILTER,
     ArchiveCorpus,
@@ -77,6 +78,7 @@ __all__ = [
     "AnyTokenizer",
     "ArchiveCorpus",
     "Captions",
+    "ConceptMetrics",
     "Config",
     "Corpus",
     "CorpusBase",

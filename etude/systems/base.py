@@ -264,8 +264,7 @@ class SystemBase:
                 where it names one of `pretrained`.
 
         Returns:
-            the stage; None where the experiment's settings say what its networks are, so that it
-            is built by these.
+            the stage; None where it is built by the experiment's settings.
         """
         return None
 

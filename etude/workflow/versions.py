@@ -78,7 +78,9 @@ MODULES: dict[str, str] = {
     "embedding.clap": "metrics/clap",
     "embedding.fadtk": "metrics/fadtk_models",
     "embedding.cache": "metrics/cache",
-    **_by_name("", "metrics", "clip_sets distances frechet kad mad perplexity samples score"),
+    **_by_name(
+        "", "metrics", "clip_sets concepts distances frechet kad mad perplexity samples score"
+    ),
     **_by_name("", "metrics", "signals verify verify_embedding"),
     **_by_name("", "metrics", "kad_clips loudness rivals space"),
     **_by_name(

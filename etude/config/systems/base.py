@@ -103,6 +103,7 @@ class ExperimentBase(Section):
     conditions: ClassVar[frozenset[str]] = frozenset()  # recording, midi, text, length, concept
     likelihood: ClassVar[bool] = False  # has a perplexity of held-out tokens
     continues: ClassVar[bool] = False  # can be given the beginnings of training items
+    judges_concepts: ClassVar[bool] = False  # has `asked` (etude.systems.asked)
     reads_captions: ClassVar[bool] = False  # learns from captions.csv of its corpus
     pretrained_kinds: ClassVar[tuple[str, ...]] = ()  # of `pretrained` that its stages can be
     # Sets that clips must beat, of those that every system has (RIVALS) and of its own.

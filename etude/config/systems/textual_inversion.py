@@ -88,6 +88,7 @@ class TextualInversion(TrainedExperiment):
     """Textual inversion (Gal et al., arXiv 2208.01618) of a text-to-music model."""
 
     conditions: ClassVar[frozenset[str]] = frozenset({"text", "concept", "length"})
+    judges_concepts: ClassVar[bool] = True
     reads_captions: ClassVar[bool] = True
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those real clips through the codec",
@@ -98,6 +99,7 @@ class TextualInversion(TrainedExperiment):
         "textual_inversion.concepts": "systems/textual_inversion/concepts",
         "textual_inversion.data": "systems/textual_inversion/data",
         "textual_inversion.files": "systems/textual_inversion/files",
+        "textual_inversion.asked": "systems/textual_inversion/asked",
     }
     _base: ClassVar[tuple[str, ...]] = ("musicgen.network", "musicgen.texts")
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -109,6 +111,10 @@ class TextualInversion(TrainedExperiment):
         "generate": (
             *(*_base, "musicgen.sampling", "musicgen.player", "textual_inversion.concepts"),
             *("sampling", "clips"),
+        ),
+        "concepts": (
+            *(*_base, "musicgen.sampling", "musicgen.player", "musicgen.data"),
+            *("textual_inversion.concepts", "textual_inversion.asked", "sampling"),
         ),
         "baselines": (
             *(*_base, "musicgen.sampling", "musicgen.player", "textual_inversion.concepts"),

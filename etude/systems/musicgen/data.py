@@ -19,6 +19,8 @@ from etude.systems.musicgen.texts import parts_of_text
 
 VERSION = 1  # raised when steps see other tokens or texts
 
+MOST_KNOWN = 200  # words among which the nearest to a sound is looked for
+
 Row = dict[str, str]
 
 
@@ -33,6 +35,13 @@ def texts_that_are_read(experiment: MusicGen, parts: Parts) -> list[str]:
     concepts = {row["concept"].replace("_", " ") for row in rows}
     templates = [template.replace("{}", " ") for template in experiment.templates]
     return [*(row["caption"] for row in rows), *concepts, *templates]
+
+
+def known_words(experiment: MusicGen, parts: Parts) -> list[str]:
+    """The first part of each caption that is learned, each once: what sounds are called."""
+    rows = read_captions(parts.captions).values()
+    learned = (row["caption"] for row in rows if row["concept"] not in experiment.leave_out)
+    return sorted({caption.split(", ")[0] for caption in learned} - {""})[:MOST_KNOWN]
 
 
 class Codes:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from etude.config.systems.musicgen import Network
 from etude.errors import UserError
+from etude.midi.programs import NAMES
 from etude.storage import atomic
 from etude.systems.base import Batch
 from etude.systems.musicgen.texts import TOKENIZER, parts_of_text, read_tokenizer
@@ -257,6 +258,7 @@ def from_pretrained(folder: Path, codec: Mapping[str, Any]) -> Lm:
             "was trained with (facebook/encodec_32khz, 4 quantizers, a cut of rate 32000)",
         )
     shape = {**codec, "vocabulary": text["vocab_size"], "text": text, "decoder": decoder}
+    shape["known"] = list(NAMES)  # what T5 has surely read of
     model = Lm(shape, None, read_tokenizer(folder))
     model.text_encoder.load_state_dict(whole.text_encoder.encoder.state_dict())
     model.decoder.load_state_dict(whole.decoder.state_dict())

@@ -24,7 +24,13 @@ from etude.systems.base import (
     RealMusic,
     Wave,
 )
-from etude.systems.musicgen.data import Captioned, read_captions, splits_of, texts_that_are_read
+from etude.systems.musicgen.data import (
+    Captioned,
+    known_words,
+    read_captions,
+    splits_of,
+    texts_that_are_read,
+)
 from etude.systems.musicgen.network import Lm, from_pretrained
 from etude.systems.musicgen.player import MusicGenPlayer, open_codec
 from etude.systems.musicgen.texts import word_tokenizer
@@ -71,7 +77,8 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
 
     def shape(self, experiment: MusicGen, stage: str, parts: Parts) -> dict[str, Any]:  # noqa: D102
         tokenizer = word_tokenizer(texts_that_are_read(experiment, parts))
-        return codec_shape(parts) | {"vocabulary": tokenizer.get_vocab_size()}
+        known = known_words(experiment, parts)
+        return codec_shape(parts) | {"vocabulary": tokenizer.get_vocab_size(), "known": known}
 
     def data(self, experiment: MusicGen, stage: str, parts: Parts) -> tuple[Data, Data]:  # noqa: D102
         train, valid = splits_of(experiment, parts, experiment.stage(stage).training.train_items)

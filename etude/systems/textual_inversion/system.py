@@ -15,6 +15,7 @@ from etude.clips.progress import never, silent
 from etude.config.systems.textual_inversion import TextualInversion
 from etude.errors import UserError
 from etude.pretrained.opened import hash_state
+from etude.systems.asked import Asked
 from etude.systems.base import (
     Batch,
     ClipSet,
@@ -30,6 +31,7 @@ from etude.systems.musicgen.network import Lm
 from etude.systems.musicgen.player import MusicGenPlayer, open_codec
 from etude.systems.musicgen.system import MusicGenSystem, sets_of_codec
 from etude.systems.stage_module import StageModule, transformer_flops
+from etude.systems.textual_inversion.asked import Judged, with_untrained
 from etude.systems.textual_inversion.concepts import Concepts, check_names
 from etude.systems.textual_inversion.data import splits_of
 from etude.systems.textual_inversion.files import check_base, read_concepts
@@ -129,6 +131,18 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
             concepts=words,
             texts=[t.replace("{}", f"<{w}>") for t in experiment.templates.test for w in words],
         )
+
+    def asked(
+        self, experiment: TextualInversion, parts: Parts, seed: int, settings: Any
+    ) -> Iterator[Asked]:
+        """Each concept, for metrics; see `etude.systems.asked`."""
+        base, words = open_words(parts)
+        first = self.build(experiment, CONCEPT, parts, seed)
+        begun = {name: rows.detach() for name, rows in first.words().items()}
+        player = self._player(experiment, parts, base, with_untrained(words, begun))
+        model = Concepts(first.shape, experiment, player.model).to(player.model.device).eval()
+        for name in experiment.concepts:
+            yield Judged(experiment, parts, player, model, name, settings, seed).asked()
 
     def codec(self, parts: Parts) -> Codec:  # noqa: D102
         return MusicGenSystem().codec(parts)
