@@ -10,8 +10,9 @@ Conventions
     the clips are: a judge of other sounds would hear the codec first. The classifier is a linear
     discriminant over the means of clips (pooled covariance, shrunk by SHRINKAGE; Hastie et al., The
     Elements of Statistical Learning, 4.3), trained on training segments of the concept and of all
-    other sounds of the corpus. `real` is the ceiling. With few clips a distance may favour a
-    condition by chance; it stands beside the likelihood, not in its place.
+    other sounds of the corpus. The row `real` is the ceiling: how far training segments are
+    from held-out ones, and how many held-out ones are recognised. With few clips a distance may
+    favour a condition by chance; it stands beside the likelihood, not in its place.
 
     First of all the codec is tried: where held-out clips of a concept are not recognised behind it,
     no word can make it heard, and the rows say so.
@@ -69,7 +70,9 @@ def judge(asked: Asked, settings: ConceptMetrics) -> Iterator[Row]:
             "the tokenizer on a corpus that has such sounds, or take one with more quantizers"
         )
         log.warning("%s: %s", asked.concept, note)
-    yield row_of(asked, REAL, "") | ear.figures(ear.held_out) | {"note": note}
+    recognised = {} if np.isnan(share) else {"recognised": f"{share:.4f}"}
+    real = ear.figures(ear.learned) | recognised | {"copied": "", "note": note}
+    yield row_of(asked, REAL, "") | real
     null = asked.nats(NULL)
     for condition, text in asked.conditions.items():
         row = row_of(asked, condition, text) | paired(
@@ -156,16 +159,17 @@ class Ear:
             row["distance"] = f"{self.reference.distance(self.space(rows)):.6f}"
         if (share := self.recognised(rows)) == share:
             row["recognised"] = f"{share:.4f}"
-        if self.space is not None and len(self.learned) and len(rows):
+        if len(self.held_out) > 1 and len(self.learned) > 1 and len(rows):
             row["copied"] = f"{self.copied(rows):.4f}"
         return row
 
     def copied(self, rows: Array) -> float:
         """The share of clips nearer to a training clip than 95 % of held-out clips are."""
-        assert self.space is not None
-        learned = self.space(self.learned)
-        limit = np.percentile(nearest(self.space.rows, learned), 5)
-        return float((nearest(self.space(rows), learned) < limit).mean())
+        middle = self.learned.mean(0)
+        scale = np.maximum(self.learned.std(0), self.model.deviation_floor)
+        learned, real, made = ((r - middle) / scale for r in (self.learned, self.held_out, rows))
+        limit = np.percentile(nearest(real, learned), 5)
+        return float((nearest(made, learned) < limit).mean())
 
 
 def nearest(rows: Array, others: Array) -> Array:
