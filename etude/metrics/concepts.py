@@ -172,6 +172,24 @@ class Ear:
         return float((nearest(made, learned) < limit).mean())
 
 
+def distance(
+    clips: Sequence[NDArray[np.float32]], real: Sequence[NDArray[np.float32]], rate: int
+) -> float:
+    """The Fréchet distance of clips from real ones, for curves while a word is learned.
+
+    Of few clips it is biased upwards, so its course counts, not its value. NaN for less than two.
+    """
+    if min(len(clips), len(real)) < 2:
+        return float("nan")
+    model = open_embedding(EMBEDDING, rate)
+    held_out, made = (
+        np.stack([model.embed(w[None].astype(np.float64))[0].mean(0) for w in waves])
+        for waves in (real, clips)
+    )
+    space = Space(held_out, model.components, model.deviation_floor)
+    return Reference(space.rows).distance(space(made))
+
+
 def nearest(rows: Array, others: Array) -> Array:
     """The distance of each row [n, d] to the nearest of others [m, d]."""
     squares = (rows**2).sum(1)[:, None] + (others**2).sum(1)[None] - 2 * rows @ others.T

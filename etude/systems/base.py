@@ -88,21 +88,24 @@ class Figure:
 
     Attributes:
         of_loss: where it is one: from the mean loss over the validation items.
+        heard: of auditions; empty where there are none.
     """
 
     name: str
     unit: str
     better: Literal["lower", "higher"] = "lower"
     of_loss: Callable[[float], float] | None = None
+    heard: bool = False
 
 
 @dataclass
 class Audition:
-    """What listening to a stage gave: figures, and clips (float32 [samples]) at a rate."""
+    """What listening gave: figures, clips at a rate; by a figure's name clips and real ones."""
 
     figures: dict[str, float]
     waves: list[Wave]
     rate: int
+    pairs: dict[str, tuple[list[Wave], list[Wave]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -257,14 +260,10 @@ class SystemBase:
         raise NotImplementedError
 
     def take_over(self, experiment: Any, stage: str, parts: Parts, weights: Path) -> Any | None:
-        """A stage whose networks are what its weights from elsewhere say, those taken in.
+        """A stage as its weights from elsewhere have it; None: it is built by the settings.
 
         Args:
-            weights: the file that the stage's `weights` names; a folder of results/pretrained/
-                where it names one of `pretrained`.
-
-        Returns:
-            the stage; None where it is built by the experiment's settings.
+            weights: the file that `weights` names, or a folder of results/pretrained/.
         """
         return None
 

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Self
 
 from tqdm import tqdm
@@ -26,7 +27,7 @@ from etude.storage import (
     write_text,
 )
 from etude.systems import open_system
-from etude.systems.base import Audition, Parts
+from etude.systems.base import Audition, Parts, Wave
 from etude.systems.stage_module import StageModule
 from etude.training.card import imported_card, trained_card
 from etude.training.curve import draw_curve
@@ -40,6 +41,7 @@ from etude.workflow.versions import numbers
 log = logging.getLogger(__name__)
 TIMINGS = ["step", "seconds", "tokens_per_second", "mfu"]
 SPLITS = ("train", "valid", "test")
+Distance = Callable[[Sequence[Wave], Sequence[Wave], int], float]
 
 
 def stage_fingerprint(
@@ -76,6 +78,7 @@ def train_stage(
     tensorboard: Path | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     weights: Path | None = None,
+    distance: Distance | None = None,
 ) -> Trained:
     """Train, or restore, one stage and write its folder.
 
@@ -85,6 +88,7 @@ def train_stage(
         state_root: results/state, where resumable states lie.
         tensorboard: folder of curves (and of auditions), none where it is None.
         weights: the file that the stage's `weights` names; training begins with it.
+        distance: of clips from real ones at a rate, for auditions.
 
     Raises:
         UserError: when those weights do not fit, and as `fit`.
@@ -105,7 +109,7 @@ def train_stage(
     with _Terminal(stage, settings.steps, *tracking) as terminal:
         hooks = Hooks(terminal.progress, should_stop, terminal.on_row)
         if settings.audition and (listen := system.audition(parts)) is not None:
-            hooks.on_validate = lambda step, validated: terminal.hear(step, listen(validated))
+            hooks.on_validate = lambda step, model: terminal.hear(step, listen(model), distance)
         how = (state, hooks, choose_device(), figures, system.flops)
         trained = fit(model, train, valid, settings, seed, *how)
     model.save(folder, info.get("tokenizers", {}))
@@ -267,8 +271,12 @@ class _Terminal:
             self.bar.initial = self.bar.n = event.step - event.done
         self.bar.update(event.step - self.bar.n)
 
-    def hear(self, step: int, heard: Audition) -> None:
-        """Log what an audition gave, and put its clips beside the curves."""
+    def hear(self, step: int, heard: Audition, distance: Distance | None) -> dict[str, float]:
+        """Log what an audition gave, and put its clips beside the curves -> its figures."""
+        if distance is not None:
+            pairs = heard.pairs.items()
+            found = {name: distance(*clips, heard.rate) for name, clips in pairs}
+            heard.figures |= found | ({"distance": fmean(found.values())} if found else {})
         figures = ", ".join(f"{name} {value:.3f}" for name, value in heard.figures.items())
         log.info("step %d: heard %s", step, figures)
         if self.writer is not None:
@@ -276,6 +284,7 @@ class _Terminal:
                 self.writer.add_scalar(f"audition/{name}", value, step)
             for index, wave in enumerate(heard.waves):
                 self.writer.add_audio(f"clip-{index}", wave[None], step, sample_rate=heard.rate)
+        return heard.figures
 
     def on_row(self, row: dict[str, float | None]) -> None:
         if self.wandb is not None:

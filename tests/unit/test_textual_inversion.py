@@ -276,3 +276,46 @@ def test_config():
     ):
         with pytest.raises((UserError, ValidationError), match=said):
             read(**wrong)
+
+
+def test_it_is_heard_while_it_learns(with_base, tmp_path, monkeypatch):
+    """The distance to held-out pieces stands in the history, where auditions are asked for."""
+    monkeypatch.setattr("etude.systems.textual_inversion.audition.open_codec", lambda _: Beeps())
+    heard = []
+
+    def distance(clips, real, rate):
+        heard.append((len(clips), len(real), rate))
+        return float(len(heard))
+
+    target, state = tmp_path / "ti/concept/seed-0", tmp_path / "state"
+    how = inversion(steps=10, concepts=["owned", "low"], training={"audition": True})
+    train_stage(how, "concept", 0, with_base, target, state, distance=distance)
+    rows = [row for row in read_csv(target / "history.csv") if row["valid_loss"]]
+    assert [float(row["distance"]) for row in rows] == [1.5, 3.5], "the mean over two concepts"
+    assert heard[0] == (10, 3, 8000)  # of one validation piece there is no distance: training ones
+    plain, _ = learn(with_base, tmp_path / "plain", steps=5)
+    assert {row["distance"] for row in read_csv(plain / "history.csv")} == {""}
+
+
+def test_words_are_asked_against_controls(with_base, tmp_path):
+    """What metrics are given: likelihoods of held-out segments by condition, clips, real sounds."""
+    folder, _ = learn(with_base, tmp_path, concepts=["owned", "low"])
+    parts = replace(with_base, models=with_base.models | {"concept": folder})
+    system = open_system("textual_inversion")
+    how = inversion(concepts=["owned", "low"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("etude.systems.textual_inversion.system.open_codec", lambda _: Beeps())
+        found = list(system.asked(how, parts, 0, config.ConceptMetrics(clips=4)))
+    owned = found[0]
+    assert [one.concept for one in found] == ["owned", "low"]
+    assert set(owned.conditions) == {"null", "nearest", "words", "untrained", "wrong", "learned"}
+    assert owned.conditions["nearest"].endswith("high"), "the word of its codes"
+    assert owned.conditions["wrong"].endswith("<low>")
+    assert owned.pieces == ["test3"]
+    nats = {name: float(owned.nats(name).mean()) for name in owned.conditions}
+    assert nats["learned"] < min(nats["null"], nats["untrained"], nats["wrong"])
+    clips = list(owned.clips("learned"))
+    assert len(clips) == 4
+    assert {len(list(owned.real(split))) for split in ("test", "train")} == {1, 3}
+    assert set(owned.others) == {"low", "high"}
+    assert len(list(owned.others["high"]())) == 3

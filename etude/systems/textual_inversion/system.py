@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from etude.errors import UserError
 from etude.pretrained.opened import hash_state
 from etude.systems.asked import Asked
 from etude.systems.base import (
+    Audition,
     Batch,
     ClipSet,
     Codec,
@@ -32,12 +33,16 @@ from etude.systems.musicgen.player import MusicGenPlayer, open_codec
 from etude.systems.musicgen.system import MusicGenSystem, sets_of_codec
 from etude.systems.stage_module import StageModule, transformer_flops
 from etude.systems.textual_inversion.asked import Judged, with_untrained
+from etude.systems.textual_inversion.audition import DISTANCE, Listener
 from etude.systems.textual_inversion.concepts import Concepts, check_names
 from etude.systems.textual_inversion.data import splits_of
 from etude.systems.textual_inversion.files import check_base, read_concepts
 
 BASE, CONCEPT = "base", "concept"
-FIGURES = (Figure("against_null", "nats per token"),)
+FIGURES = (
+    Figure("against_null", "nats per token"),
+    Figure(DISTANCE, "to held-out pieces", heard=True),
+)
 
 
 class TextualInversionSystem(SystemBase):
@@ -103,6 +108,9 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
 
     def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
         return FIGURES
+
+    def audition(self, parts: Parts) -> Callable[[Any], Audition]:  # noqa: D102
+        return Listener(parts)
 
     def loss_unit(self, stage: str) -> str:  # noqa: D102
         return "nats per token"
