@@ -259,6 +259,12 @@ def test_config():
         }
         return config.read(config.DEFAULT, overrides=values)
 
+    words = read().experiments["ti"]
+    texts = [*map(words.stage_params, ("base", "concept")), words.generate_params()]
+    for text in (*texts, words.params(), words.untrained_params()):
+        again = config.parse(config.Experiment, text)  # as the jobs read their params
+        assert (again.base, again.concepts) == ("base", ["drone"])
+        assert again.stage("base").weights.path == words.stage("base").weights.path
     plan = Plan(read())
     of_base = type("W", (), {"experiment": "ti", "stage": "base", "seed": "0"})
     assert plan.weights_of(of_base) == ["results/models/base/lm/seed-0/model.safetensors"]

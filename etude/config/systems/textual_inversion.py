@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -122,7 +123,7 @@ class TextualInversion(TrainedExperiment):
         ),
     }
     stage_keys: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "base": ("base", "base_seed"),
+        "base": ("base", "base_seed", "concepts"),
         "concept": (
             *("base", "base_seed", "concepts", "tokens_per_concept", "templates"),
             *("orthogonality", "contrast", "margin", "shuffle_tokens"),
@@ -157,6 +158,17 @@ class TextualInversion(TrainedExperiment):
         place = Path("results", "models", self.base, "lm", f"seed-{self.base_seed}")
         base = StageSettings(weights=Weights(path=place))
         return [StagePlan("base", base), StagePlan("concept", self.stages.concept, ("base",))]
+
+    def stage_params(self, stage: str) -> str:  # noqa: D102
+        if stage != "base":
+            return super().stage_params(stage)
+        keys = {"system", "corpus", "tokens", *self.stage_keys["base"]}
+        return json.dumps(self.model_dump(mode="json", include=keys), sort_keys=True)
+
+    def generate_params(self) -> str:  # noqa: D102
+        values = json.loads(super().generate_params())
+        del values["stages"]["base"]  # which is no key of the configuration
+        return json.dumps(values, sort_keys=True)
 
     def check(self, where: str, config: Config) -> None:  # noqa: D102
         check_tokens(where, self.tokens, config)
