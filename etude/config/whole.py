@@ -21,7 +21,7 @@ from etude.config.symbolic_tokens import (
     SymbolicTokenSet,
 )
 from etude.config.systems import Experiment
-from etude.config.systems.base import ExperimentBase, StagePlan
+from etude.config.systems.base import ExperimentBase
 from etude.config.systems.base import known as _known
 from etude.config.tokens import (
     ACOUSTIC_KINDS,
@@ -187,12 +187,9 @@ class Config(Section):
                 f"tokenizer {tokenizer_name!r} needs {tokenizer.shortest}"
             )
 
-    def _pretrained_stage_resolves(
-        self, where: str, plan: StagePlan, experiment: ExperimentBase
-    ) -> None:
+    def _pretrained_stage_resolves(self, where: str, name: str, experiment: ExperimentBase) -> None:
         """A stage that is what others trained is of a kind that its system takes."""
-        name, kinds = plan.settings.weights.pretrained, experiment.pretrained_kinds
-        where = f"{where}.weights.pretrained"
+        kinds = experiment.pretrained_kinds
         _known(name, self.pretrained, where, "pretrained")
         if (found := self.pretrained[name].kind) not in kinds:
             needed = " or ".join(kinds) or "none, it trains all itself"
@@ -203,7 +200,8 @@ class Config(Section):
         _known(experiment.tokens, self.tokens, f"{where}.tokens", "tokens")
         for plan in experiment.stage_plans():
             if plan.settings.weights is not None and plan.settings.weights.pretrained:
-                self._pretrained_stage_resolves(f"{where}.stages.{plan.name}", plan, experiment)
+                name, place = plan.settings.weights.pretrained, f"{where}.stages.{plan.name}"
+                self._pretrained_stage_resolves(f"{place}.weights.pretrained", name, experiment)
         experiment.check(where, self)
         _stages_resolve(where, experiment)
 

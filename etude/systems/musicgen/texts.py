@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.normalizers import NFC, Lowercase, Sequence
 from tokenizers.pre_tokenizers import Split
@@ -34,17 +34,11 @@ def word_tokenizer(texts: Iterable[str]) -> Tokenizer:
     made = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
     made.normalizer = Sequence([NFC(), Lowercase()])
     # Words are what stays; all between them goes.
-    made.pre_tokenizer = Split(_regex(WORD), behavior="removed", invert=True)
+    made.pre_tokenizer = Split(Regex(WORD), behavior="removed", invert=True)
     made.post_processor = TemplateProcessing(
         single=f"$A {END}", special_tokens=[(END, vocabulary[END])]
     )
     return made
-
-
-def _regex(pattern: str):
-    from tokenizers import Regex
-
-    return Regex(pattern)
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

@@ -44,8 +44,8 @@ class Listener:
         rows, mask = stage.base.rows([text] * CLIPS, stage.words())
         streams = ClipStreams([clip_seed(0, clip) for clip in range(CLIPS)], stage.device)
         frames = int(stage.base.shape["frames"])
-        how = {"guidance": GUIDANCE}
-        codes = sample(stage.base, rows, mask, frames, streams, Sampling(top_k=250), **how)
+        given = (stage.base, rows, mask, frames, streams, Sampling(top_k=250))
+        codes = sample(*given, guidance=GUIDANCE)
         return list(self.codec.decode(codes.cpu()).cpu().numpy())
 
     def _held_out(self, name: str) -> list[Wave]:
