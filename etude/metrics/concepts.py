@@ -3,8 +3,8 @@
 Conventions
     The figure to gate on is paired: for each held-out segment the nats per token under a condition,
     less those under none, averaged by piece; its interval is a percentile bootstrap over pieces. It
-    needs no clips. A word is worth something where its interval lies below those of all controls,
-    most of all `wrong` and `untrained`.
+    needs no clips. In a control's row `word_less` is the learned word's nats less the control's, in
+    the same pairs: a word is worth something where that interval ends below 0 for every control.
 
     Distance (Fréchet, embedding `timbre`) and classifier hear real music *through the codec*, as
     the clips are: a judge of other sounds would hear the codec first. The classifier is a linear
@@ -42,8 +42,11 @@ Row = dict[str, Any]
 
 COLUMNS = [
     *("concept", "condition", "text", "segments", "pieces", "nats", "against_null"),
-    *("ci_low", "ci_high", "better_share", "clips", "distance", "recognised", "copied", "note"),
+    *("ci_low", "ci_high", "better_share", "word_less", "word_ci_low", "word_ci_high"),
+    *("clips", "distance", "recognised", "copied", "note"),
 ]
+# The learned word's nats less those of a control, as `paired` calls them.
+OF_WORD = {"word_less": "against_null", "word_ci_low": "ci_low", "word_ci_high": "ci_high"}
 EMBEDDING = "timbre"
 SHRINKAGE = 0.1
 REAL = "real"  # held-out clips through the codec
@@ -73,11 +76,13 @@ def judge(asked: Asked, settings: ConceptMetrics) -> Iterator[Row]:
     recognised = {} if np.isnan(share) else {"recognised": f"{share:.4f}"}
     real = ear.figures(ear.learned) | recognised | {"copied": "", "note": note}
     yield row_of(asked, REAL, "") | real
-    null = asked.nats(NULL)
+    nats = {condition: asked.nats(condition) for condition in asked.conditions}
     for condition, text in asked.conditions.items():
-        row = row_of(asked, condition, text) | paired(
-            asked.nats(condition), null, asked.pieces, settings.replicates
-        )
+        row = row_of(asked, condition, text)
+        row |= paired(nats[condition], nats[NULL], asked.pieces, settings.replicates)
+        if condition != LEARNED:
+            word = paired(nats[LEARNED], nats[condition], asked.pieces, settings.replicates)
+            row |= {new: word[old] for new, old in OF_WORD.items() if old in word}
         clips = ear.hear(asked.clips(condition))
         yield row | ear.figures(clips) | {"note": note if condition == LEARNED else ""}
 

@@ -58,6 +58,9 @@ def test_the_rows_of_a_concept(tmp_path):
     assert (learned["better_share"], wrong["better_share"]) == ("1.0000", "0.0000")
     assert rows["null"]["against_null"] == "0.000000"
     assert (learned["pieces"], learned["segments"]) == ("4", "6")
+    assert float(wrong["word_less"]) == pytest.approx(-0.67, abs=0.02)
+    assert float(wrong["word_ci_low"]) < float(wrong["word_ci_high"]) < 0
+    assert learned["word_less"] == ""
     assert float(learned["recognised"]) == 1.0
     assert float(wrong["recognised"]) == 0.0
     assert float(rows["real"]["distance"]) < float(learned["distance"]) + 1e-6
