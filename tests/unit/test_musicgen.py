@@ -1,6 +1,7 @@
 """MusicGen as a system: captions to batches, training, clips, the pretrained path, bad input."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +13,16 @@ from pydantic import ValidationError
 
 from etude import config
 from etude.clips.progress import never, silent
+from etude.config import Weights
 from etude.config.systems.musicgen import MusicGen
 from etude.errors import UserError
+from etude.pretrained.fetch import fetch_weights
+from etude.pretrained.opened import hash_state
 from etude.storage import read_csv, read_json, write_csv, write_json
 from etude.systems import open_system
 from etude.systems.base import Conditions
 from etude.systems.musicgen.data import vary
-from etude.systems.musicgen.network import Lm
+from etude.systems.musicgen.network import Lm, from_pretrained
 from etude.systems.musicgen.player import MusicGenPlayer
 from etude.training.stage import import_stage, stage_fingerprint, train_stage
 from etude.workflow.plan import Plan
@@ -160,6 +164,51 @@ def test_pretrained_weights_are_a_stage(tmp_path, parts):
     assert not [name for name in Lm.load(target).state_dict() if "audio_encoder" in name]
 
 
+def test_weights_of_etude_are_taken_with_their_words(tmp_path, parts):
+    trained(parts, tmp_path, steps=2)
+    file = tmp_path / "lm/seed-0/model.safetensors"
+
+    def take(parts=parts, **more):
+        how = experiment()
+        stage = how.stages.lm.model_copy(update={"weights": Weights(path=file, **more)})
+        how = how.model_copy(update={"stages": how.stages.model_copy(update={"lm": stage})})
+        return open_system("musicgen").take_over(how, "lm", parts, file)
+
+    assert hash_state([take()]) == hash_state([Lm.load(file.parent)])
+    assert take(fine_tune=True).tokenizer.get_vocab_size() > 3
+    rows = [row | {"caption": "violin"} for row in read_csv(parts.captions)]
+    write_csv(tmp_path / "others.csv", list(rows[0]), rows)
+    others = replace(parts, captions=tmp_path / "others.csv")
+    take(others)
+    with pytest.raises(UserError, match="other words"):
+        take(others, fine_tune=True)
+    info = read_json(parts.packed / "info.json") | {"codebook_size": 16}
+    write_json(parts.packed / "info.json", info)
+    with pytest.raises(UserError, match="another codec"):
+        take()
+
+
+def test_pretrained_weights_are_fetched_with_their_tokenizer(tmp_path):
+    pytest.importorskip("transformers")
+    from tiny_models import make_musicgen
+
+    model = make_musicgen(tmp_path / "whole")
+    parts = tmp_path / "parts"
+    model.save_pretrained(str(parts), max_shard_size="200KB")
+    assert len(list(parts.glob("model-*.safetensors"))) > 1, "as large models come"
+    shutil.copy(tmp_path / "whole/tokenizer.json", parts)
+    for source in ("whole", "parts"):
+        settings = config.Pretrained(kind="text_to_music", path=tmp_path / source)
+        fetch_weights("small", settings, tmp_path / f"got-{source}")
+        names = {path.name for path in (tmp_path / f"got-{source}").iterdir()}
+        assert {"model.safetensors", "tokenizer.json", "config.json", "origin.json"} <= names
+    codec = {"codebook_size": 64, "quantizers": 4, "frames": 20, "frame_rate": 50.0}
+    one, other = (from_pretrained(tmp_path / f"got-{s}", codec) for s in ("whole", "parts"))
+    assert hash_state([one]) == hash_state([other])
+    with pytest.raises(UserError, match="encodec"):
+        fetch_weights("x", config.Pretrained(kind="encodec", path=parts), tmp_path / "none")
+
+
 def test_config(tmp_path):
     def read(**more):
         values = {
@@ -182,6 +231,7 @@ def test_config(tmp_path):
         ({"stages": {"lm": {"network": {"dim": 30}}}}, "heads"),
         ({"stages": {"lm": {"training": {"forgetful_mask": 0.1}}}}, "forgetful"),
         ({"stages": {"lm": {"weights": {}}}}, "path"),
+        ({"stages": {"lm": {"weights": {"pretrained": "small", "fine_tune": True}}}}, "taken as"),
     ):
         with pytest.raises((UserError, ValidationError), match=said):
             read(**wrong)

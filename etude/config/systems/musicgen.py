@@ -55,6 +55,11 @@ class Stage(StageSettings):
     def _what_others_have(self) -> Stage:
         if self.training.forgetful_mask:
             raise ValueError("training.forgetful_mask is not of this system's network")
+        if self.weights is not None and self.weights.pretrained and self.weights.fine_tune:
+            raise ValueError(
+                "weights.fine_tune: a pretrained network is taken as it is; the system "
+                "textual_inversion teaches it words"
+            )
         return self
 
 

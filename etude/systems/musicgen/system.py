@@ -13,6 +13,7 @@ import etude
 from etude.clips.clip import Clip
 from etude.clips.progress import never, silent
 from etude.config.systems.musicgen import MusicGen
+from etude.errors import UserError
 from etude.systems.base import (
     Batch,
     ClipSet,
@@ -33,7 +34,7 @@ from etude.systems.musicgen.data import (
 )
 from etude.systems.musicgen.network import Lm, from_pretrained
 from etude.systems.musicgen.player import MusicGenPlayer, open_codec
-from etude.systems.musicgen.texts import word_tokenizer
+from etude.systems.musicgen.texts import TOKENIZER, word_tokenizer
 from etude.systems.stage_module import (
     OF_TOKENS,
     StagedSystem,
@@ -73,7 +74,26 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
     def take_over(  # noqa: D102
         self, experiment: MusicGen, stage: str, parts: Parts, weights: Path
     ) -> Lm | None:
-        return from_pretrained(weights, codec_shape(parts)) if weights.is_dir() else None
+        if weights.is_dir():
+            return from_pretrained(weights, codec_shape(parts))
+        if not (weights.parent / TOKENIZER).is_file():
+            return None
+        model = Lm.load(weights.parent)
+        check_shape(model, codec_shape(parts), weights)
+        if experiment.stage(stage).weights.fine_tune:  # type: ignore[union-attr]
+            self._same_words(experiment, parts, model, weights)
+        return model
+
+    def _same_words(self, experiment: MusicGen, parts: Parts, model: Lm, weights: Path) -> None:
+        ours = word_tokenizer(texts_that_are_read(experiment, parts))
+        if ours.to_str() != model.tokenizer.to_str():
+            raise UserError(
+                "these weights learned other words than this corpus has",
+                where=str(weights),
+                why=f"{model.tokenizer.get_vocab_size()} words there, {ours.get_vocab_size()} here",
+                do="train on from weights of a corpus with the same words, or take them as they "
+                "are (without `fine_tune`)",
+            )
 
     def shape(self, experiment: MusicGen, stage: str, parts: Parts) -> dict[str, Any]:  # noqa: D102
         tokenizer = word_tokenizer(texts_that_are_read(experiment, parts))
@@ -143,6 +163,24 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
 
     def card(self, player: MusicGenPlayer) -> dict[str, Any]:  # noqa: D102
         return {"codec": f"{player.acoustic.quantizers} x {player.acoustic.codebook_size}"}
+
+
+def check_shape(model: Lm, codec: dict[str, Any], where: Path) -> None:
+    """See that a network makes the tokens that are packed here.
+
+    Raises:
+        UserError: it does not.
+    """
+    keys = ("codebook_size", "quantizers", "frame_rate")
+    if wrong := [
+        f"{k} {model.shape[k]} (here {codec[k]})" for k in keys if model.shape[k] != codec[k]
+    ]:
+        raise UserError(
+            "these weights learned the tokens of another codec",
+            where=str(where),
+            why=", ".join(wrong),
+            do="give the experiment the token set that they were trained with",
+        )
 
 
 def codec_shape(parts: Parts) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import torch
 
 from etude.clips.sampling import ClipStreams, clip_seed
 from etude.config import Sampling
-from etude.config.systems.textual_inversion import TEST_TEMPLATES
 from etude.systems.base import Audition, Parts, Wave
 from etude.systems.musicgen.data import Codes, read_captions
 from etude.systems.musicgen.player import open_codec
@@ -40,7 +39,8 @@ class Listener:
         return heard
 
     def _made(self, stage: Concepts, name: str) -> list[Wave]:
-        text = TEST_TEMPLATES[0].replace("{}", f"<{name}>")
+        assert stage.experiment is not None
+        text = stage.experiment.templates.test[0].replace("{}", f"<{name}>")
         rows, mask = stage.base.rows([text] * CLIPS, stage.words())
         streams = ClipStreams([clip_seed(0, clip) for clip in range(CLIPS)], stage.device)
         frames = int(stage.base.shape["frames"])
