@@ -14,7 +14,7 @@ import torch
 from record import record, table
 from workspace import Workspace
 
-from etude.config.systems.musicgen import Network
+from etude.config.systems.musicgen import TextNetwork
 from etude.storage import read_csv
 from etude.systems.musicgen.network import Lm
 from etude.systems.musicgen.texts import word_tokenizer
@@ -85,7 +85,7 @@ def test_training_from_codes_is_faster_than_encoding_each_step():
             codes = codec.encode(wave).audio_codes[0][:, :4]
         shape = {"codebook_size": size, "quantizers": codes.shape[1], "frames": codes.shape[2],
                  "frame_rate": 50.0, "vocabulary": 8}  # fmt: skip
-        model = Lm(shape, Network(), word_tokenizer(["steel drum"]))
+        model = Lm(shape, TextNetwork(), word_tokenizer(["steel drum"]))
         optimiser = torch.optim.AdamW(model.parameters())
         text = {
             "ids": torch.ones(4, 2, dtype=torch.long),

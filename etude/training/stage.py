@@ -102,10 +102,9 @@ def train_stage(
     about = {"for": name, "stage": stage, "seed": seed, "data_hash": info["data_hash"]}
     state = open_state(state_root / print_, name, about)
     train, valid = system.data(experiment, stage, parts)
-    size = sum(p.numel() for p in model.parameters())
+    size, figures = sum(p.numel() for p in model.parameters()), system.figures(stage)
     log.info("%s: %.2f M parameters, %d sequences", stage, size / 1e6, len(train))
     tracking = _tracking(settings.tracking, tensorboard, name, print_, experiment)
-    figures = system.figures(stage)
     with _Terminal(stage, settings.steps, *tracking) as terminal:
         hooks = Hooks(terminal.progress, should_stop, terminal.on_row)
         if settings.audition and (listen := system.audition(parts)) is not None:
@@ -115,8 +114,8 @@ def train_stage(
     model.save(folder, info.get("tokenizers", {}))
     unit = system.loss_unit(stage)
     loss = f"{system.loss_name} ({unit})" if unit else system.loss_name
-    columns = history_columns(figures, settings)
-    _write_history(trained, folder, columns, f"{stage}, seed {seed}", loss)
+    title, columns = f"{stage}, seed {seed}", history_columns(figures, settings)
+    _write_history(trained, folder, columns, title, loss)
     card = trained_card(experiment, stage, seed, info, size, trained, origin)
     write_text(folder / "card.md", card)
     return trained

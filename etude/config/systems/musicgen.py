@@ -28,7 +28,7 @@ TEMPLATES = (
 )
 
 
-class Network(Section):
+class TextNetwork(Section):
     """A text encoder (T5) and a decoder of codes with cross-attention (MusicGen's classes)."""
 
     dim: int = Field(128, ge=8, multiple_of=2, description="width of the decoder")
@@ -40,19 +40,19 @@ class Network(Section):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the decoder and the encoder")
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> Network:
+    def _heads_divide(self) -> TextNetwork:
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} must be a multiple of heads ({self.heads})")
         return self
 
 
-class Stage(StageSettings):
+class TextStage(StageSettings):
     """The one trained part."""
 
-    network: Network = Network()
+    network: TextNetwork = TextNetwork()
 
     @model_validator(mode="after")
-    def _what_others_have(self) -> Stage:
+    def _what_others_have(self) -> TextStage:
         if self.training.forgetful_mask:
             raise ValueError("training.forgetful_mask is not of this system's network")
         if self.weights is not None and self.weights.pretrained and self.weights.fine_tune:
@@ -68,10 +68,10 @@ TRAINING: dict[str, Any] = {
 }
 
 
-class Stages(Section):
+class TextStages(Section):
     """What is trained, or taken from others by `weights: {pretrained: ...}`."""
 
-    lm: Stage = Field(description="text -> codes; 800 steps, batch 16, learning rate 1.5e-3")
+    lm: TextStage = Field(description="text -> codes; 800 steps, batch 16, learning rate 1.5e-3")
 
     @model_validator(mode="before")
     @classmethod
@@ -79,7 +79,7 @@ class Stages(Section):
         return merge({"lm": TRAINING}, value) if isinstance(value, dict) else value
 
 
-class Generate(GenerateSettings):
+class TextGenerate(GenerateSettings):
     """The clips that are generated for listening and for the metrics."""
 
     conditions: ClassVar[tuple[str, ...]] = ("texts",)
@@ -160,8 +160,8 @@ class MusicGen(TrainedExperiment):
     leave_out: Annotated[list[str], Distinct] = Field(
         [], description="concepts (folders of the corpus) that are not learned, to be taught later"
     )
-    stages: Stages = Field(Stages.model_validate({}), description="network and training")
-    generate: Generate = Generate()
+    stages: TextStages = Field(TextStages.model_validate({}), description="network and training")
+    generate: TextGenerate = TextGenerate()
 
     @model_validator(mode="after")
     def _templates_have_a_place(self) -> MusicGen:

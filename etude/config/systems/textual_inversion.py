@@ -13,8 +13,8 @@ from etude.config.base import Distinct, Section, merge
 from etude.config.pretrained import PRETRAINED_KINDS
 from etude.config.systems.base import StagePlan, StageSettings, TrainedExperiment, known
 from etude.config.systems.musicgen import (
-    Generate,
     MusicGen,
+    TextGenerate,
     check_templates,
     check_tokens,
     positions,
@@ -71,7 +71,7 @@ TRAINING: dict[str, Any] = {
 }
 
 
-class Stages(Section):
+class InversionStages(Section):
     """What is trained; the base is taken over as it is."""
 
     concept: StageSettings = Field(
@@ -151,8 +151,10 @@ class TextualInversion(TrainedExperiment):
         1.5, gt=0, le=2, description="that margin: of the distance between words of length 1"
     )
     shuffle_tokens: bool = Field(False, description="the rows of a word in random order each time")
-    stages: Stages = Field(Stages.model_validate({}), description="training of the new words")
-    generate: Generate = Generate()
+    stages: InversionStages = Field(
+        InversionStages.model_validate({}), description="training of the new words"
+    )
+    generate: TextGenerate = TextGenerate()
 
     def stage_plans(self) -> list[StagePlan]:  # noqa: D102
         place = Path("results", "models", self.base, "lm", f"seed-{self.base_seed}")

@@ -16,7 +16,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from etude.config.systems.musicgen import Network
+from etude.config.systems.musicgen import TextNetwork
 from etude.errors import UserError
 from etude.midi.programs import NAMES
 from etude.storage import atomic
@@ -60,11 +60,11 @@ class Lm(StageModule):
 
     stage = "lm"
     version = 1
-    Settings = Network
+    Settings = TextNetwork
     files = (TOKENIZER,)
 
     def __init__(
-        self, shape: Mapping[str, Any], settings: Network | None, tokenizer: Tokenizer
+        self, shape: Mapping[str, Any], settings: TextNetwork | None, tokenizer: Tokenizer
     ) -> None:
         from transformers import (
             MusicgenDecoderConfig,
@@ -74,7 +74,7 @@ class Lm(StageModule):
         )
 
         super().__init__(shape, settings)
-        text, decoder = configurations(shape, settings or Network())
+        text, decoder = configurations(shape, settings or TextNetwork())
         # The stack alone: T5EncoderModel has the same table under two names.
         self.text_encoder = T5EncoderModel(T5Config(**text)).encoder
         self.decoder = MusicgenForCausalLM(MusicgenDecoderConfig(**decoder))
@@ -197,7 +197,7 @@ class Lm(StageModule):
 
 
 def configurations(
-    shape: Mapping[str, Any], settings: Network
+    shape: Mapping[str, Any], settings: TextNetwork
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What T5Config and MusicgenDecoderConfig are made from."""
     if "decoder" in shape:

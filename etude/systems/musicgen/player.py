@@ -17,7 +17,7 @@ from torch import Tensor
 from etude.clips.clip import Clip
 from etude.clips.progress import GenerationProgress, Stopped, Tell, batches, part_of, stopping
 from etude.clips.sampling import ClipStreams, clip_seed
-from etude.config.systems.musicgen import Generate
+from etude.config.systems.musicgen import TextGenerate
 from etude.devices import choose_device
 from etude.errors import UserError
 from etude.systems.base import Conditions, ShouldStop, Wave, refuse
@@ -50,7 +50,7 @@ class MusicGenPlayer:
         takes: the `conditions` of the settings class of the system.
     """
 
-    Settings = Generate
+    Settings = TextGenerate
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class MusicGenPlayer:
         """Samples per second of what it plays."""
         return int(self.acoustic.sample_rate)
 
-    def prepare(self, settings: Generate, conditions: Conditions) -> Prepared:
+    def prepare(self, settings: TextGenerate, conditions: Conditions) -> Prepared:
         """See that the texts can be read; the words that are not known are told.
 
         Raises:
@@ -92,7 +92,7 @@ class MusicGenPlayer:
 
     def clips(
         self,
-        settings: Generate,
+        settings: TextGenerate,
         seed: int,
         draw: int,
         conditions: Prepared,
@@ -115,7 +115,7 @@ class MusicGenPlayer:
 
     def sample(
         self,
-        settings: Generate,
+        settings: TextGenerate,
         texts: Sequence[str],
         seconds: float,
         draw: int,
@@ -140,7 +140,7 @@ class MusicGenPlayer:
             on_step=meter.step,
         )
 
-    def window(self, settings: Generate) -> int:
+    def window(self, settings: TextGenerate) -> int:
         """Frames that are sampled at once."""
         if settings.window is not None:
             return max(1, round(settings.window * self.acoustic.frame_rate))
