@@ -87,8 +87,7 @@ def train_stage(
         folder: gets model.safetensors, config.json, history.csv, timings.csv, curve.svg, card.md.
         state_root: results/state, where resumable states lie.
         tensorboard: folder of curves (and of auditions), none where it is None.
-        weights: the file that the stage's `weights` names; training begins with it.
-        distance: of clips from real ones at a rate, for auditions.
+        weights: the file that the stage's `weights` names; distance: for auditions.
 
     Raises:
         UserError: when those weights do not fit, and as `fit`.
@@ -98,8 +97,8 @@ def train_stage(
     settings = experiment.stage(stage).training
     model, origin = begin_stage(experiment, stage, parts, seed, weights)
     print_ = stage_fingerprint(experiment, stage, parts, seed, weights)
-    name = "/".join(folder.parts[-3:])
-    about = {"for": name, "stage": stage, "seed": seed, "data_hash": info["data_hash"]}
+    name, data_hash = "/".join(folder.parts[-3:]), info["data_hash"]
+    about = {"for": name, "stage": stage, "seed": seed, "data_hash": data_hash}
     state = open_state(state_root / print_, name, about)
     train, valid = system.data(experiment, stage, parts)
     size, figures = sum(p.numel() for p in model.parameters()), system.figures(stage)
