@@ -125,20 +125,24 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
 def _config(settings: Config, trained: Trained) -> str:
     """All of the configuration that decided this experiment, as YAML that Étude reads again."""
     name, experiment = trained.name, trained.experiment
-    tokenizers = set(experiment.roles(settings).values())
+    experiments = {name: experiment} | {n: settings.experiments[n] for n in experiment.builds_on}
+    tokenizers = {t for e in experiments.values() for t in e.roles(settings).values()}
     parts = [settings.tokenizers[t] for t in tokenizers]
     fits = [part.fit for part in parts]
     weights = [getattr(part, key, None) for part in parts for key in ("model", "centres")]
-    corpora = {experiment.corpus, *(fit.corpus for fit in fits if fit.corpus)}
-    cuts = {experiment.cut_name(settings), *(f.cut for f in fits if isinstance(f, Fit))}
+    stages = [plan.settings.weights for e in experiments.values() for plan in e.stage_plans()]
+    weights += [given.pretrained for given in stages if given is not None]
+    corpora = {e.corpus for e in experiments.values()} | {f.corpus for f in fits if f.corpus}
+    cuts = {e.cut_name(settings) for e in experiments.values()}
+    cuts |= {f.cut for f in fits if isinstance(f, Fit)}
     chosen: dict[str, set[str]] = {
         "run": {name},
         "corpora": corpora,
         "cuts": cuts,
         "tokenizers": tokenizers,
         "pretrained": {name for name in weights if name},
-        "tokens": {experiment.tokens},
-        "experiments": {name},
+        "tokens": {e.tokens for e in experiments.values()},
+        "experiments": set(experiments),
     }
     values: dict[str, Any] = {"run": [name]}
     for section in ("corpora", "cuts", "tokenizers", "pretrained", "tokens", "experiments"):
@@ -156,7 +160,7 @@ def _plain(value: Any, key: str = "") -> Any:
         return {name: _plain(entry, name) for name, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
-    if isinstance(value, PurePath) or (key == "url" and not urlsplit(value).netloc):
+    if isinstance(value, PurePath) or (key == "url" and value and not urlsplit(value).netloc):
         return PurePath(value).name
     return value
 

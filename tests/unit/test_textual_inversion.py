@@ -14,10 +14,12 @@ from etude import config
 from etude.clips.progress import never, silent
 from etude.config.systems.textual_inversion import TextualInversion
 from etude.errors import UserError
+from etude.generation import export
+from etude.generation.trained import Trained
 from etude.pretrained.opened import hash_state
 from etude.storage import read_csv, read_json
 from etude.systems import open_system
-from etude.systems.base import Conditions
+from etude.systems.base import Conditions, Parts
 from etude.systems.musicgen.network import Lm
 from etude.systems.musicgen.player import MusicGenPlayer
 from etude.systems.textual_inversion.concepts import Concepts, alike, check_names, crowded
@@ -325,3 +327,15 @@ def test_words_are_asked_against_controls(with_base, tmp_path):
     assert {len(list(owned.real(split))) for split in ("test", "train")} == {1, 3}
     assert set(owned.others) == {"low", "high"}
     assert len(list(owned.others["high"]())) == 3
+
+
+def test_what_is_exported_has_the_configuration_of_its_base(tmp_path):
+    """Read again, it names the base, its pretrained weights and the codec's."""
+    preset = config.DEFAULT.parent / "presets/ti_musicgen.yaml"
+    settings = config.read(config.DEFAULT, preset)
+    words = Trained("words", settings.experiments["words"], Parts(), 0)
+    (tmp_path / "config.yaml").write_text(export._config(settings, words), encoding="utf-8")
+    again = config.read(tmp_path / "config.yaml")
+    assert set(again.experiments) == {"words", "small"}
+    assert set(again.pretrained) == {"musicgen_small", "encodec_32khz"}
+    assert again.experiments["words"].stage("base") == settings.experiments["words"].stage("base")

@@ -118,6 +118,11 @@ class ExperimentBase(Section):
     corpus: str = Field(description="a name from `corpora`")
     tokens: str = Field(description="a name from `tokens`")
 
+    @property
+    def builds_on(self) -> list[str]:
+        """Names of other experiments of the configuration that it begins with."""
+        return []
+
     if TYPE_CHECKING:  # keys of the systems that are trained; of others, properties
         generate: GenerateSettings
         seeds: Seeds

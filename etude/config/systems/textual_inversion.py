@@ -156,6 +156,10 @@ class TextualInversion(TrainedExperiment):
     )
     generate: TextGenerate = TextGenerate()
 
+    @property
+    def builds_on(self) -> list[str]:  # noqa: D102
+        return [self.base]
+
     def stage_plans(self) -> list[StagePlan]:  # noqa: D102
         place = Path("results", "models", self.base, "lm", f"seed-{self.base_seed}")
         base = StageSettings(weights=Weights(path=place))
