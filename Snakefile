@@ -71,5 +71,6 @@ rule all:
         "results/report/index.html",
         plan.kept_steps(),
         plan.symbolic_tables(),
+        plan.concept_tables(),
         plan.stated_criteria(),
     localrule: True

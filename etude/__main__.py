@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from etude.arguments import above, at_least, name, place, whole
+from etude.arguments import above, at_least, name, place, text, whole
 from etude.errors import UserError, of_a_file
 
 SEED, SECONDS = whole(0, 2**32 - 1), above(0, 3600)
@@ -159,6 +159,12 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
         type=place,
         help="a recording to go on from: it is played whole, then --duration seconds more",
     )
+    generate.add_argument(
+        "--text",
+        type=text,
+        help="what it is to sound like, of systems that take text; <name>: a learned word",
+    )
+    generate.add_argument("--guidance", type=at_least(1), help="how strongly the text counts")
     generate.add_argument(
         "--output",
         type=name,

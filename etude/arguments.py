@@ -17,6 +17,17 @@ def place(word: str) -> Path:
     return Path(word)
 
 
+def text(word: str) -> str:
+    """Words that say something.
+
+    Raises:
+        ArgumentTypeError: there are none.
+    """
+    if not word.strip():
+        raise argparse.ArgumentTypeError("must say something; leave the option out for no text")
+    return word
+
+
 def name(word: str) -> str:
     """The beginning of names of files; as it is, since a slash at its end names a folder."""
     place(word)

@@ -100,7 +100,8 @@ def _table(model: type[BaseModel]) -> str:
         "|---|---|---|---|",
     ]
     for name, field in model.model_fields.items():
-        cells = (f"`{name}`", _allowed(field), _default(field), field.description or "see below")
+        key = field.alias or name
+        cells = (f"`{key}`", _allowed(field), _default(field), field.description or "see below")
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, ""])
 

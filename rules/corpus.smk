@@ -1,4 +1,4 @@
-# A folder, an archive or music21 -> one table of pieces; their split; their audio.
+# A folder, an archive or music21 -> one table of pieces; their split, captions and audio.
 
 
 rule fetch_source:
@@ -85,6 +85,37 @@ rule decide_split:
         "Finding duplicates and tunes of {wildcards.corpus}, deciding its split"
     script:
         "../scripts/decide_split.py"
+
+
+rule caption_corpus:
+    input:
+        source=source_folder,
+        pieces="results/corpora/{corpus}/pieces.csv",
+    output:
+        table=report(
+            "results/corpora/{corpus}/captions.csv",
+            caption="../docs/captions/captions.rst",
+            category="Corpus",
+            labels={"corpus": "{corpus}"},
+        ),
+    log:
+        "results/logs/caption_corpus/{corpus}.log",
+    benchmark:
+        "results/benchmarks/caption_corpus/{corpus}.tsv"
+    conda:
+        "../envs/corpus.yaml"
+    threads: 4
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        version=version("caption_corpus", "captions", "words", "notes"),
+        corpus=lambda w: corpus_of(w).params("filter", "captions"),
+        root=lambda w, input: input.get("source") or str(corpus_of(w).path),  # as above
+    message:
+        "Saying in words what the pieces of {wildcards.corpus} are"
+    script:
+        "../scripts/caption_corpus.py"
 
 
 rule render_midi:

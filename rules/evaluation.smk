@@ -62,6 +62,48 @@ rule measure_clips:
         "../scripts/measure_clips.py"
 
 
+rule score_concepts:
+    input:
+        models=plan.models_of,
+        packed=for_experiment("results/packed/{corpus}/{tokens}"),
+        tokenizers=lambda w: list(plan.tokenizers_of(w).values()),
+        captions=plan.captions_of,
+    output:
+        table=report(
+            "results/metrics/{experiment}/seed-{seed}/concept.csv",
+            caption="../docs/captions/concepts.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"clips": "seed-{seed}", "table": "concepts"},
+        ),
+    log:
+        "results/logs/score_concepts/{experiment}/seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/score_concepts/{experiment}/seed-{seed}.tsv"
+    wildcard_constraints:
+        experiment=either(plan.having("judges_concepts")),
+    conda:
+        "../envs/torch.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=120,
+        gpu=1,
+    params:
+        version=version(
+            "score_concepts",
+            *("concepts", "frechet", "space", "embedding.timbre", "loudness"),
+            what="concepts",
+        ),
+        experiment=lambda w: experiment_of(w).params(),
+        roles=lambda w: list(plan.tokenizers_of(w)),  # of the inputs, in their order
+        settings=CONFIG.evaluation.concepts.params(),
+    message:
+        "What the words of {wildcards.experiment} are worth, seed {wildcards.seed}"
+    script:
+        "../scripts/score_concepts.py"
+
+
 rule score_fad:
     input:
         generated=collect(

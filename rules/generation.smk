@@ -9,6 +9,7 @@ rule generate_clips:
         latents=lambda w: [
             folder.format(seed=w.seed) for folder in plan.latents_of(w.experiment).values()
         ],
+        captions=plan.captions_of,
         primes=lambda w: experiment_of(w).generate.primes,
         soundfont=plan.soundfont_of,
     output:
@@ -75,6 +76,7 @@ rule make_baselines:
         tokenizers=lambda w: list(plan.tokenizers_of(w).values()),
         models=plan.models_of_baselines,
         latents=plan.latents_of_baselines,
+        captions=plan.captions_of,
         # Random notes have the keys and rhythms of the training split's files.
         source=lambda w: source_folder(experiment_of(w)),
         ingest=for_experiment("results/corpora/{corpus}/ingest/{shard}.csv"),

@@ -9,6 +9,7 @@ rule import_weights:
         tokenizers=plan.tokenizer_folders,
         models=plan.upstream_models,
         latents=plan.upstream_latents,
+        captions=plan.captions_of,
     output:
         weights="results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
         config="results/models/{experiment}/{stage}/seed-{seed}/config.json",
@@ -41,6 +42,7 @@ rule train_stage:
         tokenizers=plan.tokenizer_folders,
         models=plan.upstream_models,
         latents=plan.upstream_latents,
+        captions=plan.captions_of,
         weights=weights_of,
         files=plan.files_of,
         verified=verified_embeddings,
@@ -87,6 +89,7 @@ rule encode_stage:
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
         tokenizers=plan.tokenizer_folders,
         latents=plan.upstream_latents,
+        captions=plan.captions_of,
     output:
         latents=directory("results/latents/{experiment}/{stage}/seed-{seed}"),
     log:
@@ -120,6 +123,7 @@ rule keep_step:
         tokenizers=plan.tokenizer_folders,
         models=plan.upstream_models,
         latents=plan.upstream_latents,
+        captions=plan.captions_of,
         weights=weights_of,
         files=plan.files_of,
     output:

@@ -57,12 +57,12 @@ def parts_of(snakemake):
     """What an experiment is made of, from a rule's inputs and its `params.roles`.
 
     Inputs are packed, tokenizers (of these roles, in order), models (files of weights), latents
-    (folders) and files (the user's own); a rule has those that it needs.
+    (folders), captions and files (the user's own); a rule has those that it needs.
     """
     from etude.systems.base import Parts
 
     files = {}
-    for key in ("packed", "tokenizers", "models", "latents", "files"):
+    for key in ("packed", "tokenizers", "models", "latents", "captions", "files"):
         found = snakemake.input.get(key, [])
         files[key] = [Path(file) for file in ([found] if isinstance(found, str) else found)]
     return Parts(
@@ -71,6 +71,7 @@ def parts_of(snakemake):
         # results/models/{experiment}/{stage}/seed-{seed}/model.safetensors
         models={file.parts[-3]: file.parent for file in files["models"]},
         latents={folder.parts[-2]: folder for folder in files["latents"]},
+        captions=next(iter(files["captions"]), None),
         files={file.name: file for file in files["files"]},
     )
 

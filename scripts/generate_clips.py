@@ -1,26 +1,19 @@
 """A trained experiment -> its clips, of whichever system."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from adapter import TEMPORARY_FAILURE, StopRequest, job
+from adapter import TEMPORARY_FAILURE, StopRequest, job, parts_of
 
 with job(snakemake):
     from etude.clips.progress import Stopped
     from etude.config import CorpusBase, Experiment, parse
     from etude.generation.clips import make_clips
-    from etude.systems.base import Parts
 
     given, params = snakemake.input, snakemake.params
-    models = [Path(path).parent for path in given.models]  # …/{stage}/seed-{seed}
-    latents = [Path(path) for path in given.latents]
-    parts = Parts(
-        packed=Path(given.packed[0]),
-        tokenizers=dict(zip(params.roles, map(Path, given.tokenizers), strict=True)),
-        models={folder.parent.name: folder for folder in models},
-        latents={folder.parent.name: folder for folder in latents},
-        corpus=parse(CorpusBase, params.corpus) if params.corpus else None,
-    )
+    corpus = parse(CorpusBase, params.corpus) if params.corpus else None
+    parts = replace(parts_of(snakemake), corpus=corpus)
     try:
         make_clips(
             parse(Experiment, params.experiment),

@@ -7,6 +7,7 @@ from adapter import TEMPORARY_FAILURE, StopRequest, job, parts_of
 
 with job(snakemake):
     from etude.config import Experiment, parse
+    from etude.metrics.concepts import distance
     from etude.training.launch import launch
     from etude.training.loop import Interrupted
     from etude.training.stage import train_stage
@@ -22,6 +23,7 @@ with job(snakemake):
         "state_root": Path("results/state"),
         "tensorboard": Path("results/tensorboard", names.experiment, names.stage, names.seed),
         "weights": Path(snakemake.input.weights[0]) if snakemake.input.weights else None,
+        "distance": distance,
     }
     devices = experiment.stage(names.stage).training.devices
     if devices > 1:

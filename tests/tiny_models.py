@@ -53,6 +53,53 @@ def make_clap(folder: Path):
     return model
 
 
+def make_musicgen(folder: Path, width: int = 48, scale: float = 8.0):
+    """Of 32 kHz, 4 x 64 codes at 50 Hz; its text tokenizer knows a few words.
+
+    Weights are `scale` times what they begin with: at first the text hardly reaches the logits, and
+    then a test that something is learned, or that two texts differ, could not fail.
+    """
+    from transformers import (
+        EncodecConfig,
+        MusicgenConfig,
+        MusicgenDecoderConfig,
+        MusicgenForConditionalGeneration,
+        T5Config,
+    )
+
+    from etude.systems.musicgen.texts import word_tokenizer
+
+    torch.manual_seed(0)
+    text = T5Config(
+        vocab_size=40, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
+        decoder_start_token_id=0,
+    )  # fmt: skip
+    codec = EncodecConfig(
+        sampling_rate=32000, upsampling_ratios=[8, 5, 4, 4], num_filters=4, hidden_size=8,
+        codebook_size=64, codebook_dim=8, target_bandwidths=[1.2], use_causal_conv=False,
+        norm_type="weight_norm", num_lstm_layers=1,
+    )  # fmt: skip
+    decoder = MusicgenDecoderConfig(
+        vocab_size=64, hidden_size=width, num_hidden_layers=2, num_attention_heads=4, ffn_dim=96,
+        num_codebooks=4, pad_token_id=64, bos_token_id=64,
+    )  # fmt: skip
+    config = MusicgenConfig(
+        text_encoder=text.to_dict(), audio_encoder=codec.to_dict(), decoder=decoder.to_dict()
+    )
+    model = MusicgenForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for part in filter(None, (model.decoder, getattr(model, "enc_to_dec_proj", None))):
+            for parameter in part.parameters():
+                if parameter.dim() > 1:
+                    parameter.mul_(scale)
+    model.generation_config.decoder_start_token_id = 64
+    model.config.decoder_start_token_id = 64
+    model.save_pretrained(str(folder))
+    words = "steel drum piano music box slow high the sound of a recording minor major"
+    word_tokenizer([words]).save(str(folder / "tokenizer.json"))
+    return model
+
+
 FAIRSEQ = (  # transformers' part of a name -> fairseq's
     ("feature_projection.layer_norm.", "layer_norm."),
     ("feature_projection.projection.", "post_extract_proj."),

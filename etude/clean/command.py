@@ -116,6 +116,8 @@ def _of_training(
     from etude.training.stage import stage_fingerprint
     from etude.workflow.given_weights import weights_file
 
+    table = results / "corpora" / experiment.corpus / "captions.csv"
+    captions = table if experiment.reads_captions else None
     for plan in experiment.stage_plans():
         given = weights_file(plan.settings.weights, plan.name, seed)
         models, latents = experiment.learns_from(plan.name)
@@ -123,8 +125,14 @@ def _of_training(
             packed=packed,
             models={name: results / "models" / folder.format(name) for name in models},
             latents={name: results / "latents" / folder.format(name) for name in latents},
+            captions=captions,
         )
-        needed: list[Path | str] = [*given, *parts.models.values(), *parts.latents.values()]
+        needed: list[Path | str] = [
+            *given,
+            *([captions] if captions else []),
+            *parts.models.values(),
+            *parts.latents.values(),
+        ]
         if plan.settings.imported or not all(Path(file).exists() for file in needed):
             continue  # nothing was trained, or only its ref knows what it began with
         weights = Path(given[0]) if given else None

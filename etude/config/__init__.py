@@ -7,6 +7,8 @@ the standard library, pydantic and yaml only.
 """
 
 from etude.config.base import Section, SectionType, merge, nearest
+from etude.config.captions import Captions
+from etude.config.concepts import ConceptMetrics
 from etude.config.corpora import (
     WE_SHARP_FILTER,
     Annotations,
@@ -78,6 +80,8 @@ __all__ = [
     "AnyTokenSet",
     "AnyTokenizer",
     "ArchiveCorpus",
+    "Captions",
+    "ConceptMetrics",
     "Config",
     "Corpus",
     "CorpusBase",

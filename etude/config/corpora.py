@@ -10,15 +10,18 @@ from etude.config.base import (
     BRING,
     OPTIONS,
     OWN,
+    Distinct,
     ModuleClass,
     Options,
     Section,
     UserPath,
     chosen_by,
 )
+from etude.config.captions import Captions
 
 QUARTER = 480  # ticks of a beat that is annotated
 Program = Annotated[int, Field(ge=0, le=127)]  # General MIDI, counted from 0
+Mixture = Annotated[list[Program], Field(min_length=2, max_length=4), Distinct]
 
 
 class Split(Section):
@@ -159,6 +162,9 @@ class CorpusBase(Section):
     )
     split: Split = Field(Split(), description="train, valid, test")
     render: Render = Field(Render(), description="MIDI to audio")
+    captions: Captions = Field(
+        Captions(), description="pieces in words, for systems that take text"
+    )
     bring: str | None = Field(None, exclude=True, description=BRING)
 
     @property
@@ -173,6 +179,33 @@ class Music21Corpus(CorpusBase):
     source: Literal["music21"] = "music21"
     scores: Literal["chorales"] = Field("chorales", description="named list of scores")
     program: int | None = Field(0, ge=0, le=127, description="instrument of all parts; none: as is")
+    # Keys that are not used fetch nothing anew.
+    programs: Annotated[list[Program | Mixture], Distinct] = Field(
+        [],
+        exclude_if=lambda programs: not programs,
+        description="in place of `program`: each score is played by some of these, chosen by its "
+        "name; a list of programs is a mixture, dealt out to the parts in turn. Each lies in a "
+        "folder of its own, named as the program is",
+    )
+    renditions: int = Field(
+        1,
+        ge=1,
+        exclude_if=lambda number: number == 1,
+        description="how many of `programs` play each score; `limit` counts renditions",
+    )
+    vary: bool = Field(
+        False,
+        exclude_if=lambda wanted: not wanted,
+        description="renditions of `programs` differ in tempo (0.65, 1, 1.4) and octave (-1, 0, 1)",
+    )
+
+    @model_validator(mode="after")
+    def _renditions_are_programs(self) -> Music21Corpus:
+        if self.renditions > max(len(self.programs), 1):
+            raise ValueError(f"renditions: {self.renditions} of {len(self.programs)} programs")
+        if self.vary and not self.programs:
+            raise ValueError("vary: only renditions of `programs` are varied; name some")
+        return self
 
 
 class FolderCorpus(CorpusBase):

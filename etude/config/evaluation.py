@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from etude.config.base import Distinct, ModuleClass, Section, nearest
+from etude.config.concepts import ConceptMetrics
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.memorisation import Memorisation
 from etude.config.symbolic_metrics import SymbolicMetrics
@@ -98,6 +99,7 @@ class Evaluation(Section):
     )
 
     symbolic: SymbolicMetrics = SymbolicMetrics()
+    concepts: ConceptMetrics = Field(ConceptMetrics(), description="of systems with learned words")
 
     def check_embeddings(self, pretrained: Iterable[str]) -> None:
         """See that every embedding is known, and that one can run.

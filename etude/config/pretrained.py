@@ -11,14 +11,15 @@ from etude.config.base import BRING, Section, UserPath
 from etude.config.tokens_fit import Fit
 
 PRETRAINED_KINDS = ("hubert", "encodec")  # of tokenizers
+RATE_OF_50_HZ = 32000  # of the EnCodec that MusicGen was trained with
 
 
 class Pretrained(Section):
     """Weights that somebody else trained; fetched once, then used from results/pretrained/."""
 
-    kind: Literal["hubert", "encodec", "clap", "kmeans"] = Field(
-        description="what they are: HuBERT, EnCodec, CLAP (transformers' classes), or the centres "
-        "of a k-means"
+    kind: Literal["hubert", "encodec", "clap", "kmeans", "text_to_music"] = Field(
+        description="what they are: HuBERT, EnCodec, CLAP (transformers' classes), the centres of "
+        "a k-means, or a MusicGen (transformers' class; small, medium or large)"
     )
     hub: str | None = Field(
         None, description="a name on the Hugging Face hub, as in facebook/hubert-base-ls960"
@@ -112,5 +113,5 @@ class Encodec(Section):
 
     @property
     def hop(self) -> int:
-        """Samples between frames."""
-        return 320
+        """Samples between frames: 75 frames a second of the 24 kHz model, 50 of the 32 kHz one."""
+        return 640 if self.sample_rate == RATE_OF_50_HZ else 320

@@ -216,7 +216,9 @@ def _keys_at(location: tuple[Any, ...]) -> list[str]:
             annotation = model.model_fields[part].annotation
             classes = [a for a in (annotation, *get_args(annotation)) if _is_model(a)]
             model = classes[0] if classes else annotation
-    return list(model.model_fields) if _is_model(model) else []
+    if not _is_model(model):
+        return []
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _is_model(annotation: Any) -> bool:

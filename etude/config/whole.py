@@ -191,9 +191,21 @@ class Config(Section):
                 f"tokenizer {tokenizer_name!r} needs {tokenizer.shortest}"
             )
 
+    def _pretrained_stage_resolves(self, where: str, name: str, experiment: ExperimentBase) -> None:
+        """A stage that is what others trained is of a kind that its system takes."""
+        kinds = experiment.pretrained_kinds
+        _known(name, self.pretrained, where, "pretrained")
+        if (found := self.pretrained[name].kind) not in kinds:
+            needed = " or ".join(kinds) or "none, it trains all itself"
+            raise ValueError(f"{where}: {name!r} is a {found}, needed is {needed}")
+
     def _experiment_resolves(self, where: str, experiment: ExperimentBase) -> None:
         _known(experiment.corpus, self.corpora, f"{where}.corpus", "corpora")
         _known(experiment.tokens, self.tokens, f"{where}.tokens", "tokens")
+        for plan in experiment.stage_plans():
+            if plan.settings.weights is not None and plan.settings.weights.pretrained:
+                name, place = plan.settings.weights.pretrained, f"{where}.stages.{plan.name}"
+                self._pretrained_stage_resolves(f"{place}.weights.pretrained", name, experiment)
         experiment.check(where, self)
         _stages_resolve(where, experiment)
 

@@ -15,6 +15,7 @@ from etude.corpus import scores
 from etude.corpus.annotations import annotate
 from etude.corpus.archive import pin, unpack, verify
 from etude.corpus.download import opened
+from etude.corpus.renditions import renditions
 from etude.corpus.scan import METADATA, choose, list_files
 from etude.errors import UserError
 from etude.pool import map_in_order
@@ -61,12 +62,14 @@ def _export(settings: Music21Corpus, folder: Path, threads: int) -> None:
     `limit` chooses before the work, as it would after it.
     """
     inside, names = scores.LISTS[settings.scores]
-    targets = {name.rpartition(".")[0] + ".mid": name for name in names}
+    targets = {r.target: r for name in names for r in renditions(settings, name)}
     chosen = choose(targets, settings.limit)
     root = scores.corpus_folder() / inside  # music21 is imported before workers are forked
     with atomic_directory(folder) as temporary:
-        work = partial(scores.export_score, settings.program, root, temporary)
-        jobs = [(targets[target], target) for target in chosen]
+        work = partial(scores.export_score, root, temporary)
+        jobs = [targets[target] for target in chosen]
+        for target in {Path(one).parent for one in chosen}:
+            (temporary / target).mkdir(exist_ok=True)
         results = map_in_order(work, jobs, threads, title="export", unit="score", chunk=4)
         failed = [name for name in results if name]
         if failed:

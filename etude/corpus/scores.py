@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import logging
 from fractions import Fraction
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import mido
 
 from etude.corpus.chorales import CHORALES, FOLDER
+from etude.corpus.renditions import Rendition, varied
 from etude.midi.bars import signature
 from etude.storage import WRITE_ERRORS
 
@@ -40,35 +42,31 @@ def titles() -> dict[str, str]:
     return found
 
 
-def export_score(program: int | None, root: Path, folder: Path, job: tuple[str, str]) -> str:
+def export_score(root: Path, folder: Path, job: Rendition) -> str:
     """Write one score as MIDI; the name of the score if that fails.
 
     Args:
-        program: played by all parts; None: as the score has it.
         root: where the scores are.
         folder: where the MIDI goes.
-        job: the score's name, the name of the MIDI file.
     """
     from music21 import converter, instrument
     from music21.exceptions21 import Music21Exception
     from music21.midi.translate import streamToMidiFile
 
-    name, target = job
     try:
         # Not from music21's cache of pickles: that lies in a folder which others can write to.
-        score: Any = converter.parse(root / name, forceSource=True, storePickle=False)
-        if program is not None:
-            for part in score.parts:
-                for old in list(part.recurse().getElementsByClass(instrument.Instrument)):
-                    old.activeSite.remove(old)
-                part.insert(0, instrument.instrumentFromMidiProgram(program))
-        data = streamToMidiFile(score).writestr()
-        (folder / target).write_bytes(with_upbeat(data, upbeat(score)))
+        score: Any = converter.parse(root / job.score, forceSource=True, storePickle=False)
+        for part, program in zip(score.parts, cycle(job.programs), strict=False):
+            for old in list(part.recurse().getElementsByClass(instrument.Instrument)):
+                old.activeSite.remove(old)
+            part.insert(0, instrument.instrumentFromMidiProgram(program))
+        data = with_upbeat(streamToMidiFile(score).writestr(), upbeat(score))
+        (folder / job.target).write_bytes(varied(data, job))
     except (Music21Exception, OSError, ValueError) as error:
         if getattr(error, "errno", None) in WRITE_ERRORS:
             raise
-        log.warning("%s: %s", name, error)
-        return name
+        log.warning("%s: %s", job.score, error)
+        return job.score
     return ""
 
 

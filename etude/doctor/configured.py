@@ -83,9 +83,9 @@ def examine_weights(config: Config, results: Path = RESULTS) -> Iterator[Finding
     for name, tokenizers in used.items():
         yield _pretrained(name, config.pretrained[name], tokenizers, results)
     for name, stage, settings in needs.stages_of(config):
-        if (weights := settings.weights) is not None:
-            there = weights.path.exists()
-            text = f"{name}, {stage}: {weights.path}" + ("" if there else " is not there")
+        if (weights := settings.weights) is not None and (path := weights.path) is not None:
+            there = path.exists()
+            text = f"{name}, {stage}: {path}" + ("" if there else " is not there")
             do = f"correct `experiments.{name}.stages.{stage}.weights.path`"
             yield Finding("weights", "ok" if there else "broken", text, do)
     if not used:

@@ -11,7 +11,8 @@ from etude.clips.writing import write_clips
 from etude.config import TrainedExperiment
 from etude.storage import hash_file, hash_folder
 from etude.systems import open_system
-from etude.systems.base import Conditions, Parts, ShouldStop
+from etude.systems.base import Parts, ShouldStop
+from etude.systems.conditions import Conditions
 from etude.tokenizers.fitted import weights_of
 from etude.workflow.given_weights import MODEL
 

@@ -21,12 +21,12 @@ from etude.config import GenerateSettings
 from etude.errors import UserError
 from etude.generation.trained import Trained, in_export, in_results, open_player
 from etude.storage import check_place
-from etude.systems.base import Conditions
+from etude.systems.conditions import Conditions
 
 log = logging.getLogger(__name__)
 
 # Options that are laid over settings of the same name, and over those of their sampling.
-OPTIONS = ("hop",)
+OPTIONS = ("hop", "guidance")
 SECONDS = 8.0  # of a clip whose system says no length of its own
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "grammar")
 
@@ -43,10 +43,12 @@ def generate(options: argparse.Namespace) -> list[Path]:
     if options.prime_wave:
         _require(trained, "recording", "leave out --prime_wave")
         files = (options.prime_wave,)
+    if options.text:
+        _require(trained, "text", "leave out --text")
     seconds = options.duration
     if seconds is None and "length" not in trained.experiment.conditions:
         options.duration = seconds = SECONDS
-    conditions = Conditions(files=files, seconds=seconds)
+    conditions = Conditions(files=files, text=options.text or "", seconds=seconds)
     return _write(trained, conditions, options, options.fade)
 
 
@@ -91,6 +93,7 @@ def open_trained(options: argparse.Namespace) -> Trained:
 GIVEN_BY = {
     "recording": "`python -m etude generate --prime_wave recording.wav` goes on from a recording",
     "midi": "`python -m etude continue my.mid` goes on from MIDI",
+    "text": '`python -m etude generate --text "..."` plays what a text says',
 }
 
 
@@ -104,7 +107,7 @@ def _require(trained: Trained, condition: str, do: str) -> None:
     if condition not in takes:
         other = [text for name, text in GIVEN_BY.items() if name in takes]
         raise UserError(
-            f"the system {trained.experiment.system} takes no {condition} to go on from",
+            f"the system {trained.experiment.system} takes no {condition}",
             where=f"experiment {trained.name}",
             why=f"it takes: {', '.join(sorted(takes)) or 'none, it plays from nothing'}",
             do="; or ".join([do, *other]),

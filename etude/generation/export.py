@@ -3,7 +3,7 @@
 README.md            the model card
 export.json          format, training seed, settings, how clips are made, sha256 of what plays
 config.yaml          the configuration in effect, paths of this machine left out
-models/<stage>/      model.safetensors, config.json, card.md
+models/<stage>/      model.safetensors, config.json, card.md, the files that config.json names
 latents/<stage>/     statistics.json of a stage that encodes for others
 tokenizers/<role>/   as they were fitted
 
@@ -30,6 +30,7 @@ from etude.storage import (
     atomic_directory,
     check_place,
     hash_file,
+    read_json,
     visible_files,
     write_json,
     write_text,
@@ -60,7 +61,8 @@ def export(settings: Config, name: str, seed: int | None, folder: Path) -> None:
     player = open_player(trained)  # what cannot play here would not play elsewhere
     with atomic_directory(folder) as temporary:
         for stage, source in parts.models.items():
-            _copy(source, temporary / "models" / stage, OF_A_STAGE)
+            more = read_json(source / "config.json").get("files", [])  # a stage's own
+            _copy(source, temporary / "models" / stage, [*OF_A_STAGE, *more])
         for stage, source in parts.latents.items():
             _copy(source, temporary / "latents" / stage, [STATISTICS])
         for role, source in parts.tokenizers.items():
@@ -123,20 +125,24 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
 def _config(settings: Config, trained: Trained) -> str:
     """All of the configuration that decided this experiment, as YAML that Étude reads again."""
     name, experiment = trained.name, trained.experiment
-    tokenizers = set(experiment.roles(settings).values())
+    experiments = {name: experiment} | {n: settings.experiments[n] for n in experiment.builds_on}
+    tokenizers = {t for e in experiments.values() for t in e.roles(settings).values()}
     parts = [settings.tokenizers[t] for t in tokenizers]
     fits = [part.fit for part in parts]
     weights = [getattr(part, key, None) for part in parts for key in ("model", "centres")]
-    corpora = {experiment.corpus, *(fit.corpus for fit in fits if fit.corpus)}
-    cuts = {experiment.cut_name(settings), *(f.cut for f in fits if isinstance(f, Fit))}
+    stages = [plan.settings.weights for e in experiments.values() for plan in e.stage_plans()]
+    weights += [given.pretrained for given in stages if given is not None]
+    corpora = {e.corpus for e in experiments.values()} | {f.corpus for f in fits if f.corpus}
+    cuts = {e.cut_name(settings) for e in experiments.values()}
+    cuts |= {f.cut for f in fits if isinstance(f, Fit)}
     chosen: dict[str, set[str]] = {
         "run": {name},
         "corpora": corpora,
         "cuts": cuts,
         "tokenizers": tokenizers,
         "pretrained": {name for name in weights if name},
-        "tokens": {experiment.tokens},
-        "experiments": {name},
+        "tokens": {e.tokens for e in experiments.values()},
+        "experiments": set(experiments),
     }
     values: dict[str, Any] = {"run": [name]}
     for section in ("corpora", "cuts", "tokenizers", "pretrained", "tokens", "experiments"):
@@ -154,7 +160,7 @@ def _plain(value: Any, key: str = "") -> Any:
         return {name: _plain(entry, name) for name, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
-    if isinstance(value, PurePath) or (key == "url" and not urlsplit(value).netloc):
+    if isinstance(value, PurePath) or (key == "url" and value and not urlsplit(value).netloc):
         return PurePath(value).name
     return value
 

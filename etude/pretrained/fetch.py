@@ -26,8 +26,13 @@ VERSION = 1  # raised when the folder changes
 
 log = logging.getLogger(__name__)
 ORIGIN, CENTRES = "origin.json", "centres.safetensors"
+INDEX = "model.safetensors.index.json"  # of weights in several files
 # Nothing that could run code, none of the same weights in another form.
-PATTERNS = ["config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin"]
+PATTERNS = [
+    *("config.json", "preprocessor_config.json", "tokenizer.json", "generation_config.json"),
+    *("model.safetensors", "model-*.safetensors", INDEX, "pytorch_model.bin"),
+]
+BESIDE = ("preprocessor_config.json", "tokenizer.json")  # copied where they are there
 
 
 def fetch_weights(name: str, settings: Pretrained, folder: Path) -> None:
@@ -97,7 +102,7 @@ def _from_hub(name: str, settings: Pretrained, scratch: Path) -> Path:
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise hub_error(name, settings.hub, error) from None
     folder = Path(found)
-    if (folder / WEIGHTS).is_file() or (folder / "pytorch_model.bin").is_file():
+    if any((folder / name).is_file() for name in (WEIGHTS, INDEX, "pytorch_model.bin")):
         return folder
     raise UserError(
         f"the hub's {settings.hub!r} has no weights that Étude reads",
@@ -171,7 +176,7 @@ def _write_network(given: Path, settings: Pretrained, folder: Path) -> str:
 
         save_network(convert_hubert(given), folder)
         return digest
-    files = [given / WEIGHTS, given / "pytorch_model.bin"]
+    files = [given / WEIGHTS, given / INDEX, given / "pytorch_model.bin"]
     file = next((f for f in files if f.is_file()), None)
     if file is None or not (given / "config.json").is_file():
         raise UserError(
@@ -183,8 +188,9 @@ def _write_network(given: Path, settings: Pretrained, folder: Path) -> str:
     digest = _checked_file(file, settings)
     _check_kind(given, settings)
     save_network(_load(given, settings), folder)
-    if (given / "preprocessor_config.json").is_file():
-        shutil.copyfile(given / "preprocessor_config.json", folder / "preprocessor_config.json")
+    for name in BESIDE:
+        if (given / name).is_file():
+            shutil.copyfile(given / name, folder / name)
     return digest
 
 
@@ -215,7 +221,7 @@ def _check_kind(given: Path, settings: Pretrained) -> None:
     from etude.storage import read_json
 
     found = read_json(given / "config.json").get("model_type")
-    if found != settings.kind:
+    if found != network_class(settings.kind).config_class.model_type:
         raise UserError(
             f"these weights are of a {found!r}, not of a {settings.kind!r}",
             where=str(given),

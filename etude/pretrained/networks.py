@@ -12,7 +12,12 @@ import torch
 from etude.errors import UserError
 
 WEIGHTS = "model.safetensors"
-CLASSES = {"hubert": "HubertModel", "encodec": "EncodecModel", "clap": "ClapModel"}
+CLASSES = {
+    "hubert": "HubertModel",
+    "encodec": "EncodecModel",
+    "clap": "ClapModel",
+    "text_to_music": "MusicgenForConditionalGeneration",
+}
 
 
 def network_class(kind: str) -> Any:
@@ -41,7 +46,7 @@ def load_network(folder: Path, kind: str) -> Any:
 
 def save_network(model: Any, folder: Path) -> None:
     """Write a network in the hub's form, as safetensors."""
-    model.save_pretrained(str(folder), safe_serialization=True)
+    model.save_pretrained(str(folder), safe_serialization=True, max_shard_size="1000GB")
 
 
 def device() -> torch.device:

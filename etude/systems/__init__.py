@@ -12,6 +12,8 @@ MEMBERS = {
     "audiolm": "etude.systems.audiolm.system:AudioLmSystem",
     "symbolic_lm": "etude.systems.symbolic_lm.system:SymbolicLmSystem",
     "phrase_ldm": "etude.systems.phrase_ldm.system:PhraseLdmSystem",
+    "musicgen": "etude.systems.musicgen.system:MusicGenSystem",
+    "textual_inversion": "etude.systems.textual_inversion.system:TextualInversionSystem",
     "external": "etude.systems.external.system:ExternalSystem",
 }
 

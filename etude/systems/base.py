@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from etude.clips.clip import Clip
 from etude.clips.progress import Tell
 from etude.config import CorpusBase, GenerateSettings
-from etude.errors import UserError
 from etude.midi.notes import NoteTable
+from etude.systems.conditions import Conditions
 
 Batch = dict[str, Tensor]
 Ids = NDArray[np.int64]
@@ -64,6 +64,7 @@ class Parts:
         models: folders of trained stages by name.
         latents: what encoding stages made of the corpus, by stage: {split}.safetensors and
             statistics.json.
+        captions: captions.csv of the corpus, for systems that learn from text.
         corpus: how notes are read and played (filter, render).
         files: the user's own files that a stage learns from (`StageSettings.files`), by name.
     """
@@ -72,6 +73,7 @@ class Parts:
     tokenizers: Mapping[str, Path] = field(default_factory=dict)
     models: Mapping[str, Path] = field(default_factory=dict)
     latents: Mapping[str, Path] = field(default_factory=dict)
+    captions: Path | None = None
     corpus: CorpusBase | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
 
@@ -89,42 +91,24 @@ class Figure:
 
     Attributes:
         of_loss: where it is one: from the mean loss over the validation items.
+        heard: of auditions; empty where there are none.
     """
 
     name: str
     unit: str
     better: Literal["lower", "higher"] = "lower"
     of_loss: Callable[[float], float] | None = None
+    heard: bool = False
 
 
 @dataclass
 class Audition:
-    """What listening to a stage gave: figures, and clips (float32 [samples]) at a rate."""
+    """What listening gave: figures, clips at a rate; by a figure's name clips and real ones."""
 
     figures: dict[str, float]
     waves: list[Wave]
     rate: int
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What clips are asked to be; a player refuses what its system's `conditions` do not have.
-
-    Attributes:
-        files: recordings or MIDI files that clips go on from, in turn.
-        text: what they are to sound like.
-        concept: a word that was learned.
-        seconds, bars: how much is made behind the prime, in place of the settings' own length.
-        tokens: of a MIDI file only the last so many are given to the model; None: as the settings
-            say, 0: all.
-    """
-
-    files: tuple[Path, ...] = ()
-    text: str = ""
-    concept: str = ""
-    seconds: float | None = None
-    bars: float | None = None
-    tokens: int | None = None
+    pairs: dict[str, tuple[list[Wave], list[Wave]]] = field(default_factory=dict)
 
 
 class Player(Protocol):
@@ -257,6 +241,14 @@ class SystemBase:
         """A freshly initialised stage; the same seed gives the same weights."""
         raise NotImplementedError
 
+    def take_over(self, experiment: Any, stage: str, parts: Parts, weights: Path) -> Any | None:
+        """A stage as its weights from elsewhere have it; None: it is built by the settings.
+
+        Args:
+            weights: the file that `weights` names, or a folder of results/pretrained/.
+        """
+        return None
+
     def shape(self, experiment: Any, stage: str, parts: Parts) -> dict[str, Any]:
         """What of the data's shape decides the stage's training, for its fingerprint."""
         return {}
@@ -373,27 +365,3 @@ class SystemBase:
         Raises:
             UserError: it cannot be made.
         """
-
-
-def refuse(conditions: Conditions, allowed: frozenset[str], what: str) -> None:
-    """Refuse conditions that mean nothing to a system.
-
-    Args:
-        allowed: the `conditions` of its settings class.
-        what: the experiment or system, for the message.
-
-    Raises:
-        UserError: naming what it does take.
-    """
-    asked = {
-        "text": bool(conditions.text),
-        "concept": bool(conditions.concept),
-        "recording or midi": bool(conditions.files),
-    }
-    for name, given in asked.items():
-        if given and not allowed.intersection(name.split(" or ")):
-            raise UserError(
-                f"{what} does not take {name} as a condition",
-                why=f"it takes: {', '.join(sorted(allowed)) or 'none, it plays from nothing'}",
-                do="leave it out, or choose another experiment",
-            )

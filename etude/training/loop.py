@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,7 +76,8 @@ class Hooks:
     progress: Callable[[Progress], None] = lambda event: None
     should_stop: Callable[[], bool] = lambda: False
     on_row: Callable[[dict[str, float | None]], None] = lambda row: None
-    on_validate: Callable[[int, nn.Module], None] = lambda step, model: None
+    # Gives figures that are heard, if any; they stand in the row of the history.
+    on_validate: Callable[[int, nn.Module], Mapping[str, float] | None] = lambda step, model: None
 
 
 def fit(
@@ -250,7 +251,8 @@ class _Run:
         if validate and self.valid is not None and len(self.valid):
             row |= self._validate()
         if validate and self.devices.first:
-            self.hooks.on_validate(self.step, self._validated())
+            heard = self.hooks.on_validate(self.step, self._validated()) or {}
+            row |= {name: value for name, value in heard.items() if name in row}
         self.history.append(row)
         validated = row["valid_loss"] is not None
         if self.settings.use == "best" and validated and not _since_lowest(self._valid_losses()):
@@ -261,7 +263,7 @@ class _Run:
         """Mean loss and figures over all that the validation items count, not over batches."""
         assert self.valid is not None
         model, devices = self._validated().eval(), self.devices
-        names = [figure.name for figure in self.figures if figure.of_loss is None]
+        names = [f.name for f in self.figures if f.of_loss is None and not f.heard]
         total, count, sums, counts = 0.0, 0.0, [0.0] * len(names), [0.0] * len(names)
         size, limit = self.settings.batch_size, self.settings.validate_items
         with torch.inference_mode(), devices.autocast():

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Self
 
 from tqdm import tqdm
@@ -26,20 +27,21 @@ from etude.storage import (
     write_text,
 )
 from etude.systems import open_system
-from etude.systems.base import Audition, Parts
+from etude.systems.base import Audition, Parts, Wave
 from etude.systems.stage_module import StageModule
 from etude.training.card import imported_card, trained_card
 from etude.training.curve import draw_curve
 from etude.training.loop import Hooks, Progress, Trained, fit, history_columns
 from etude.training.state import State, fingerprint, open_state
 from etude.training.tracking import open_wandb
-from etude.training.transfer import Origin, transfer
+from etude.training.transfer import Origin, origin_of, transfer
 from etude.workflow.given_weights import MODEL
 from etude.workflow.versions import numbers
 
 log = logging.getLogger(__name__)
 TIMINGS = ["step", "seconds", "tokens_per_second", "mfu"]
 SPLITS = ("train", "valid", "test")
+Distance = Callable[[Sequence[Wave], Sequence[Wave], int], float]
 
 
 def stage_fingerprint(
@@ -59,7 +61,8 @@ def stage_fingerprint(
         "shape": open_system(experiment.system).shape(experiment, stage, parts),
         "versions": numbers(experiment, "train", stage),
     }
-    upstream = [hash_file(weights)] if weights else []
+    upstream = [origin_of(weights).sha256] if weights else []
+    upstream += [f"captions {hash_file(parts.captions)}"] if parts.captions else []
     upstream += [f"{name} {hash_file(folder / MODEL)}" for name, folder in parts.models.items()]
     upstream += [f"{name} {hash_folder(folder)}" for name, folder in parts.latents.items()]
     return fingerprint(described, seed, parts.info["data_hash"], upstream)
@@ -75,6 +78,7 @@ def train_stage(
     tensorboard: Path | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     weights: Path | None = None,
+    distance: Distance | None = None,
 ) -> Trained:
     """Train, or restore, one stage and write its folder.
 
@@ -83,7 +87,7 @@ def train_stage(
         folder: gets model.safetensors, config.json, history.csv, timings.csv, curve.svg, card.md.
         state_root: results/state, where resumable states lie.
         tensorboard: folder of curves (and of auditions), none where it is None.
-        weights: the file that the stage's `weights` names; training begins with it.
+        weights: the file that the stage's `weights` names; distance: for auditions.
 
     Raises:
         UserError: when those weights do not fit, and as `fit`.
@@ -93,25 +97,24 @@ def train_stage(
     settings = experiment.stage(stage).training
     model, origin = begin_stage(experiment, stage, parts, seed, weights)
     print_ = stage_fingerprint(experiment, stage, parts, seed, weights)
-    name = "/".join(folder.parts[-3:])
-    about = {"for": name, "stage": stage, "seed": seed, "data_hash": info["data_hash"]}
+    name, data_hash = "/".join(folder.parts[-3:]), info["data_hash"]
+    about = {"for": name, "stage": stage, "seed": seed, "data_hash": data_hash}
     state = open_state(state_root / print_, name, about)
     train, valid = system.data(experiment, stage, parts)
-    size = sum(p.numel() for p in model.parameters())
+    size, figures = sum(p.numel() for p in model.parameters()), system.figures(stage)
     log.info("%s: %.2f M parameters, %d sequences", stage, size / 1e6, len(train))
     tracking = _tracking(settings.tracking, tensorboard, name, print_, experiment)
-    figures = system.figures(stage)
     with _Terminal(stage, settings.steps, *tracking) as terminal:
         hooks = Hooks(terminal.progress, should_stop, terminal.on_row)
         if settings.audition and (listen := system.audition(parts)) is not None:
-            hooks.on_validate = lambda step, validated: terminal.hear(step, listen(validated))
+            hooks.on_validate = lambda step, model: terminal.hear(step, listen(model), distance)
         how = (state, hooks, choose_device(), figures, system.flops)
         trained = fit(model, train, valid, settings, seed, *how)
     model.save(folder, info.get("tokenizers", {}))
     unit = system.loss_unit(stage)
     loss = f"{system.loss_name} ({unit})" if unit else system.loss_name
-    columns = history_columns(figures, settings)
-    _write_history(trained, folder, columns, f"{stage}, seed {seed}", loss)
+    title, columns = f"{stage}, seed {seed}", history_columns(figures, settings)
+    _write_history(trained, folder, columns, title, loss)
     card = trained_card(experiment, stage, seed, info, size, trained, origin)
     write_text(folder / "card.md", card)
     return trained
@@ -168,10 +171,12 @@ def begin_stage(
         UserError: when those do not fit.
         ValueError: when config gives weights and the caller has not brought their file.
     """
-    model: StageModule = open_system(experiment.system).build(experiment, stage, parts, seed)
-    settings = experiment.stage(stage).weights
+    settings, system = experiment.stage(stage).weights, open_system(experiment.system)
     if (settings is None) != (weights is None):
         raise ValueError("`weights` is the file that the stage's settings name, and None if none")
+    if weights and (taken := system.take_over(experiment, stage, parts, weights)) is not None:
+        return taken, origin_of(weights)
+    model: StageModule = system.build(experiment, stage, parts, seed)
     if settings is None or weights is None:
         return model, None
     return model, transfer(model, weights, settings, parts.info.get("tokenizers", {}))
@@ -264,8 +269,12 @@ class _Terminal:
             self.bar.initial = self.bar.n = event.step - event.done
         self.bar.update(event.step - self.bar.n)
 
-    def hear(self, step: int, heard: Audition) -> None:
-        """Log what an audition gave, and put its clips beside the curves."""
+    def hear(self, step: int, heard: Audition, distance: Distance | None) -> dict[str, float]:
+        """Log what an audition gave, and put its clips beside the curves -> its figures."""
+        if distance is not None:
+            pairs = heard.pairs.items()
+            found = {name: distance(*clips, heard.rate) for name, clips in pairs}
+            heard.figures |= found | ({"distance": fmean(found.values())} if found else {})
         figures = ", ".join(f"{name} {value:.3f}" for name, value in heard.figures.items())
         log.info("step %d: heard %s", step, figures)
         if self.writer is not None:
@@ -273,6 +282,7 @@ class _Terminal:
                 self.writer.add_scalar(f"audition/{name}", value, step)
             for index, wave in enumerate(heard.waves):
                 self.writer.add_audio(f"clip-{index}", wave[None], step, sample_rate=heard.rate)
+        return heard.figures
 
     def on_row(self, row: dict[str, float | None]) -> None:
         if self.wandb is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from etude.config import Weights
 from etude.errors import UserError
+from etude.pretrained.origin import read_origin
 from etude.storage import hash_file, read_json
 from etude.systems.stage_module import StageModule
 from etude.systems.weights import load_weights, read_weights
@@ -77,9 +78,17 @@ def transfer(
             do=_advice(unseen),
         )
     _tell(file, found)
-    card = file.with_name("card.md")
+    return origin_of(file)
+
+
+def origin_of(weights: Path) -> Origin:
+    """Where weights come from, of a file or a folder of results/pretrained/."""
+    if weights.is_dir():
+        about = read_origin(weights)
+        return Origin(about["from"], about["sha256"])
+    card = weights.with_name("card.md")
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    return Origin(file.name, hash_file(file), text)
+    return Origin(weights.name, hash_file(weights), text)
 
 
 def _same_backend(file: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

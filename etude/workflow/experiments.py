@@ -88,6 +88,12 @@ class ExperimentPlan(DataPlan):
         """What an experiment's tokenizers are for, one by one."""
         return list(self.tokenizers_of(wildcards))
 
+    def captions_of(self, wildcards: Any) -> Files:
+        """The captions of an experiment's corpus; nothing where its system reads none."""
+        experiment = self.experiment_of(wildcards)
+        reads = experiment.reads_captions
+        return [f"results/corpora/{experiment.corpus}/captions.csv"] if reads else []
+
     def cut_of_experiment(self, wildcards: Any) -> Cut:
         """The cut by which an experiment's clips are compared with real music."""
         return self.config.cuts[self.experiment_of(wildcards).cut_name(self.config)]
@@ -186,7 +192,11 @@ class ExperimentPlan(DataPlan):
 
     def _of_baselines(self, wildcards: Any, pattern: str, encodes: bool | None) -> Files:
         experiment = self.experiment_of(wildcards)
-        plans = [p for p in experiment.stage_plans() if p.name in experiment.baseline_stages]
+        plans = [
+            p
+            for p in experiment.stage_plans()
+            if p.name in experiment.baseline_stages or p.settings.imported
+        ]
         chosen = [plan.name for plan in plans if encodes in (None, plan.encodes)]
         seed = str(experiment.seeds.train[0]) if chosen else ""
         return fill(pattern, experiment=wildcards.experiment, stage=chosen, seed=seed)

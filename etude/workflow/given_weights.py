@@ -24,7 +24,8 @@ def weights_file(settings: Weights | None, stage: str, seed: str | int) -> list[
     """
     if settings is None:
         return []
-    path = settings.path
+    if (path := settings.path) is None:
+        return [f"results/pretrained/{settings.pretrained}"]  # which a rule makes
     if path.suffix in SUFFIXES and not path.is_dir():
         return [str(path)]
     folders = (path / "models" / stage, path / f"seed-{seed}", path)
@@ -43,7 +44,8 @@ def check_weights(
     Raises:
         UserError: there is no such file, or it is a pickle that nobody vouches for.
     """
-    for file in map(Path, weights_file(settings, stage, seed)):
+    made = settings is not None and settings.path is None
+    for file in map(Path, () if made else weights_file(settings, stage, seed)):
         ours = file.parts[:2] == ("results", "models") and file.parts[2] in experiments
         if not file.is_file() and not ours:
             raise UserError(

@@ -36,6 +36,9 @@ def weights_used(config: Config) -> dict[str, list[str]]:
                 if name in config.pretrained:
                     corpus = settings.fit.corpus or experiment.corpus
                     used.setdefault(name, []).append(f"verified/{corpus}/{tokenizer}.csv")
+        for plan in experiment.stage_plans():
+            if plan.settings.weights is not None and plan.settings.weights.pretrained is not None:
+                used.setdefault(plan.settings.weights.pretrained, [])
         for name in filter(config.pretrained.__contains__, config.evaluation.embeddings):
             place = f"{experiment.corpus}/{experiment.cut_name(config)}"
             used.setdefault(name, []).append(f"verified_embeddings/{place}/{name}.csv")

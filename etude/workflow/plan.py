@@ -102,6 +102,15 @@ class Plan(ExperimentPlan):
         pairs = {(e.corpus, e.tokens) for e in self.run.values()}
         return sorted(pair for pair in pairs if pair[1] in self.symbolic_sets)
 
+    def concept_tables(self) -> Files:
+        """What learned words are worth, of the run's experiments that have any."""
+        return [
+            f"results/metrics/{name}/seed-{seed}/concept.csv"
+            for name, experiment in self.run.items()
+            if experiment.judges_concepts
+            for seed in experiment.seeds.train
+        ]
+
     def stated_criteria(self) -> Files:
         """The verdicts of the run's experiments that have criteria."""
         return [f"results/criteria/{name}.txt" for name in self.with_criteria]

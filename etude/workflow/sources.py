@@ -72,7 +72,9 @@ def fetch_params(settings: Corpus) -> str:
     """
     annotated = ("annotations", "metadata") if settings.annotations else ()
     if isinstance(settings, Music21Corpus):
-        return settings.params("source", "scores", "program", "limit", *annotated)
+        return settings.params(
+            *("source", "scores", "program", "programs", "renditions", "vary", "limit"), *annotated
+        )
     if isinstance(settings, OwnCorpus):
         return settings.params("source", "options", *annotated)
     if isinstance(settings, FolderCorpus):

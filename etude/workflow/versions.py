@@ -56,10 +56,11 @@ def _by_name(prefix: str, folder: str, names: str) -> dict[str, str]:
 # Label -> module below etude/, for the rooms that all systems share; the systems' own labels stand
 # in the `modules` of their settings classes.
 MODULES: dict[str, str] = {
-    **_by_name("", "corpus", "annotations fetch ingest split"),
+    **_by_name("", "corpus", "annotations captions fetch ingest split"),
     "beats": "midi/beats",
     "notes": "midi/notes",
     "render": "midi/render",
+    "words": "midi/words",
     "midi_writing": "midi/writing",
     "midi_continuation": "midi/continuation",
     "cleaning": "midi/cleaning",
@@ -86,7 +87,9 @@ MODULES: dict[str, str] = {
     "embedding.fadtk": "metrics/fadtk_models",
     "embedding.cache": "metrics/cache",
     **_by_name(
-        "", "metrics", "clip_sets distances frechet kad latents mad perplexity samples score"
+        "",
+        "metrics",
+        "clip_sets concepts distances frechet kad latents mad perplexity samples score",
     ),
     **_by_name("", "metrics", "signals verify verify_embedding"),
     **_by_name("", "metrics", "kad_clips loudness rivals space"),

@@ -28,7 +28,8 @@ from etude.midi.writing import plain_table
 from etude.storage import read_csv, write_csv
 from etude.systems.audiolm.player import AudioLmPlayer, Prepared, Prime, join_prime
 from etude.systems.audiolm.sampling import Tokens
-from etude.systems.base import Conditions, Parts, Span
+from etude.systems.base import Parts, Span
+from etude.systems.conditions import Conditions
 from etude.systems.external.importing import import_clips
 
 RATE = 24000

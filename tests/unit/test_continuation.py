@@ -19,7 +19,7 @@ from etude.midi.continuation import read_piece
 from etude.midi.notes import DRUMS, parse_midi, read_midi
 from etude.midi.writing import plain_table
 from etude.storage import read_csv
-from etude.systems.base import Conditions
+from etude.systems.conditions import Conditions
 from etude.systems.symbolic_lm import families
 
 KINDS = ("onoff", "remi", "tsd", "structured")

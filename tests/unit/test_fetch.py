@@ -20,6 +20,7 @@ from etude.config import ArchiveCorpus, Music21Corpus
 from etude.corpus import archive, download, scores
 from etude.corpus.chorales import CHORALES
 from etude.corpus.fetch import fetch
+from etude.corpus.renditions import Rendition
 from etude.corpus.scan import choose, list_files
 from etude.errors import UserError
 from etude.midi.bars import places
@@ -361,7 +362,8 @@ def test_bar_lines_are_the_scores(tmp_path, name):
     """An upbeat in four quarters, one in three with a repeat to it, none, one of half a bar."""
     from music21 import converter
 
-    scores.export_score(0, scores.corpus_folder() / "bach", tmp_path, (f"{name}.mxl", "a.mid"))
+    job = Rendition(f"{name}.mxl", "a.mid", (0,))
+    scores.export_score(scores.corpus_folder() / "bach", tmp_path, job)
     table = read_midi(tmp_path / "a.mid")
     assert table.onset[0] == 0  # no silence in place of what the first bar lacks
     path = scores.corpus_folder() / f"bach/{name}.mxl"

@@ -24,7 +24,7 @@ from etude.midi.notes import parse_midi, read_midi
 from etude.midi.writing import write_midi
 from etude.storage import read_json, write_json
 from etude.systems import open_system
-from etude.systems.base import Conditions
+from etude.systems.conditions import Conditions
 from etude.systems.phrase_ldm import player as of_player
 from etude.systems.phrase_ldm.phrases import read_songs
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer

@@ -29,7 +29,7 @@ from etude.midi.continuation import after
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import read_csv, read_json
-from etude.systems.base import Conditions
+from etude.systems.conditions import Conditions
 from etude.systems.symbolic_lm.baselines import shuffle_bars
 from etude.systems.symbolic_lm.player import Prepared, first_new
 from etude.systems.symbolic_lm.prompts import Prompt, held_out_prompts, read_prompt

@@ -12,6 +12,7 @@ import pytest
 
 from etude.config import Music21Corpus, Split
 from etude.corpus import scores
+from etude.corpus.renditions import Rendition
 from etude.corpus.rows import INGEST_COLUMNS
 from etude.corpus.scan import choose, piece_id
 from etude.corpus.split import assign
@@ -54,8 +55,8 @@ def chorales(tmp_path_factory):
     found = []
     for tune, members in of_title.items():
         for target in members if len(members) > 1 else ():
-            job = (target.replace(".mid", ".mxl"), target)
-            assert not scores.export_score(0, scores.corpus_folder() / inside, folder, job)
+            job = Rendition(target.replace(".mid", ".mxl"), target, (0,))
+            assert not scores.export_score(scores.corpus_folder() / inside, folder, job)
             found.append((target, tune, read_midi(folder / target)))
     return found
 

@@ -32,6 +32,10 @@ def settings() -> config.Config:
         },
         "notes": {"system": "symbolic_lm", "corpus": "c", "tokens": "s"},
         "theirs": {"system": "external", "corpus": "c", "clips": "somewhere"},
+        "said": {"system": "musicgen", "corpus": "c"},
+        "words": {
+            "system": "textual_inversion", "corpus": "c", "base": "said", "concepts": ["x"],
+        },
     }  # fmt: skip
     over = {
         "corpora": {"c": {"source": "music21"}},
@@ -184,7 +188,7 @@ def params_before(settings) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("label", "expected"),
     [
-        ("sampling", {"make_baselines", "generate_clips"}),
+        ("sampling", {"make_baselines", "generate_clips", "score_concepts"}),
         ("clips", {"make_baselines", "generate_clips"}),
         (
             "audiolm.transformer",
@@ -197,7 +201,7 @@ def params_before(settings) -> dict[str, set[str]]:
         ("dumb", {"make_baselines"}),
         ("dumb_notes", {"make_baselines"}),
         ("cuts", {"cut_segments"}),
-        ("frechet", {"score_fad", "score_symbolic"}),
+        ("frechet", {"score_fad", "score_symbolic", "score_concepts"}),
         ("embedding.logmel", {"embed_clips", "embed_corpus"}),
     ],
 )

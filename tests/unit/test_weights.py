@@ -340,7 +340,7 @@ def test_imported_weights_have_no_steps_to_keep():
 @pytest.mark.parametrize(
     ("weights", "words"),
     [
-        ({"pth": "x"}, ["coarse.weights.path: Field required", "did you mean 'path'?"]),
+        ({"pth": "x"}, ["coarse.weights.pth: unknown key", "did you mean 'path'?"]),
         ({"path": "x", "sha256": "12"}, ["coarse.weights.sha256", "it is '12'"]),
         (3, ["coarse.weights", "it is 3"]),
     ],

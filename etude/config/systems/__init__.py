@@ -13,6 +13,8 @@ MEMBERS = {
     "audiolm": "etude.config.systems.audiolm:AudioLm",
     "symbolic_lm": "etude.config.systems.symbolic_lm:SymbolicLm",
     "phrase_ldm": "etude.config.systems.phrase_ldm:PhraseLdm",
+    "musicgen": "etude.config.systems.musicgen:MusicGen",
+    "textual_inversion": "etude.config.systems.textual_inversion:TextualInversion",
     "external": "etude.config.systems.external:External",
 }
 

@@ -109,6 +109,9 @@ class ExperimentBase(Section):
     likelihood: ClassVar[bool] = False  # has a perplexity of held-out tokens
     continues: ClassVar[bool] = False  # can be given the beginnings of training items
     latent_space: ClassVar[bool] = False  # its stage that encodes can encode the notes of any clip
+    judges_concepts: ClassVar[bool] = False  # has `asked` (etude.systems.asked)
+    reads_captions: ClassVar[bool] = False  # learns from captions.csv of its corpus
+    pretrained_kinds: ClassVar[tuple[str, ...]] = ()  # of `pretrained` that its stages can be
     # Sets that clips must beat, of those that every system has (RIVALS) and of its own.
     rivals: ClassVar[tuple[str, ...]] = ("untrained", "shuffled", *RIVALS)
     sets: ClassVar[Mapping[str, str]] = {}  # clip sets that it makes itself: name -> meaning
@@ -122,6 +125,11 @@ class ExperimentBase(Section):
     system: str
     corpus: str = Field(description="a name from `corpora`")
     tokens: str = Field(description="a name from `tokens`")
+
+    @property
+    def builds_on(self) -> list[str]:
+        """Names of other experiments of the configuration that it begins with."""
+        return []
 
     if TYPE_CHECKING:  # keys of the systems that are trained; of others, properties
         generate: GenerateSettings

@@ -134,9 +134,15 @@ class Training(Section):
 class Weights(Section):
     """Weights from elsewhere, in place of a training or as its beginning."""
 
-    path: UserPath = Field(
+    path: UserPath | None = Field(
+        None,
         description="a stage's folder as in results/models/, a folder of `etude export`, or a "
-        "file: .safetensors; .pt, .pth, .bin and .ckpt are pickles and need `sha256` or `trust`"
+        "file: .safetensors; .pt, .pth, .bin and .ckpt are pickles and need `sha256` or `trust`",
+    )
+    pretrained: str | None = Field(
+        None,
+        exclude_if=lambda name: name is None,  # a key that is not used retrains nothing
+        description="in place of `path`: a name from `pretrained`, for systems that take them",
     )
     fine_tune: bool = Field(
         False, description="train on from these weights; false: take them as they are"
@@ -148,10 +154,16 @@ class Weights(Section):
         False, description="load any pickle, even one that runs code of its author's"
     )
 
+    @model_validator(mode="after")
+    def _one_place(self) -> Weights:
+        if (self.path is None) == (self.pretrained is None):
+            raise ValueError("needs one of `path` and `pretrained`")
+        return self
+
     @field_serializer("path", when_used="json")
-    def _name_only(self, path: Path) -> str:
+    def _name_only(self, path: Path | None) -> str | None:
         """The file is a rule's input; params and results do not say on which machine it lay."""
-        return path.name
+        return path.name if path else None
 
 
 def path_alone(value: Any) -> Any:

@@ -16,7 +16,8 @@ from etude.clips.progress import never, silent
 from etude.config.systems.audiolm import AudioLm
 from etude.systems.audiolm.building import STAGES, build_stage
 from etude.systems.audiolm.player import AudioLmPlayer, make_player
-from etude.systems.base import ClipSet, Codec, Conditions, Parts, RealMusic, Wave
+from etude.systems.base import ClipSet, Codec, Parts, RealMusic, Wave
+from etude.systems.conditions import Conditions
 from etude.tokenizers.registry import load as load_tokenizer
 
 VERSION = 1  # raised when the clip sets change

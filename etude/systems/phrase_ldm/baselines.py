@@ -29,7 +29,8 @@ from etude.clips.sampling import clip_seed
 from etude.config.systems.phrase_ldm import PhraseLdm
 from etude.midi.notes import NoteTable
 from etude.midi.render import play_notes
-from etude.systems.base import ClipSet, Conditions, Parts
+from etude.systems.base import ClipSet, Parts
+from etude.systems.conditions import Conditions
 from etude.systems.ngram import NGram
 from etude.systems.phrase_ldm.ldm import Ldm
 from etude.systems.phrase_ldm.phrases import Song, read_songs

@@ -29,7 +29,8 @@ from etude.errors import UserError
 from etude.midi.continuation import after
 from etude.midi.notes import NoteTable
 from etude.midi.render import play_notes
-from etude.systems.base import Conditions, ShouldStop, refuse
+from etude.systems.base import ShouldStop
+from etude.systems.conditions import Conditions, refuse
 from etude.systems.phrase_ldm import sections
 from etude.systems.phrase_ldm.latents import LONGER, posteriors
 from etude.systems.phrase_ldm.ldm import Ldm, Wanted, between

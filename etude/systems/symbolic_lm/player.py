@@ -28,7 +28,8 @@ from etude.config.systems.symbolic_lm import SymbolicGenerate, SymbolicLm
 from etude.midi.continuation import after
 from etude.midi.notes import NoteTable
 from etude.midi.render import play_notes
-from etude.systems.base import Conditions, ShouldStop, Wave, refuse
+from etude.systems.base import ShouldStop, Wave
+from etude.systems.conditions import Conditions, refuse
 from etude.systems.symbolic_lm.prompts import Prompt, held_out_prompts, read_prompt
 from etude.systems.symbolic_lm.sampling import Drawn, Rules, sample
 from etude.systems.symbolic_lm.stage import SymbolicLmStage

@@ -22,7 +22,8 @@ from etude.devices import choose_device
 from etude.midi.render import render_midi
 from etude.midi.writing import apart, to_score
 from etude.storage import read_json, write_json
-from etude.systems.base import ClipSet, Conditions, refuse
+from etude.systems.base import ClipSet
+from etude.systems.conditions import Conditions, refuse
 from etude.systems.stage_module import OF_TOKENS, StagedSystem, StageModule, cross_entropy
 from etude.tokenizers.symbolic.making import load as load_tokenizer
 

@@ -18,7 +18,8 @@ from etude.clips.progress import GenerationProgress, Stopped, batches, never, si
 from etude.config import Sampling
 from etude.config.systems.toy_text import Generate, ToyText
 from etude.devices import choose_device
-from etude.systems.base import ClipSet, Codec, Conditions, refuse
+from etude.systems.base import ClipSet, Codec
+from etude.systems.conditions import Conditions, refuse
 from etude.systems.stage_module import OF_TOKENS, StagedSystem, StageModule, cross_entropy
 from etude.tokenizers.registry import load as load_tokenizer
 

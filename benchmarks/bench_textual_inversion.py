@@ -1,0 +1,120 @@
+"""New words for sounds that the base never heard; training from codes beside encoding each step.
+
+Three training seeds of the words on one base; what is read are the tables that the workflow writes.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from statistics import median
+
+import pytest
+import torch
+from record import record, table
+from workspace import Workspace
+
+from etude.config.systems.musicgen import TextNetwork
+from etude.storage import read_csv
+from etude.systems.musicgen.network import Lm
+from etude.systems.musicgen.texts import word_tokenizer
+
+pytestmark = pytest.mark.proof
+
+ROOT = Path(__file__).resolve().parents[1]
+PRESET = ROOT / "config/presets/textual_inversion.yaml"
+COMMAND = "pytest benchmarks/bench_textual_inversion.py -m proof"
+SEEDS, ROWS = [0, 1, 2], [1, 5, 20]
+CONTROLS = ("null", "nearest", "untrained", "wrong")
+SHOWN = ("against_null", "ci_low", "ci_high", "word_ci_high", "distance", "recognised")
+TIMES = 5  # more than encoding each step must training from codes be worth
+
+
+def test_words_beat_every_control(tmp_path):
+    """Held-out pieces: nats per token under the word less those under each control."""
+    values = {"experiments": {}, "run": []}
+    for rows in ROWS:
+        values["run"].append(f"words{rows}")
+        values["experiments"][f"words{rows}"] = {
+            "system": "textual_inversion", "corpus": "programs", "base": "base",
+            "concepts": ["steel_drum", "choir_and_marimba"], "tokens_per_concept": rows,
+            "seeds": {"train": SEEDS, "generate": [0]}, "generate": {"guidance": 1.5},
+        }  # fmt: skip
+    workspace = Workspace(tmp_path)
+    config = workspace.config("bench", values)
+    targets = [
+        f"results/metrics/{name}/seed-{seed}/concept.csv"
+        for name in values["run"]
+        for seed in SEEDS
+    ]
+    workspace.run(*targets, configs=[PRESET, config])
+    found = {
+        (name, row["concept"], row["condition"], seed): row
+        for name in values["run"]
+        for seed in SEEDS
+        for row in read_csv(workspace.folder / f"results/metrics/{name}/seed-{seed}/concept.csv")
+    }
+    lines = [[*key[:3], key[3], *(row[name] for name in SHOWN)] for key, row in found.items()]
+    head = ["run", "concept", "condition", "seed", *SHOWN]
+    record("New words for unheard sounds", COMMAND, table(head, lines))
+    lost = [
+        key
+        for key, row in found.items()
+        if key[2] in CONTROLS and not float(row["word_ci_high"]) < 0
+    ]
+    assert not lost, "the word is not better, or not surely"
+
+
+def test_training_from_codes_is_faster_than_encoding_each_step():
+    """The embedded decoder, and EnCodec's classes in full size and small, on the same batch."""
+    from transformers import EncodecConfig, EncodecModel
+
+    full = {
+        "sampling_rate": 32000, "upsampling_ratios": [8, 5, 4, 4], "num_filters": 64,
+        "hidden_size": 128, "codebook_size": 2048, "codebook_dim": 128,
+        "target_bandwidths": [2.2], "use_causal_conv": False, "norm_type": "weight_norm",
+    }  # fmt: skip
+    small = full | {"num_filters": 4, "hidden_size": 16, "codebook_dim": 16, "codebook_size": 64}
+    small["target_bandwidths"] = [1.2]
+    rows, ratios = [], {}
+    for name, settings in (("full", full), ("small", small)):
+        size = settings["codebook_size"]
+        codec = EncodecModel(EncodecConfig(**settings)).eval()
+        wave = torch.randn(4, 1, 2 * 32000)
+        with torch.no_grad():
+            codes = codec.encode(wave).audio_codes[0][:, :4]
+        shape = {"codebook_size": size, "quantizers": codes.shape[1], "frames": codes.shape[2],
+                 "frame_rate": 50.0, "vocabulary": 8}  # fmt: skip
+        model = Lm(shape, TextNetwork(), word_tokenizer(["steel drum"]))
+        optimiser = torch.optim.AdamW(model.parameters())
+        text = {
+            "ids": torch.ones(4, 2, dtype=torch.long),
+            "mask": torch.ones(4, 2, dtype=torch.long),
+        }
+
+        def step(found, model=model, optimiser=optimiser, text=text):
+            optimiser.zero_grad()
+            model.loss({"codes": found} | text)[0].backward()
+            optimiser.step()
+
+        def encode_and_step(codec=codec, wave=wave):
+            with torch.no_grad():
+                found = codec.encode(wave).audio_codes[0][:, :4]
+            step(found)
+
+        from_codes, encoding = seconds(lambda codes=codes: step(codes)), seconds(encode_and_step)
+        ratios[name] = encoding / from_codes
+        rows.append([name, f"{from_codes:.3f}", f"{encoding:.3f}", f"{ratios[name]:.1f}"])
+    head = ["EnCodec", "from codes, s a step", "encoding each step, s", "ratio"]
+    record("Text to music from codes made once", COMMAND, table(head, rows))
+    assert ratios["full"] >= TIMES
+
+
+def seconds(work, count: int = 3) -> float:
+    """The median of a few runs."""
+    times = []
+    for _ in range(count):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return median(times)

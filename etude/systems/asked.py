@@ -1,0 +1,58 @@
+"""What a system with learned words can be asked about each of them, for metrics of conditions.
+
+A system whose settings class says `judges_concepts` has a method
+`asked(experiment, parts, seed, settings) -> Iterator[Asked]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etude.systems.base import Parts, Wave
+
+NULL, LEARNED = "null", "learned"  # the conditions that every concept has
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A concept, ways of asking for it, and held-out music of it.
+
+    Attributes:
+        concept: its name.
+        conditions: texts by what they are: `null` (none), `learned` (the word itself), and what
+            it is compared with: `nearest`, `words`, `untrained`, `wrong`, ...
+        pieces: of each held-out segment.
+        nats: condition -> mean nats per token of each held-out segment, float64 [segments].
+        clips: condition -> waves of clips that were generated so, from the codec.
+        real: split -> waves of real segments through the codec, float32 [samples].
+        others: real segments of other sounds through the codec, by their names, to tell it from.
+        pieces_of: split -> the piece of each wave of `real`.
+        rate: samples per second of all waves.
+    """
+
+    concept: str
+    conditions: Mapping[str, str]
+    pieces: Sequence[str]
+    nats: Callable[[str], NDArray[np.float64]]
+    clips: Callable[[str], Iterator[Wave]]
+    real: Callable[[str], Iterator[Wave]]
+    others: Mapping[str, Callable[[], Iterator[Wave]]]
+    pieces_of: Mapping[str, Sequence[str]]
+    rate: int
+
+
+class AskedSystem(Protocol):
+    """A system of which concepts can be asked."""
+
+    def asked(self, experiment: Any, parts: Parts, seed: int, settings: Any) -> Iterator[Asked]:
+        """Each concept of a trained experiment, one by one.
+
+        Args:
+            seed: of training, for first rows; clips are drawn with it too.
+            settings: of etude.config.ConceptMetrics.
+        """

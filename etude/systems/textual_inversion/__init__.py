@@ -1,0 +1,1 @@
+"""The heavy half of the system `textual_inversion`."""

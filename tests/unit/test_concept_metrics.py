@@ -1,0 +1,115 @@
+"""What learned words are worth: paired likelihoods, the judge behind the codec, deaf codecs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from etude.config import ConceptMetrics
+from etude.metrics.concepts import Discriminant, judge, nearest, paired, write_concepts
+from etude.storage import read_csv
+from etude.systems.asked import Asked
+
+RATE, SECONDS = 8000, 1.0
+SETTINGS = ConceptMetrics(clips=12, replicates=200)
+PIECES = ["a", "a", "b", "c", "c", "d"]
+
+
+def tones(hertz, count, seed, harmonics=4):
+    """Notes around a pitch, with noise; a timbre of its own by its harmonics."""
+    generator = np.random.default_rng(seed)
+    time = np.arange(int(RATE * SECONDS)) / RATE
+    for _ in range(count):
+        base = hertz * 2 ** generator.uniform(-0.1, 0.1)
+        wave = sum(np.sin(2 * np.pi * base * h * time) / h for h in range(1, harmonics + 1))
+        yield (0.1 * wave + 0.002 * generator.standard_normal(len(time))).astype(np.float32)
+
+
+SOUNDS = {"null": (200, 1), "learned": (900, 6), "wrong": (300, 1), "untrained": (500, 2)}
+NATS = {"null": 3.0, "learned": 2.5, "wrong": 3.2, "untrained": 2.9}
+
+
+def asked(said=(900, 6)):
+    """A concept at 900 Hz; `said` is how it sounds behind the codec."""
+    level = np.linspace(-0.3, 0.3, len(PIECES))
+    return Asked(
+        concept="bell",
+        conditions=dict.fromkeys(SOUNDS, "text"),
+        pieces=PIECES,
+        nats=lambda name: NATS[name] + level + 0.01 * np.arange(len(PIECES)) * (name == "learned"),
+        clips=lambda name: tones(*SOUNDS[name][:1], 12, 5, SOUNDS[name][1]),
+        real=lambda split: tones(
+            *(said[0] if split == "test" else 900, 12, {"train": 1, "test": 2}[split]),
+            said[1] if split == "test" else 6,
+        ),
+        others={"low": lambda: tones(200, 12, 3, 1), "mid": lambda: tones(450, 12, 4, 2)},
+        pieces_of={"test": [f"p{i // 3}" for i in range(12)], "train": []},
+        rate=RATE,
+    )
+
+
+def test_the_rows_of_a_concept(tmp_path):
+    write_concepts([asked()], SETTINGS, tmp_path / "concept.csv")
+    rows = {row["condition"]: row for row in read_csv(tmp_path / "concept.csv")}
+    assert list(rows) == ["real", *SOUNDS]
+    learned, wrong = rows["learned"], rows["wrong"]
+    assert float(learned["against_null"]) == pytest.approx(-0.47, abs=0.02)
+    assert float(learned["ci_high"]) < 0 < float(wrong["ci_low"])
+    assert (learned["better_share"], wrong["better_share"]) == ("1.0000", "0.0000")
+    assert rows["null"]["against_null"] == "0.000000"
+    assert (learned["pieces"], learned["segments"]) == ("4", "6")
+    assert float(wrong["word_less"]) == pytest.approx(-0.67, abs=0.02)
+    assert float(wrong["word_ci_low"]) < float(wrong["word_ci_high"]) < 0
+    assert learned["word_less"] == ""
+    assert float(learned["recognised"]) == 1.0
+    assert float(wrong["recognised"]) == 0.0
+    assert float(rows["real"]["distance"]) < float(learned["distance"]) + 1e-6
+    assert float(learned["distance"]) < float(wrong["distance"])
+    assert rows["real"]["note"] == ""
+
+
+def test_a_codec_that_cannot_say_it_is_said(caplog):
+    rows = list(judge(asked(said=(200, 1)), SETTINGS))
+    assert "the codec cannot say it" in rows[0]["note"]
+    assert "tokenizer" in rows[0]["note"]
+    assert rows[-1]["note"] == "" or rows[-1]["condition"] == "untrained"
+    assert "cannot say it" in caplog.text
+
+
+def test_pieces_are_the_units():
+    """Many segments of one piece are no more than that piece."""
+    null = np.full(40, 3.0)
+    nats = null + np.r_[np.full(37, -1.0), 1.0, 1.0, 1.0]
+    row = paired(nats, null, ["a"] * 37 + ["b", "c", "d"], 500)
+    assert float(row["against_null"]) == pytest.approx(0.5)
+    assert float(row["ci_low"]) < 0 < float(row["ci_high"])
+    assert paired(np.zeros(0), np.zeros(0), [], 100) == {"segments": 0, "pieces": 0}
+    assert "ci_low" not in paired(nats[:3], null[:3], ["a"] * 3, 100), "one piece has no interval"
+
+
+def test_copies_of_training_clips_are_seen():
+    copying = replace(
+        asked(), clips=lambda name: tones(900, 12, 1, 6), conditions={"null": "", "learned": "x"}
+    )
+    rows = {row["condition"]: row for row in judge(copying, SETTINGS)}
+    honest = {row["condition"]: row for row in judge(asked(), SETTINGS)}
+    assert float(rows["learned"]["copied"]) == 1.0
+    assert float(honest["learned"]["copied"]) < 0.5
+
+
+def test_without_held_out_music_there_are_rows():
+    empty = replace(
+        asked(), pieces=[], nats=lambda name: np.zeros(0), real=lambda split: iter(()),
+        pieces_of={"test": [], "train": []}, others={},
+    )  # fmt: skip
+    rows = list(judge(empty, SETTINGS))
+    assert all(not row["distance"] and not row["recognised"] for row in rows)
+
+
+def test_the_discriminant():
+    generator = np.random.default_rng(0)
+    classes = {n: generator.normal(m, 1, (40, 5)) for n, m in (("a", 0), ("b", 6))}
+    found = Discriminant(classes)(np.array([[0.0] * 5, [6.0] * 5]))
+    assert found.tolist() == ["a", "b"]
+    rows = generator.normal(size=(6, 5))
+    assert nearest(rows, rows[::-1]).max() < 1e-6
