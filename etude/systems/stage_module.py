@@ -94,7 +94,7 @@ class StageModule(nn.Module):
         return None if cls.Settings is None else cls.Settings.model_validate(values)
 
     @classmethod
-    def make(cls, shape: Mapping[str, Any], network: Any, folder: Path) -> Self:
+    def blank(cls, shape: Mapping[str, Any], network: Any, folder: Path) -> Self:
         """A stage before its weights are loaded; a subclass may need more of its folder."""
         return cls(shape, network)
 
@@ -107,7 +107,7 @@ class StageModule(nn.Module):
         """
         config = read_stage_config(folder)
         check_version(folder, config["version"], cls.version)
-        stage = cls.make(config["shape"], cls.read_network(config["network"]), folder)
+        stage = cls.blank(config["shape"], cls.read_network(config["network"]), folder)
         load_weights(stage, read_weights(folder / MODEL), folder / MODEL, do=TRAIN_AGAIN)
         return stage.eval()
 

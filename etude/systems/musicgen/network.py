@@ -191,7 +191,7 @@ class Lm(StageModule):
             self.tokenizer.save(str(temporary))
 
     @classmethod
-    def make(cls, shape: Mapping[str, Any], network: Any, folder: Path) -> Self:
+    def blank(cls, shape: Mapping[str, Any], network: Any, folder: Path) -> Self:
         """As `load` builds a stage before it takes its weights in."""
         return cls(shape, network, read_tokenizer(folder))
 

@@ -150,7 +150,7 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         folder = parts.models[STAGE]
         torch.manual_seed(seed)
         about = read_stage_config(folder)
-        return Lm.make(about["shape"], Lm.read_network(about["network"]), folder)
+        return Lm.blank(about["shape"], Lm.read_network(about["network"]), folder)
 
     def card(self, player: MusicGenPlayer) -> dict[str, Any]:  # noqa: D102
         return {"codec": f"{player.acoustic.quantizers} x {player.acoustic.codebook_size}"}
