@@ -115,8 +115,9 @@ class RemiZTokenizer(SymbolicTokenizer):
         return replace(table, signatures=signatures, tempos=self._tempos(found, begin, table))
 
     def notes_in(self, ids: Sequence[int]) -> int:
-        """How many whole notes there are."""
-        return sum(len(self.words.notes(p)) for bar in self.words.read(ids) for p in bar.phrases)
+        """How many pitches there are."""
+        array = np.asarray(ids, np.int64)
+        return int((self.words.kinds[array] == PITCH).sum())
 
     def losses(self, table: NoteTable, ids: Sequence[int]) -> dict[str, int]:
         """Drums without a word, notes beyond the last bar, tracks beyond the slots."""
