@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from etude.config import Filter
 from etude.corpus.scan import music_kind
@@ -27,7 +28,7 @@ def convert(source: Path, folder: Path, level: str, output: Path) -> str:
     Raises:
         UserError: the file cannot be read, or the tokenizer has no lines.
     """
-    tokenizer = load(folder)
+    tokenizer: Any = load(folder)
     if not hasattr(tokenizer, "to_lines"):
         raise UserError(
             f"the tokenizer {tokenizer.settings.kind!r} has no lines of bars and phrases",

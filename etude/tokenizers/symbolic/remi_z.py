@@ -47,6 +47,7 @@ from etude.tokenizers.symbolic.remi_z_words import (
     UPBEAT,
     VELOCITY,
     Bar,
+    OpenBar,
     Words,
 )
 
@@ -114,8 +115,9 @@ class RemiZTokenizer(SymbolicTokenizer):
         return replace(table, signatures=signatures, tempos=self._tempos(found, begin, table))
 
     def notes_in(self, ids: Sequence[int]) -> int:
-        """How many whole notes there are."""
-        return sum(len(self.words.notes(p)) for bar in self.words.read(ids) for p in bar.phrases)
+        """How many pitches there are."""
+        array = np.asarray(ids, np.int64)
+        return int((self.words.kinds[array] == PITCH).sum())
 
     def losses(self, table: NoteTable, ids: Sequence[int]) -> dict[str, int]:
         """Drums without a word, notes beyond the last bar, tracks beyond the slots."""
@@ -145,24 +147,16 @@ class RemiZTokenizer(SymbolicTokenizer):
         """
         read = self.words.read(ids)
         if self.settings.tracks == "program":
-            programs = self._programs(read)
-            named = [dict.fromkeys(programs, ()) for _ in read]
-            for bar, phrases in zip(read, named, strict=True):
-                for program, phrase in zip(bar.instruments, bar.phrases, strict=True):
-                    phrases[program] = [*phrases[program], *phrase]
-            slots = max(self.settings.slots, len(programs))
-            said = [[*programs, *[0] * (slots - len(programs))]] * len(read)
-            parts = [[list(p) for p in phrases.values()] for phrases in named]
+            parts, said = self._by_program(read)
         else:
-            slots = max([self.settings.slots, *(len(bar.phrases) for bar in read)])
-            said = self._carried([bar.instruments for bar in read], slots)
-            parts = [bar.phrases for bar in read]
+            parts, said = [bar.phrases for bar in read], self._carried(read)
+        slots = max([self.settings.slots, *map(len, parts)])
         return [
             Bar(
                 bar.signature,
                 self.words.positions(bar.signature),
                 [*phrases, *([] for _ in range(slots - len(phrases)))],
-                list(instruments),
+                [*instruments, *[0] * (slots - len(instruments))],
                 bar.start,
                 bar.tempo,
             )
@@ -171,7 +165,8 @@ class RemiZTokenizer(SymbolicTokenizer):
 
     def join(self, found: Sequence[Bar]) -> list[int]:
         """The ids of bars. Slots behind the last one that ever plays are not stated."""
-        word, ids = self.words.id, []
+        word = self.words.id
+        ids: list[int] = []
         every = self.settings.tracks == "track"
         playing = [[i for i, phrase in enumerate(bar.phrases) if phrase] for bar in found]
         last = max((max(slots) for slots in playing if slots), default=-1) + 1
@@ -274,8 +269,8 @@ class RemiZTokenizer(SymbolicTokenizer):
                 phrase.append(word(VELOCITY, level))
         return found
 
-    def _programs(self, read: Sequence[Any]) -> list[int]:
-        """The programs that any bar states, in the order of slots."""
+    def _by_program(self, read: list[OpenBar]) -> tuple[list[list[list[int]]], list[list[int]]]:
+        """Of each bar the phrases of all programs that any bar states, and these programs."""
         stated = sorted({program for bar in read for program in bar.instruments})
         notes = [
             (stated.index(program), pitch % 128)
@@ -284,14 +279,22 @@ class RemiZTokenizer(SymbolicTokenizer):
             for _, pitch, *_ in self.words.notes(phrase)
         ]
         voice, pitch = np.array(notes, np.int64).reshape(-1, 2).T
-        return [stated[i] for i in in_order(voice, pitch, np.array(stated), self.settings)]
+        order = [stated[i] for i in in_order(voice, pitch, np.array(stated), self.settings)]
+        parts = []
+        for bar in read:
+            phrases: dict[int, list[int]] = {program: [] for program in order}
+            for program, phrase in zip(bar.instruments, bar.phrases, strict=True):
+                phrases[program] += phrase
+            parts.append(list(phrases.values()))
+        return parts, [order] * len(read)
 
     @staticmethod
-    def _carried(stated: list[list[int]], slots: int) -> list[list[int]]:
-        """Of each bar the instruments of all slots: its own, else the last ones before, else 0."""
-        now, found = [0] * slots, []
-        for instruments in stated:
-            now = [*instruments, *now[len(instruments) :]]
+    def _carried(read: list[OpenBar]) -> list[list[int]]:
+        """Of each bar the instruments of the slots so far: its own, else the last ones before."""
+        now: list[int] = []
+        found = []
+        for bar in read:
+            now = [*bar.instruments, *now[len(bar.instruments) :]]
             found.append(now)
         return found
 
