@@ -1,8 +1,13 @@
-"""The memorisation test: recall of planted copies, cost of the search, tunes across the split."""
+"""The memorisation test: recall of planted copies, cost of the search, tunes across the split.
+
+$ETUDE_RESULTS may name the results/ of a finished run of the default configuration: corpus, catalogue
+and embeddings are taken from it. $ETUDE_RECALL may name the folder of the run.
+"""
 
 from __future__ import annotations
 
 import csv
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +15,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
+from finished import start_from
 from peaks import own_mb, reset_peak
 from record import record, table
 from workspace import Workspace
@@ -46,7 +52,11 @@ FALSE_POSITIVES = 0.03  # at a nominal 0.01; 4 of 320 were measured
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Workspace:
     """The chorales of the demo, with many planted copies, spans in longer clips among them."""
-    workspace = Workspace(tmp_path_factory.mktemp("recall"))
+    kept = os.environ.get("ETUDE_RECALL")
+    workspace = Workspace(Path(kept) if kept else tmp_path_factory.mktemp("recall"))
+    if not (workspace.folder / "results").is_dir():
+        searched = (f"memorisation/*/*/{part}" for part in ("catalogue", "embeddings"))
+        start_from(workspace.folder, ("corpora", "cuts", *searched))
     full = {
         "evaluation": {"memorisation": {"planted": COPIES, "null_clips": 640, "embedded": True}}
     }
@@ -70,7 +80,7 @@ def test_recall_of_planted_copies(corpus):
         said.append([rung, row["attack"], where, figures, between, row["n"]])
     columns = ["rung", "attack", "copy", "recall", "95 %, exact", "n"]
     note = (
-        "At 1 % false positives; other_voice: church organ, there is no second SoundFont here. Of "
+        f"At 1 % false positives, {COPIES} copies of each; other_voice: church organ, there is no second SoundFont here. Of "
         "two seconds the fingerprint misses held chords, which are in many pieces; those the "
         "waveform tells, and chroma misses much: few chords are nobody's own."
     )
