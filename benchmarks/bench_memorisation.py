@@ -100,7 +100,7 @@ def test_recall_of_planted_copies(corpus):
     note = (
         f"At 1 % false positives, {COPIES} copies of each, 95 % exact; other_voice: church organ, "
         "there is no second SoundFont here. Of two seconds the fingerprint misses held chords, "
-        "which are in many pieces; those the waveform tells, and chroma misses much: few chords are "
+        "which are in many pieces; those the waveform tells. Chroma misses much: few chords are "
         "nobody's own."
     )
     record("Recall of planted copies", COMMAND, [note, *by_length(rows)])
