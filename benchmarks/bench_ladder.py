@@ -37,7 +37,6 @@ from etude.corpus.fetch import fetch
 
 pytestmark = pytest.mark.proof
 
-COMMAND = "pytest benchmarks/bench_ladder.py -m proof"
 EMBEDDED = ("timbre", "harmony", "time", "progression", "form")
 DECIDING = ("timbre", "harmony", "time")
 SECONDS = 8.0
@@ -202,11 +201,11 @@ def lines(found: dict[str, Figures]) -> list[str]:
 
 
 def test_the_ladder():
-    from record import record
+    from record import fill
 
     pool = Pool(chorales())
     found = {name: pool.measure(name) for name in EMBEDDED}
-    record("The ladder of corruptions", COMMAND, lines(found))
+    fill("ladder", lines(found))
     assert set(of_role("damage")) - heard(found) <= set(KNOWN_DEAF)
     for name in DECIDING:
         assert not holm({r: found[name][r]["reward p"] for r in of_role("damage")})
@@ -241,11 +240,11 @@ def beside(found: dict[str, Figures], other: dict[str, Figures]) -> list[str]:
 
 
 def test_the_ladder_on_another_instrument():
-    from record import record
+    from record import fill
 
     piano, organ = Pool(chorales()), Pool(chorales(), ORGAN, FEWER)
     found, other = ({name: pool.measure(name) for name in DECIDING} for pool in (piano, organ))
-    record("The ladder of corruptions on an organ", COMMAND, beside(found, other))
+    fill("ladder on an organ", beside(found, other))
     assert set(of_role("damage")) - heard(other) <= set(KNOWN_DEAF)
 
 
