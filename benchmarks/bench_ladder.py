@@ -34,6 +34,7 @@ from hearing import Ear, Rows, embed, holm
 import etude.metrics
 from etude.config import Music21Corpus
 from etude.corpus.fetch import fetch
+from etude.storage import atomic
 
 pytestmark = pytest.mark.proof
 
@@ -92,7 +93,8 @@ class Pool:
         """[excerpts, samples] of `reference`, `real` or a row of the ladder."""
         path = self.folder / f"{row}.npy"
         if not path.exists():
-            np.save(path, np.stack(self._make(row)).astype(np.float32))
+            with atomic(path) as temporary, temporary.open("wb") as file:
+                np.save(file, np.stack(self._make(row)).astype(np.float32))
         return np.load(path, mmap_mode="r")
 
     def _make(self, row: str) -> list[np.ndarray]:
@@ -113,7 +115,8 @@ class Pool:
         pieces = [e.piece for e in (self.reference if row == "reference" else self.real)]
         if not path.exists():
             found = embed(embedding, self.waves(row), pieces, ladder.RATE)
-            np.savez(path, table=found.table, clips=found.clips, pieces=np.array(found.pieces))
+            with atomic(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, table=found.table, clips=found.clips, pieces=np.array(found.pieces))
         with np.load(path) as kept:
             return Rows(kept["table"], kept["clips"], [str(p) for p in kept["pieces"]])
 
