@@ -34,10 +34,10 @@ from hearing import Ear, Rows, embed, holm
 import etude.metrics
 from etude.config import Music21Corpus
 from etude.corpus.fetch import fetch
+from etude.storage import atomic
 
 pytestmark = pytest.mark.proof
 
-COMMAND = "pytest benchmarks/bench_ladder.py -m proof"
 EMBEDDED = ("timbre", "harmony", "time", "progression", "form")
 DECIDING = ("timbre", "harmony", "time")
 SECONDS = 8.0
@@ -93,7 +93,8 @@ class Pool:
         """[excerpts, samples] of `reference`, `real` or a row of the ladder."""
         path = self.folder / f"{row}.npy"
         if not path.exists():
-            np.save(path, np.stack(self._make(row)).astype(np.float32))
+            with atomic(path) as temporary, temporary.open("wb") as file:
+                np.save(file, np.stack(self._make(row)).astype(np.float32))
         return np.load(path, mmap_mode="r")
 
     def _make(self, row: str) -> list[np.ndarray]:
@@ -114,7 +115,8 @@ class Pool:
         pieces = [e.piece for e in (self.reference if row == "reference" else self.real)]
         if not path.exists():
             found = embed(embedding, self.waves(row), pieces, ladder.RATE)
-            np.savez(path, table=found.table, clips=found.clips, pieces=np.array(found.pieces))
+            with atomic(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, table=found.table, clips=found.clips, pieces=np.array(found.pieces))
         with np.load(path) as kept:
             return Rows(kept["table"], kept["clips"], [str(p) for p in kept["pieces"]])
 
@@ -202,11 +204,11 @@ def lines(found: dict[str, Figures]) -> list[str]:
 
 
 def test_the_ladder():
-    from record import record
+    from record import fill
 
     pool = Pool(chorales())
     found = {name: pool.measure(name) for name in EMBEDDED}
-    record("The ladder of corruptions", COMMAND, lines(found))
+    fill("ladder", lines(found))
     assert set(of_role("damage")) - heard(found) <= set(KNOWN_DEAF)
     for name in DECIDING:
         assert not holm({r: found[name][r]["reward p"] for r in of_role("damage")})
@@ -241,11 +243,11 @@ def beside(found: dict[str, Figures], other: dict[str, Figures]) -> list[str]:
 
 
 def test_the_ladder_on_another_instrument():
-    from record import record
+    from record import fill
 
     piano, organ = Pool(chorales()), Pool(chorales(), ORGAN, FEWER)
     found, other = ({name: pool.measure(name) for name in DECIDING} for pool in (piano, organ))
-    record("The ladder of corruptions on an organ", COMMAND, beside(found, other))
+    fill("ladder on an organ", beside(found, other))
     assert set(of_role("damage")) - heard(other) <= set(KNOWN_DEAF)
 
 

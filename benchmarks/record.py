@@ -1,4 +1,7 @@
-"""docs/benchmarks.md: each benchmark writes its own section and leaves the others."""
+"""docs/benchmarks.md: each benchmark writes its own section and leaves the others.
+
+What belongs to a metric's own page is filled in there, between two marks.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+METRICS = PAGE.with_name("metrics.md")
 HEAD = """# Benchmarks
 
 Written by `make proof`; each section by the script that it names. Ratios are between two things
@@ -25,6 +29,16 @@ def record(title: str, command: str, lines: list[str]) -> None:
     kept = [s for s in sections if not s.startswith(f"## {title}\n")]
     body = sorted([*(s.rstrip() + "\n" for s in kept), text])
     PAGE.write_text(head.rstrip() + "\n\n" + "\n".join(body), encoding="utf-8")
+
+
+def fill(name: str, lines: list[str]) -> None:
+    """Replace what stands between the marks `name` of docs/metrics.md; print it as well."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    page = METRICS.read_text(encoding="utf-8")
+    head, tail = page[: page.index(begin)], page[page.index(end) :]
+    text = "\n".join(lines)
+    print(f"\n{text}")
+    METRICS.write_text(f"{head}{begin}\n{text}\n{tail}", encoding="utf-8")
 
 
 def table(columns: list[str], rows: list[list[object]]) -> list[str]:
