@@ -423,6 +423,6 @@ def test_a_corpus_without_held_out_pieces_says_why_sets_are_empty(tmp_path):
     made = PhraseBaselines(experiment, parts, vae, ldm, phrases.tokenizer_of(), seed=1)
     vae.decode = decode(made.tokenizer)
     sets = dict(made.sets())
-    assert "fewer than three" in sets["shuffled"].note
+    assert "fewer than three" in sets["shuffled_latents"].note
     assert not list(sets["reconstruction"].clips)
     assert list(sets["gaussian_latents"].clips)

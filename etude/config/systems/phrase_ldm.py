@@ -301,12 +301,12 @@ class PhraseLdm(TrainedExperiment):
     conditions: ClassVar[frozenset[str]] = frozenset({"length", "midi"})
     latent_space: ClassVar[bool] = True
     rivals: ClassVar[tuple[str, ...]] = (
-        *("untrained", "shuffled", "gaussian_latents"),
+        *("untrained", "shuffled_latents", "gaussian_latents"),
         *RIVALS_WITH_NOTES,
     )
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "held-out pieces through the autoencoder",
-        "shuffled": "their latents shuffled over bars and pieces",
+        "shuffled_latents": "their latents shuffled over bars and pieces",
         "gaussian_latents": "normal random numbers as latents",
         "untrained": "the diffusion before training, with the trained autoencoder",
         "independent_bars": "real bars of held-out pieces in random order",

@@ -2,7 +2,7 @@
 
 reconstruction    held-out pieces through the autoencoder: the best that a model of its latents can
                   do
-shuffled          latents of held-out phrases in random order over bars and pieces, each in its slot
+shuffled_latents  latents of held-out phrases in random order over bars and pieces, each in its slot
 gaussian_latents  normal random numbers on the scale of the latents
 untrained         the diffusion before training, with the trained autoencoder
 independent_bars  whole bars of held-out pieces in random order: right bars, no form
@@ -79,7 +79,7 @@ class PhraseBaselines:
             note = "no valid split: the corpus has fewer than three tune groups"
         of_held_out = {
             "reconstruction": self._reconstruction,
-            "shuffled": self._shuffled,
+            "shuffled_latents": self._shuffled,
             "independent_bars": self._independent_bars,
         }
         for name, make in of_held_out.items():
