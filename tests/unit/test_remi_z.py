@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from etude.config import Filter, FolderCorpus, RemiZ, SymbolicTokenSet
 from etude.corpus.ingest import ingest_shard
 from etude.midi import bars
-from etude.midi.notes import DRUMS, NoteTable, read_midi
+from etude.midi.notes import DRUMS, NoteTable
 from etude.midi.writing import plain_table, to_score, write_midi
 from etude.storage import read_csv
 from etude.tokenizers.symbolic import making, tokenize
@@ -465,28 +465,3 @@ def test_a_piece_of_more_than_a_window_is_a_row_with_a_reason(rows):
     table, lines = rows(window=1024, stride=1024, shortest=1, long_pieces="cut")
     assert table["long"]["reason"] == ""
     assert len(lines) > 10
-
-
-@pytest.mark.slow
-def test_chorales_come_back(tmp_path):
-    """The 160 of the demo: each onset, pitch and voice; durations up to the longest."""
-    from etude.config import Music21Corpus
-    from etude.corpus.fetch import fetch
-
-    pytest.importorskip("music21")
-    fetch(Music21Corpus(source="music21", limit=160), tmp_path / "source", 1)
-    paths = sorted((tmp_path / "source").glob("*.mid"))
-    assert len(paths) == 160
-    notes = clamped = 0
-    for path in paths:
-        song = read_midi(path)
-        ids = PLAIN.encode(song)
-        counts = PLAIN.measured(song, 0)
-        assert counts["rounded"] == 0
-        clamped, notes = clamped + counts["clamped"], notes + len(song)
-        cut = 127 * song.ticks_per_quarter // GRID
-        assert voices(PLAIN.decode(ids)) == voices(
-            replace(song, duration=song.duration.clip(max=cut))
-        )
-        assert len(PLAIN.bars(ids)[0].phrases) == 4
-    assert clamped <= 2 < notes / 10_000
