@@ -202,7 +202,7 @@ def control(songs: list[Song]) -> list[list[object]]:
 
 
 def _excerpt(notes: NoteTable, seed: int) -> NoteTable:
-    """So many bars somewhere in a song."""
+    """BARS bars somewhere in a song."""
     bar = notes.places().bar
     room = max(int(bar.max()) - BARS, 0)
     first = int(np.random.default_rng([seed, 3]).integers(0, room + 1))

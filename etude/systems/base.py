@@ -354,12 +354,10 @@ class SystemBase:
         raise NotImplementedError
 
     def encoder(self, experiment: Any, parts: Parts) -> Callable[[NoteTable], NDArray[np.float64]]:
-        """What makes latents of any notes, by the trained stage that encodes.
+        """Makes latents of any notes, by the stage that encodes (`latent_space` of the settings).
 
-        Where the settings class says `latent_space`. Of a clip's notes it gives [n, d] in the order
-        of time, as `encode` of the corpus (of a posterior the mean); [0, d] where they have none.
-        Notes that it cannot encode raise, and cost their clip alone. Of `parts` it has packed,
-        tokenizers, the encoding stages' models and latents.
+        [n, d] in the order of time, as `encode` has them of the corpus (of a posterior the mean);
+        of no notes [0, d]. Notes that it cannot encode raise, and cost their clip alone.
         """
         raise NotImplementedError
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etude.midi import bars
+from etude.midi.beats import own_clock
 from etude.midi.notes import NoteTable
-from etude.midi.tempo import seconds_at
 
 VERSION = 1  # raised when other bars are whole
 
@@ -45,11 +45,6 @@ class WholeBars:
     onset: Array
     end: Array
 
-    @property
-    def begun(self) -> NoteTable:
-        """The notes that begin in these bars."""
-        return self.notes.at(self.onset >= 0)
-
 
 def whole_bars(table: NoteTable, start_s: float, seconds: float) -> WholeBars:
     """The whole bars of a stretch.
@@ -63,7 +58,7 @@ def whole_bars(table: NoteTable, start_s: float, seconds: float) -> WholeBars:
     if not len(notes):
         return WholeBars(0, 0, notes, onset, end)
     edges = np.array([start_s - ROUNDING, start_s + seconds + ROUNDING])
-    low, high = _bars(notes, _ticks(notes, edges))
+    low, high = _bars(notes, np.rint(own_clock(notes).ticks_at(edges)).astype(np.int64).clip(0))
     if edges[1] >= notes.end_s.max():
         high = np.ceil(end.max() - RINGS_ON)
     first = max(np.ceil(low - TINY), np.floor(onset.min()), float(notes.upbeat > 0))
@@ -79,11 +74,3 @@ def _bars(notes: NoteTable, ticks: NDArray[np.int64]) -> Array:
     """Ticks on the axis of bars."""
     found = bars.places(ticks, notes.signatures, notes.ticks_per_quarter)
     return found.bar + found.offset / found.length
-
-
-def _ticks(notes: NoteTable, times: Array) -> NDArray[np.int64]:
-    """The ticks of seconds: the tempo map, which is linear between its changes, turned round."""
-    last = int((notes.onset + notes.duration).max()) + notes.ticks_per_quarter
-    knots = np.unique(np.concatenate([[0, last], notes.tempos[:, 0].clip(0, last)]))
-    at = seconds_at(knots, notes.tempos, notes.ticks_per_quarter)
-    return np.rint(np.interp(times, at, knots)).astype(np.int64)
