@@ -101,9 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_tokens(tokens: argparse.ArgumentParser) -> None:
     tokens.add_argument("file", type=place, help="a MIDI file, or JSON lines that become one")
-    tokens.add_argument(
-        "--tokenizer", type=place, required=True, help="its folder, under results/tokenizers/"
-    )
+    tokens.add_argument("--tokenizer", type=place, required=True, help="its folder")
     tokens.add_argument("--output", type=place, required=True, help="the file that is written")
     tokens.add_argument(
         "--level",

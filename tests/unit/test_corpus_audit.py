@@ -128,7 +128,7 @@ def test_jobs_are_those_of_the_rules():
     asked_for_by_name |= {"fetch_weights", "verify_models", "check_criteria"}
     asked_for_by_name |= {"verify_embedding", "verify_embedding_fadtk"}
     asked_for_by_name |= {"embed_clips_pretrained", "embed_clips_fadtk"}
-    asked_for_by_name |= {"encode_stage"}  # of stages that encode
+    asked_for_by_name |= {"encode_stage", "score_latents"}  # of stages that encode
     asked_for_by_name |= {"caption_corpus", "score_concepts"}  # of systems that take text
     # Of symbolic experiments.
     asked_for_by_name |= {"make_tokenizer", "tokenize_midi", "write_events", "summarise_tokens"}
