@@ -39,6 +39,8 @@ def convert(source: Path, folder: Path, level: str, output: Path) -> str:
     try:
         if music_kind(source.name) != "midi":
             ids = tokenizer.from_lines(source.read_text(encoding="utf-8").splitlines(), str(source))
+            if not tokenizer.notes_in(ids):
+                raise MidiError("no_notes")
             write_midi(tokenizer.decode(ids), output)
             return f"{tokenizer.notes_in(ids)} notes"
         encoded = tokenizer.encode_file(read_bytes(source), Filter(drums="keep"))
