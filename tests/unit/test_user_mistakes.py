@@ -14,11 +14,11 @@ from tiny_experiments import make_notes, make_sound
 
 from etude.__main__ import _parser, main
 from etude.audio.files import write_wav
-from etude.config.symbolic_tokens import RemiZ
+from etude.config import RemiZ
 from etude.generation.export import export
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import write_json
-from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
+from etude.tokenizers.symbolic.making import create
 
 # What each command is given beside the option that is tried; `generate` once for each system.
 GIVEN = {
@@ -73,7 +73,8 @@ USABLE = {
     "--temperature": {"huge"},
     "--configfile": {"empty file"},
 }  # fmt: skip
-USABLE["generate --output"] = USABLE["tokens --output"] = USABLE["continue --out"]
+USABLE["generate --output"] = USABLE["continue --out"]
+USABLE["tokens --output"] = USABLE["--progress"]
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -116,7 +117,7 @@ def template(tmp_path_factory):
             write_wav(home / folder / f"{number}.wav", tone.astype(np.float32), 24000)
     write_json(home / "plan.json", PLAN)
     (home / "remi_z").mkdir()
-    RemiZTokenizer(RemiZ(kind="remi_z")).save(home / "remi_z")
+    create(RemiZ(kind="remi_z")).save(home / "remi_z")
     for name, data in (
         ("empty", b""),
         ("junk", b"no music: ["),

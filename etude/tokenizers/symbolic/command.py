@@ -37,11 +37,9 @@ def convert(source: Path, folder: Path, level: str, output: Path) -> str:
         )
     check_place(output)
     try:
-        if music_kind(source.name) != "midi":
-            ids = tokenizer.from_lines(source.read_text(encoding="utf-8").splitlines(), str(source))
-            write_midi(tokenizer.decode(ids), output)
-            return f"{tokenizer.notes_in(ids)} notes"
-        encoded = tokenizer.encode_file(read_bytes(source), Filter(drums="keep"))
+        if music_kind(source.name) == "midi":
+            return _to_lines(tokenizer, source, level, output)
+        return _to_midi(tokenizer, source, output)
     except (MidiError, UnicodeDecodeError) as error:
         raise UserError(
             "the file cannot be read",
@@ -49,5 +47,18 @@ def convert(source: Path, folder: Path, level: str, output: Path) -> str:
             why=str(error),
             do="give a MIDI file, or JSON lines that this command wrote",
         ) from None
+
+
+def _to_lines(tokenizer: Any, source: Path, level: str, output: Path) -> str:
+    encoded = tokenizer.encode_file(read_bytes(source), Filter(drums="keep"))
     write_text(output, "".join(tokenizer.to_lines(encoded.ids[0], level)))
     return in_words(encoded.counts)
+
+
+def _to_midi(tokenizer: Any, source: Path, output: Path) -> str:
+    lines = source.read_text(encoding="utf-8").splitlines()
+    table = tokenizer.decode(tokenizer.from_lines(lines, str(source)))
+    if not len(table):
+        raise MidiError("no_notes")
+    write_midi(table, output)
+    return f"{len(table)} notes"
