@@ -69,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(export)
     export.set_defaults(run=_export)
 
+    _add_tokens(commands.add_parser("tokens", help="MIDI as lines of REMI-z, and back"))
+
     _add_evaluate(commands.add_parser("evaluate", help="distances and copies of two folders"))
 
     _add_results(commands)
@@ -95,6 +97,21 @@ def _parser() -> argparse.ArgumentParser:
         "args", nargs="*", help="arguments for snakemake, as they are (those of the killed run)"
     )
     return parser
+
+
+def _add_tokens(tokens: argparse.ArgumentParser) -> None:
+    tokens.add_argument("file", type=place, help="a MIDI file, or JSON lines that become one")
+    tokens.add_argument(
+        "--tokenizer", type=place, required=True, help="its folder, under results/tokenizers/"
+    )
+    tokens.add_argument("--output", type=place, required=True, help="the file that is written")
+    tokens.add_argument(
+        "--level",
+        choices=("bar", "phrase", "position"),
+        default="phrase",
+        help="what a line is; a phrase is a track in a bar (phrase)",
+    )
+    tokens.set_defaults(run=_tokens)
 
 
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
@@ -262,6 +279,12 @@ def _export(options: argparse.Namespace) -> None:
     settings = config.read(config.DEFAULT, *options.configfile)
     export(settings, options.experiment, options.train_seed, options.output)
     print(options.output)
+
+
+def _tokens(options: argparse.Namespace) -> None:
+    from etude.tokenizers.symbolic.command import convert
+
+    print(convert(options.file, options.tokenizer, options.level, options.output))
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -208,3 +208,55 @@ def make_mixed(folder: Path, n: int, seed: int = 0) -> list[Path]:
             rate, channels = ((44100, 2), (48000, 1), (32000, 2))[(i // 4) % 3]
             paths.append(recording(path, random, rate, channels))
     return paths
+
+
+NAMES_OF_KEYS = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
+
+
+def played(folder: Path, random: Random, bars: int = 12, upbeat: int = 1, tonic: int = 0) -> dict:
+    """A song as POP909 has it: three tracks played freely, beats, chords, keys and a version.
+
+    The tempo sways by a tenth, and no note is nearer to its sixteenth than people play. What was
+    meant stands in what is returned: notes (onset and duration in quarters from the first beat,
+    pitch) of each track. Bars have four quarters, the first `upbeat` of them come before.
+    """
+    name, quarters = folder.name, upbeat + 4 * bars
+    lengths = [
+        0.6 * (1 + 0.1 * np.sin(q / 7)) * random.uniform(0.99, 1.01) for q in range(quarters)
+    ]
+    beats = 0.4 + np.concatenate([[0], np.cumsum(lengths)])
+
+    def seconds(quarter: float) -> float:
+        return float(np.interp(quarter, range(quarters + 1), beats))
+
+    moved = tune(random, quarters - 2, 60, 84)
+    meant = {
+        "MELODY": [(q, d, p + tonic, v) for q, d, p, v in moved],
+        "BRIDGE": [(q + 0.5, 0.25, p + tonic, v) for q, d, p, v in moved if d >= 1],
+        "PIANO": [(q, d, p + tonic, v) for q, d, p, v in chords(random, quarters - 2)],
+    }
+    file = mido.MidiFile(type=1, ticks_per_beat=TICKS)
+    for track_name, notes in meant.items():
+        events = [(0, mido.MetaMessage("track_name", name=track_name))]
+        for onset, duration, pitch, velocity in notes:
+            begin, end = (
+                2 * (seconds(quarter) + random.uniform(-0.02, 0.02))
+                for quarter in (onset, onset + duration)
+            )
+            events.append((begin, mido.Message("note_on", note=pitch, velocity=velocity)))
+            events.append((end - 0.03, mido.Message("note_off", note=pitch)))
+        file.tracks.append(_track(events, TICKS))  # at 120 a minute, whatever is played
+    (folder / "versions").mkdir(parents=True)
+    file.save(folder / f"{name}.mid")
+    file.save(folder / "versions" / f"{name}-v1.mid")
+    bar = [(q - upbeat) % 4 for q in range(quarters + 1)]
+    lines = {
+        "beat_midi.txt": [
+            f"{beats[q]} {float(b % 2 == 0)} {float(b == 0)}" for q, b in enumerate(bar)
+        ],
+        "key_audio.txt": [f"{beats[0]}\t{beats[-1]}\t{NAMES_OF_KEYS[tonic % 12]}:maj"],
+        "chord_midi.txt": [f"{beats[0]:.6f}\t{beats[-1]:.6f}\tC:maj"],
+    }
+    for file_name, rows in lines.items():
+        (folder / file_name).write_text("\n".join(rows) + "\n")
+    return {track: [note[:3] for note in notes] for track, notes in meant.items()}

@@ -12,6 +12,7 @@ from etude.config.pretrained import Encodec, Hubert
 from etude.config.tokens import MagnitudeRvq, Mfcc, OwnTokenizer, SemitoneBands, TokenSet
 
 SYMBOLIC_KINDS = ("onoff", "remi", "tsd", "structured", "remi_z")
+EVENT_KINDS = ("onoff", "remi_z")  # what `write_events` is for
 MidiPitch = Annotated[int, Field(ge=0, le=127)]
 
 
@@ -213,8 +214,8 @@ class SymbolicTokenSet(Section):
     )
     write_events: bool = Field(
         False,
-        description="`onoff` only: also write MidiLM's files of each piece and step to "
-        "results/events/",
+        description="also write to results/events/, of each piece: `onoff`: MidiLM's files of each "
+        "step; `remi_z`: JSON lines of its bars, phrases and positions",
     )
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from etude.config.page import Page
 from etude.config.pretrained import Encodec, Hubert, Pretrained
 from etude.config.sweeps import Sweep
 from etude.config.symbolic_tokens import (
+    EVENT_KINDS,
     SYMBOLIC_KINDS,
     AnyTokenizer,
     AnyTokenSet,
@@ -166,8 +167,11 @@ class Config(Section):
                 f"{where}.tokenizer: {choice!r} is a {kind}, which reads audio; allowed kinds: "
                 f"{', '.join(SYMBOLIC_KINDS)} (audio: name a cut, a semantic and an acoustic one)"
             )
-        if tokens.write_events and kind != "onoff":
-            raise ValueError(f"{where}.write_events: only `onoff` has events; {choice!r} is {kind}")
+        if tokens.write_events and kind not in EVENT_KINDS:
+            raise ValueError(
+                f"{where}.write_events: only {' and '.join(EVENT_KINDS)} have them; "
+                f"{choice!r} is {kind}"
+            )
 
     def _cut_suits(self, where: str, cut_name: str, tokenizer_name: str) -> None:
         """A tokenizer must find its rate and at least one frame in a segment."""

@@ -149,12 +149,11 @@ def _annotated(settings: Annotations, source: Path, relative: str, row: dict[str
 
 def _signatures(keys: Sequence[KeySign], clock: Clock) -> Any:
     ticks = clock.ticks_at(np.array([key.begin for key in keys])).round().clip(0)
-    return symusic.core.KeySignatureTickList(
-        [
-            symusic.KeySignature(int(tick), key.fifths, int(key.minor), ttype="tick")
-            for tick, key in zip(ticks, keys, strict=True)
-        ]
-    )
+    signs: Any = [
+        symusic.KeySignature(int(tick), key.fifths, int(key.minor), ttype="tick")
+        for tick, key in zip(ticks, keys, strict=True)
+    ]
+    return symusic.core.KeySignatureTickList(signs)
 
 
 def _longest(keys: Sequence[KeySign]) -> str:

@@ -23,6 +23,7 @@ VERSION = 1  # raised when the same beats give other notes
 SHORTEST_S, LONGEST_S = 0.05, 20.0  # of a beat: else the file is of something else
 BEYOND = 8  # beats that music may go on before the first beat and after the last
 MOST_BEYOND = 0.05  # the share of notes that may be farther away than that
+EARLY = 1 / 8  # of a beat that a note may come before the first one and still be meant on it
 STEADY = 8  # beats whose median goes on at either end
 TONICS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 KEY = re.compile(r"([A-G])([#b]*):(maj|min)")
@@ -114,7 +115,7 @@ def read_keys(text: str) -> list[KeySign]:
 def on_beats(table: NoteTable, beats: Beats, positions: int | None) -> tuple[NoteTable, Clock]:
     """The notes with beats as quarter notes, bar lines and tempos from the beats; and its clock.
 
-    Time begins with the first beat, or with the beat before the first note where that is earlier.
+    Time begins with the first beat, or where notes are clearly before it a beat before these.
 
     Args:
         positions: of a beat, which onsets and ends are brought to; None: they stay between beats.
@@ -161,7 +162,7 @@ def _extended(table: NoteTable, beats: Beats) -> tuple[np.ndarray, np.ndarray]:
     if far > MOST_BEYOND:
         raise MidiError(f"short_beats: {100 * far:.0f} % of the notes are far from all beats")
     earliest = float(table.onset_s.min(initial=beats.seconds[0]))
-    count = int(np.ceil(max(beats.seconds[0] - earliest, 0) / before))
+    count = int(np.ceil(max((beats.seconds[0] - earliest) / before - EARLY, 0)))
     front = beats.seconds[0] - before * np.arange(count, 0, -1)
     seconds = np.concatenate([front, beats.seconds, beats.seconds[-1:] + behind])
     return seconds, np.concatenate([np.zeros(count, bool), beats.first, [False]])

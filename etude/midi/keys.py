@@ -11,6 +11,7 @@ numbers makes of it: 1.5 is cut to 1, and nothing is below 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import symusic
@@ -69,7 +70,7 @@ def written_key(data: bytes) -> Key | None:
     Raises:
         MidiError: of what is no MIDI file; of what `parse_midi` has read never.
     """
-    score = symusic.Score.from_midi(strip_wrapper(data))
+    score: Any = symusic.Score.from_midi(strip_wrapper(data))
     signs = sorted((sign.time, sign.key, sign.tonality) for sign in score.key_signatures)
     if not signs:
         return None

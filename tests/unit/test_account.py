@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etude.config import Filter, OnOff, Remi, Structured, SymbolicTokenSet, Tsd
+from etude.config import Filter, OnOff, Remi, RemiZ, Structured, SymbolicTokenSet, Tsd
 from etude.midi.notes import parse_midi
 from etude.midi.writing import plain_table, to_score
 from etude.tokenizers.symbolic import tokenize
 from etude.tokenizers.symbolic.account import ACCOUNT, REASONS, in_words
+from etude.tokenizers.symbolic.making import create
 from etude.tokenizers.symbolic.midi_tok import MidiTokTokenizer
 from etude.tokenizers.symbolic.onoff import OnOffTokenizer
 from tests.unit.test_onoff import midi
@@ -131,11 +132,12 @@ def test_a_pitch_that_two_voices_have_is_counted(kind):
     assert (counts["notes_in"], counts["notes_out"], counts["lost_doubled"]) == (4, 3, 1)
 
 
-@pytest.mark.parametrize("kind", ["onoff", *KINDS])
+@pytest.mark.parametrize("kind", ["onoff", "remi_z", *KINDS])
 @given(NOTES, st.integers(8, 40), st.sampled_from(["keep", "drop"]), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_a_note_is_out_only_if_it_is_in_a_window(tmp_path_factory, kind, notes, window, short, one):
-    tokenizer = OnOffTokenizer(OnOff(kind="onoff")) if kind == "onoff" else midi_tok(kind, 0)
+    ours = {"onoff": OnOff(kind="onoff"), "remi_z": RemiZ(kind="remi_z", slots=2)}
+    tokenizer = create(ours[kind]) if kind in ours else midi_tok(kind, 0)
     folder = tmp_path_factory.mktemp("piece")
     onset, duration, pitch, program = map(np.array, zip(*notes, strict=True)) if notes else [[]] * 4
     table = plain_table(onset, duration, pitch, program=program)

@@ -22,7 +22,7 @@ from etude.storage import read_csv
 from etude.systems.base import Conditions
 from etude.systems.symbolic_lm import families
 
-KINDS = ("onoff", "remi", "tsd", "structured")
+KINDS = ("onoff", "remi", "tsd", "structured", "remi_z")
 TICKS = 384  # not a resolution that any tokenizer has
 
 
@@ -144,7 +144,8 @@ def test_own_music_comes_out_as_it_went_in_and_the_seam_is_on_a_beat(player, nam
         assert read_piece(data).seam == seam * TICKS
         end = int((later.onset + later.duration).max(initial=0))
         assert end <= (seam + BARS * quarters) * TICKS, "bars are those of the last metre"
-        assert all((later.onset * 24) % TICKS < 24) or player.tokenizer.settings.kind == "onoff"
+        grid = max(24, player.tokenizer.ticks_per_quarter)
+        assert all((later.onset * grid) % TICKS < grid) or player.tokenizer.settings.kind == "onoff"
         if len(later):
             step = Fraction(int(later.onset[0]), TICKS) * 24  # the first note is on a grid
             assert step.denominator == 1
@@ -247,3 +248,21 @@ def test_what_follows_ones_own_music_does_not_end_before_it_is_long_enough(tmp_p
     free = settings_of(sampling=SymbolicSampling(grammar=False))
     clips = list(player.clips(free, 0, 0, prepared, silent, never))
     assert {clip.row["ended"] for clip in clips} == {"true"}
+
+
+def test_what_follows_is_in_the_key_of_ones_own_music(tmp_path):
+    """A tokenizer that moves pieces to C: what is drawn for a tune is drawn a tone up for that."""
+    player = player_of("remi_z", normalise_key=True)
+    scale = [0, 2, 4, 5, 7, 9, 11, 12, 0, 4, 7, 0]
+    found = []
+    for tonic in (60, 62):
+        notes = itertools.chain(
+            *(note(0, tonic + step, i / 2, 0.5) for i, step in enumerate(scale))
+        )
+        (clip,) = continued(player, song([*notes]), tmp_path, clips=1, bars=4)
+        later = parse_midi(clip.midi)
+        found.append(later.at(later.onset >= 6 * TICKS))
+    one, other = found
+    assert len(one) > 3
+    assert (one.onset == other.onset).all()
+    assert (one.pitch + 2 == other.pitch).all()

@@ -55,7 +55,7 @@ def test_the_text(folder):
     assert re.search(r"too_long: filter: \{max_minutes: 1\} takes them", text)
     assert "not music: 1 (1 .txt)" in text
     assert re.search(r"notes that a symbolic tokenizer would keep.*\d+ of \d+ files tried", text)
-    for kind in ("onoff", "remi", "tsd", "structured"):
+    for kind in ("onoff", "remi", "tsd", "structured", "remi_z"):
         assert re.search(rf"{kind}: [\d,]+ notes, [\d,]+ kept \([\d.]+ %\); \d+ of drums", text)
     assert "recordings are compared by their samples only" in text
     assert re.search(r"\d+ segments of 2 s", text)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from etude.config import Filter, FolderCorpus, RemiZ, SymbolicTokenSet
 from etude.corpus.ingest import ingest_shard
 from etude.midi import bars
-from etude.midi.notes import DRUMS, NoteTable, read_midi
+from etude.midi.notes import DRUMS, NoteTable
 from etude.midi.writing import plain_table, to_score, write_midi
 from etude.storage import read_csv
 from etude.tokenizers.symbolic import making, tokenize
@@ -325,14 +325,12 @@ def test_what_makes_no_sense_is_passed_over():
 def test_any_ids_are_notes_and_bars(ids, options):
     tokenizer = made(**options)
     found = tokenizer.decode(ids)
-    assert len(found) == tokenizer.notes_in(ids)
+    known = [i for i in ids if 0 <= i < tokenizer.vocabulary]
+    assert len(found) <= tokenizer.notes_in(known)
+    assert 0 <= tokenizer.invalid_share(known) <= 1
     again = tokenizer.join(tokenizer.bars(ids))
     assert voices(tokenizer.decode(again)) == voices(found)
-    assert 0 <= tokenizer.invalid_share(
-        [i for i in ids if 0 <= i < tokenizer.vocabulary]
-    ) <= 1  # fmt: skip
-    write_score = to_score(found)
-    assert write_score.note_num() == len(found)
+    assert to_score(found).note_num() == len(found)
 
 
 @given(st.integers(0, 2**32 - 1), OPTIONS)
@@ -351,7 +349,7 @@ def test_what_the_grammar_allows_is_read_as_it_is(seed, options):
         assert tokenizer.invalid_share(row) == 0
         music_ids = row[: row.index(tokenizer.eos)] if tokenizer.eos in row else row
         whole = [i for i in music_ids if tokenizer.names()[i].startswith("d-")]
-        assert tokenizer.notes_in(music_ids) == len(whole)
+        assert len(tokenizer.decode(music_ids)) == len(whole)
 
 
 @pytest.mark.parametrize(
@@ -465,28 +463,3 @@ def test_a_piece_of_more_than_a_window_is_a_row_with_a_reason(rows):
     table, lines = rows(window=1024, stride=1024, shortest=1, long_pieces="cut")
     assert table["long"]["reason"] == ""
     assert len(lines) > 10
-
-
-@pytest.mark.slow
-def test_chorales_come_back(tmp_path):
-    """The 160 of the demo: each onset, pitch and voice; durations up to the longest."""
-    from etude.config import Music21Corpus
-    from etude.corpus.fetch import fetch
-
-    pytest.importorskip("music21")
-    fetch(Music21Corpus(source="music21", limit=160), tmp_path / "source", 1)
-    paths = sorted((tmp_path / "source").glob("*.mid"))
-    assert len(paths) == 160
-    notes = clamped = 0
-    for path in paths:
-        song = read_midi(path)
-        ids = PLAIN.encode(song)
-        counts = PLAIN.measured(song, 0)
-        assert counts["rounded"] == 0
-        clamped, notes = clamped + counts["clamped"], notes + len(song)
-        cut = 127 * song.ticks_per_quarter // GRID
-        assert voices(PLAIN.decode(ids)) == voices(
-            replace(song, duration=song.duration.clip(max=cut))
-        )
-        assert len(PLAIN.bars(ids)[0].phrases) == 4
-    assert clamped <= 2 < notes / 10_000

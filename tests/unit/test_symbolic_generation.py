@@ -136,7 +136,7 @@ def tune(notes=40):
     return plain_table(onset, np.full(notes, 240), 60 + np.arange(notes) * 7 % 12)
 
 
-@pytest.fixture(scope="module", params=["onoff", "remi", "tsd", "structured"])
+@pytest.fixture(scope="module", params=["onoff", "remi", "tsd", "structured", "remi_z"])
 def player(request):
     return player_of(request.param)
 

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from symbols import make_symbolic, symbolic_experiment
 
-from etude.config import OnOff, Remi, Structured, SymbolicTokenSet, Tsd
+from etude.config import OnOff, Remi, RemiZ, Structured, SymbolicTokenSet, Tsd
 from etude.metrics import perplexity
 from etude.midi.writing import plain_table
 from etude.storage import read_json
@@ -100,6 +100,7 @@ def tokenizer_of(kind):
         "bpe": Remi(kind="remi", bpe=420),
         "tsd": Tsd(kind="tsd"),
         "structured": Structured(kind="structured"),
+        "remi_z": RemiZ(kind="remi_z"),
     }
     tokenizer = create(settings["remi" if kind == "own" else kind])
     if kind == "bpe":
@@ -119,7 +120,7 @@ def counter(kind, tokenizer):
     return lambda ids: len(tokenizer.decode(ids))  # what an own tokenizer does by default
 
 
-@pytest.mark.parametrize("kind", ["onoff", "remi", "bpe", "tsd", "structured", "own"])
+@pytest.mark.parametrize("kind", ["onoff", "remi", "bpe", "tsd", "structured", "remi_z", "own"])
 @pytest.mark.parametrize("size", [(37, 20), (64, 64), (500, 250)])
 def test_a_note_counts_once_wherever_the_windows_are_cut(kind, size):
     """Against the whole piece: notes whose first token is scored, each in one window."""

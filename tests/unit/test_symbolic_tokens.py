@@ -409,7 +409,7 @@ def config(**changes):
                 "tokenizers": {"r": {"kind": "remi"}},
                 "tokens": {"s": {"tokenizer": "r", "write_events": True}},
             },
-            "only `onoff` has events",
+            "only onoff and remi_z have them",
         ),
     ],
 )

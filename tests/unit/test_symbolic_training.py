@@ -145,6 +145,13 @@ def test_augmentation_moves_pitch_and_velocity():
         Shifts(["a", "b"], 2, 2)
 
 
+def test_augmentation_of_remi_z_leaves_drums():
+    names = ["p-126", "p-127", "drum-0", "drum-1", "d-60", "o-60", "v-3", "v-4"]
+    shifts = Shifts(names, 1, 1)
+    assert shifts.pitch[1].tolist() == [1, -1, 2, 3, 4, 5, 6, 7]
+    assert shifts.velocity[1].tolist() == [0, 1, 2, 3, 4, 5, 7, 7]
+
+
 def test_schedules_of_the_seeds():
     one = Training(
         steps=100, warmup_steps=20, learning_rate=1.0, schedule="one_cycle", final_ratio=4e-6

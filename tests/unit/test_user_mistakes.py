@@ -14,9 +14,11 @@ from tiny_experiments import make_notes, make_sound
 
 from etude.__main__ import _parser, main
 from etude.audio.files import write_wav
+from etude.config import RemiZ
 from etude.generation.export import export
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import write_json
+from etude.tokenizers.symbolic.making import create
 
 # What each command is given beside the option that is tried; `generate` once for each system.
 GIVEN = {
@@ -26,6 +28,7 @@ GIVEN = {
     "generate here": {"--experiment": "notes", "--configfile": "mine.yaml", "--duration": "1"},
     "continue": {"midi": "music/a.mid", "--from": "notes.out", "--bars": "1", "--top_k": "300"},
     "export": {"--experiment": "notes", "--configfile": "mine.yaml", "--output": "new.out"},
+    "tokens": {"file": "music/a.mid", "--tokenizer": "remi_z", "--output": "new.jsonl"},
     "evaluate": {"--baseline": "real", "--eval": "made", "--cache": "cache", "--workers": "1"},
     "compare": {"a": "notes", "b": "mine"},
     "table": {"--partial": "plan.json"},
@@ -71,6 +74,7 @@ USABLE = {
     "--configfile": {"empty file"},
 }  # fmt: skip
 USABLE["generate --output"] = USABLE["continue --out"]
+USABLE["tokens --output"] = USABLE["--progress"]
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -112,6 +116,8 @@ def template(tmp_path_factory):
             tone = np.sin(np.arange(24000) * (number + len(folder)) / 40) / 2
             write_wav(home / folder / f"{number}.wav", tone.astype(np.float32), 24000)
     write_json(home / "plan.json", PLAN)
+    (home / "remi_z").mkdir()
+    create(RemiZ(kind="remi_z")).save(home / "remi_z")
     for name, data in (
         ("empty", b""),
         ("junk", b"no music: ["),

@@ -34,9 +34,14 @@ def settings() -> config.Config:
         "theirs": {"system": "external", "corpus": "c", "clips": "somewhere"},
     }  # fmt: skip
     over = {
-        "corpora": {"c": {"source": "music21"}},
+        "corpora": {
+            "c": {"source": "music21"},
+            "d": {"source": "music21", "annotations": {"keys": "keys.txt"}},
+        },
         "pretrained": {n: {"kind": n, "hub": n} for n in ("hubert", "encodec", "clap")},
-        "tokenizers": {k: {"kind": k} for k in ("remi", "onoff", "hubert", "encodec", "mfcc")},
+        "tokenizers": {
+            k: {"kind": k} for k in ("remi", "onoff", "remi_z", "hubert", "encodec", "mfcc")
+        },
         "tokens": {"s": {"tokenizer": "remi"}},
         "experiments": experiments,
         "run": list(experiments),

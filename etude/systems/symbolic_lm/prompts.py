@@ -15,10 +15,10 @@ from etude.midi.continuation import Piece, read_piece
 from etude.midi.notes import MidiError, NoteTable, read_bytes
 from etude.tokenizers.symbolic.base import SymbolicTokenizer, transposed
 
-VERSION = 2  # raised when the same pieces give other prompts
+VERSION = 3  # raised when the same pieces give other prompts
 
 
-COARSE = 24  # ticks a quarter note: tokens of no more have a grid, those of more have moments
+COARSE = 48  # ticks a quarter note: tokens of no more have a grid, those of more have moments
 
 
 @dataclass

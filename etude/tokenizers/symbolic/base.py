@@ -46,7 +46,7 @@ class Encoded:
 
     Attributes: ids (by transposition in semitones, without BOS and EOS), counts (columns of the
     table of pieces), statistics ((statistic, key) -> count, summed over pieces), files (name
-    ending -> text; MidiLM's files of a piece, where they are asked for).
+    ending -> text, where they are asked for).
     """
 
     ids: dict[int, list[int]]
@@ -130,7 +130,12 @@ class SymbolicTokenizer(ABC):
             **lost,
         )
         counts |= {"tokens": len(untransposed)} | self.measured(table, moved)
-        return Encoded(ids, counts, histograms(table))
+        texts = self.files(untransposed) if files else {}
+        return Encoded(ids, counts, histograms(table), texts)
+
+    def files(self, ids: Sequence[int]) -> dict[str, str]:
+        """What `write_events` writes of a piece: name ending -> text."""
+        return {}
 
     def prepared(self, table: NoteTable, data: bytes) -> tuple[NoteTable, int]:
         """A piece as it is to be encoded, and the semitones that it was moved by for that.

@@ -7,7 +7,7 @@ of the piece, so that the number of an instrument token in its bar is the slot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from etude.tokenizers.symbolic.remi_z_layout import (
     lay_out,
     ticks_per_quarter,
 )
+from etude.tokenizers.symbolic.remi_z_lines import LEVELS, from_lines, to_lines
 from etude.tokenizers.symbolic.remi_z_words import (
     BAR,
     DURATION,
@@ -46,6 +47,7 @@ from etude.tokenizers.symbolic.remi_z_words import (
     UPBEAT,
     VELOCITY,
     Bar,
+    OpenBar,
     Words,
 )
 
@@ -113,8 +115,9 @@ class RemiZTokenizer(SymbolicTokenizer):
         return replace(table, signatures=signatures, tempos=self._tempos(found, begin, table))
 
     def notes_in(self, ids: Sequence[int]) -> int:
-        """How many whole notes there are."""
-        return sum(len(self.words.notes(p)) for bar in self.words.read(ids) for p in bar.phrases)
+        """How many pitches there are."""
+        array = np.asarray(ids, np.int64)
+        return int((self.words.kinds[array] == PITCH).sum())
 
     def losses(self, table: NoteTable, ids: Sequence[int]) -> dict[str, int]:
         """Drums without a word, notes beyond the last bar, tracks beyond the slots."""
@@ -144,24 +147,16 @@ class RemiZTokenizer(SymbolicTokenizer):
         """
         read = self.words.read(ids)
         if self.settings.tracks == "program":
-            programs = self._programs(read)
-            named = [dict.fromkeys(programs, ()) for _ in read]
-            for bar, phrases in zip(read, named, strict=True):
-                for program, phrase in zip(bar.instruments, bar.phrases, strict=True):
-                    phrases[program] = [*phrases[program], *phrase]
-            slots = max(self.settings.slots, len(programs))
-            said = [[*programs, *[0] * (slots - len(programs))]] * len(read)
-            parts = [[list(p) for p in phrases.values()] for phrases in named]
+            parts, said = self._by_program(read)
         else:
-            slots = max([self.settings.slots, *(len(bar.phrases) for bar in read)])
-            said = self._carried([bar.instruments for bar in read], slots)
-            parts = [bar.phrases for bar in read]
+            parts, said = [bar.phrases for bar in read], self._carried(read)
+        slots = max([self.settings.slots, *map(len, parts)])
         return [
             Bar(
                 bar.signature,
                 self.words.positions(bar.signature),
                 [*phrases, *([] for _ in range(slots - len(phrases)))],
-                list(instruments),
+                [*instruments, *[0] * (slots - len(instruments))],
                 bar.start,
                 bar.tempo,
             )
@@ -170,7 +165,8 @@ class RemiZTokenizer(SymbolicTokenizer):
 
     def join(self, found: Sequence[Bar]) -> list[int]:
         """The ids of bars. Slots behind the last one that ever plays are not stated."""
-        word, ids = self.words.id, []
+        word = self.words.id
+        ids: list[int] = []
         every = self.settings.tracks == "track"
         playing = [[i for i, phrase in enumerate(bar.phrases) if phrase] for bar in found]
         last = max((max(slots) for slots in playing if slots), default=-1) + 1
@@ -203,6 +199,22 @@ class RemiZTokenizer(SymbolicTokenizer):
     def names(self) -> list[str]:
         """`s-4/4`, `i-0`, `o-36`, `p-72`, `d-12`, `b-1`, ..."""
         return self.words.names
+
+    def to_lines(self, ids: Sequence[int], level: str) -> Iterator[str]:
+        """JSON lines, a bar, a phrase or a position each: see `remi_z_lines`."""
+        return to_lines(self.words, ids, self.bars(ids), level)
+
+    def from_lines(self, lines: Iterable[str], where: str) -> list[int]:
+        """The ids of JSON lines of any level; `where` they stand is for messages.
+
+        Raises:
+            UserError: a line is not of that form.
+        """
+        return from_lines(self.words, lines, where)
+
+    def files(self, ids: Sequence[int]) -> dict[str, str]:
+        """The JSON lines of each level."""
+        return {f".{level}.jsonl": "".join(self.to_lines(ids, level)) for level in LEVELS}
 
     # ---------------------------------------------------------------------------- grammar
 
@@ -257,8 +269,8 @@ class RemiZTokenizer(SymbolicTokenizer):
                 phrase.append(word(VELOCITY, level))
         return found
 
-    def _programs(self, read: Sequence[Any]) -> list[int]:
-        """The programs that any bar states, in the order of slots."""
+    def _by_program(self, read: list[OpenBar]) -> tuple[list[list[list[int]]], list[list[int]]]:
+        """Of each bar the phrases of all programs that any bar states, and these programs."""
         stated = sorted({program for bar in read for program in bar.instruments})
         notes = [
             (stated.index(program), pitch % 128)
@@ -267,14 +279,22 @@ class RemiZTokenizer(SymbolicTokenizer):
             for _, pitch, *_ in self.words.notes(phrase)
         ]
         voice, pitch = np.array(notes, np.int64).reshape(-1, 2).T
-        return [stated[i] for i in in_order(voice, pitch, np.array(stated), self.settings)]
+        order = [stated[i] for i in in_order(voice, pitch, np.array(stated), self.settings)]
+        parts = []
+        for bar in read:
+            phrases: dict[int, list[int]] = {program: [] for program in order}
+            for program, phrase in zip(bar.instruments, bar.phrases, strict=True):
+                phrases[program] += phrase
+            parts.append(list(phrases.values()))
+        return parts, [order] * len(read)
 
     @staticmethod
-    def _carried(stated: list[list[int]], slots: int) -> list[list[int]]:
-        """Of each bar the instruments of all slots: its own, else the last ones before, else 0."""
-        now, found = [0] * slots, []
-        for instruments in stated:
-            now = [*instruments, *now[len(instruments) :]]
+    def _carried(read: list[OpenBar]) -> list[list[int]]:
+        """Of each bar the instruments of the slots so far: its own, else the last ones before."""
+        now: list[int] = []
+        found = []
+        for bar in read:
+            now = [*bar.instruments, *now[len(bar.instruments) :]]
             found.append(now)
         return found
 
@@ -298,7 +318,7 @@ class RemiZTokenizer(SymbolicTokenizer):
 
     def _tempos(self, found: list[Bar], begin: np.ndarray, table: NoteTable) -> np.ndarray:
         """Tempos where they change; the settings' where none is stated."""
-        rows = []
+        rows: list[tuple[int, int]] = []
         for tick, bar in zip(begin.tolist(), found, strict=True):
             if bar.tempo is not None:
                 a_minute = SLOWEST * 2 ** (bar.tempo / STEPS)

@@ -56,8 +56,8 @@ class Bar:
 
 
 @dataclass
-class _Open:
-    """A bar that is being read."""
+class OpenBar:
+    """A bar as it is read: the slots that it states, in the order in which it does."""
 
     signature: tuple[int, int]
     tempo: int | None
@@ -133,21 +133,21 @@ class Words:
         numerator, denominator = signature
         return ceil(4 * self.settings.positions_per_beat * numerator / denominator)
 
-    def read(self, ids: Iterable[int]) -> list[_Open]:
+    def read(self, ids: Iterable[int]) -> list[OpenBar]:
         """The bars of any ids: what makes no sense is passed over, an open bar is closed.
 
         A bar without a signature or a tempo has the one before's, a note without an instrument
         plays program 0.
         """
         kinds, values = self.kinds.tolist(), self.values.tolist()
-        bar, found = _Open(COMMON, None), []
+        bar, found = OpenBar(COMMON, None), []
         for i in ids:
             kind = kinds[i] if 0 <= i < self.size else SPECIAL
             if kind == SPECIAL:
                 continue
             if kind == BAR:
                 found.append(bar)
-                bar = _Open(bar.signature, bar.tempo)
+                bar = OpenBar(bar.signature, bar.tempo)
                 continue
             bar.begun = True
             if kind == SIGNATURE:
@@ -168,7 +168,8 @@ class Words:
 
         A note without a pitch, a duration or any onset before it is passed over.
         """
-        kinds, values, found = self.kinds.tolist(), self.values.tolist(), []
+        kinds, values = self.kinds.tolist(), self.values.tolist()
+        found: list[tuple[int, int, int, int]] = []
         position = pitch = whole = -1
         for i in ids:
             kind, value = kinds[i], values[i]

@@ -1,0 +1,64 @@
+"""`python -m etude tokens`: a MIDI file as JSON lines of tokens, and lines as a MIDI file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from etude.config import Filter
+from etude.corpus.scan import music_kind
+from etude.errors import UserError
+from etude.midi.notes import MidiError, read_bytes
+from etude.midi.writing import write_midi
+from etude.storage import check_place, write_text
+from etude.tokenizers.symbolic.account import in_words
+from etude.tokenizers.symbolic.making import load
+
+
+def convert(source: Path, folder: Path, level: str, output: Path) -> str:
+    """Write a MIDI file as JSON lines, or JSON lines as a MIDI file, by what `source` is.
+
+    Args:
+        folder: of the tokenizer.
+        level: what a line is: bar, phrase or position.
+
+    Returns:
+        what became of the notes, in words.
+
+    Raises:
+        UserError: the file cannot be read, or the tokenizer has no lines.
+    """
+    tokenizer: Any = load(folder)
+    if not hasattr(tokenizer, "to_lines"):
+        raise UserError(
+            f"the tokenizer {tokenizer.settings.kind!r} has no lines of bars and phrases",
+            where=str(folder),
+            do="name one of kind remi_z",
+        )
+    check_place(output)
+    try:
+        if music_kind(source.name) == "midi":
+            return _to_lines(tokenizer, source, level, output)
+        return _to_midi(tokenizer, source, output)
+    except (MidiError, UnicodeDecodeError) as error:
+        raise UserError(
+            "the file cannot be read",
+            where=str(source),
+            why=str(error),
+            do="give a MIDI file, or JSON lines that this command wrote",
+        ) from None
+
+
+def _to_lines(tokenizer: Any, source: Path, level: str, output: Path) -> str:
+    encoded = tokenizer.encode_file(read_bytes(source), Filter(drums="keep"))
+    write_text(output, "".join(tokenizer.to_lines(encoded.ids[0], level)))
+    return in_words(encoded.counts)
+
+
+def _to_midi(tokenizer: Any, source: Path, output: Path) -> str:
+    lines = source.read_text(encoding="utf-8").splitlines()
+    table = tokenizer.decode(tokenizer.from_lines(lines, str(source)))
+    if not len(table):
+        raise MidiError("no_notes")
+    write_midi(table, output)
+    return f"{len(table)} notes"
