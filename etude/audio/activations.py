@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage, signal
+from scipy import fft, ndimage
+
+from etude.audio.windows import hann
 
 VERSION = 1  # raised when the activations change
 
@@ -33,6 +35,7 @@ UPDATES = 50
 TUNING_TOLERANCE = 0.15  # of a bin, 5 cents: a nearer tuning is left as it is
 INAUDIBLE = 0.05
 SOUNDING_DB = -30.0
+BLOCK, BEYOND = 64, 768  # bins
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,11 @@ class PitchActivations:
         self.frame = round(FRAME_SECONDS * sample_rate)
         self.hop = max(1, round(HOP_SECONDS * sample_rate))
         self.fft = fft.next_fast_len(2 * self.frame, real=True)  # finer bins for the bass
-        self.to_log = log_filters(self.fft, self.frame, sample_rate)
-        self.notes = note_spectra(self.to_log, self.frame, self.fft, sample_rate)
+        filters = log_filters(self.fft, self.frame, sample_rate)
+        self.notes = note_spectra(filters, self.frame, self.fft, sample_rate)
+        # Without the bins above all notes, but for enough that sums are rounded as with them.
+        highest = int(np.flatnonzero(filters.any(1))[-1])
+        self.to_log: Array = filters[: highest + BEYOND]
         self.products = self.notes @ self.notes.T
 
     def __call__(self, wave: Array) -> Activations:
@@ -80,9 +86,9 @@ class PitchActivations:
         """Magnitudes on the log-frequency axis: [frames, bins]."""
         wave = np.pad(wave, (0, max(self.frame - len(wave), 0)))
         frames = np.lib.stride_tricks.sliding_window_view(wave, self.frame)[:: self.hop]
-        shape = signal.get_window("hann", self.frame).astype(np.float32)
-        frames = frames.astype(np.float32) * shape
-        found: Array = np.abs(fft.rfft(frames, self.fft, axis=-1)) @ self.to_log
+        shaped = frames.astype(np.float32) * hann(self.frame).astype(np.float32)
+        spectra = fft.rfft(shaped, self.fft, axis=-1)[:, : len(self.to_log)]
+        found: Array = np.abs(spectra) @ self.to_log
         return found.astype(np.float64)
 
 
@@ -106,15 +112,17 @@ def note_spectra(to_log: Array, frame: int, n_fft: int, sample_rate: int) -> Arr
     Twelve harmonics, each the main lobe of the window as the filters show it, peak .8^(h - 1).
     """
     hertz = np.fft.rfftfreq(n_fft, 1 / sample_rate)
-    found = np.zeros((NOTES, to_log.shape[1]))
+    found, filters = np.zeros((NOTES, to_log.shape[1])), to_log.astype(np.float64)
     for row, midi in enumerate(range(LOWEST_NOTE, HIGHEST_NOTE + 1)):
         for h in range(1, HARMONICS + 1):
             x = (hertz - h * 440 * 2 ** ((midi - 69) / 12)) * frame / sample_rate
-            # A Hann window's transform, |x| < 2: sinc(x) / (1 - x^2).
-            near = np.abs(x) < 2
+            # A Hann window's transform, |x| < 2: sinc(x) / (1 - x^2). Whole blocks of bins, so that
+            # sums are rounded as those over all bins are.
+            first, last = np.searchsorted(x, (-2, 2)) // BLOCK * BLOCK + (0, BLOCK)
+            x = x[first:last]
             safe = np.where(np.abs(np.abs(x) - 1) < 1e-6, x + 1e-5, x)
-            lobe = np.where(near, np.sinc(safe) / (1 - safe**2), 0)
-            seen = np.sqrt(np.clip(lobe, 0, None) @ to_log)
+            lobe = np.where(np.abs(x) < 2, np.sinc(safe) / (1 - safe**2), 0)
+            seen = np.sqrt(np.clip(lobe, 0, None) @ filters[first:last])
             if seen.max() > 0.1:  # a harmonic beyond the axis is not seen
                 found[row] += DECAY ** (h - 1) * seen / seen.max()
     return found

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, signal
+from scipy import fft
+
+from etude.audio.windows import hann
 
 Array = NDArray[np.float64]
 
@@ -16,16 +18,15 @@ LOWEST_HZ, HIGHEST_HZ = 200.0, 2500.0
 TOLERANCE_CENTS = 25.0
 
 
-def power_spectra(wave: Array, rate: int) -> Array:
+def power_spectra(wave: Array) -> Array:
     """Power spectra [frames, bins] of half-overlapping Hann windows; short waves are padded."""
     padded = np.pad(wave, (0, max(N_FFT - len(wave), 0)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[:: N_FFT // 2]
-    return np.abs(fft.rfft(frames * signal.get_window("hann", N_FFT), axis=-1)) ** 2
+    return np.abs(fft.rfft(frames * hann(N_FFT), axis=-1)) ** 2
 
 
-def tempered_share(wave: Array, rate: int) -> float:
-    """Share of peak power on the grid; NaN when there is no peak (silence)."""
-    power = power_spectra(wave, rate)
+def share_on_grid(power: Array, rate: int) -> float:
+    """Share of the peak power of spectra on the grid; NaN when there is no peak (silence)."""
     top = min(HIGHEST_HZ, 0.49 * rate)
     low, high = (int(f * N_FFT / rate) for f in (LOWEST_HZ, top))
     left, here, right = (
@@ -44,3 +45,8 @@ def tempered_share(wave: Array, rate: int) -> float:
     cents = 1200 * np.log2(hertz / 440)
     near = np.abs(cents - 100 * np.round(cents / 100)) <= TOLERANCE_CENTS
     return float(here[peaks & near].sum() / here[peaks].sum())
+
+
+def tempered_share(wave: Array, rate: int) -> float:
+    """The same of a wave [samples]."""
+    return share_on_grid(power_spectra(wave), rate)

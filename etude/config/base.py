@@ -83,7 +83,7 @@ def chosen_by(tag: str) -> Discriminator:
 class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, values are read-only."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True, validate_default=True)
 
     def params(self, *keys: str) -> str:
         """The section, or only these keys of it, as sorted JSON for a rule's `params`.

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
 VERSION = 1  # raised when the same waves give others
 
@@ -31,6 +30,8 @@ def mean_spectrum(waves: Iterable[np.ndarray], rate: int) -> Array:
     Raises:
         ValueError: there are none.
     """
+    from scipy import signal  # takes a second to import, and nothing else here needs it
+
     total, count = np.zeros(WINDOW // 2 + 1), 0
     for wave in waves:
         padded = np.pad(np.asarray(wave, np.float64), (0, max(WINDOW - len(wave), 0)))

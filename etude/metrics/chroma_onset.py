@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, signal
+from scipy import fft
+
+from etude.audio.windows import hann
 
 Array = NDArray[np.float64]
 
@@ -57,7 +59,7 @@ class ChromaOnset:
         padded = np.pad(wave, ((0, 0), (self.frame // 2, behind)))
         frames = np.lib.stride_tricks.sliding_window_view(padded, self.frame, axis=1)
         frames = frames[:, :: self.hop].astype(np.float32)
-        shape = signal.get_window("hann", self.frame).astype(np.float32)
+        shape = hann(self.frame).astype(np.float32)
         spectrum = np.abs(fft.rfft(frames * shape, axis=-1)) * (4 / self.frame)
         found: Array = spectrum.astype(np.float64) ** 2 @ self.filters.T
         return found

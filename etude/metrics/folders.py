@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from etude.audio.files import AudioError, AudioFile
 from etude.audio.recordings import Summary, summarise
+from etude.audio.tempered import tempered_share
 from etude.config.embeddings import why_not
 from etude.corpus.scan import AUDIO_SUFFIXES, list_files, music_kind, printable
 from etude.errors import UserError
@@ -224,7 +225,7 @@ class _Ear:
                 rows = np.asarray(self.model.embed(batch), dtype=np.float64)
             windows.append(rows.reshape(-1, rows.shape[-1]))
             sizes += [rows.shape[1]] * len(rows)
-            harmony += [signals.tempered_share(w.astype(np.float64), COMMON_RATE) for w in batch]
+            harmony += [tempered_share(w.astype(np.float64), COMMON_RATE) for w in batch]
         found = {
             "windows": np.concatenate(windows),
             "sizes": np.array(sizes),

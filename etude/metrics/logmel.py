@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, signal
+from scipy import fft
+
+from etude.audio.windows import hann
 
 Array = NDArray[np.float64]
 
@@ -48,7 +50,7 @@ class LogMel:
         """Log-mel levels in dB: [batch, frames, bands]."""
         padded = np.pad(wave, ((0, 0), (0, max(N_FFT - wave.shape[1], 0))))
         frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT, axis=1)[:, ::HOP]
-        window = signal.get_window("hann", N_FFT).astype(np.float32)
+        window = hann(N_FFT).astype(np.float32)
         spectrum = np.abs(fft.rfft(frames.astype(np.float32) * window, axis=-1))
         # A sine of full scale gives 0 dB.
         power = (spectrum * (4 / N_FFT)) ** 2 @ self.filters.T

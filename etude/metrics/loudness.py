@@ -17,8 +17,9 @@ the standard's own coefficients and to the signals of EBU Tech 3341.
 
 Metrics
     * `integrated`: LUFS of a whole wave, gated
-    * `spread`: 95th less 10th percentile of the momentary loudness, gated as EBU Tech 3342 does its
-      range (absolute -70 LUFS, relative -20 LU), but on blocks of 400 ms: its 3 s do not fit a clip
+    * `loudness_spread`: 95th less 10th percentile of the momentary loudness, gated as EBU Tech 3342
+      does its range (absolute -70 LUFS, relative -20 LU), but on blocks of 400 ms: its 3 s do not
+      fit a clip
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
 VERSION = 1  # raised when the figures change
 
@@ -66,6 +66,8 @@ def k_weighting(rate: int) -> Array:
 
 def momentary(wave: Array, rate: int) -> Array:
     """Loudness of blocks of 400 ms, one every 100 ms, in LUFS: [..., blocks]."""
+    from scipy import signal  # takes a second to import, and many only ask for VERSION or names
+
     weighted = signal.sosfilt(k_weighting(rate), wave, axis=-1)
     hop = max(1, round(HOP_SECONDS * rate))
     size = min(round(BLOCK_SECONDS * rate), wave.shape[-1])
@@ -82,11 +84,6 @@ def momentary(wave: Array, rate: int) -> Array:
 def integrated(wave: Array, rate: int) -> Array:
     """Gated loudness of each wave in LUFS, -inf where nothing is above -70: [...]."""
     return np.apply_along_axis(_gated_mean, -1, momentary(wave, rate))
-
-
-def spread(wave: Array, rate: int) -> Array:
-    """95th less 10th percentile of the momentary loudness in LU; 0 of silence: [...]."""
-    return np.apply_along_axis(_gated_range, -1, momentary(wave, rate))
 
 
 def level(wave: Array, rate: int, target: float = TARGET_LUFS) -> Array:
@@ -118,5 +115,5 @@ def _gated_range(blocks: Array) -> float:
 
 def evaluate(wave: Array, rate: int) -> dict[str, float]:
     """All metrics of this module for one clip [samples]; of silence -120 LUFS, as a level has."""
-    loudness = float(integrated(wave, rate))
-    return {"loudness": max(loudness, -120.0), "loudness_spread": float(spread(wave, rate))}
+    blocks = momentary(wave, rate)
+    return {"loudness": max(_gated_mean(blocks), -120.0), "loudness_spread": _gated_range(blocks)}

@@ -41,7 +41,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from etude.config import TrainedExperiment
 from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, head
@@ -175,7 +175,7 @@ class PerNote:
         if count > 1 and (rest > 0).all():
             without = (total - sums) / rest
             spread = math.sqrt((count - 1) / count * np.square(without - without.mean()).sum())
-            half = float(stats.t.ppf(0.975, count - 1)) * spread
+            half = float(stdtrit(count - 1, 0.975)) * spread
             row |= {"ci_low": f"{value - half:.6f}", "ci_high": f"{value + half:.6f}"}
         return row
 

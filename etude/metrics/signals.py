@@ -4,7 +4,7 @@ Conventions
     wave is float [samples], mono, full scale 1; rate in Hz.
 
 Metrics
-    * `tempered_share` (et_grid): share of spectral-peak power between 200 and 2500 Hz that lies
+    * `share_on_grid` (et_grid): share of spectral-peak power between 200 and 2500 Hz that lies
       within 25 cents of the equal-tempered grid (A = 440 Hz). Chance is 0.5.
     * `flatness_db`: geometric over arithmetic mean of the power spectrum, in dB.
     * `level_db`: RMS in dBFS; a clip under -60 dBFS counts as silent.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from etude.audio.tempered import power_spectra, tempered_share
+from etude.audio.tempered import power_spectra, share_on_grid
 
 VERSION = 1  # raised when the figures change
 
@@ -24,9 +24,9 @@ Array = NDArray[np.float64]
 SILENT_DB = -60.0
 
 
-def flatness_db(wave: Array, rate: int) -> float:
-    """Spectral flatness in dB: 0 for white noise, far below for tones."""
-    power = power_spectra(wave, rate).mean(0) + 1e-12
+def flatness_db(power: Array) -> float:
+    """Spectral flatness in dB of spectra [frames, bins]: 0 for white noise, low for tones."""
+    power = power.mean(0) + 1e-12
     return float(10 * (np.log10(power).mean() - np.log10(power.mean())))
 
 
@@ -38,8 +38,9 @@ def level_db(wave: Array) -> float:
 
 def evaluate(wave: Array, rate: int) -> dict[str, float]:
     """All metrics of this module for one clip."""
+    power = power_spectra(wave)
     return {
-        "et_grid": tempered_share(wave, rate),
-        "flatness_db": flatness_db(wave, rate),
+        "et_grid": share_on_grid(power, rate),
+        "flatness_db": flatness_db(power),
         "level_db": level_db(wave),
     }

@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, signal
+from scipy import fft
 
+from etude.audio.windows import hann
 from etude.metrics.logmel import BANDS, COMPONENTS, DEVIATION_FLOOR_DB, mel_filters
 from etude.metrics.loudness import level
 
@@ -50,7 +51,7 @@ class SoftMel:
         wave = np.pad(wave, ((0, 0), (0, max(least - wave.shape[1], 0))))
         frames = np.lib.stride_tricks.sliding_window_view(wave, self.frame, axis=1)
         frames = frames[:, :: self.hop].astype(np.float32)
-        shape = signal.get_window("hann", self.frame).astype(np.float32)
+        shape = hann(self.frame).astype(np.float32)
         spectrum = np.abs(fft.rfft(frames * shape, axis=-1)).astype(np.float64)
         power = (spectrum * (4 / self.frame)) ** 2 @ self.filters.T
         found: Array = 10 * np.log10(power + 10 ** (SOFT_FLOOR_DB / 10))

@@ -72,7 +72,7 @@ def test_levels_are_made_equal_and_silence_stays():
 def test_spread_is_the_range_of_the_loudness():
     """EBU Tech 3342, test 1, with steps as long as clips have them: 20 s of each level there."""
     wave = np.concatenate([sine(1000, 4, -20, RATE), sine(1000, 4, -30, RATE)])
-    assert loudness.spread(wave, RATE) == pytest.approx(10, abs=0.5)
+    assert loudness.evaluate(wave, RATE)["loudness_spread"] == pytest.approx(10, abs=0.5)
 
 
 # ------------------------------------------------------------------------------------------ space

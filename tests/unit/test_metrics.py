@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import linalg
+from scipy import linalg, signal
 
+from etude.audio.tempered import power_spectra, tempered_share
+from etude.audio.windows import hann
 from etude.config.embeddings import EMBEDDINGS, FADTK, why_not
 from etude.errors import UserError
 from etude.metrics import frechet, signals
@@ -125,14 +127,22 @@ def tempered(seed, cents=0.0):
 
 def test_tempered_share_tells_music_from_noise():
     noise = np.random.default_rng(0).standard_normal(8 * RATE) * 0.1
-    assert signals.tempered_share(tempered(0), RATE) > 0.99
-    assert signals.tempered_share(tempered(0, cents=50), RATE) < 0.05
-    assert signals.tempered_share(noise, RATE) == pytest.approx(0.5, abs=0.05)
-    assert np.isnan(signals.tempered_share(np.zeros(RATE), RATE))
+    assert tempered_share(tempered(0), RATE) > 0.99
+    assert tempered_share(tempered(0, cents=50), RATE) < 0.05
+    assert tempered_share(noise, RATE) == pytest.approx(0.5, abs=0.05)
+    assert np.isnan(tempered_share(np.zeros(RATE), RATE))
 
 
 def test_flatness_and_level():
+    flatness = lambda wave: signals.flatness_db(power_spectra(wave))  # noqa: E731
     noise = np.random.default_rng(0).standard_normal(4 * RATE) * 0.1
-    assert signals.flatness_db(noise, RATE) > -3 > -20 > signals.flatness_db(tempered(0), RATE)
+    assert flatness(noise) > -3 > -20 > flatness(tempered(0))
     assert signals.level_db(noise) == pytest.approx(-20, abs=0.1)
     assert signals.level_db(np.zeros(10)) == signals.level_db(np.zeros(0)) == -120
+
+
+def test_the_window_is_scipys_to_the_bit():
+    for samples in (2, 3, 341, 2048, 8192):
+        assert np.array_equal(hann(samples), signal.get_window("hann", samples))
+    with pytest.raises(ValueError, match="1 samples"):
+        hann(1)

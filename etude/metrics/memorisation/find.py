@@ -112,6 +112,7 @@ class Search:
     settings: Memorisation
     seed: int
     nulls: dict[tuple[str, float], Null] = field(default_factory=dict)  # of all sets of one length
+    held_out: dict[float, list[tuple[Excerpt, Wave]]] = field(default_factory=dict)  # as heard
 
     def null_excerpts(self, seconds: float) -> list[Excerpt]:
         """Held-out excerpts as long as the clips."""
@@ -189,8 +190,7 @@ class Search:
     ) -> Null:
         """Scores of held-out music, searched once for all sets of clips of one length."""
         if (rung, seconds) not in self.nulls:
-            excerpts = self.null_excerpts(seconds) if seconds else []
-            heard = list(self.music.each(lambda e: self.music.read(e, RATE), excerpts))
+            heard = self._held_out(seconds)
             scores, pieces = [], []
             found = tried_together(search, [wave for _, wave in heard]) if heard else []
             for (excerpt, _), match in zip(heard, found, strict=True):
@@ -201,6 +201,14 @@ class Search:
                     pieces.append(excerpt.piece)
             self.nulls[rung, seconds] = Null(np.array(scores), pieces)
         return self.nulls[rung, seconds]
+
+    def _held_out(self, seconds: float) -> list[tuple[Excerpt, Wave]]:
+        """Held-out music at RATE, read once for all rungs."""
+        if seconds not in self.held_out:
+            excerpts = self.null_excerpts(seconds) if seconds else []
+            read = self.music.each(lambda e: self.music.read(e, RATE), excerpts)
+            self.held_out = {seconds: list(read)}
+        return self.held_out[seconds]
 
     def neighbours(
         self, clips: ClipSet, name: str, floor: float, corpus: Path, embedded: Path, key: str

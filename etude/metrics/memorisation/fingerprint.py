@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage, signal, sparse
+from scipy import fft, ndimage, sparse
+
+from etude.audio.windows import hann
 
 VERSION = 1  # raised when features or scores change
 
@@ -54,7 +56,7 @@ def features(wave: NDArray[np.floating]) -> Array:
         raise ValueError("samples are not finite")
     padded = np.pad(np.asarray(wave, np.float32), (N_FFT // 2, N_FFT // 2))
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
-    window = signal.get_window("hann", N_FFT).astype(np.float32)
+    window = hann(N_FFT).astype(np.float32)
     magnitude = np.abs(fft.rfft(frames * window, axis=-1)) * np.float32(4 / N_FFT)
     grid: Array = (FILTERS @ magnitude.T.astype(np.float32)).T
     loud = float(np.quantile(grid.max(1), 0.9))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import betaincinv
 
 Array = NDArray[np.float64]
 
@@ -71,6 +71,6 @@ def exact_interval(found: int, n: int, level: float = 0.95) -> tuple[float, floa
     if not 0 <= found <= n or n == 0:
         raise ValueError(f"{found} of {n} is no share")
     tail = (1 - level) / 2
-    low = 0.0 if found == 0 else float(stats.beta.ppf(tail, found, n - found + 1))
-    high = 1.0 if found == n else float(stats.beta.ppf(1 - tail, found + 1, n - found))
+    low = 0.0 if found == 0 else float(betaincinv(found, n - found + 1, tail))
+    high = 1.0 if found == n else float(betaincinv(found + 1, n - found, 1 - tail))
     return low, high
