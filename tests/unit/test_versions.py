@@ -18,7 +18,6 @@ from etude.workflow.versions import MODULES, Versions, modules, numbers, script_
 ROOT = Path(__file__).resolve().parents[2]
 # Read by etude itself, no rule depends on it: the form of a file in the user's cache.
 NAMED_BY_NOBODY = {"embedding.cache"}
-OF_ENCODERS = {"encode_stage", "score_latents"}  # rules of systems that encode: there may be none
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +31,15 @@ def settings() -> config.Config:
         },
         "notes": {"system": "symbolic_lm", "corpus": "c", "tokens": "s"},
         "theirs": {"system": "external", "corpus": "c", "clips": "somewhere"},
+        "whole": {"system": "phrase_ldm", "corpus": "c", "tokens": "z"},
     }  # fmt: skip
     over = {
         "corpora": {"c": {"source": "music21"}},
         "pretrained": {n: {"kind": n, "hub": n} for n in ("hubert", "encodec", "clap")},
-        "tokenizers": {k: {"kind": k} for k in ("remi", "onoff", "hubert", "encodec", "mfcc")},
-        "tokens": {"s": {"tokenizer": "remi"}},
+        "tokenizers": {
+            k: {"kind": k} for k in ("remi", "onoff", "remi_z", "hubert", "encodec", "mfcc")
+        },
+        "tokens": {"s": {"tokenizer": "remi"}, "z": {"tokenizer": "remi_z"}},
         "experiments": experiments,
         "run": list(experiments),
         "evaluation": {"embeddings": [*config.EMBEDDINGS, "clap", "vggish"]},
@@ -91,7 +93,7 @@ def params(settings: config.Config) -> dict[str, set[str]]:
                 found[rule].add(version(wildcards))
             except (AttributeError, UserError):  # another rule's wildcards, or not of this system
                 continue
-        assert found[rule] or rule in OF_ENCODERS, rule
+        assert found[rule], rule
     return found
 
 
@@ -126,8 +128,7 @@ def test_every_label_is_named_by_a_rule(settings):
     found = {
         label for texts in params(settings).values() for text in texts for label in named(text)
     }
-    encodes = any(settings.experiments[name].latent_space for name in settings.run)
-    unnamed = modules().keys() - found - NAMED_BY_NOBODY - ({"latents"} if not encodes else set())
+    unnamed = modules().keys() - found - NAMED_BY_NOBODY
     kinds = {f"tokenizer.{kind}" for kind in (*config.SEMANTIC_KINDS, *config.ACOUSTIC_KINDS)}
     assert unnamed <= kinds, "kinds of tokenizers that this configuration has not"
 
