@@ -106,6 +106,11 @@ def verified_embedding(wildcards):
     return list(map(ancient, plan.verified_embedding(wildcards)))
 
 
+def verified_reading_clap(wildcards):
+    """The proof that the CLAP works by which learned words are described."""
+    return list(map(ancient, plan.verified_reading_clap(wildcards)))
+
+
 def scan_digest(wildcards):
     """Changes when a user's own file does: of a shard for ingest, any where the folder is copied."""
     corpus, shard = corpus_of(wildcards), wildcards.get("shard")

@@ -33,6 +33,8 @@ class Asked:
         others: real segments of other sounds through the codec, by their names, to tell it from.
         pieces_of: split -> the piece of each wave of `real`.
         rate: samples per second of all waves.
+        tokens: rows that the learned word stands for.
+        description: the concept in plain words, for CLAP; empty: its name.
     """
 
     concept: str
@@ -44,6 +46,8 @@ class Asked:
     others: Mapping[str, Callable[[], Iterator[Wave]]]
     pieces_of: Mapping[str, Sequence[str]]
     rate: int
+    tokens: int = 0
+    description: str = ""
 
 
 class AskedSystem(Protocol):
