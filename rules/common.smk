@@ -111,6 +111,11 @@ def verified_reading_clap(wildcards):
     return list(map(ancient, plan.verified_reading_clap(wildcards)))
 
 
+def verified_texts(wildcards):
+    """The proof that a stage's pretrained weights know words."""
+    return list(map(ancient, plan.verified_texts(wildcards)))
+
+
 def scan_digest(wildcards):
     """Changes when a user's own file does: of a shard for ingest, any where the folder is copied."""
     corpus, shard = corpus_of(wildcards), wildcards.get("shard")

@@ -34,11 +34,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etude.config import ConceptMetrics
+from etude.config.concepts import LEARNED, NULL
 from etude.metrics.frechet import Reference
 from etude.metrics.registry import open_embedding
 from etude.metrics.space import Space
 from etude.storage import write_csv
-from etude.systems.asked import LEARNED, NULL, Asked
+from etude.systems.asked import Asked
 
 VERSION = 2  # raised when the figures change
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+from etude.config.concepts import LEARNED, NULL
 from etude.report.figures import Row, in_order, rows_of
 from etude.results.leaderboard import number
-from etude.systems.asked import LEARNED, NULL
 
 REAL = "real"
 FIGURES = ("distance", "recognised", "neighbours", "originality", "copied", "clap")

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from etude.clips.progress import silent
+from etude.config.concepts import LEARNED, NULL
 from etude.config.systems.textual_inversion import TextualInversion
 from etude.corpus.captions import readable
-from etude.systems.asked import LEARNED, NULL, Asked
+from etude.systems.asked import Asked
 from etude.systems.base import Parts, Wave
 from etude.systems.musicgen.data import Codes, read_captions
 from etude.systems.musicgen.player import MusicGenPlayer

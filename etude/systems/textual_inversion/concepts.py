@@ -20,7 +20,7 @@ from etude.errors import UserError
 from etude.pretrained.opened import hash_state
 from etude.storage import write_json
 from etude.systems.base import Batch
-from etude.systems.musicgen.network import IGNORED, Lm
+from etude.systems.musicgen.network import Lm
 from etude.systems.stage_module import StageModule
 from etude.systems.textual_inversion.files import Learned, write_concept
 
@@ -118,16 +118,7 @@ class Concepts(StageModule):
 
     def nats(self, codes: Tensor, texts: list[str], words: Mapping[str, Tensor]) -> Tensor:
         """Minus log probability of codes [B, K, T] after texts -> [B, codes of each]."""
-        rows, mask = self.base.rows(texts, words)
-        states = self.base.encode(rows, mask)
-        logits, wanted = self.base.predicted(codes, states, mask)
-        lost = F.cross_entropy(
-            logits.flatten(0, 2).float(),
-            wanted.flatten(),
-            ignore_index=IGNORED,
-            reduction="none",
-        )
-        return lost[wanted.flatten() != IGNORED].unflatten(0, (len(codes), -1))
+        return self.base.nats(codes, texts, words)
 
     def null(self, codes: Tensor, items: Tensor) -> Tensor:
         """Mean nats of items without text [B]; each is asked once, the base stays as it is."""
