@@ -70,18 +70,22 @@ def write_concepts(
         clap: the folder of a CLAP, where there is one.
     """
     reader = None if clap is None else open_embedding("clap", 0, weights=clap)
-    rows = [row for one in asked for row in judge(one, settings, reader)]
+    heard: dict[str, Array] = {}  # other sounds, which several concepts are told from
+    rows = [row for one in asked for row in judge(one, settings, reader, heard)]
     write_csv(table, COLUMNS, rows)
     return rows
 
 
-def judge(asked: Asked, settings: ConceptMetrics, clap: Any = None) -> Iterator[Row]:
+def judge(
+    asked: Asked, settings: ConceptMetrics, clap: Any = None, heard: dict[str, Array] | None = None
+) -> Iterator[Row]:
     """The rows of one concept.
 
     Args:
         clap: an embedding that has `similarity`, or none.
+        heard: embeddings of other sounds by name, which are added to.
     """
-    ear = Ear(asked, clap)
+    ear = Ear(asked, clap, heard)
     share = ear.recognised(ear.held_out)
     deaf = share < settings.recognised
     note = ""
@@ -149,7 +153,9 @@ def paired(nats: Array, null: Array, pieces: Sequence[str], replicates: int) -> 
 class Ear:
     """Hears clips as the concept's held-out music sounds behind the codec."""
 
-    def __init__(self, asked: Asked, clap: Any = None) -> None:
+    def __init__(
+        self, asked: Asked, clap: Any = None, heard: dict[str, Array] | None = None
+    ) -> None:
         self.model, self.clap = open_embedding(EMBEDDING, asked.rate), clap
         self.rate, self.description = asked.rate, asked.description or asked.concept
         learned, waves = self.hear(asked.real("train")), list(asked.real("test"))
@@ -160,9 +166,9 @@ class Ear:
             how = (kind.components, kind.deviation_floor, getattr(kind, "residual", 0.0))
             self.space = Space(self.held_out, *how, asked.pieces_of["test"])
             self.reference = Reference(self.space.rows)
-        classes = {asked.concept: learned} | {
-            name: self.hear(waves()) for name, waves in asked.others.items()
-        }
+        known = {} if heard is None else heard
+        known |= {name: self.hear(w()) for name, w in asked.others.items() if name not in known}
+        classes = {asked.concept: learned} | {name: known[name] for name in asked.others}
         self.discriminant = Discriminant({n: rows for n, rows in classes.items() if len(rows) > 1})
         self.concept, self.learned = asked.concept, learned
         self.every = np.concatenate(

@@ -101,6 +101,21 @@ def test_copies_of_training_clips_are_seen():
     assert float(honest["learned"]["copied"]) < 0.5
 
 
+def test_other_sounds_are_heard_once(tmp_path):
+    """Two concepts that are told from the same sounds: the figures are those of each alone."""
+    times = []
+
+    def low():
+        times.append(1)
+        return tones(200, 12, 3, 1)
+
+    one = replace(asked(), others=asked().others | {"low": low})
+    write_concepts([one, one], SETTINGS, tmp_path / "concept.csv")
+    rows = read_csv(tmp_path / "concept.csv")
+    assert len(times) == 1
+    assert rows[: len(rows) // 2] == rows[len(rows) // 2 :]
+
+
 def test_neighbours_and_originality():
     """Of copies all neighbours are of the concept and nothing is new; other sounds are neither."""
     rows = {row["condition"]: row for row in judge(asked(), SETTINGS)}
