@@ -163,14 +163,16 @@ class PhraseStages(Section):
         if not isinstance(value, dict):
             return value
         merged = merge(STAGE_DEFAULTS, value)
-        of_vae = _network_of(value.get("vae"))
+        of_vae = _network_of(merged["vae"])  # its kind need not be written
         for name in ("infill", "autoencode"):
             own = _network_of(value.get(name))
-            if own is not None and of_vae is not None and own != of_vae:
+            if isinstance(own, dict):
+                own = {"kind": "rotary"} | own
+            if own is not None and own != of_vae:
                 raise ValueError(f"{name}.network: it must be that of the VAE; leave it out")
             stage = merged.get(name) or {}
             if isinstance(stage, dict):
-                merged[name] = {"network": own or of_vae or {"kind": "rotary"}} | stage
+                merged[name] = stage | {"network": own or of_vae}
         return merged
 
     @model_validator(mode="after")
