@@ -164,11 +164,12 @@ class PhraseStages(Section):
             return value
         merged = merge(STAGE_DEFAULTS, value)
         of_vae = _network_of(merged["vae"])  # its kind need not be written
+        written = _network_of(value.get("vae")) is not None
         for name in ("infill", "autoencode"):
             own = _network_of(value.get(name))
             if isinstance(own, dict):
                 own = {"kind": "rotary"} | own
-            if own is not None and own != of_vae:
+            if own is not None and written and own != of_vae:
                 raise ValueError(f"{name}.network: it must be that of the VAE; leave it out")
             stage = merged.get(name) or {}
             if isinstance(stage, dict):
