@@ -61,8 +61,12 @@ STEPS = {"steps": 1200, "batch_size": 32}
 VAES: dict[str, dict[str, Any]] = {
     "small, kl .05": {"network": SMALL | {"context": "bar"}, "kl": {"weight": 0.05},
                       "training": STEPS},
-    "default": {"network": SMALL, "kl": {"weight": 0.1},
-                "training": {"steps": 1000, "batch_size": 16}},
+    "kl .1, 1000 steps of 16": {"network": SMALL, "kl": {"weight": 0.1},
+                                "training": {"steps": 1000, "batch_size": 16}},
+    **{f"default, seed {seed}": {"network": SMALL, "kl": {"weight": 0.05},
+                                 "training": {"steps": 1400, "batch_size": 16}}
+       for seed in range(3)},
+    "preset": {},
     "notes, kl .1": {"network": SMALL, "kl": {"weight": 0.1}, "training": STEPS},
     "notes, kl .3": {"network": SMALL, "kl": {"weight": 0.3}, "training": STEPS},
 }  # fmt: skip
@@ -72,7 +76,12 @@ LDM = {"steps": 3000, "batch_size": 16, "learning_rate": 2e-3, "ema_decay": 0.99
 PLAIN = {"dim": 128, "layers": 4, "heads": 4, "dropout": 0.0, "self_condition": False}
 LDMS: dict[str, dict[str, Any]] = {
     "bars": {"vae": "small, kl .05", "network": {}, "learning_rate": 1e-3},
-    "default": {"vae": "default", "network": {}, "steps": 1600, "ema_decay": 0.997},
+    "bars of kl .1": {"vae": "kl .1, 1000 steps of 16", "network": {}, "steps": 1600,
+                      "ema_decay": 0.997},
+    **{f"diffusion of default, seed {seed}": {"vae": f"default, seed {seed}", "network": {},
+                                              "steps": 1600, "ema_decay": 0.997}
+       for seed in range(3)},
+    "diffusion of preset": {"vae": "preset"},
     "bars, notes .1": {"vae": "notes, kl .1", "network": {}},
     "bars, notes .3": {"vae": "notes, kl .3", "network": {}},
     "self-conditioning": {"vae": "notes, kl .1", "network": {"self_condition": True}},
@@ -116,7 +125,8 @@ class Bench:
         folder = self.root / name / stage
         if not (folder / "cost.json").is_file():
             began = time.process_time()
-            train_stage(experiment, stage, 0, parts, folder, self.root / name / "state")
+            seed = int(name[-1]) if "seed" in name else 0
+            train_stage(experiment, stage, seed, parts, folder, self.root / name / "state")
             used = time.process_time() - began
             write_json(folder / "cost.json", {"seconds": used})
         return folder, read_json(folder / "cost.json")
@@ -170,7 +180,7 @@ class Bench:
         parts = replace(parts, models={**parts.models, "ldm": folder})
         for kind, guidance in GUIDED.items():
             row = self.root / f"ldm {name}" / f"row{kind}.json"
-            if row.is_file() or (kind and name != "bars"):
+            if row.is_file() or (kind and "preset" not in name):
                 continue
             experiment = self.experiment(stages, guidance)
             player = self.system.open(experiment, parts)

@@ -115,12 +115,12 @@ STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
     "vae": {
         "network": {"kind": "rotary"},
         "training": {
-            "steps": 1000,
+            "steps": 1400,
             "batch_size": 16,
             "optimizer": "muon",
             "learning_rate": 3e-3,
             "muon_learning_rate": 4e-3,
-            "validate_every": 250,
+            "validate_every": 350,
             "validate_items": 512,
         },
     },
@@ -153,7 +153,7 @@ class PhraseStages(Section):
 
     infill: InfillStage = Field(description="bars with gaps -> bars; no steps")
     autoencode: PhraseStage = Field(description="phrases -> four states -> phrases; no steps")
-    vae: VaeStage = Field(description="phrases -> latents -> phrases; 1000 steps, batch 16, Muon")
+    vae: VaeStage = Field(description="phrases -> latents -> phrases; 1400 steps, batch 16, Muon")
     ldm: LdmStage = Field(description="noise -> the latents of a piece; 1600 steps, batch 16")
 
     @model_validator(mode="before")
