@@ -11,6 +11,7 @@ from typing import Any
 
 from etude.arguments import above, at_least, name, place, text, whole
 from etude.errors import UserError, of_a_file
+from etude.studio.arguments import add_commands
 
 SEED, SECONDS = whole(0, 2**32 - 1), above(0, 3600)
 
@@ -59,7 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     audit.set_defaults(run=_audit)
 
     _add_generate(commands.add_parser("generate", help="clips from a trained experiment"))
-
     _add_continue(commands.add_parser("continue", help="go on from a MIDI file of yours"))
 
     export = commands.add_parser("export", help="one folder that generates anywhere")
@@ -72,7 +72,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_tokens(commands.add_parser("tokens", help="MIDI as lines of REMI-z, and back"))
 
     _add_evaluate(commands.add_parser("evaluate", help="distances and copies of two folders"))
-
     _add_results(commands)
 
     config = commands.add_parser("config", help="check the configuration, write config/README.md")
@@ -89,8 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(doctor)
     doctor.set_defaults(run=_doctor)
 
-    graph = commands.add_parser("graph", help="draw the flow of the rules for the README")
-    graph.set_defaults(run=_graph)
+    graph = "draw the flow of the rules for the README"
+    commands.add_parser("graph", help=graph).set_defaults(run=_graph)
+
+    add_commands(commands, _add_config)
 
     resume = commands.add_parser("resume", help="go on after Snakemake itself was killed")
     resume.add_argument(

@@ -25,7 +25,8 @@ import yaml
 import etude
 from etude.config import Config, Fit
 from etude.errors import UserError
-from etude.generation.trained import ABOUT, FORMAT, Trained, in_results, open_player
+from etude.generation.exported import ABOUT, FORMAT
+from etude.generation.trained import Trained, in_results, open_player
 from etude.storage import (
     atomic_directory,
     check_place,

@@ -1,0 +1,5 @@
+"""Blind pairs."""
+
+
+class Test:
+    """Pairs."""

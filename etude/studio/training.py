@@ -1,0 +1,5 @@
+"""Trainings."""
+
+
+class Trainings:
+    """Trainings."""
