@@ -70,7 +70,6 @@ def _parser() -> argparse.ArgumentParser:
     export.set_defaults(run=_export)
 
     _add_tokens(commands.add_parser("tokens", help="MIDI as lines of REMI-z, and back"))
-
     _add_evaluate(commands.add_parser("evaluate", help="distances and copies of two folders"))
     _add_results(commands)
 

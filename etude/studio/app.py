@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from etude.studio import jobs, things
+from etude.studio import jobs, share, things
 from etude.studio.answers import NOT_FOUND, Problem, answer, failed, parsed, refused
 from etude.studio.guard import Guard, body_of
 from etude.studio.instruments import ID
@@ -145,6 +145,11 @@ def routes() -> list[Route]:
         Route("/api/jobs/{id:id}", jobs.cancel, methods=["DELETE"]),
         Route("/api/events", jobs.events),
         Route("/api/clips/{id:id}/star", things.star, methods=["PUT", "DELETE"]),
+        Route("/api/clips/{id:id}/share", share.share, methods=["POST"]),
+        Route("/api/leave", share.leave, methods=["POST"]),
+        Route("/take/{id:id}", share.page),
+        Route("/take/{id:id}/clip.{form:form}", share.file),
+        Route("/take/{id:id}/qr.svg", share.code),
         Route("/api/{table:table}/{id:id}/view", things.drawn),
         Route("/api/{table:table}/{id:id}.{form:form}", things.file),
         Route("/api/{table:table}/{id:id}", things.delete, methods=["DELETE"]),

@@ -36,6 +36,7 @@ CREATE INDEX IF NOT EXISTS jobs_by_visitor ON jobs(visitor, started);
 CREATE TABLE IF NOT EXISTS clips(
     id TEXT PRIMARY KEY, job TEXT, visitor TEXT, number INTEGER, seconds REAL, prime REAL,
     notes INTEGER, starred INTEGER DEFAULT 0, created REAL, about TEXT, UNIQUE(job, number));
+CREATE TABLE IF NOT EXISTS shares(token TEXT PRIMARY KEY, clip TEXT UNIQUE);
 CREATE TABLE IF NOT EXISTS pairs(
     id TEXT PRIMARY KEY, visitor TEXT, number INTEGER, a TEXT, b TEXT, catch INTEGER,
     answer INTEGER, heard_s REAL, UNIQUE(visitor, number));
@@ -257,6 +258,19 @@ class Store:
         """Keep a clip longer, or not."""
         self.sql.execute("UPDATE clips SET starred = ? WHERE id = ?", (starred, clip))
 
+    def share(self, clip: str) -> str:
+        """The token by which whoever has it may hear a clip; one a clip."""
+        self.sql.execute("INSERT OR IGNORE INTO shares VALUES(?, ?)", (new_id(), clip))
+        found = self.row("SELECT token FROM shares WHERE clip = ?", clip)
+        assert found is not None
+        return str(found["token"])
+
+    def shared(self, token: str) -> Row | None:
+        """The clip of a token."""
+        return self.row(
+            "SELECT clips.* FROM clips JOIN shares ON clip = clips.id WHERE token = ?", token
+        )
+
     # --------------------------------------------------------------------------------- going
 
     def remove(self, table: str, names: Iterable[str]) -> None:
@@ -266,6 +280,7 @@ class Store:
             for suffix in (".wav", ".mid", ".json"):
                 (self.folder / table / f"{name}{suffix}").unlink(missing_ok=True)
             self.sql.execute(f"DELETE FROM {table} WHERE id = ?", (name,))  # noqa: S608
+            self.sql.execute("DELETE FROM shares WHERE clip = ?", (name,))
 
     def remove_all(self, visitor: str) -> None:
         """Delete all that a visitor has; her ratings stay, under a number that says nothing."""

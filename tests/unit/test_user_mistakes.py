@@ -38,7 +38,11 @@ GIVEN = {
     "clean": {"--configfile": "mine.yaml"},
     "doctor": {"--configfile": "mine.yaml"},
 }
-ELSEWHERE = {"resume": "Snakemake reads its arguments", "graph": "it has none"}
+ELSEWHERE = {
+    "resume": "Snakemake reads its arguments",
+    "graph": "it has none",
+    "studio": "it serves until it is stopped: test_studio_guard.py",
+}
 # What starts a process of its own, and what is for that alone.
 OUTSIDE = {("table", "--page"), ("table", "--configfile")}
 PLAN = {"tables": [], "replicates": [], "rivals": [], "gated": [], "hashes": {}, "failed": {}}

@@ -136,8 +136,9 @@ function suits(model) {
 
 function form() {
   const main = by("main-controls"), more = by("more-controls");
-  main.replaceChildren(); more.replaceChildren();
   const model = me.models.find((one) => one.id === by("model")?.value) || me.models[0];
+  const kept = ["seconds", "clips", "text", "seed"].map((id) => [id, by(id)?.value]);
+  main.replaceChildren(); more.replaceChildren();
   if (!model) { by("ask-text").textContent = "There is no model here."; by("go").disabled = true; return; }
   const select = element("select", { id: "model", onchange: form }, ...me.models.map((one) => element("option", { value: one.id, selected: one.id === model.id }, one.name)));
   main.append(element("label", {}, "Model", select, element("small", {}, model.trained_on ? `learned from ${model.trained_on}` : "")));
@@ -147,6 +148,7 @@ function form() {
   main.append(number("clips", "Versions", 2, 1, me.limits.clips, 1));
   for (const control of model.controls) (control.main ? main : more).append(widget(control));
   more.append(number("seed", "Seed", "", 0, 2 ** 32 - 1, 1, "the same seed makes the same music; empty: any"));
+  for (const [id, value] of kept) if (value !== undefined && by(id)) by(id).value = value;
   choices();
 }
 
