@@ -7,10 +7,10 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from etude.arguments import above, at_least, name, place, text, whole
 from etude.errors import UserError, of_a_file
+from etude.report.arguments import add_results
 from etude.studio.arguments import add_commands
 
 SEED, SECONDS = whole(0, 2**32 - 1), above(0, 3600)
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_tokens(commands.add_parser("tokens", help="MIDI as lines of REMI-z, and back"))
     _add_evaluate(commands.add_parser("evaluate", help="distances and copies of two folders"))
-    _add_results(commands)
+    add_results(commands, _add_config)
 
     config = commands.add_parser("config", help="check the configuration, write config/README.md")
     config.add_argument("--write", action="store_true", help="write config/README.md anew")
@@ -182,32 +182,6 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     generate.add_argument("--progress", type=place, help="a JSON file that says how far it is")
     _add_config(generate)
     generate.set_defaults(run=_generate)
-
-
-def _add_results(commands: Any) -> None:
-    compare = commands.add_parser("compare", help="two runs or two experiments, side by side")
-    compare.add_argument("a", help="a folder of results, or an experiment of results/")
-    compare.add_argument("b", help="the same of the other")
-    compare.set_defaults(run=_compare)
-
-    table = commands.add_parser("table", help="the README's table; the table of an unfinished run")
-    what = table.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--publish", type=place, metavar="RESULTS", help="take a run's figures to docs/results/"
-    )
-    what.add_argument(
-        "--readme", action="store_true", help="render docs/results/ into the README's table"
-    )
-    what.add_argument("--partial", type=place, help="what the workflow says that is complete")
-    table.add_argument("--page", help="with --partial: the report page, made of the same")
-    _add_config(table)
-    table.set_defaults(run=_table)
-
-    paper = commands.add_parser("paper", help="LaTeX tables, figures and methods of a run")
-    paper.add_argument("--results", type=place, default=Path("results"), help="the run (results)")
-    paper.add_argument("--output", type=place, default=Path("paper"), help="folder (paper)")
-    _add_config(paper)
-    paper.set_defaults(run=_paper)
 
 
 def _add_continue(parser: argparse.ArgumentParser) -> None:
@@ -323,37 +297,6 @@ def _evaluate(options: argparse.Namespace) -> None:
         effort=Effort(options.workers, options.batch_size, cache),
     )
     print(text, end="")
-
-
-def _compare(options: argparse.Namespace) -> None:
-    from etude.results.compare import compare
-
-    print(compare(options.a, options.b), end="")
-
-
-def _table(options: argparse.Namespace) -> None:
-    if options.partial:
-        from etude.results.partial import write_page, write_partial
-
-        print(write_partial(options.partial), end="")
-        if options.page:
-            write_page(options.page, options.configfile)
-        return
-    from etude import config
-    from etude.report.published import publish, write_readme
-
-    if options.publish:
-        publish(options.publish, config.read(config.DEFAULT, *options.configfile))
-    write_readme()
-
-
-def _paper(options: argparse.Namespace) -> None:
-    from etude import config
-    from etude.report.paper import write_paper
-
-    settings = config.read(config.DEFAULT, *options.configfile)
-    write_paper(options.results, settings, options.output)
-    print(options.output)
 
 
 def _config(options: argparse.Namespace) -> None:
