@@ -12,8 +12,9 @@ How
 
     The interval is of the average listener: listeners are resampled, not ratings, since answers of
     one person go together. On the scale of strengths it is t(L - 1) x SD x sqrt(L / (L - 1)) wide:
-    of few listeners, percentiles are too narrow; and never narrower than independent answers are. benchmarks/bench_preference.py simulates how often
-    it holds the truth. Of fewer than LISTENERS only the counts are given.
+    of few listeners, percentiles are too narrow; and never narrower than independent answers are.
+    benchmarks/bench_preference.py simulates how often it holds the truth. Of fewer than LISTENERS
+    only the counts are given.
 
     Listeners who miss more than half of the catch pairs, whose answer is known, are left out.
 """
@@ -23,7 +24,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ class Ratings:
 
 
 def read_ratings(paths: Iterable[Path], keys: Path | None = None) -> Ratings:
-    """Ratings of several files, each answer once; without listeners who missed the catch pairs.
+    """Ratings of several files: see `counted`.
 
     Args:
         keys: folder that says what stands behind the pairs of pages: <page>.csv.
@@ -91,22 +92,25 @@ def read_ratings(paths: Iterable[Path], keys: Path | None = None) -> Ratings:
     Raises:
         UserError: a file cannot be read, or has other columns.
     """
+    return counted(row for path in paths for row in _rows(path, keys))
+
+
+def counted(rows: Iterable[Mapping[str, str]]) -> Ratings:
+    """Each answer once, without listeners who missed the catch pairs."""
     found = Ratings()
     seen: set[tuple[str, str]] = set()
     every: list[Rating] = []
-    for path in paths:
-        for row in _rows(path, keys):
-            if row["answer"] == "":
-                found.left_out["skipped"] += 1
-            elif row["answer"] not in ANSWERS or not row["a"] or not row["b"]:
-                found.left_out["not readable"] += 1
-            elif (key := (row["listener"], row["pair"])) in seen:
-                found.left_out["the same answer twice"] += 1
-            else:
-                seen.add(key)
-                catch = row["catch"] in ("1", "true", "True")
-                names = row["a"], row["b"]
-                every.append(Rating(*key, *names, int(row["answer"]), catch))
+    for row in rows:
+        if row["answer"] == "":
+            found.left_out["skipped"] += 1
+        elif row["answer"] not in ANSWERS or not row["a"] or not row["b"]:
+            found.left_out["not readable"] += 1
+        elif (key := (row["listener"], row["pair"])) in seen:
+            found.left_out["the same answer twice"] += 1
+        else:
+            seen.add(key)
+            catch = row["catch"] == "1"
+            every.append(Rating(*key, row["a"], row["b"], int(row["answer"]), catch))
     right: Counter[str] = Counter()
     asked: Counter[str] = Counter()
     for rating in every:
@@ -246,10 +250,10 @@ def odds_and_spread(wins: Array, of: int, seed: int = 0) -> tuple[Array, Array]:
     odds = strengths(wins.sum(0))
     draws = np.random.default_rng(seed).multinomial(count, [1 / count] * count, REPLICATES)
     again = strengths(np.tensordot(draws, wins, 1))
-    # Where all listeners answer alike they do not differ, but chance is left: as of single answers.
-    chance = _deviation_of_answers(wins.sum(0), odds, of)
-    deviation = np.maximum((again - again[:, of : of + 1]).std(0, ddof=1), chance)
+    deviation = (again - again[:, of : of + 1]).std(0, ddof=1)
     width = stats.t.ppf(0.975, count - 1) * deviation * math.sqrt(count / (count - 1))
+    # Where all listeners answer alike they do not differ, but chance is left: as of single answers.
+    width = np.maximum(width, 1.96 * _deviation_of_answers(wins.sum(0), odds, of))
     return odds - odds[of], width
 
 

@@ -46,7 +46,7 @@ for _name, _regex in (
     ("id", ID),
     ("table", "primes|clips"),
     ("form", "wav|mid|json"),
-    ("side", "a|b|prime"),
+    ("side", "a|b"),
 ):
     register_url_convertor(_name, type(_name, (_Word,), {"regex": _regex})())
 
@@ -91,7 +91,7 @@ async def me(request: Request) -> Response:
     return answer(
         {
             "enters": open_to_all or bool(rights),
-            "operator": rights == "operator",
+            "operator": state.door.is_operator(request, visitor),
             "has_operator": bool(state.door.codes["operator"]),
             "limits": state.limits.model_dump(mode="json"),
             "models": models if open_to_all or rights else [],
