@@ -14,7 +14,8 @@ from etude.studio.state import state_of
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Your music</title><link rel="stylesheet" href="../static/studio.css">
+<title>Your music</title><link rel="icon" href="../static/icon.svg">
+<link rel="stylesheet" href="../static/studio.css">
 <main class="wide"><h1>Your music</h1>
 <p><audio controls src="{token}/clip.wav" aria-label="Your music"></audio></p>
 <p><a href="{token}/clip.wav" download>WAV</a>{notes}</p>

@@ -27,7 +27,7 @@ function statistics(root) {
     const found = await get("api/listen/statistics");
     const figure = (one) => (one.value === null ? "too few listeners" : `${one.value.toFixed(0)} % (${one.low.toFixed(0)} to ${one.high.toFixed(0)})`);
     place.replaceChildren(
-      element("table", {}, element("thead", {}, element("tr", {}, ...["", "preferred over real music", "ratings"].map((word) => element("th", {}, word)))),
+      element("table", {}, element("thead", {}, element("tr", {}, ...["system", "preferred over real music", "ratings"].map((word) => element("th", { scope: "col" }, word)))),
         element("tbody", {}, ...found.systems.map((one) => element("tr", {}, element("th", { scope: "row" }, one.system), element("td", {}, figure(one)), element("td", {}, String(one.ratings)))))),
       element("p", { class: "hint" }, `${found.ratings} answers of ${found.listeners} listeners; ${found.caught} of ${found.catches} catch pairs answered rightly${found.agreement === null ? "" : `; two listeners agree in ${Math.round(100 * found.agreement)} %`}. 50 % is as often as not; the interval is of the average listener.`),
       element("p", {}, element("a", { href: "api/listen/ratings.csv", download: true }, "ratings.csv")),

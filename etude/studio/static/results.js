@@ -30,6 +30,6 @@ function table(rows, better) {
   const note = ordered.some((row) => REAL.includes(row.clips)) ? " Rows of real music say how good a figure can be." : "";
   return [
     element("p", { class: "hint" }, `${way ? `${way[0].toUpperCase()}${way.slice(1)}, best first. ` : ""}Intervals are 95 %.${note}`),
-    element("table", {}, element("thead", {}, element("tr", {}, ...["", rows[0]?.unit || "value", "interval", "clips"].map((word, i) => element("th", { class: i ? "n" : "" }, word)))), element("tbody", {}, ...ordered.map(line))),
+    element("table", {}, element("thead", {}, element("tr", {}, ...["clips of", rows[0]?.unit || "value", "interval", "number"].map((word, i) => element("th", { class: i ? "n" : "", scope: "col" }, word)))), element("tbody", {}, ...ordered.map(line))),
   ];
 }
