@@ -66,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--experiment", required=True, help="name in the configuration")
     export.add_argument("--output", type=place, required=True, help="the folder, new or empty")
     export.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
+    export.add_argument(
+        "--no-index",
+        action="store_true",
+        help="without the training music that clips are compared with",
+    )
     _add_config(export)
     export.set_defaults(run=_export)
 
@@ -270,6 +275,10 @@ def _export(options: argparse.Namespace) -> None:
 
     settings = config.read(config.DEFAULT, *options.configfile)
     export(settings, options.experiment, options.train_seed, options.output)
+    if not options.no_index:
+        from etude.studio.near import add_index
+
+        add_index(options.output, settings, options.experiment)
     print(options.output)
 
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from etude.studio import jobs, share, things
+from etude.studio import jobs, nearness, share, things
 from etude.studio.answers import NOT_FOUND, Problem, answer, failed, parsed, refused
 from etude.studio.guard import Guard, body_of
 from etude.studio.instruments import ID
@@ -145,6 +145,8 @@ def routes() -> list[Route]:
         Route("/api/jobs/{id:id}", jobs.cancel, methods=["DELETE"]),
         Route("/api/events", jobs.events),
         Route("/api/clips/{id:id}/star", things.star, methods=["PUT", "DELETE"]),
+        Route("/api/clips/{id:id}/near", nearness.near),
+        Route("/api/clips/{id:id}/near.wav", nearness.sound),
         Route("/api/clips/{id:id}/share", share.share, methods=["POST"]),
         Route("/api/leave", share.leave, methods=["POST"]),
         Route("/take/{id:id}", share.page),

@@ -41,6 +41,7 @@ class State:
     trainings: Trainings | None = None
     expo: bool = False
     cached: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
 
     def since(self, key: str, make: Any) -> Any:
         """What `make` gives, made anew only when the store has changed."""

@@ -277,7 +277,7 @@ class Store:
         """Delete primes or clips, their files first: a row that is left is swept again."""
         assert table in {"primes", "clips"}
         for name in names:
-            for suffix in (".wav", ".mid", ".json"):
+            for suffix in (".wav", ".mid", ".json", ".near.wav"):
                 (self.folder / table / f"{name}{suffix}").unlink(missing_ok=True)
             self.sql.execute(f"DELETE FROM {table} WHERE id = ?", (name,))  # noqa: S608
             self.sql.execute("DELETE FROM shares WHERE clip = ?", (name,))
