@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="without the training music that clips are compared with",
     )
+    export.add_argument("--half", action="store_true", help="weights in 16 bits, half as large")
     _add_config(export)
     export.set_defaults(run=_export)
 
@@ -274,7 +275,7 @@ def _export(options: argparse.Namespace) -> None:
     from etude.generation.export import export
 
     settings = config.read(config.DEFAULT, *options.configfile)
-    export(settings, options.experiment, options.train_seed, options.output)
+    export(settings, options.experiment, options.train_seed, options.output, half=options.half)
     if not options.no_index:
         from etude.studio.near import add_index
 

@@ -41,6 +41,7 @@ VERSION = 1  # raised when figures change
 
 UNIT = "%"
 REAL = "real"
+BROKEN = "broken"  # the worse side of a catch pair: music cut to grains in another order
 LISTENERS = 5  # of fewer there is no interval
 REPLICATES, RIDGE = 200, 0.5
 LEAST_SETS = 4  # of fewer no correlation is told
@@ -109,8 +110,10 @@ def counted(rows: Iterable[Mapping[str, str]]) -> Ratings:
             found.left_out["the same answer twice"] += 1
         else:
             seen.add(key)
-            catch = row["catch"] == "1"
-            every.append(Rating(*key, row["a"], row["b"], int(row["answer"]), catch))
+            catch, given = row["catch"] == "1", int(row["answer"])
+            sides = (row["a"], row["b"]) if row["a"] != BROKEN else (row["b"], row["a"])
+            given = given if row["a"] != BROKEN else -given
+            every.append(Rating(*key, *sides, given, catch))
     right: Counter[str] = Counter()
     asked: Counter[str] = Counter()
     for rating in every:

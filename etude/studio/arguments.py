@@ -13,17 +13,32 @@ MODELS = Path(__file__).resolve().parents[2] / "models"
 
 
 def add_commands(commands: Any, add_config: Callable[[argparse.ArgumentParser], None]) -> None:
-    """`etude studio`."""
+    """`etude studio` and `etude listen`."""
     studio = commands.add_parser("studio", help="play, listen blind and train in a browser")
     add_arguments(studio)
     add_config(studio)
     studio.set_defaults(run=_studio)
+
+    listen = commands.add_parser("listen", help="blind pairs as a page that needs no server")
+    listen.add_argument("--page", type=place, required=True, help="the folder, new or empty")
+    results = "the run whose clips are compared (results)"
+    listen.add_argument("--results", type=place, default=Path("results"), help=results)
+    listen.add_argument("--pairs", type=whole(1, 1000), help="how many (as configured, 20)")
+    listen.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, help="of the choice (0)")
+    add_config(listen)
+    listen.set_defaults(run=_listen)
 
 
 def _studio(options: argparse.Namespace) -> None:
     from etude.studio.command import serve
 
     serve(options)
+
+
+def _listen(options: argparse.Namespace) -> None:
+    from etude.studio.jury import listen
+
+    listen(options)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

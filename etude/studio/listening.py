@@ -61,7 +61,7 @@ def _drawn(state: State, test: Test, visitor: str, number: int) -> dict[str, Any
         raise Problem(404, error.what) from None
     count, catches = state.limits.pairs + state.limits.catch_pairs, state.limits.catch_pairs
     if number in {round((i + 1) * count / (catches + 1)) - 1 for i in range(catches)}:
-        pair = test.catch(random) or pair
+        pair = test.catch(random)
     row = {
         "id": new_id(),
         "visitor": visitor,
@@ -80,11 +80,6 @@ def _drawn(state: State, test: Test, visitor: str, number: int) -> dict[str, Any
     return found
 
 
-def _swapped(row: dict[str, Any]) -> bool:
-    """Whether the sides of a catch pair are exchanged for the ear: a is stored as the better."""
-    return bool(row["catch"]) and ord(row["id"][0]) % 2 == 0
-
-
 def _place(state: State, pair: str, side: str) -> Path:
     return state.store.folder / "listen" / f"{pair}-{side}.wav"
 
@@ -96,8 +91,6 @@ async def _written(state: State, test: Test, row: dict[str, Any]) -> float:
         raise Problem(410, "This pair is not here any more; reload the page.")
     pair = Pair(items[0], items[1], bool(row["catch"]))
     a, b = (_place(state, row["id"], side) for side in ("a", "b"))
-    if _swapped(row):
-        a, b = b, a
     a.parent.mkdir(exist_ok=True, mode=0o700)
     try:
         return round(await asyncio.to_thread(write_pair, pair, a, b), 2)
@@ -131,7 +124,7 @@ async def rate(request: Request) -> Response:
         raise Problem(422, "Please hear both first.")
     if pair["answer"] is not None:
         raise Problem(409, "This pair is answered already.")
-    kept = "" if given is None else (-given if _swapped(pair) else given)
+    kept = "" if given is None else given
     state.store.sql.execute(
         "UPDATE pairs SET answer = ?, heard_s = ? WHERE id = ?",
         (kept, round(min(sum(heard), 3600), 1), pair["id"]),

@@ -21,7 +21,7 @@ import numpy as np
 from etude.audio.files import AudioFile, write_wav
 from etude.errors import UserError
 from etude.metrics.loudness import level
-from etude.results.preference import REAL
+from etude.results.preference import BROKEN, REAL
 from etude.storage import read_csv
 
 SECONDS = 10.0  # of a clip, at the most
@@ -29,7 +29,6 @@ LEAST_SECONDS = 0.5
 FADE_SECONDS = 0.02
 PEAK = 0.98
 GRAIN_SECONDS = 0.06
-BROKEN = "broken"  # the system of the worse side of a catch pair
 REFERENCE = "reference"  # the set of held-out real music
 SAME = ("prompt", "prime", "sections")  # columns of conditions.csv that make a condition
 
@@ -51,7 +50,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two clips, a and b; of a catch pair a is the better one."""
+    """Two clips, a and b; of a catch pair one is BROKEN."""
 
     a: Item
     b: Item
@@ -138,12 +137,13 @@ class Test:
         sides = (first, second) if random.random() < 0.5 else (second, first)
         return Pair(*sides)
 
-    def catch(self, random: Random) -> Pair | None:
-        """Real music, or else any clip, and the same broken; None where there is nothing."""
+    def catch(self, random: Random) -> Pair:
+        """Real music, or else any clip, and the same broken; the side is by chance."""
         real = [item for item in self.items.values() if item.system == REAL]
         chosen = random.choice(real or list(self.items.values()))
         worse = Item(BROKEN, chosen.clip, chosen.condition, chosen.path)
-        return Pair(chosen, worse, catch=True)
+        sides = (chosen, worse) if random.random() < 0.5 else (worse, chosen)
+        return Pair(*sides, catch=True)
 
     def find(self, key: str) -> Item | None:
         """The item of a key that the store has kept; None: it is not here any more."""

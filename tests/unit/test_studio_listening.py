@@ -13,9 +13,9 @@ from studio import ROOT, open_studio, serving
 
 from etude.errors import UserError
 from etude.metrics.loudness import integrated
-from etude.results.preference import read_ratings
+from etude.results.preference import BROKEN, read_ratings
 from etude.storage import write_csv
-from etude.studio.pairs import BROKEN, Item, Pair, Test, broken, write_pair
+from etude.studio.pairs import Item, Pair, Test, broken, write_pair
 
 RATES = {"real": 44100, "one": 24000, "two": 16000}
 
@@ -183,15 +183,9 @@ def test_from_ratings_to_statistics(client, tmp_path):
         for _ in range(5):
             pair = client.get("/api/listen/next").json()["pair"]
             row = client.state.store.row("SELECT * FROM pairs WHERE id = ?", pair)
-            better = (
-                -2
-                if row["a"].startswith("two") or row["catch"]
-                else 2
-                if row["b"].startswith("two")
-                else 0
-            )
-            if row["catch"] and ord(pair[0]) % 2 == 0:
-                better = -better
+            wanted = "real" if row["catch"] else "two"
+            liked = [side for side in "ab" if row[side].startswith(wanted)]
+            better = {"a": -2, "b": 2}[liked[0]] if liked else 0
             assert (
                 client.post(
                     f"/api/listen/{pair}", json={"answer": better, "heard": [3, 3]}
@@ -210,7 +204,7 @@ def test_from_ratings_to_statistics(client, tmp_path):
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 30
     assert sum(row["catch"] == "1" for row in rows) == 6
-    assert {row["b"] for row in rows if row["catch"] == "1"} == {BROKEN}
+    assert all(BROKEN in (row["a"], row["b"]) for row in rows if row["catch"] == "1")
     (tmp_path / "r.csv").write_text(text)
     read = read_ratings([tmp_path / "r.csv"])
     assert (len(read.listeners), len(read.kept), read.left_out) == (6, 24, {})
@@ -247,3 +241,27 @@ def test_results_say_which_way_is_better(tmp_path, results):
     with serving(open_studio(tmp_path, devices=())) as client:
         assert client.get("/api/results").status_code == 404
     assert ROOT.is_dir()
+
+
+def test_a_page_has_the_pairs_and_not_what_stands_behind_them(results, tmp_path, monkeypatch):
+    from etude.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    words = ["listen", "--page", "jury", "--results", str(results), "--pairs", "6"]
+    assert main(words) == 0
+    page = (tmp_path / "jury/index.html").read_text()
+    assert not [word for word in ("real", "broken", "seed-0") if f'"{word}"' in page]
+    assert len(list((tmp_path / "jury").glob("*.wav"))) == 16
+    (key,) = (results / "listening/pages").glob("*.csv")
+    assert key.stem in page
+    with key.open() as file:
+        rows = list(csv.DictReader(file))
+    assert Counter(row["catch"] for row in rows) == {"0": 6, "1": 2}
+    assert main(words) == 1, "nothing that is there is overwritten"
+    sent = ["listener,page,pair,answer,heard_s"]
+    for row in rows:
+        broken_side = next((side for side in "ab" if row[side] == BROKEN), "b")
+        sent.append(f"me,{key.stem},{row['pair']},{2 if broken_side == 'a' else -2},6.0")
+    (tmp_path / "back.csv").write_text("\n".join(sent) + "\n")
+    found = read_ratings([tmp_path / "back.csv"], results / "listening/pages")
+    assert (len(found.kept), found.caught, found.catches) == (6, 2, 2)

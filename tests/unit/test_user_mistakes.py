@@ -35,6 +35,7 @@ GIVEN = {
     "table of a run": {"--publish": "full"},
     "paper": {},
     "config": {"--configfile": "mine.yaml"},
+    "listen": {"--page": "new.page", "--results": "heard", "--pairs": "1"},
     "clean": {"--configfile": "mine.yaml"},
     "doctor": {"--configfile": "mine.yaml"},
 }
