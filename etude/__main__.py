@@ -62,18 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_generate(commands.add_parser("generate", help="clips from a trained experiment"))
     _add_continue(commands.add_parser("continue", help="go on from a MIDI file of yours"))
 
-    export = commands.add_parser("export", help="one folder that generates anywhere")
-    export.add_argument("--experiment", required=True, help="name in the configuration")
-    export.add_argument("--output", type=place, required=True, help="the folder, new or empty")
-    export.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
-    export.add_argument(
-        "--no-index",
-        action="store_true",
-        help="without the training music that clips are compared with",
-    )
-    export.add_argument("--half", action="store_true", help="weights in 16 bits, half as large")
-    _add_config(export)
-    export.set_defaults(run=_export)
+    _add_export(commands.add_parser("export", help="one folder that generates anywhere"))
 
     _add_tokens(commands.add_parser("tokens", help="MIDI as lines of REMI-z, and back"))
     _add_evaluate(commands.add_parser("evaluate", help="distances and copies of two folders"))
@@ -103,6 +92,20 @@ def _parser() -> argparse.ArgumentParser:
         "args", nargs="*", help="arguments for snakemake, as they are (those of the killed run)"
     )
     return parser
+
+
+def _add_export(export: argparse.ArgumentParser) -> None:
+    export.add_argument("--experiment", required=True, help="name in the configuration")
+    export.add_argument("--output", type=place, required=True, help="the folder, new or empty")
+    export.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
+    export.add_argument(
+        "--no-index",
+        action="store_true",
+        help="without the training music that clips are compared with",
+    )
+    export.add_argument("--half", action="store_true", help="weights in 16 bits, half as large")
+    _add_config(export)
+    export.set_defaults(run=_export)
 
 
 def _add_tokens(tokens: argparse.ArgumentParser) -> None:
