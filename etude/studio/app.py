@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from etude.studio import jobs, nearness, share, things
+from etude.studio import jobs, nearness, rooms, share, things, trainings
 from etude.studio.answers import NOT_FOUND, Problem, answer, failed, parsed, refused
 from etude.studio.guard import Guard, body_of
 from etude.studio.instruments import ID
@@ -97,7 +97,7 @@ async def me(request: Request) -> Response:
             "models": models if open_to_all or rights else [],
             "listen": state.test is not None,
             "results": state.results is not None,
-            "train": state.trainings is not None,
+            "train": state.trainings is not None and state.door.is_operator(request, visitor),
             "expo": state.expo,
         }
     )
@@ -127,8 +127,6 @@ async def no_route(_: Request, error: Exception) -> Response:
 
 def routes() -> list[Route]:
     """All routes."""
-    from etude.studio import rooms
-
     return [
         Route("/", page),
         Route("/static/{name:str}", static),
@@ -167,16 +165,20 @@ def application(state: State, hosts: Collection[str]) -> Guard:
     """
 
     @contextlib.asynccontextmanager
-    async def running(_: Starlette) -> AsyncIterator[None]:
-        queue = asyncio.create_task(state.queue.run())
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        running = [
+            asyncio.create_task(state.queue.run()),
+            asyncio.create_task(trainings.run(state)),
+        ]
         try:
             yield
         finally:
-            queue.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await queue
+            for task in running:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
     handlers: dict[Any, Any] = {Problem: refused, HTTPException: no_route, Exception: failed}
-    app = Starlette(routes=routes(), exception_handlers=handlers, lifespan=running)
+    app = Starlette(routes=routes(), exception_handlers=handlers, lifespan=lifespan)
     app.state.studio = state
     return Guard(app, hosts, state.limits.connections)

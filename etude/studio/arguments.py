@@ -82,4 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=place, help="a run: for listening tests and its table")
     parser.add_argument("--access-code", type=place, help="file with the code for visitors")
     parser.add_argument("--operator-code", type=place, help="file with the operator's code")
+    parser.add_argument(
+        "--train", type=place, nargs="+", default=[], help="configurations that may be trained here"
+    )
     parser.add_argument("--expo", action="store_true", help="begin anew after a while of quiet")

@@ -14,6 +14,7 @@ from etude import config
 from etude.errors import UserError
 from etude.storage import check_place
 from etude.studio.instruments import find_instruments
+from etude.studio.training import trained_exports
 
 log = logging.getLogger(__name__)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -32,7 +33,7 @@ def serve(options: argparse.Namespace) -> None:
     cert, key = _transport(options)
     check_place(options.folder / "studio.sqlite")
     settings = config.read(config.DEFAULT, *options.configfile)
-    instruments = find_instruments(options.exports)
+    instruments = find_instruments([*options.exports, *trained_exports(options.folder)])
     codes = [read_code(path) for path in (options.access_code, options.operator_code)]
     devices = devices_of(options.devices)
     with only_one(options.folder):

@@ -16,6 +16,7 @@ from etude.studio.primes import Decoders
 from etude.studio.queue import Queue
 from etude.studio.state import State
 from etude.studio.store import Store
+from etude.studio.training import Trainings
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ def open_state(
         queue=Queue(store, limits, devices, exports),
         results=options.results,
         test=_test(options.results),
+        trainings=Trainings(store, options.train) if options.train else None,
         expo=options.expo,
     )
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from etude.storage import read_csv
-from etude.studio import listening
+from etude.studio import listening, trainings
 from etude.studio.answers import Problem, answer
 from etude.studio.state import state_of
 
@@ -50,4 +50,5 @@ def routes() -> list[Route]:
         Route("/api/listen/{id:id}/{side:side}.wav", listening.sound),
         Route("/api/listen/{id:id}", listening.rate, methods=["POST"]),
         Route("/api/results", results),
+        *trainings.routes(),
     ]

@@ -33,6 +33,7 @@ from etude.errors import UserError
 from etude.studio import answers, views
 from etude.studio.instruments import Ask, Instrument, find_instruments
 from etude.studio.store import Row, Store, new_id
+from etude.studio.training import trained_exports
 
 log = logging.getLogger("etude.studio.worker")
 TOLD_SECONDS = 0.1  # progress is written, and a cancel looked for, no more often
@@ -119,6 +120,8 @@ class Worker:
         from etude.systems.conditions import Conditions
 
         ask = Ask.model_validate_json(job["ask"])
+        if ask.model not in self.instruments and (new := trained_exports(self.store.folder)):
+            self.instruments |= find_instruments(new)  # trained since this worker was started
         instrument = self.instruments.get(ask.model)
         if instrument is None:
             raise UserError("this model is not here any more")
