@@ -107,7 +107,7 @@ MODULES: dict[str, str] = {
         "neighbours notes recall reference rows sequences tunes waveform",
     ),
     **_by_name("results.", "results", "criteria differences leaderboard statistics summary table"),
-    **_by_name("results.", "results", "gate rates wording"),
+    **_by_name("results.", "results", "gate preference rates wording"),
     "page": "report/page",
 }
 

@@ -69,6 +69,8 @@ class GenerateSettings(Section):
 
     # Keys that say what clips are asked to be; untrained networks and params do not depend on them.
     conditions: ClassVar[tuple[str, ...]] = ()
+    # Keys that mean something to the workflow alone; forms for one request leave them out.
+    of_the_workflow: ClassVar[tuple[str, ...]] = ("clips", "batch_size")
 
     @property
     def primes(self) -> list[Path]:
