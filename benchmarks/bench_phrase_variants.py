@@ -168,13 +168,11 @@ class Bench:
         """The rows of one of LDMS."""
         about = LDMS[name]
         parts, _ = self.autoencoder(about["vae"])
-        training = LDM | {
-            k: about[k] for k in ("steps", "learning_rate", "ema_decay") if k in about
-        }
-        stages = {
-            "vae": merge({"training": VAE}, VAES[about["vae"]]),
-            "ldm": {"network": PLAIN | about["network"], "training": training},
-        }
+        stages = {"vae": merge({"training": VAE}, VAES[about["vae"]])}
+        if "network" in about:  # else the preset's own
+            own = ("steps", "learning_rate", "ema_decay")
+            training = LDM | {key: about[key] for key in own if key in about}
+            stages["ldm"] = {"network": PLAIN | about["network"], "training": training}
         experiment = self.experiment(stages)
         folder, cost = self.train(f"ldm {name}", "ldm", experiment, parts)
         parts = replace(parts, models={**parts.models, "ldm": folder})
