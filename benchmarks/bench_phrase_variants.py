@@ -75,7 +75,8 @@ LDM = {"steps": 3000, "batch_size": 16, "learning_rate": 2e-3, "ema_decay": 0.99
        "validate_every": 100_000}  # fmt: skip
 PLAIN = {"dim": 128, "layers": 4, "heads": 4, "dropout": 0.0, "self_condition": False}
 LDMS: dict[str, dict[str, Any]] = {
-    "of context of the bar": {"vae": "context of the bar, kl .05", "network": {}, "learning_rate": 1e-3},
+    "of context of the bar": {"vae": "context of the bar, kl .05", "network": {},
+                              "learning_rate": 1e-3},
     "bars of kl .1": {"vae": "kl .1, 1000 steps of 16", "network": {}, "steps": 1600,
                       "ema_decay": 0.997},
     **{f"diffusion of default, seed {seed}": {"vae": f"default, seed {seed}", "network": {},
@@ -296,8 +297,8 @@ def write(bench: Bench) -> None:
         of_ldm.append([name.replace("_", " "), "", "", *cells(row)])
     of_ldm.append(["real, test", "", "", *cells(bench.judge(bench.pieces("test")))])
     lines = [
-        f"One seed, one core; on the valid split, {BARS} bars of {CLIPS} pieces. Seconds are of the "
-        "CPU. What is not in the table has not been run.",
+        f"One seed, one core; on the valid split, {BARS} bars of {CLIPS} pieces; CPU seconds.",
+        "What is not in the table has not been run.",
         "",
         *table(["autoencoder", "s", "note F1", "unseen", "exact", "nats a phrase",
                 "reconstructed chords"], of_vae),
