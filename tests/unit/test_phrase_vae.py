@@ -12,11 +12,12 @@ import numpy as np
 import phrases
 import pytest
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file
 from trainings import stop_after
 
 from etude.config.phrases import Kl, PhraseNetwork
+from etude.config.systems.phrase_ldm import PhraseLdm
 from etude.errors import UserError
 from etude.storage import read_csv, read_json
 from etude.systems import open_system
@@ -538,3 +539,16 @@ def test_work_is_counted_for_both_kinds_of_stages(batch):
 def test_networks_are_chosen_by_their_kind():
     names = {k: type(build_network(settings_of(n), 40)).__name__ for k, n in NETWORKS.items()}
     assert names == {"rotary": "RotaryNetwork", "t5": "T5Network"}
+
+
+def test_the_kind_of_a_network_need_not_be_written():
+    written = {"system": "phrase_ldm", "corpus": "mine", "tokens": "pieces"}
+    stages = PhraseLdm.model_validate(
+        written | {"stages": {"vae": {"network": {"dim": 32, "heads": 2}}}}
+    ).stages
+    assert stages.vae.network.dim == stages.infill.network.dim == 32
+    with pytest.raises(ValidationError):
+        PhraseLdm.model_validate(
+            written | {"stages": {"vae": {"network": {"dim": 32, "heads": 2}},
+                                  "infill": {"network": {"dim": 48, "heads": 2}}}}
+        )  # fmt: skip
