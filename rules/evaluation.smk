@@ -94,8 +94,7 @@ rule score_concepts:
     params:
         version=version(
             "score_concepts",
-            *("concepts", "frechet", "space", "embedding.timbre", "loudness"),
-            *(["embedding.clap"] if plan.reading_clap() else []),
+            *("concepts", "frechet", "space", "embedding.clap", "embedding.timbre", "loudness"),
             what="concepts",
         ),
         experiment=lambda w: experiment_of(w).params(),

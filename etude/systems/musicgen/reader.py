@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from etude.devices import choose_device
 from etude.pretrained.networks import load_network
 from etude.systems.base import Wave
-from etude.systems.musicgen.network import from_pretrained
+from etude.systems.musicgen.network import from_pretrained, kind_of
 from etude.tokenizers.registry import load as load_tokenizer
 
 BATCH = 4
@@ -65,7 +65,7 @@ class Reader:
     def by_own_codec(self, waves: Sequence[Wave]) -> list[Wave]:
         """Clips encoded by the tokenizer and decoded by the codec that lies in the weights."""
         codes = self.codec.encode(torch.from_numpy(np.stack(waves))).long()
-        codec = load_network(self.weights, "text_to_music").audio_encoder
+        codec = load_network(self.weights, kind_of(self.weights)).audio_encoder
         codec = codec.to("cpu", torch.float32)
         decoded = codec.decode(codes.cpu()[None], [None]).audio_values[:, 0]
         return list(decoded.numpy()[:, : len(waves[0])])
