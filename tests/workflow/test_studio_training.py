@@ -45,7 +45,7 @@ def newest(client):
     return client.get("/api/trainings").json()["jobs"][0]
 
 
-def until(client, *states, percent=0.0, seconds=150):
+def until(client, *states, percent=0.0, seconds=400):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = newest(client)
