@@ -50,6 +50,9 @@ def make_clap(folder: Path):
         feature_size=16, hop_length=4800, padding="repeatpad", truncation="rand_trunc"
     )
     extractor.save_pretrained(str(folder))
+    from etude.systems.musicgen.texts import word_tokenizer
+
+    word_tokenizer(["a bell high low"]).save(str(folder / "tokenizer.json"))
     return model
 
 

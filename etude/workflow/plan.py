@@ -173,6 +173,15 @@ class Plan(ExperimentPlan):
         named = wildcards.embedding in proven
         return self._proof(wildcards.embedding)(wildcards) if named else []
 
+    def reading_clap(self) -> Files:
+        """The weights of the first CLAP that can read descriptions; nothing where there is none."""
+        return [f"results/pretrained/{name}" for name in self.embeddings_by("pretrained")[:1]]
+
+    def verified_reading_clap(self, wildcards: Any) -> Files:
+        """The proof that it works."""
+        names = self.embeddings_by("pretrained")[:1]
+        return [path for name in names for path in self._proof(name)(wildcards)]
+
     def _proof(self, embedding: str) -> InputFunction:
         return self.for_experiment(
             f"results/verified_embeddings/{{corpus}}/{{cut}}/{embedding}.csv"

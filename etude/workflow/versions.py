@@ -91,7 +91,7 @@ MODULES: dict[str, str] = {
         "metrics",
         "clip_sets concepts distances frechet kad latents mad perplexity samples score",
     ),
-    **_by_name("", "metrics", "signals verify verify_embedding"),
+    **_by_name("", "metrics", "signals verify verify_embedding verify_text"),
     **_by_name("", "metrics", "kad_clips loudness rivals space"),
     **_by_name(
         "notes.",

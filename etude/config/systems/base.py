@@ -114,6 +114,7 @@ class ExperimentBase(Section):
     judges_concepts: ClassVar[bool] = False  # has `asked` (etude.systems.asked)
     reads_captions: ClassVar[bool] = False  # learns from captions.csv of its corpus
     pretrained_kinds: ClassVar[tuple[str, ...]] = ()  # of `pretrained` that its stages can be
+    proves_texts: ClassVar[bool] = False  # and has `reader` to prove them (etude.systems.asked)
     # Sets that clips must beat, of those that every system has (RIVALS) and of its own.
     rivals: ClassVar[tuple[str, ...]] = ("untrained", "shuffled", *RIVALS)
     sets: ClassVar[Mapping[str, str]] = {}  # clip sets that it makes itself: name -> meaning

@@ -114,6 +114,7 @@ class MusicGen(TrainedExperiment):
     conditions: ClassVar[frozenset[str]] = frozenset({"text", "length"})
     reads_captions: ClassVar[bool] = True
     pretrained_kinds: ClassVar[tuple[str, ...]] = ("text_to_music",)
+    proves_texts: ClassVar[bool] = True
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those real clips through the codec",
         "shuffled": "their frames of codes in random order",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -177,6 +178,22 @@ class Lm(StageModule):
         wanted = moved[..., 1:]
         logits = self.logits(moved[..., :-1], states, mask)
         return logits, wanted.masked_fill(wanted == self.pad, IGNORED)
+
+    def nats(self, codes: Tensor, texts: Sequence[str], words: Mapping[str, Tensor]) -> Tensor:
+        """Minus log probability of codes [B, K, T] after texts -> [B, codes of each].
+
+        Args:
+            words: rows of learned words that texts name.
+        """
+        rows, mask = self.rows(texts, words)
+        logits, wanted = self.predicted(codes, self.encode(rows, mask), mask)
+        lost = F.cross_entropy(
+            logits.flatten(0, 2).float(),
+            wanted.flatten(),
+            ignore_index=IGNORED,
+            reduction="none",
+        )
+        return lost[wanted.flatten() != IGNORED].unflatten(0, (len(codes), -1))
 
     # ---------------------------------------------------------------------------------- files
 
