@@ -134,12 +134,14 @@ def server(folder, exports, *options, toy=True, env=None):
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(200):
+        for _ in range(600):
             with contextlib.suppress(OSError):
                 json.load(urllib.request.urlopen(f"{address}/healthz", timeout=2))
                 break
             assert process.poll() is None, process.stderr.read().decode()
             time.sleep(0.1)
+        else:
+            raise AssertionError("the studio does not answer")
         yield address, process
     finally:
         process.kill()

@@ -192,8 +192,8 @@ class Trainings:
         exported = str((self.store.folder / TRAINED / job["id"]).absolute())
         configs = ["--configfile", str(plan.file), str((place / "choices.yaml").absolute())]
         # `resume` ends what a killed server has left behind, and goes on where it was.
-        train = [sys.executable, "-m", "etude", "resume", "-s", str(ROOT / "Snakefile")]
-        train += ["--cores", str(self.cores), "--resources", "gpu=1", *targets, *configs]
+        train = [sys.executable, "-m", "etude", "resume", *targets, "-s", str(ROOT / "Snakefile")]
+        train += ["--cores", str(self.cores), "--resources", "gpu=1", *configs]
         export = [sys.executable, "-m", "etude", "export", "--experiment", name]
         export += ["--output", exported, *configs]
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])]

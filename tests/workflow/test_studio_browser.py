@@ -9,19 +9,22 @@ import zipfile
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from axe_playwright_python.sync_playwright import Axe
-from browser import launched, visited
+from browser import launched, opened, visited
 from playwright.sync_api import expect
 from studio import server, write_export
 from studio_worker import RATE, SLOW
 
+from etude.__main__ import main
 from etude.midi.notes import parse_midi
+from etude.results.preference import read_ratings
 from etude.storage import write_csv
 from etude.studio.app import STATIC
 
 pytestmark = [pytest.mark.slow, pytest.mark.workflow]
 HERTZ = 523.25
-ROOMS = ("play", "listen", "results")
+ROOMS = ("play", "listen", "results", "train")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,10 @@ def studio(tmp_path_factory):
         clips(home / f"results/clips/{name}/seed-0/draw-0", 300 + 200 * number)
     row = dict.fromkeys(COLUMNS, "") | {"experiment": "one", "clips": "generated", "metric": "kad"}
     write_csv(home / "results/leaderboard.csv", COLUMNS, [row | {"value": "2", "n": "3"}])
-    more = ("--results", str(home / "results"))
+    plan = {"run": ["notes"], "corpora": {"mine": {"source": "folder", "path": "music"}}}
+    notes = {"system": "symbolic_lm", "corpus": "mine", "tokens": "remi"}
+    (home / "notes.yaml").write_text(yaml.safe_dump(plan | {"experiments": {"notes": notes}}))
+    more = ("--results", str(home / "results"), "--train", str(home / "notes.yaml"))
     with server(home / "data", home / "exports", *more) as (address, _):
         yield address, home
 
@@ -291,6 +297,30 @@ def test_blind_pairs_are_heard_before_they_are_judged(chrome, studio):
         expect(page.locator("#listen-room")).to_contain_text("Pair 3 of")
         page.get_by_role("button", name="Show").click()
         expect(page.locator("#listen-room table")).to_contain_text("too few listeners")
+
+
+def test_a_jury_answers_without_a_server(chrome, studio, tmp_path):
+    """The page opens from disk, keeps answers over a reload, and saves what `table` reads."""
+    folder, results = tmp_path / "jury", studio[1] / "results"
+    words = ["listen", "--page", str(folder), "--results", str(results), "--pairs", "2"]
+    assert main(words) == 0
+    with opened(chrome, folder / "index.html") as page:
+        for number in (1, 2):
+            expect(page.locator("#room")).to_contain_text(f"Pair {number} of 4")
+            page.keyboard.press("a")
+            page.wait_for_timeout(1200)
+            page.keyboard.press("b")
+            expect(page.locator("[data-answer='2']")).to_be_enabled(timeout=8000)
+            page.keyboard.press("5")
+        page.reload()
+        expect(page.locator("#room")).to_contain_text("Pair 3 of 4")
+        with page.expect_download() as waiting:
+            page.click("#save")
+        saved = tmp_path / "back.csv"
+        saved.write_bytes(waiting.value.path().read_bytes())
+    found = read_ratings([saved], results / "listening/pages")
+    assert len(found.kept) + found.catches + sum(found.left_out.values()) >= 2
+    assert "not readable" not in found.left_out
 
 
 def test_ten_tabs_load(chrome, studio):
