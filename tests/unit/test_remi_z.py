@@ -238,8 +238,13 @@ def test_what_is_on_the_grid_comes_back(song, options):
     assert voices(back) == voices(song)
     assert tokenizer.measured(song, 0)["rounded"] == 0
     assert tokenizer.invalid_share([*ids, tokenizer.eos] if ids else ids) == 0
-    assert tokenizer.join(tokenizer.bars(ids)) == ids
-    assert tokenizer.encode(back) == ids
+    read = tokenizer.bars(ids)
+    assert tokenizer.join(read) == ids
+    # Decoded music says of an upbeat only how long it is, so it takes the next bar's signature:
+    # where that bar was cut short, another one than before.
+    cut = len(read) > 1 and read[0].start and read[0].signature != read[1].signature
+    again = tokenizer.encode(back)
+    assert tokenizer.bars(again)[1:] == read[1:] if cut else again == ids
     if tokenizer.settings.time_signatures and len(song):
         one, other = song.places(), back.places()
         assert (one.bar == other.bar).all()

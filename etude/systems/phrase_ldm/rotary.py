@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from etude.config.phrases import Rotary
 
-VERSION = 1  # raised when the same weights compute other values
+VERSION = 2  # raised when the same weights compute other values
 
 BASE = 1000.0  # of the rotary frequencies: phrases and bars are short
 Rotation = tuple[Tensor, Tensor]

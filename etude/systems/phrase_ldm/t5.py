@@ -13,7 +13,7 @@ from transformers.models.t5.modeling_t5 import T5Stack
 
 from etude.config.phrases import T5
 
-VERSION = 1  # raised when the same weights compute other values
+VERSION = 2  # raised when the same weights compute other values
 
 
 class T5Cache:

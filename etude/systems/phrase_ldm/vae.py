@@ -25,7 +25,7 @@ from etude.systems.phrase_ldm.fidelity import Notes, matches
 from etude.systems.phrase_ldm.rotary import RotaryNetwork
 from etude.systems.stage_module import StageModule, cross_entropy
 
-VERSION = 1  # raised when the same weights compute other values, or training changes
+VERSION = 2  # raised when the same weights compute other values, or training changes
 
 IGNORE = -100  # target positions without loss
 FIRST_DEVIATION = -4.0  # log-variance at the first step: more noise than that hides all there is
