@@ -245,7 +245,7 @@ def test_what_is_on_the_grid_comes_back(song, options):
     cut = len(read) > 1 and read[0].start and read[0].signature != read[1].signature
     again = tokenizer.encode(back)
     assert tokenizer.bars(again)[1:] == read[1:] if cut else again == ids
-    if tokenizer.settings.time_signatures and len(song):
+    if tokenizer.settings.time_signatures and len(song) and not cut:
         one, other = song.places(), back.places()
         assert (one.bar == other.bar).all()
         assert (one.offset * other.length == other.offset * one.length).all()
