@@ -246,9 +246,8 @@ def test_what_is_on_the_grid_comes_back(song, options):
     again = tokenizer.encode(back)
     assert tokenizer.bars(again)[1:] == read[1:] if cut else again == ids
     if tokenizer.settings.time_signatures and len(song) and not cut:
-        one, other = song.places(), back.places()
-        assert (one.bar == other.bar).all()
-        assert (one.offset * other.length == other.offset * one.length).all()
+        # Not their places in bars: a bar that is cut short has its own signature afterwards.
+        assert (song.places().bar == back.places().bar).all()
 
 
 @given(songs(off_grid=True), OPTIONS)
