@@ -109,7 +109,8 @@ def build_report(
     """
     settings, page = settings or Evaluation(), page or Page()
     runs = [_Run(name, []) for name in run]
-    for table in read_tables([*made.tables, *made.memorisation, *made.perplexity], made.rivals):
+    tables = [*made.tables, *made.memorisation, *made.perplexity]
+    for table in read_tables(tables, made.rivals, made.concepts):
         for one in (one for one in runs if one.name == table.experiment):
             one.tables.append(table)
     with atomic_directory(folder / "media") as media:

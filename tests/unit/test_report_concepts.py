@@ -18,7 +18,7 @@ def write_words(results, name, tokens, seed, worth, ends=-0.01, concepts=("drone
         | (
             {"against_null": worth, "ci_low": worth - 0.01, "ci_high": worth + 0.01, "distance": 20}
             if condition == "learned"
-            else {"word_ci_low": -0.2, "word_ci_high": ends, "word_less": -0.1}
+            else {"word_ci_low": -0.2, "word_ci_high": ends, "word_less": -0.1, "pieces": 9}
             if condition != "real"
             else {"note": "the codec cannot say it"}
         )

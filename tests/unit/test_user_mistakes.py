@@ -46,7 +46,15 @@ ELSEWHERE = {
 }
 # What starts a process of its own, and what is for that alone.
 OUTSIDE = {("table", "--page"), ("table", "--configfile")}
-PLAN = {"tables": [], "replicates": [], "rivals": [], "gated": [], "hashes": {}, "failed": {}}
+PLAN = {
+    "tables": [],
+    "replicates": [],
+    "rivals": [],
+    "concepts": [],
+    "gated": [],
+    "hashes": {},
+    "failed": {},
+}
 PLAN |= {"evaluation": {}}
 
 NUMBERS = {"negative": "-5", "huge": "1" + "0" * 40, "nan": "nan", "infinite": "inf"}

@@ -128,6 +128,7 @@ class MusicGen(TrainedExperiment):
     """MusicGen (Copet et al., arXiv 2306.05284): text -> a codec's tokens, delayed by quantizer."""
 
     conditions: ClassVar[frozenset[str]] = frozenset({"text", "length"})
+    judges_concepts: ClassVar[bool] = True
     reads_captions: ClassVar[bool] = True
     pretrained_kinds: ClassVar[tuple[str, ...]] = ("text_to_music", "melody_to_music")
     proves_texts: ClassVar[bool] = True
@@ -143,6 +144,7 @@ class MusicGen(TrainedExperiment):
         "musicgen.sampling": "systems/musicgen/sampling",
         "musicgen.melody": "systems/musicgen/melody",
         "musicgen.player": "systems/musicgen/player",
+        "musicgen.asked": "systems/musicgen/asked",
     }
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "build": ("musicgen.network", "musicgen.texts"),
@@ -150,6 +152,10 @@ class MusicGen(TrainedExperiment):
         "generate": (
             *("musicgen.network", "musicgen.texts", "musicgen.sampling", "musicgen.player"),
             *("musicgen.melody", "sampling", "clips"),
+        ),
+        "concepts": (
+            *("musicgen.network", "musicgen.texts", "musicgen.sampling", "musicgen.player"),
+            *("musicgen.data", "musicgen.asked", "sampling"),
         ),
         "baselines": (
             *("musicgen.network", "musicgen.texts", "musicgen.sampling", "musicgen.player"),

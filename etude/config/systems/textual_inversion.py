@@ -90,6 +90,7 @@ class TextualInversion(TrainedExperiment):
 
     conditions: ClassVar[frozenset[str]] = frozenset({"text", "concept", "length"})
     judges_concepts: ClassVar[bool] = True
+    rivals: ClassVar[tuple[str, ...]] = ()  # its words have rivals, its clips are of them alone
     reads_captions: ClassVar[bool] = True
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those real clips through the codec",
@@ -115,7 +116,12 @@ class TextualInversion(TrainedExperiment):
         ),
         "concepts": (
             *(*_base, "musicgen.sampling", "musicgen.player", "musicgen.data"),
-            *("textual_inversion.concepts", "textual_inversion.asked", "sampling"),
+            *(
+                "textual_inversion.concepts",
+                "textual_inversion.asked",
+                "musicgen.asked",
+                "sampling",
+            ),
         ),
         "baselines": (
             *(*_base, "musicgen.sampling", "musicgen.player", "textual_inversion.concepts"),
