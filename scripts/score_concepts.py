@@ -16,7 +16,6 @@ with job(snakemake):
     asked = system.asked(experiment, parts_of(snakemake), seed, settings)
     folders = [Path(folder) for folder in snakemake.input.get("clap", [])]
     claps = [open_embedding("clap", 0, weights=folder) for folder in folders]
-    means = Means(
-        tuple(snakemake.params.primary), snakemake.params.options, next(iter(claps), None)
-    )
+    primary = tuple(snakemake.params.primary)
+    means = Means(primary, snakemake.params.options, next(iter(claps), None))
     write_concepts(asked, settings, Path(snakemake.output.table), means)

@@ -123,8 +123,8 @@ def test_one_control_of_one_concept_decides(control, value, word):
 
 def test_words_of_one_piece_or_a_deaf_codec_decide_nothing():
     alone = words()
-    for row in alone[1:-1]:
-        row |= {"word_ci_low": "", "word_ci_high": ""}
+    for control in alone[1:-1]:
+        control |= {"word_ci_low": "", "word_ci_high": ""}
     assert "fewer than two held-out pieces: bell" in sentence([of_words(alone)])
     deaf = of_words(words(note="the codec cannot say it"))
     assert deaf.word == "undecided"

@@ -116,12 +116,8 @@ class TextualInversion(TrainedExperiment):
         ),
         "concepts": (
             *(*_base, "musicgen.sampling", "musicgen.player", "musicgen.data"),
-            *(
-                "textual_inversion.concepts",
-                "textual_inversion.asked",
-                "musicgen.asked",
-                "sampling",
-            ),
+            *("textual_inversion.concepts", "textual_inversion.asked", "musicgen.asked"),
+            "sampling",
         ),
         "baselines": (
             *(*_base, "musicgen.sampling", "musicgen.player", "textual_inversion.concepts"),
