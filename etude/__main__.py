@@ -82,6 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(doctor)
     doctor.set_defaults(run=_doctor)
 
+    verify = commands.add_parser("verify", help="prove pretrained weights before a run uses them")
+    verify.add_argument("--cores", type=whole(1, 1024), default=os.cpu_count() or 1, help="(all)")
+    _add_config(verify)
+    verify.set_defaults(run=_verify)
+
     graph = "draw the flow of the rules for the README"
     commands.add_parser("graph", help=graph).set_defaults(run=_graph)
 
@@ -336,6 +341,14 @@ def _doctor(options: argparse.Namespace) -> int:
     from etude.doctor.command import doctor
 
     text, works = doctor(options.configfile)
+    print(text)
+    return 0 if works else 1
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from etude.proofs import verify
+
+    text, works = verify(options.configfile, options.cores)
     print(text)
     return 0 if works else 1
 

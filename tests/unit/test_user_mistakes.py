@@ -38,6 +38,7 @@ GIVEN = {
     "listen": {"--page": "new.page", "--results": "heard", "--pairs": "1"},
     "clean": {"--configfile": "mine.yaml"},
     "doctor": {"--configfile": "mine.yaml"},
+    "verify": {"--configfile": "mine.yaml"},
 }
 ELSEWHERE = {
     "resume": "Snakemake reads its arguments",
