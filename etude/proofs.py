@@ -1,9 +1,9 @@
-"""`python -m etude verify`: pretrained weights of a run, proven before anything is trained with them.
+"""`python -m etude verify`: pretrained weights of a run, proven before anything is trained.
 
-The proofs are rules of the workflow (verify_models, verify_text, verify_embedding), which a run makes
-anyway before it uses weights. Here they alone are made, with what they need: the weights are fetched,
-and of the music what a tokenizer or an embedding is tried on. What each check found stands in the
-tables; a failed one stops its rule, whose message says which.
+The proofs are rules of the workflow (verify_models, verify_text, verify_embedding), which a run
+makes anyway before it uses weights. Here they alone are made, with what they need: the weights are
+fetched, and of the music what a tokenizer or an embedding is tried on. What each check found stands
+in the tables; a failed one stops its rule, whose message says which.
 """
 
 from __future__ import annotations
