@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Distinct, Section, UserPath, merge
+from etude.config.base import Composed, Distinct, Section, UserPath, merge
 from etude.config.systems.base import GenerateSettings, StageSettings, TrainedExperiment
 from etude.config.systems.training import Sampling
 from etude.config.tokens import TokenSet, frame_rate
@@ -111,7 +111,10 @@ class TextGenerate(GenerateSettings):
         exclude_if=lambda file: file is None,  # a key that is not used makes nothing anew
         description="a recording whose melody clips follow, by pretrained melody_to_music networks",
     )
-    sampling: Sampling = Sampling(top_k=250)
+    sampling: Sampling = Field(
+        Sampling(temperature=0.6, top_k=250),
+        description="small networks are noisy at temperature 1; the pretrained ones want it",
+    )
 
     @property
     def primes(self) -> list[Path]:
@@ -181,7 +184,7 @@ class MusicGen(TrainedExperiment):
     templates: Annotated[list[str], Distinct] = Field(
         list(TEMPLATES), min_length=1, description="what captions stand in, one by chance; {} is it"
     )
-    leave_out: Annotated[list[str], Distinct] = Field(
+    leave_out: Annotated[list[Annotated[str, Composed]], Distinct] = Field(
         [], description="concepts (folders of the corpus) that are not learned, to be taught later"
     )
     stages: TextStages = Field(TextStages.model_validate({}), description="network and training")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Distinct, Section, merge
+from etude.config.base import Composed, Distinct, Section, merge
 from etude.config.pretrained import PRETRAINED_KINDS
 from etude.config.systems.base import StagePlan, StageSettings, TrainedExperiment, known
 from etude.config.systems.musicgen import (
@@ -136,7 +136,7 @@ class TextualInversion(TrainedExperiment):
     tokens: str = Field("embedded", description="a token set of audio, of the base's codec")
     base: str = Field(description="an experiment of the system `musicgen`, trained or pretrained")
     base_seed: int = Field(0, ge=0, description="which of its trainings, by the training seed")
-    concepts: Annotated[list[str], Distinct] = Field(
+    concepts: Annotated[list[Annotated[str, Composed]], Distinct] = Field(
         min_length=1, description="folders of the corpus; each gets a word of its name, <name>"
     )
     tokens_per_concept: int = Field(5, ge=1, le=100, description="rows that a word stands for")
