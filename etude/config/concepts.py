@@ -35,6 +35,6 @@ class ConceptMetrics(Section):
     known: int = Field(
         4,
         ge=0,
-        description="sounds whose words a base has learned that are judged like new ones, spread "
-        "over the corpus: what its words are worth is the ceiling of new ones",
+        description="sounds whose words a base has learned that are judged like new ones, those "
+        "with the most held-out pieces: what its words are worth is the ceiling of new ones",
     )

@@ -145,11 +145,17 @@ class Known(Judged):
 def known_sounds(
     experiment: Any, parts: Parts, player: MusicGenPlayer, settings: Any, seed: int
 ) -> Iterator[Asked]:
-    """Sounds (folders of the corpus) whose names a base has learned, at most `settings.known`."""
+    """Sounds (folders of the corpus) whose names a base has learned, at most `settings.known`.
+
+    Those with the most held-out pieces, since pieces are the units of what is measured.
+    """
+    assert parts.packed is not None
     words = set(player.model.shape.get("known", []))
-    folders = {row["concept"] for row in read_captions(parts.captions).values()}
-    names = sorted(n for n in folders - {*experiment.leave_out, ""} if readable(n) in words)
-    chosen = [names[i] for i in spread(len(names), settings.known)]
+    captions = read_captions(parts.captions)
+    held_out = set(Codes(parts.packed / "test", parts.info["quantizers"], captions).pieces)
+    pieces = Counter(captions[piece]["concept"] for piece in held_out if piece in captions)
+    names = [n for n in sorted(pieces) if readable(n) in words and n not in experiment.leave_out]
+    chosen = sorted(names, key=pieces.__getitem__, reverse=True)[: settings.known]
     template = experiment.templates[0]
     for number, name in enumerate(chosen):
         sound = Known(experiment, parts, player, name, template, settings, seed)
