@@ -76,14 +76,14 @@ def read_cells(folder: Path, cells: list[tuple[str, int]]) -> dict[tuple[str, st
 def lines_of(found: dict[tuple[str, str, str, int], Row]) -> list[str]:
     """The table in Markdown, and what its columns are."""
     primary = next(row["primary_metric"] for row in found.values() if row["primary_metric"])
-    told = f"`distance` is Fréchet's on timbre, `primary` the run's primary metric, {primary}. Rows of "
-    told += (
-        "`base` are sounds that it knows from captions: the ceiling. Units are held-out pieces: "
-    )
     concepts = {key[1]: row["pieces"] for key, row in found.items() if row["pieces"]}
-    told += ", ".join(f"{n} of {name}" for name, n in concepts.items()) + "."
+    told = (
+        f"`distance` is Fréchet's on timbre, `primary` the run's primary metric, {primary}. Rows of "
+        "`base` are sounds that it knows from captions: the ceiling. Units are held-out pieces: "
+        + ", ".join(f"{count} of {name}" for name, count in concepts.items())
+    )
     lines = [[*key, *(shown(row[name]) for name in SHOWN)] for key, row in found.items()]
-    return [told, "", *table(["run", "concept", "condition", "seed", *SHOWN], lines)]
+    return [f"{told}.", "", *table(["run", "concept", "condition", "seed", *SHOWN], lines)]
 
 
 def shown(cell: str) -> str:

@@ -208,15 +208,7 @@ def _of_words(rows: Iterable[Row]) -> list[Against]:
 
 
 def _of_word(control: str, rows: Sequence[Row]) -> Against:
-    known = [
-        Difference(
-            row["concept"],
-            *(float(row[key]) for key in ("word_less", "word_ci_low", "word_ci_high")),
-            int(row["pieces"]),
-        )
-        for row in rows
-        if row["word_ci_low"]
-    ]
+    known = [_of_concept(row) for row in rows if row["word_ci_low"]]
     if lost := [one for one in known if one.low > 0]:
         return Against(control, LOST, tuple(lost), of=PIECES)
     if missing := [row["concept"] for row in rows if not row["word_ci_low"]]:
@@ -227,6 +219,11 @@ def _of_word(control: str, rows: Sequence[Row]) -> Against:
     worst = max((one for one in known if one.high >= 0), key=lambda one: one.needs)
     needs = readable(worst.needs) if worst.needs <= MANY else None
     return Against(control, UNDECIDED, (worst,), needs, of=PIECES)
+
+
+def _of_concept(row: Row) -> Difference:
+    value, low, high = (float(row[key]) for key in ("word_less", "word_ci_low", "word_ci_high"))
+    return Difference(row["concept"], value, low, high, int(row["pieces"]))
 
 
 def _is_deaf(row: Row) -> bool:

@@ -91,9 +91,10 @@ def _in_short(verdicts: Sequence[Verdict]) -> str:
     if word != UNDECIDED:
         return sentence(verdicts, brief=True)
     needs: dict[str, int] = {}
-    for one in (one for verdict in verdicts for one in (*verdict.rivals, *verdict.rates)):
-        if one.needs and one.of in (CLIPS, PIECES):
-            needs[one.of] = max(one.needs, needs.get(one.of, 0))
+    for verdict in verdicts:
+        for of, n in [(o.of, o.needs) for o in (*verdict.rivals, *verdict.rates)]:
+            if n and of in (CLIPS, PIECES):
+                needs[of] = max(n, needs.get(of, 0))
     return word + f": needs {' and '.join(f'{n:,} {of}' for of, n in needs.items())}" * bool(needs)
 
 
