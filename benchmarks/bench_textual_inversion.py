@@ -78,7 +78,7 @@ def lines_of(found: dict[tuple[str, str, str, int], Row]) -> list[str]:
     primary = next(row["primary_metric"] for row in found.values() if row["primary_metric"])
     concepts = {key[1]: row["pieces"] for key, row in found.items() if row["pieces"]}
     told = (
-        f"`distance` is Fréchet's on timbre, `primary` the run's primary metric, {primary}. Rows of "
+        f"`distance` is Fréchet's on timbre, `primary` the primary metric, {primary}. Rows of "
         "`base` are sounds that it knows from captions: the ceiling. Units are held-out pieces: "
         + ", ".join(f"{count} of {name}" for name, count in concepts.items())
     )

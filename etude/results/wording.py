@@ -92,7 +92,8 @@ def _in_short(verdicts: Sequence[Verdict]) -> str:
         return sentence(verdicts, brief=True)
     needs: dict[str, int] = {}
     for verdict in verdicts:
-        for of, n in [(o.of, o.needs) for o in (*verdict.rivals, *verdict.rates)]:
+        of_rivals = [(one.of, one.needs) for one in verdict.rivals]
+        for of, n in [*of_rivals, *((rate.of, rate.needs) for rate in verdict.rates)]:
             if n and of in (CLIPS, PIECES):
                 needs[of] = max(n, needs.get(of, 0))
     return word + f": needs {' and '.join(f'{n:,} {of}' for of, n in needs.items())}" * bool(needs)
