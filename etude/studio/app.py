@@ -180,5 +180,6 @@ def application(state: State, hosts: Collection[str]) -> Guard:
 
     handlers: dict[Any, Any] = {Problem: refused, HTTPException: no_route, Exception: failed}
     app = Starlette(routes=routes(), exception_handlers=handlers, lifespan=lifespan)
+    app.router.redirect_slashes = False  # an address is one of the routes, or none
     app.state.studio = state
     return Guard(app, hosts, state.limits.connections)
