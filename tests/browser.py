@@ -102,6 +102,6 @@ def visited(browser, address, script="", **context):
         own = (address.split("/#")[0], "blob:", "data:")
         assert asked
         assert all(url.startswith(own) for url in asked), asked
-        assert said == []
+        assert said == [], said
     finally:
         made.close()

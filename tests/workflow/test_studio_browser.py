@@ -85,7 +85,8 @@ def press(page, keys, seconds=0.12):
 def done(page):
     """The newest request, once all of it is made."""
     job = page.locator(".job").first
-    expect(job.locator("progress")).to_be_hidden()
+    job.wait_for()  # what is not there yet is hidden too
+    expect(job.locator("progress")).to_be_hidden(timeout=60_000)
     return job
 
 
@@ -248,6 +249,7 @@ def test_over_http_from_elsewhere_the_page_says_why_there_is_no_microphone(chrom
             page.click("[data-way=mic]")
             expect(page.locator("#record")).to_be_disabled()
             expect(page.locator("#mic-hint")).to_contain_text("certificate")
+            page.click("[data-way=keys]")
             press(page, "a")
             expect(page.locator("#prime-text")).to_contain_text("1 notes")
 
