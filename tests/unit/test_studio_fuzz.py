@@ -6,6 +6,7 @@ import io
 import json
 import re
 import socket
+import sqlite3
 
 import numpy as np
 import pytest
@@ -197,6 +198,33 @@ async def answered(app, scope, body):
     assert len(starts) == 1, scope
     data = b"".join(m.get("body", b"") for m in sent if m["type"] == "http.response.body")
     return starts[0]["status"], dict(starts[0]["headers"]), data
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (sqlite3.OperationalError("database or disk is full"), 507),
+        (sqlite3.OperationalError("disk I/O error"), 500),
+        (OSError(errno.ENOSPC, "No space left", "/secret/place"), 507),
+        (OSError(errno.EIO, "Input/output error", "/secret/place"), 500),
+    ],
+    ids=str,
+)
+def test_a_fault_of_the_disk_is_answered_and_goes_no_further(tmp_path, monkeypatch, fault, status):
+    """What goes on to the server ends the visitor's connection, and the requests that wait in it."""
+
+    def fails(*_):
+        raise fault
+
+    state = open_studio(tmp_path)
+    monkeypatch.setattr(state.store, "visitor", fails)
+    scope, _ = request(np.random.default_rng(SEED), b"etude=x", ("x" * 22,))
+    right = [(b"host", b"testserver"), (b"cookie", b"etude=x")]
+    scope |= {"method": "GET", "path": "/api/jobs", "headers": right}
+    said, headers, data = asyncio.run(answered(application(state, {"testserver"}), scope, b""))
+    assert said == status
+    assert b"secret" not in data
+    assert headers[b"content-security-policy"]
 
 
 @pytest.mark.slow
