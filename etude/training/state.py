@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ class State:
 
 
 def write_history(
-    path: Path, columns: Sequence[str], history: Iterable[Mapping[str, float | None]]
+    path: Path, columns: list[str], history: Iterable[Mapping[str, float | None]]
 ) -> None:
     """Rows of a training's history as CSV."""
     rows = ({n: "" if v is None else f"{v:.6g}" for n, v in row.items()} for row in history)
