@@ -124,12 +124,13 @@ def halve(path: Path) -> None:
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     tensors = load_file(path)
-    wide = (torch.float32, torch.float64)
+    wide, mode = (torch.float32, torch.float64), path.stat().st_mode
     save_file(
         {name: t.to(torch.float16) if t.dtype in wide else t for name, t in tensors.items()},
         path,
         metadata,
     )
+    path.chmod(mode)  # safetensors writes for its owner alone; an export is passed on
 
 
 def _copy(source: Path, target: Path, names: Iterable[str]) -> None:

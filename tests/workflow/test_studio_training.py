@@ -8,7 +8,8 @@ from studio import ended, open_studio, serving
 from studio_worker import SLOW
 
 from etude.errors import UserError
-from etude.studio.training import PREFIX, Choice, Plan, Trainings, _shorter
+from etude.studio.training import PREFIX, Choice, Plan, Trainings, _shorter, curves
+from etude.training.state import open_state, write_history
 from tests import music
 
 TRAINING = {"steps": 30, "warmup_steps": 5, "batch_size": 4, "validate_every": 10}
@@ -91,6 +92,24 @@ def test_of_concepts_those_that_are_chosen_are_learned(tmp_path):
     assert (entry["concepts"], entry["base"]) == (["drum"], "base")
     with pytest.raises(UserError, match="no concept"):
         plan.overlay(Choice(plan=plan.id))
+
+
+def test_curves_are_those_of_the_training_that_runs(tmp_path):
+    """Not of another day's, which lies in the same place until the new one has begun."""
+    plan = Plan.of(write_plan(tmp_path))
+    name = f"{PREFIX}notes/lm/seed-{plan.experiment.seeds.train[0]}"
+    results, job = tmp_path / "results", {"state": "running", "started": time.time() - 60}
+    assert curves(plan, job, results) == {}
+    state = open_state(results / "state/abc", name, {})
+    rows = [{"step": s, "train_loss": 3 - s / 10, "learning_rate": 1.0} for s in (10, 20)]
+    write_history(state.history, list(rows[0]), rows)
+    lines = {"lm": {"train_loss": [[10.0, 2.0], [20.0, 1.0]]}}
+    assert curves(plan, job, results) == lines
+    assert curves(plan, job | {"started": time.time() + 60}, results) == {}
+    assert curves(plan, job | {"started": None, "state": "waiting"}, results) == {}
+    assert curves(plan, job | {"state": "cancelled"}, results) == lines
+    write_history(results / "models" / name / "history.csv", list(rows[0]), rows[:1] * 2)
+    assert curves(plan, job | {"state": "done"}, results)["lm"]["train_loss"] == [[10.0, 2.0]] * 2
 
 
 @pytest.mark.parametrize(
