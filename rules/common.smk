@@ -13,7 +13,7 @@ sys.path.insert(0, str(HOME))
 
 import etude.config
 import etude.runs
-from etude.corpus import forecast, scan
+from etude.corpus import consent, forecast, scan
 from etude.errors import UserError
 from etude.own import label
 from etude.workflow import extras, needs, sources
@@ -170,3 +170,7 @@ if workflow.is_main_process:
     for name in plan.corpora_run():
         if CONFIG.corpora[name].source == "folder" and not sources.to_bring(CONFIG.corpora[name]):
             scanned(name)
+    try:
+        consent.check_run(CONFIG)
+    except UserError as error:
+        raise WorkflowError(str(error))

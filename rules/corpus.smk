@@ -50,6 +50,8 @@ rule ingest_corpus:
         corpus=lambda w: corpus_of(w).params("shards", "limit", "filter", "metadata"),
         # With `input`, Snakemake does not compare it: a folder that has moved is no reason.
         root=lambda w, input: input.get("source") or str(corpus_of(w).path),
+        # So it is with the table of owners: who owns what decides no row, only whether there is one.
+        ownership=lambda w, input: str(corpus_of(w).ownership or ""),
         digest=scan_digest,
     message:
         "Reading every file of {wildcards.corpus}, shard {wildcards.shard}"
@@ -85,6 +87,37 @@ rule decide_split:
         "Finding duplicates and tunes of {wildcards.corpus}, deciding its split"
     script:
         "../scripts/decide_split.py"
+
+
+rule list_owners:
+    input:
+        pieces="results/corpora/{corpus}/pieces.csv",
+        table=lambda w: str(corpus_of(w).ownership),
+    output:
+        owners=report(
+            "results/corpora/{corpus}/owners.csv",
+            caption="../docs/captions/owners.rst",
+            category="Corpus",
+            labels={"corpus": "{corpus}"},
+        ),
+    log:
+        "results/logs/list_owners/{corpus}.log",
+    benchmark:
+        "results/benchmarks/list_owners/{corpus}.tsv"
+    wildcard_constraints:
+        corpus=either(name for name in CONFIG.corpora if CONFIG.corpora[name].ownership),
+    conda:
+        "../envs/corpus.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        version=version("list_owners", "owners"),
+    message:
+        "Counting whose music {wildcards.corpus} is"
+    script:
+        "../scripts/list_owners.py"
 
 
 rule caption_corpus:

@@ -10,5 +10,12 @@ with job(snakemake):
 
     corpus = parse(CorpusBase, snakemake.params.corpus)
     root = Path(snakemake.params.root)
-    shard = int(snakemake.wildcards.shard)
-    ingest_shard(corpus, root, shard, Path(snakemake.output.table), snakemake.threads)
+    owned = snakemake.params.ownership
+    ingest_shard(
+        corpus,
+        root,
+        int(snakemake.wildcards.shard),
+        Path(snakemake.output.table),
+        snakemake.threads,
+        Path(owned) if owned else None,
+    )

@@ -17,6 +17,7 @@ from etude.audio.files import AudioError, AudioFile
 from etude.audio.recordings import summarise
 from etude.config import CorpusBase, Filter
 from etude.corpus.metadata import REJECT, Metadata, read_metadata
+from etude.corpus.ownership import check_consent
 from etude.corpus.rows import INGEST_COLUMNS, OURS, Row, describe, reason_class
 from etude.corpus.scan import (
     corpus_files,
@@ -49,16 +50,28 @@ class Rejected(Exception):  # noqa: N818 (a decision of the filter, not a fault)
     """A piece that the filter refuses; the message is the reason that its row says."""
 
 
-def ingest_shard(settings: CorpusBase, root: Path, shard: int, output: Path, threads: int) -> None:
+def ingest_shard(
+    settings: CorpusBase,
+    root: Path,
+    shard: int,
+    output: Path,
+    threads: int,
+    ownership: Path | None = None,
+) -> None:
     """Write one row for each input file of a shard, sorted by path.
 
     The choice of `limit` is made over the whole corpus, so that all shards agree on it.
 
+    Args:
+        ownership: the table of owners: each music file of the corpus needs their consent.
+
     Raises:
-        UserError: the folder or its metadata.csv cannot be read.
+        UserError: the folder or its metadata.csv cannot be read; files have no consent.
     """
     passed: Counter[str] = Counter()
     every = corpus_files(root, settings.limit, settings.metadata, passed)
+    if ownership is not None:
+        check_consent(ownership, every)
     mine = (relative for relative in every if shard_of(relative, settings.shards) == shard)
     files = sorted(mine, key=printable)
     metadata = read_metadata(root, every, OURS, settings.metadata)

@@ -26,6 +26,7 @@ import etude
 from etude.config import Config, Fit
 from etude.errors import UserError
 from etude.generation.exported import ABOUT, FORMAT
+from etude.generation.published import check_publishing, owned_corpora, owners_text
 from etude.generation.trained import Trained, in_results, open_player
 from etude.storage import (
     atomic_directory,
@@ -55,12 +56,15 @@ def export(
         half: weights in 16 bits: half as large, and what plays differs a little.
 
     Raises:
-        UserError: the experiment is unknown or not trained, or the folder holds something.
+        UserError: the experiment is unknown or not trained, the folder holds something, or a piece
+            that the model knows may not be published.
     """
     folder = folder.absolute()
     check_place(folder)
     _refuse_what_is_there(folder)
     trained = in_results(settings, name, seed)
+    owned = owned_corpora(settings, name)
+    check_publishing(owned)
     experiment, parts = trained.experiment, trained.parts
     player = open_player(trained)  # what cannot play here would not play elsewhere
     with atomic_directory(folder) as temporary:
@@ -78,7 +82,7 @@ def export(
             _copy(source, temporary / "tokenizers" / role, names)
         write_text(temporary / "config.yaml", _config(settings, trained))
         corpus = f"{experiment.corpus} ({settings.corpora[experiment.corpus].source})"
-        write_text(temporary / "README.md", _card(corpus, trained, player))
+        write_text(temporary / "README.md", _card(corpus, trained, player, owners_text(owned)))
         # Not of the README: whoever passes the folder on writes the licence into it.
         folders = ("models", "latents", "tokenizers")
         kept = [path for top in folders for path in (temporary / top).rglob("*.*")]
@@ -208,8 +212,8 @@ passes this folder on names that music and adds the licence under which it may b
 """
 
 
-def _card(corpus: str, trained: Trained, player: Player) -> str:
-    """The model card: what this is, how it plays, what it learned from, each stage's own card."""
+def _card(corpus: str, trained: Trained, player: Player, owners: str) -> str:
+    """The model card: what this is, how it plays, whose music it knows, each stage's own card."""
     system, models = open_system(trained.experiment.system), trained.parts.models
     rows = {"corpus": corpus, "sound": f"{player.rate} Hz, mono"} | system.card(player)
     rows |= {"training seed": trained.seed}
@@ -220,4 +224,5 @@ def _card(corpus: str, trained: Trained, player: Player) -> str:
         rows="\n".join(f"| {key} | {value} |" for key, value in rows.items()),
     )
     cards = [(models[stage] / "card.md").read_text(encoding="utf-8") for stage in models]
-    return "\n".join([page, *(f"#{card}" for card in cards)])
+    parts = [page, *([owners] if owners else []), *(f"#{card}" for card in cards)]
+    return "\n".join(parts)
