@@ -18,10 +18,11 @@ rule fetch_source:
         mem_mb=2000,
         runtime=60,
     params:
-        version=version("fetch_source", version.of_source),
+        version=version("fetch_source", version.of_source, withdrawals),
         corpus=lambda w: sources.fetch_params(corpus_of(w)),
         # With `input`, Snakemake does not compare it: a folder that has moved is no reason.
         root=lambda w, input: str(getattr(corpus_of(w), "path", "")),
+        tables=lambda w, input: owner_tables(corpus_of(w)),  # as above
         digest=scan_digest,
     message:
         "Fetching the music of corpus {wildcards.corpus}"
@@ -50,8 +51,8 @@ rule ingest_corpus:
         corpus=lambda w: corpus_of(w).params("shards", "limit", "filter", "metadata"),
         # With `input`, Snakemake does not compare it: a folder that has moved is no reason.
         root=lambda w, input: input.get("source") or str(corpus_of(w).path),
-        # So it is with the table of owners: who owns what decides no row, only whether there is one.
-        ownership=lambda w, input: str(corpus_of(w).ownership or ""),
+        # So it is with the tables about owners, which decide no row, only whether there is one.
+        tables=lambda w, input: owner_tables(corpus_of(w)),
         digest=scan_digest,
     message:
         "Reading every file of {wildcards.corpus}, shard {wildcards.shard}"
@@ -81,43 +82,12 @@ rule decide_split:
         mem_mb=4000,
         runtime=60,
     params:
-        version=version("decide_split", "split"),
+        version=version("decide_split", "split", withdrawals),
         corpus=lambda w: corpus_of(w).params("shards", "duplicates", "max_rejected", "split"),
     message:
         "Finding duplicates and tunes of {wildcards.corpus}, deciding its split"
     script:
         "../scripts/decide_split.py"
-
-
-rule list_owners:
-    input:
-        pieces="results/corpora/{corpus}/pieces.csv",
-        table=lambda w: str(corpus_of(w).ownership),
-    output:
-        owners=report(
-            "results/corpora/{corpus}/owners.csv",
-            caption="../docs/captions/owners.rst",
-            category="Corpus",
-            labels={"corpus": "{corpus}"},
-        ),
-    log:
-        "results/logs/list_owners/{corpus}.log",
-    benchmark:
-        "results/benchmarks/list_owners/{corpus}.tsv"
-    wildcard_constraints:
-        corpus=either(name for name in CONFIG.corpora if CONFIG.corpora[name].ownership),
-    conda:
-        "../envs/corpus.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        version=version("list_owners", "owners"),
-    message:
-        "Counting whose music {wildcards.corpus} is"
-    script:
-        "../scripts/list_owners.py"
 
 
 rule caption_corpus:

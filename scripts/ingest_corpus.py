@@ -10,12 +10,11 @@ with job(snakemake):
 
     corpus = parse(CorpusBase, snakemake.params.corpus)
     root = Path(snakemake.params.root)
-    owned = snakemake.params.ownership
     ingest_shard(
         corpus,
         root,
         int(snakemake.wildcards.shard),
         Path(snakemake.output.table),
         snakemake.threads,
-        Path(owned) if owned else None,
+        parse(CorpusBase, snakemake.params.tables),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from etude.config import Config, CorpusBase
 from etude.corpus.ownership import check_consent
 from etude.corpus.scan import corpus_files
+from etude.corpus.withdrawn import left_out
 from etude.workflow.lineage import corpora_used
 from etude.workflow.sources import is_fetched
 
@@ -23,7 +24,9 @@ def check_run(config: Config) -> None:
         settings = config.corpora[name]
         root = root_of(settings, name)
         if settings.ownership is not None and root.is_dir():
-            check_consent(settings.ownership, corpus_files(root, settings.limit, settings.metadata))
+            out = left_out(settings, root)
+            files = corpus_files(root, settings.limit, settings.metadata, out=out)
+            check_consent(settings.ownership, files)
 
 
 def root_of(settings: CorpusBase, name: str, results: Path = Path("results")) -> Path:

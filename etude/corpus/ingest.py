@@ -27,6 +27,7 @@ from etude.corpus.scan import (
     printable,
     shard_of,
 )
+from etude.corpus.withdrawn import forms, left_out, read_withdrawn
 from etude.midi.notes import (
     DRUMS,
     MidiError,
@@ -56,25 +57,27 @@ def ingest_shard(
     shard: int,
     output: Path,
     threads: int,
-    ownership: Path | None = None,
+    tables: CorpusBase | None = None,
 ) -> None:
     """Write one row for each input file of a shard, sorted by path.
 
     The choice of `limit` is made over the whole corpus, so that all shards agree on it.
 
     Args:
-        ownership: the table of owners: each music file of the corpus needs their consent.
+        tables: names those of owners and of withdrawn files, which `settings` from a rule lack.
 
     Raises:
         UserError: the folder or its metadata.csv cannot be read; files have no consent.
     """
     passed: Counter[str] = Counter()
-    every = corpus_files(root, settings.limit, settings.metadata, passed)
-    if ownership is not None:
-        check_consent(ownership, every)
+    tables = settings if tables is None else tables
+    out, withdrawn = left_out(tables, root), forms(read_withdrawn(tables))
+    every = corpus_files(root, settings.limit, settings.metadata, passed, out)
+    if tables.ownership is not None:
+        check_consent(tables.ownership, every)
     mine = (relative for relative in every if shard_of(relative, settings.shards) == shard)
     files = sorted(mine, key=printable)
-    metadata = read_metadata(root, every, OURS, settings.metadata)
+    metadata = read_metadata(root, every, OURS, settings.metadata, withdrawn)
     if shard == 0:  # every shard sees the same
         if said := describe_passed(passed):
             log.warning("passed over: %s", said)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,13 +32,18 @@ class Metadata:
 
 
 def read_metadata(
-    root: Path, files: Iterable[str], reserved: Iterable[str], name: str = METADATA
+    root: Path,
+    files: Iterable[str],
+    reserved: Iterable[str],
+    name: str = METADATA,
+    silent: Collection[str] = (),
 ) -> Metadata:
     """Read `root`/metadata.csv, or another table of the same form, and match its rows with files.
 
     A row names its piece by `path` (relative), `file` (name), `piece` or `stem`, with or without
     suffix and in this order of preference. Rows without a file, or with several that are not
-    one piece, are warnings. A column whose name is taken is carried as `metadata_<name>`.
+    one piece, are warnings, but for those in `silent`. A column whose name is taken is carried as
+    `metadata_<name>`.
 
     Raises:
         UserError: the file cannot be read, has none of these columns, or is named and not there.
@@ -55,14 +60,7 @@ def read_metadata(
         return Metadata()
     table, warnings = read_table(path)
     table[:1] = [[_column(cell, i, row) for i, cell in enumerate(row)] for row in table[:1]]
-    header = next((key for key in KEYS if key in table[0]), None) if table else None
-    if header is None:
-        raise UserError(
-            f"{path.name} does not say which pieces it is about",
-            where=str(path),
-            why=f"its columns are: {', '.join(table[0]) if table else 'none'}",
-            do=f"add a column {' or '.join(KEYS)} with the path or name of each file",
-        )
+    header = _key(path, table)
     taken = set(reserved)
     names = {
         name: f"metadata_{name}" if name in taken else name for name in table[0] if name != header
@@ -76,11 +74,27 @@ def read_metadata(
         elif key:
             rows[key] = {names[name]: value for name, value in record.items()}
     chosen, unmatched = match_names(rows, files)
-    if unmatched:
+    if unmatched := [key for key in unmatched if key not in silent]:
         few = ", ".join(unmatched[:5]) + (" …" if len(unmatched) > 5 else "")
         warnings.append(f"{len(unmatched)} rows of {path.name} have no single file: {few}")
     matched = {relative: rows[key] for relative, key in chosen.items()}
     return Metadata(list(names.values()), matched, warnings)
+
+
+def _key(path: Path, table: list[list[str]]) -> str:
+    """The column that names the pieces.
+
+    Raises:
+        UserError: there is none.
+    """
+    if found := [key for key in KEYS if table and key in table[0]]:
+        return found[0]
+    raise UserError(
+        f"{path.name} does not say which pieces it is about",
+        where=str(path),
+        why=f"its columns are: {', '.join(table[0]) if table else 'none'}",
+        do=f"add a column {' or '.join(KEYS)} with the path or name of each file",
+    )
 
 
 def _column(name: str, index: int, header: list[str]) -> str:

@@ -47,11 +47,10 @@ class Right:
 
 @dataclass(frozen=True)
 class Ownership:
-    """A table: the rights in each file by its relative path, and what was odd about the table."""
+    """A table: the rights in each file by its relative path."""
 
     path: Path
     rights: Mapping[str, Sequence[Right]]
-    warnings: Sequence[str] = ()
 
     def refusals(self, files: Iterable[str], *, publish: bool = False) -> dict[str, list[str]]:
         """Files that may not be trained on, or published, by the reason, with who refused."""
@@ -86,7 +85,7 @@ def told(refused: Mapping[str, Sequence[str]]) -> str:
 def read_ownership(path: Path, files: Sequence[str]) -> Ownership:
     """Read a table and match its rows with files; UTF-8, with a BOM or without, `,`, `;` or tabs.
 
-    Rows of files that are not there are warnings: they may have been left out or withdrawn.
+    Rows of files that are not there count for nothing: `limit` leaves files out, owners withdraw.
 
     Raises:
         UserError: it cannot be read, lacks a column, or has rows that cannot be used; all of these
@@ -99,13 +98,9 @@ def read_ownership(path: Path, files: Sequence[str]) -> Ownership:
             why="the corpus's `ownership` names it",
             do=f"write a CSV with the columns {', '.join(COLUMNS)} (docs/ownership.md)",
         )
-    table, warnings = read_table(path)
-    rows = _by_file(path, table)
-    chosen, unmatched = match_names(rows, files)
-    if unmatched:
-        few = ", ".join(unmatched[:5]) + (" …" if len(unmatched) > 5 else "")
-        warnings.append(f"{len(unmatched)} names in {path.name} are of no single file: {few}")
-    return Ownership(path, {file: rows[key] for file, key in chosen.items()}, warnings)
+    rows = _by_file(path, read_table(path)[0])
+    chosen, _ = match_names(rows, files)
+    return Ownership(path, {file: rows[key] for file, key in chosen.items()})
 
 
 def check_consent(path: Path, files: Sequence[str]) -> Ownership:

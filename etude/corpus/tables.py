@@ -55,8 +55,8 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name.replace("\\", "/").removeprefix("./"))
 
 
-def _names(relative: str) -> list[str]:
-    """What a file may be called in metadata.csv, from the surest to the loosest."""
+def called(relative: str) -> list[str]:
+    """What a file may be called in a table, from the surest to the loosest."""
     path = PurePosixPath(relative)
     names = (relative, path.with_suffix("").as_posix(), path.name, path.stem, piece_id(relative))
     return [normal(printable(name)) for name in names]
@@ -70,7 +70,7 @@ def match_names(keys: Iterable[str], files: Iterable[str]) -> tuple[dict[str, st
     """
     found: dict[str, list[tuple[int, str]]] = {key: [] for key in keys}
     for relative in filter(music_kind, files):
-        for level, name in enumerate(_names(relative)):
+        for level, name in enumerate(called(relative)):
             if name in found:
                 found[name].append((level, relative))
     best: dict[str, tuple[int, str]] = {}

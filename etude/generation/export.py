@@ -1,7 +1,8 @@
 """`python -m etude export`: a trained experiment as one folder, without corpus and results.
 
 README.md            the model card
-export.json          format, training seed, settings, how clips are made, sha256 of what plays
+export.json          format, training seed, settings, how clips are made, sha256 of what plays and,
+                     where the corpus has owners, of the pieces that it knows
 config.yaml          the configuration in effect, paths of this machine left out
 models/<stage>/      model.safetensors, config.json, card.md, the files that config.json names
 latents/<stage>/     statistics.json of a stage that encodes for others
@@ -24,9 +25,11 @@ import yaml
 
 import etude
 from etude.config import Config, Fit
+from etude.corpus.withdrawn import refuse_if_pending
 from etude.errors import UserError
 from etude.generation.exported import ABOUT, FORMAT
-from etude.generation.published import check_publishing, owned_corpora, owners_text
+from etude.generation.published import check_publishing, owned_corpora, owners_text, pieces_of
+from etude.generation.registry import register
 from etude.generation.trained import Trained, in_results, open_player
 from etude.storage import (
     atomic_directory,
@@ -40,6 +43,7 @@ from etude.storage import (
 from etude.systems import open_system
 from etude.systems.base import Player
 from etude.workflow.given_weights import MODEL
+from etude.workflow.lineage import corpora_of
 
 log = logging.getLogger(__name__)
 OF_A_STAGE = (MODEL, "config.json", "card.md")
@@ -63,6 +67,7 @@ def export(
     check_place(folder)
     _refuse_what_is_there(folder)
     trained = in_results(settings, name, seed)
+    refuse_if_pending(corpora_of(settings, name))
     owned = owned_corpora(settings, name)
     check_publishing(owned)
     experiment, parts = trained.experiment, trained.parts
@@ -87,7 +92,9 @@ def export(
         folders = ("models", "latents", "tokenizers")
         kept = [path for top in folders for path in (temporary / top).rglob("*.*")]
         hashes = {path.relative_to(temporary).as_posix(): hash_file(path) for path in kept}
-        write_json(temporary / ABOUT, _about(trained) | {"sha256": hashes})
+        known = {"pieces": pieces_of(owned)} if owned else {}
+        write_json(temporary / ABOUT, _about(trained) | {"sha256": hashes} | known)
+    register(settings, name, trained.seed, folder)
     log.info("%s, training seed %d: %d files", name, trained.seed, len(kept) + 3)
 
 

@@ -11,6 +11,7 @@ from etude.config import Config
 from etude.corpus.owners import count_owners
 from etude.corpus.ownership import Ownership, read_ownership, told
 from etude.corpus.rows import Row
+from etude.corpus.withdrawn import read_withdrawn
 from etude.errors import UserError
 from etude.storage import read_csv
 from etude.workflow.lineage import corpora_behind
@@ -18,11 +19,16 @@ from etude.workflow.lineage import corpora_behind
 
 @dataclass(frozen=True)
 class Owned:
-    """A corpus with owners: its name, its kept pieces (of pieces.csv), the table of rights."""
+    """A corpus with owners, or of which files were withdrawn.
+
+    Attributes: corpus (its name), rows (its kept pieces, of pieces.csv), ownership (None: no table
+    says whose they are), withdrawn (how many files are left out for good).
+    """
 
     corpus: str
     rows: Sequence[Row]
-    ownership: Ownership
+    ownership: Ownership | None
+    withdrawn: int
 
 
 def owned_corpora(settings: Config, name: str, results: Path = Path("results")) -> list[Owned]:
@@ -34,7 +40,8 @@ def owned_corpora(settings: Config, name: str, results: Path = Path("results")) 
     found = []
     for corpus in corpora_behind(settings, name):
         path = settings.corpora[corpus].ownership
-        if path is None:
+        withdrawn = len(read_withdrawn(settings.corpora[corpus]))
+        if path is None and not withdrawn:
             continue
         pieces = results / "corpora" / corpus / "pieces.csv"
         if not pieces.is_file():
@@ -45,7 +52,8 @@ def owned_corpora(settings: Config, name: str, results: Path = Path("results")) 
                 do=f"run the workflow again: snakemake --cores all {pieces}",
             )
         rows = [row for row in read_csv(pieces) if row["status"] == "kept"]
-        found.append(Owned(corpus, rows, read_ownership(path, [row["path"] for row in rows])))
+        rights = read_ownership(path, [row["path"] for row in rows]) if path else None
+        found.append(Owned(corpus, rows, rights, withdrawn))
     return found
 
 
@@ -57,6 +65,8 @@ def check_publishing(owned: Sequence[Owned]) -> None:
     """
     for corpus in owned:
         files = [row["path"] for row in corpus.rows]
+        if corpus.ownership is None:
+            continue
         if refused := corpus.ownership.refusals(files, publish=True):
             count = sum(map(len, refused.values()))
             raise UserError(
@@ -67,37 +77,36 @@ def check_publishing(owned: Sequence[Owned]) -> None:
             )
 
 
+def pieces_of(owned: Sequence[Owned]) -> list[str]:
+    """sha256 of all pieces that the model knows, sorted: by these a withdrawal finds an export."""
+    return sorted({row["sha256"] for corpus in owned for row in corpus.rows})
+
+
 def owners_text(owned: Sequence[Owned]) -> str:
-    """The part of a model card about owners; empty where there are none."""
-    parts = []
+    """The part of a model card about owners and withdrawals; empty where there are none."""
+    parts = ["## Owners", ""] if owned else []
     for corpus in owned:
-        lines = [
-            f"| {row['contributor']} | {row['minutes']} | {100 * float(row['share']):.1f} % |"
-            for row in count_owners(corpus.rows, corpus.ownership.rights)
-        ]
-        terms = "; ".join(
-            f"{licence} ({minutes:.1f} min)" for licence, minutes in _licences(corpus).items()
-        )
-        parts += [
-            f"### {corpus.corpus}",
-            "",
-            "Minutes of the training split, by each owner's share of a piece.",
-            "",
-            "| owner | minutes | share |",
-            "|---|---|---|",
-            *lines,
-            "",
-            f"Licences: {terms}.",
-            "",
-        ]
-    return "\n".join(["## Owners", "", *parts]) if parts else ""
+        parts += [f"### {corpus.corpus}", ""]
+        if corpus.ownership is not None:
+            parts += _of_owners(corpus, corpus.ownership)
+        if corpus.withdrawn:
+            number = f"{corpus.withdrawn} files were" if corpus.withdrawn > 1 else "One file was"
+            parts += [f"{number} withdrawn by the owners. This model was trained without.", ""]
+    return "\n".join(parts)
 
 
-def _licences(corpus: Owned) -> dict[str, float]:
-    """Minutes of the training split by licence, the most first."""
+def _of_owners(corpus: Owned, ownership: Ownership) -> list[str]:
+    lines = [
+        f"| {row['contributor']} | {row['minutes']} | {100 * float(row['share']):.1f} % |"
+        for row in count_owners(corpus.rows, ownership.rights)
+    ]
     minutes: defaultdict[str, float] = defaultdict(float)
     for row in corpus.rows:
-        for right in corpus.ownership.rights.get(row["path"], ()):
+        for right in ownership.rights.get(row["path"], ()):
             learned = right.share * float(row["seconds"]) / 60
             minutes[right.licence] += learned if row["split"] == "train" else 0.0
-    return dict(sorted(minutes.items(), key=lambda item: (-item[1], item[0])))
+    ordered = sorted(minutes.items(), key=lambda item: (-item[1], item[0]))
+    terms = "; ".join(f"{licence} ({minutes:.1f} min)" for licence, minutes in ordered)
+    about = "Minutes of the training split, by each owner's share of a piece."
+    table = ["| owner | minutes | share |", "|---|---|---|", *lines]
+    return [about, "", *table, "", f"Licences: {terms}.", ""]

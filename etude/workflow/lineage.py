@@ -5,7 +5,7 @@ Read when Snakemake parses the workflow: standard library and pydantic only.
 
 from __future__ import annotations
 
-from etude.config import Config
+from etude.config import Config, Corpus
 
 
 def experiments_behind(config: Config, name: str) -> list[str]:
@@ -36,6 +36,11 @@ def corpora_behind(config: Config, name: str) -> list[str]:
             if (fitted := config.tokenizers[tokenizer].fit.corpus) is not None:
                 found[fitted] = None
     return list(found)
+
+
+def corpora_of(config: Config, name: str) -> dict[str, Corpus]:
+    """The same with their settings."""
+    return {corpus: config.corpora[corpus] for corpus in corpora_behind(config, name)}
 
 
 def corpora_used(config: Config) -> list[str]:
