@@ -1,7 +1,8 @@
 """`python -m etude export`: a trained experiment as one folder, without corpus and results.
 
 README.md            the model card
-export.json          format, training seed, settings, how clips are made, sha256 of what plays
+export.json          format, training seed, settings, how clips are made, sha256 of what plays and,
+                     where the corpus has owners, of the pieces that it knows
 config.yaml          the configuration in effect, paths of this machine left out
 models/<stage>/      model.safetensors, config.json, card.md, the files that config.json names
 latents/<stage>/     statistics.json of a stage that encodes for others
@@ -24,8 +25,11 @@ import yaml
 
 import etude
 from etude.config import Config, Fit
+from etude.corpus.withdrawn import refuse_if_pending
 from etude.errors import UserError
 from etude.generation.exported import ABOUT, FORMAT
+from etude.generation.published import check_publishing, owned_corpora, owners_text, pieces_of
+from etude.generation.registry import register
 from etude.generation.trained import Trained, in_results, open_player
 from etude.storage import (
     atomic_directory,
@@ -39,6 +43,7 @@ from etude.storage import (
 from etude.systems import open_system
 from etude.systems.base import Player
 from etude.workflow.given_weights import MODEL
+from etude.workflow.lineage import corpora_of
 
 log = logging.getLogger(__name__)
 OF_A_STAGE = (MODEL, "config.json", "card.md")
@@ -55,12 +60,16 @@ def export(
         half: weights in 16 bits: half as large, and what plays differs a little.
 
     Raises:
-        UserError: the experiment is unknown or not trained, or the folder holds something.
+        UserError: the experiment is unknown or not trained, the folder holds something, or a piece
+            that the model knows may not be published.
     """
     folder = folder.absolute()
     check_place(folder)
     _refuse_what_is_there(folder)
     trained = in_results(settings, name, seed)
+    refuse_if_pending(corpora_of(settings, name))
+    owned = owned_corpora(settings, name)
+    check_publishing(owned)
     experiment, parts = trained.experiment, trained.parts
     player = open_player(trained)  # what cannot play here would not play elsewhere
     with atomic_directory(folder) as temporary:
@@ -78,12 +87,14 @@ def export(
             _copy(source, temporary / "tokenizers" / role, names)
         write_text(temporary / "config.yaml", _config(settings, trained))
         corpus = f"{experiment.corpus} ({settings.corpora[experiment.corpus].source})"
-        write_text(temporary / "README.md", _card(corpus, trained, player))
+        write_text(temporary / "README.md", _card(corpus, trained, player, owners_text(owned)))
         # Not of the README: whoever passes the folder on writes the licence into it.
         folders = ("models", "latents", "tokenizers")
         kept = [path for top in folders for path in (temporary / top).rglob("*.*")]
         hashes = {path.relative_to(temporary).as_posix(): hash_file(path) for path in kept}
-        write_json(temporary / ABOUT, _about(trained) | {"sha256": hashes})
+        known = {"pieces": pieces_of(owned)} if owned else {}
+        write_json(temporary / ABOUT, _about(trained) | {"sha256": hashes} | known)
+    register(settings, name, trained.seed, folder)
     log.info("%s, training seed %d: %d files", name, trained.seed, len(kept) + 3)
 
 
@@ -209,8 +220,8 @@ passes this folder on names that music and adds the licence under which it may b
 """
 
 
-def _card(corpus: str, trained: Trained, player: Player) -> str:
-    """The model card: what this is, how it plays, what it learned from, each stage's own card."""
+def _card(corpus: str, trained: Trained, player: Player, owners: str) -> str:
+    """The model card: what this is, how it plays, whose music it knows, each stage's own card."""
     system, models = open_system(trained.experiment.system), trained.parts.models
     rows = {"corpus": corpus, "sound": f"{player.rate} Hz, mono"} | system.card(player)
     rows |= {"training seed": trained.seed}
@@ -221,4 +232,5 @@ def _card(corpus: str, trained: Trained, player: Player) -> str:
         rows="\n".join(f"| {key} | {value} |" for key, value in rows.items()),
     )
     cards = [(models[stage] / "card.md").read_text(encoding="utf-8") for stage in models]
-    return "\n".join([page, *(f"#{card}" for card in cards)])
+    parts = [page, *([owners] if owners else []), *(f"#{card}" for card in cards)]
+    return "\n".join(parts)
