@@ -27,7 +27,7 @@ PEAKS = {
     "RTX 4090": (165.2, 82.6),
     "RTX 3090": (71.0, 35.6),
 }
-LISTS = ("blocks", "h", "layers")  # what the networks call their blocks
+LISTS = ("blocks", "h", "layers", "transformer_blocks")  # what the networks call their blocks
 
 
 def prepare_network(model: nn.Module, settings: Training) -> None:
