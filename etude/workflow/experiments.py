@@ -173,10 +173,13 @@ class ExperimentPlan(DataPlan):
 
         And those that it borrows from other experiments.
         """
-        plans = {plan.name: plan for plan in self.experiment_of(wildcards).stage_plans()}
+        plans = self.experiment_of(wildcards).stage_plans()
+        wanted = getattr(wildcards, "stage", None)  # none is named: of all of them
         borrowed = [
             LATENTS.format(experiment=experiment, stage=stage, seed=seed)
-            for experiment, stage, seed in plans[wildcards.stage].borrows
+            for plan in plans
+            if wanted in (None, plan.name)
+            for experiment, stage, seed in plan.borrows
         ]
         return [*self._of_stages(wildcards, LATENTS, encodes=True), *borrowed]
 

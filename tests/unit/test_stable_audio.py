@@ -217,7 +217,7 @@ def test_one_batch_is_learned_by_heart(base):
     fresh = Sound(model.shape, model.settings, model.tokenizer)
     optimiser = torch.optim.AdamW(fresh.parameters(), lr=4e-3)
     first = fresh.eval().loss(batch)[0].item()
-    for _ in range(150):
+    for _ in range(400):
         fresh.train()
         batch["places"] = torch.rand(4, dtype=torch.float64)
         loss, _ = fresh.loss(batch)

@@ -35,6 +35,7 @@ def settings() -> config.Config:
         "words": {
             "system": "textual_inversion", "corpus": "c", "base": "said", "concepts": ["x"],
         },
+        "made": {"system": "stable_audio", "corpus": "c"},
         "phrases": {"system": "phrase_ldm", "corpus": "d", "tokens": "z"},
         "phrases_t5": {
             "system": "phrase_ldm", "corpus": "d", "tokens": "z",

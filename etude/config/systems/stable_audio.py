@@ -356,13 +356,11 @@ class StableAudio(TrainedExperiment):
         acoustic = config.tokenizers[config.audio_tokens(self.tokens).acoustic]
         if self.base is not None:
             self._check_base(where, self.base, config)
-        elif self.stages.autoencoder.weights is None:
-            if not isinstance(acoustic, MagnitudeRvq):
-                raise ValueError(
-                    f"{where}.tokens: latents are made by the PCA of a magnitude_rvq tokenizer; "
-                    f"this one is {acoustic.kind}; name another token set, or weights of "
-                    "stages.autoencoder"
-                )
+        elif self.stages.autoencoder.weights is None and not isinstance(acoustic, MagnitudeRvq):
+            raise ValueError(
+                f"{where}.tokens: latents are made by the PCA of a magnitude_rvq tokenizer; this "
+                f"one is {acoustic.kind}; name another token set, or weights of stages.autoencoder"
+            )
 
     def _check_base(self, where: str, name: str, config: Config) -> None:
         known(name, config.experiments, f"{where}.base", "experiments")

@@ -136,7 +136,7 @@ def put_in(transformer: nn.Module, how: Mapping[str, Any], base: str) -> nn.Modu
         lora_dropout=how["dropout"],
         target_modules=names,
     )
-    made: nn.Module = get_peft_model(transformer, settings)  # type: ignore[arg-type]
+    made: nn.Module = get_peft_model(transformer, settings)
     settings.base_model_name_or_path = base  # peft would take the transformer's, which has none
     return made
 
