@@ -59,7 +59,8 @@ ELSEWHERE = {
     *("make_tokenizer", "tokenize_midi", "pack_symbolic", "summarise_tokens", "write_events"),
     *("train_word2vec", "measure_symbolic", "score_symbolic"),
     *("score_perplexity", "fetch_weights", "verify_models", "verify_embedding", "check_criteria"),
-    "encode_stage",  # of systems with latents: test_toys.py
+    *("encode_stage", "score_latents"),  # of systems with latents: test_toys.py, test_phrases.py
+    *("caption_corpus", "score_concepts"),  # of systems with texts: test_text_to_music.py
 }
 
 

@@ -163,7 +163,9 @@ def test_the_simplest_case_gives_its_training_segment_back(workspace):
     from etude.systems.audiolm.data import PackedData
     from etude.systems.base import Parts
 
-    workspace.run(configs=[ROOT / "config/presets/overfit.yaml"])
+    workspace.run(
+        "results/clips/overfit/seed-0/draw-0", configs=[ROOT / "config/presets/overfit.yaml"]
+    )
     results = workspace.folder / "results"
     models = {s: results / f"models/overfit/{s}/seed-0" for s in STAGES}
     named = {"semantic": "bands", "acoustic": "magnitude"}
@@ -176,7 +178,6 @@ def test_the_simplest_case_gives_its_training_segment_back(workspace):
     clip = read_audio(results / "clips/overfit/seed-0/draw-0/clip-0000.wav", 24000)
     expected = player.acoustic.decode(taught["acoustic"])[0].numpy()
     np.testing.assert_allclose(clip, expected, atol=1e-4)
-    assert "gate: n/a" in workspace.text("results/fad.txt")
 
 
 @pytest.mark.proof
