@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo resume show quick test lint format proof proof-gpu graph ledger lock distclean
+.PHONY: help setup demo studio resume show quick test lint format proof proof-gpu graph ledger lock distclean
 
 help: ## this list
 	@echo "Étude: from a folder of MIDI or audio to trained music generators and a table of results"
@@ -39,6 +39,9 @@ setup: ## the virtual environment, libfluidsynth, the SoundFont; nothing where a
 demo: setup ## from real music to results/fad.txt and the report page; fails when the gate fails
 	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
 	@$(MAKE) --no-print-directory show
+
+studio: setup ## play with the models of models/ in a browser: make studio ARGS="--from to-go"
+	$(PY) -m etude studio $(ARGS)
 
 resume: setup ## after a crash of Snakemake: end its orphans, unlock, go on with the same command
 	@$(PY) -m etude resume $(ARGS)

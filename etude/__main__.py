@@ -7,10 +7,11 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from etude.arguments import above, at_least, name, place, text, whole
 from etude.errors import UserError, of_a_file
+from etude.report.arguments import add_results
+from etude.studio.arguments import add_commands
 
 SEED, SECONDS = whole(0, 2**32 - 1), above(0, 3600)
 
@@ -59,21 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     audit.set_defaults(run=_audit)
 
     _add_generate(commands.add_parser("generate", help="clips from a trained experiment"))
-
     _add_continue(commands.add_parser("continue", help="go on from a MIDI file of yours"))
 
-    export = commands.add_parser("export", help="one folder that generates anywhere")
-    export.add_argument("--experiment", required=True, help="name in the configuration")
-    export.add_argument("--output", type=place, required=True, help="the folder, new or empty")
-    export.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
-    _add_config(export)
-    export.set_defaults(run=_export)
+    _add_export(commands.add_parser("export", help="one folder that generates anywhere"))
 
     _add_tokens(commands.add_parser("tokens", help="MIDI as lines of REMI-z, and back"))
-
     _add_evaluate(commands.add_parser("evaluate", help="distances and copies of two folders"))
-
-    _add_results(commands)
+    add_results(commands, _add_config)
 
     config = commands.add_parser("config", help="check the configuration, write config/README.md")
     config.add_argument("--write", action="store_true", help="write config/README.md anew")
@@ -89,14 +82,30 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(doctor)
     doctor.set_defaults(run=_doctor)
 
-    graph = commands.add_parser("graph", help="draw the flow of the rules for the README")
-    graph.set_defaults(run=_graph)
+    graph = "draw the flow of the rules for the README"
+    commands.add_parser("graph", help=graph).set_defaults(run=_graph)
+
+    add_commands(commands, _add_config)
 
     resume = commands.add_parser("resume", help="go on after Snakemake itself was killed")
     resume.add_argument(
         "args", nargs="*", help="arguments for snakemake, as they are (those of the killed run)"
     )
     return parser
+
+
+def _add_export(export: argparse.ArgumentParser) -> None:
+    export.add_argument("--experiment", required=True, help="name in the configuration")
+    export.add_argument("--output", type=place, required=True, help="the folder, new or empty")
+    export.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
+    export.add_argument(
+        "--no-index",
+        action="store_true",
+        help="without the training music that clips are compared with",
+    )
+    export.add_argument("--half", action="store_true", help="weights in 16 bits, half as large")
+    _add_config(export)
+    export.set_defaults(run=_export)
 
 
 def _add_tokens(tokens: argparse.ArgumentParser) -> None:
@@ -184,32 +193,6 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     generate.set_defaults(run=_generate)
 
 
-def _add_results(commands: Any) -> None:
-    compare = commands.add_parser("compare", help="two runs or two experiments, side by side")
-    compare.add_argument("a", help="a folder of results, or an experiment of results/")
-    compare.add_argument("b", help="the same of the other")
-    compare.set_defaults(run=_compare)
-
-    table = commands.add_parser("table", help="the README's table; the table of an unfinished run")
-    what = table.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--publish", type=place, metavar="RESULTS", help="take a run's figures to docs/results/"
-    )
-    what.add_argument(
-        "--readme", action="store_true", help="render docs/results/ into the README's table"
-    )
-    what.add_argument("--partial", type=place, help="what the workflow says that is complete")
-    table.add_argument("--page", help="with --partial: the report page, made of the same")
-    _add_config(table)
-    table.set_defaults(run=_table)
-
-    paper = commands.add_parser("paper", help="LaTeX tables, figures and methods of a run")
-    paper.add_argument("--results", type=place, default=Path("results"), help="the run (results)")
-    paper.add_argument("--output", type=place, default=Path("paper"), help="folder (paper)")
-    _add_config(paper)
-    paper.set_defaults(run=_paper)
-
-
 def _add_continue(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("midi", type=place, help="what to go on from")
     what = parser.add_mutually_exclusive_group(required=True)
@@ -295,7 +278,11 @@ def _export(options: argparse.Namespace) -> None:
     from etude.generation.export import export
 
     settings = config.read(config.DEFAULT, *options.configfile)
-    export(settings, options.experiment, options.train_seed, options.output)
+    export(settings, options.experiment, options.train_seed, options.output, half=options.half)
+    if not options.no_index:
+        from etude.studio.near import add_index
+
+        add_index(options.output, settings, options.experiment)
     print(options.output)
 
 
@@ -323,37 +310,6 @@ def _evaluate(options: argparse.Namespace) -> None:
         effort=Effort(options.workers, options.batch_size, cache),
     )
     print(text, end="")
-
-
-def _compare(options: argparse.Namespace) -> None:
-    from etude.results.compare import compare
-
-    print(compare(options.a, options.b), end="")
-
-
-def _table(options: argparse.Namespace) -> None:
-    if options.partial:
-        from etude.results.partial import write_page, write_partial
-
-        print(write_partial(options.partial), end="")
-        if options.page:
-            write_page(options.page, options.configfile)
-        return
-    from etude import config
-    from etude.report.published import publish, write_readme
-
-    if options.publish:
-        publish(options.publish, config.read(config.DEFAULT, *options.configfile))
-    write_readme()
-
-
-def _paper(options: argparse.Namespace) -> None:
-    from etude import config
-    from etude.report.paper import write_paper
-
-    settings = config.read(config.DEFAULT, *options.configfile)
-    write_paper(options.results, settings, options.output)
-    print(options.output)
 
 
 def _config(options: argparse.Namespace) -> None:

@@ -106,6 +106,16 @@ def verified_embedding(wildcards):
     return list(map(ancient, plan.verified_embedding(wildcards)))
 
 
+def verified_reading_clap(wildcards):
+    """The proof that the CLAP works by which learned words are described."""
+    return list(map(ancient, plan.verified_reading_clap(wildcards)))
+
+
+def verified_texts(wildcards):
+    """The proof that a stage's pretrained weights know words."""
+    return list(map(ancient, plan.verified_texts(wildcards)))
+
+
 def scan_digest(wildcards):
     """Changes when a user's own file does: of a shard for ingest, any where the folder is copied."""
     corpus, shard = corpus_of(wildcards), wildcards.get("shard")

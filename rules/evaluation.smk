@@ -68,6 +68,8 @@ rule score_concepts:
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
         tokenizers=lambda w: list(plan.tokenizers_of(w).values()),
         captions=plan.captions_of,
+        clap=plan.reading_clap(),
+        verified=verified_reading_clap,
     output:
         table=report(
             "results/metrics/{experiment}/seed-{seed}/concept.csv",
@@ -92,7 +94,7 @@ rule score_concepts:
     params:
         version=version(
             "score_concepts",
-            *("concepts", "frechet", "space", "embedding.timbre", "loudness"),
+            *("concepts", "frechet", "space", "embedding.clap", "embedding.timbre", "loudness"),
             what="concepts",
         ),
         experiment=lambda w: experiment_of(w).params(),

@@ -189,3 +189,38 @@ rule embed_clips_fadtk:
         "Embedding {wildcards.experiment} ({wildcards.clips}) with {wildcards.embedding}"
     script:
         "../scripts/embed_clips.py"
+
+
+rule verify_text:
+    input:
+        weights="results/pretrained/{pretrained}",
+        tokenizer="results/tokenizers/{corpus}/{tokenizer}",
+    output:
+        table=report(
+            "results/verified_texts/{corpus}/{tokenizer}/{pretrained}.csv",
+            caption="../docs/captions/verified_text.rst",
+            category="Pretrained parts",
+        ),
+    log:
+        "results/logs/verify_text/{corpus}/{tokenizer}/{pretrained}.log",
+    benchmark:
+        "results/benchmarks/verify_text/{corpus}/{tokenizer}/{pretrained}.tsv"
+    wildcard_constraints:
+        pretrained=either(plan.read_texts),
+    priority: FIRST
+    conda:
+        "../envs/torch.yaml"
+    threads: 4
+    resources:
+        mem_mb=16000,
+        runtime=120,
+        gpu=1,
+    params:
+        version=version("verify_text", "verify_text"),
+        system=lambda w: plan.read_texts[w.pretrained],
+        kind=lambda w: CONFIG.pretrained[w.pretrained].kind,
+        strict=lambda w: CONFIG.pretrained[w.pretrained].verify == "strict",
+    message:
+        "Proving that {wildcards.pretrained} knows words"
+    script:
+        "../scripts/verify_text.py"

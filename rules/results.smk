@@ -35,7 +35,7 @@ rule write_fad:
             "write_fad",
             *("results.table", "results.rates", "results.gate", "results.wording"),
             *("results.summary", "results.leaderboard"),
-            *("results.differences", "results.statistics"),
+            *("results.differences", "results.statistics", "results.preference"),
         ),
         evaluation=CONFIG.evaluation.params(),
         gated=plan.gated,

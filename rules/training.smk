@@ -10,6 +10,7 @@ rule import_weights:
         models=plan.upstream_models,
         latents=plan.upstream_latents,
         captions=plan.captions_of,
+        verified=verified_texts,
     output:
         weights="results/models/{experiment}/{stage}/seed-{seed}/model.safetensors",
         config="results/models/{experiment}/{stage}/seed-{seed}/config.json",

@@ -13,4 +13,5 @@ with job(snakemake):
     settings = parse(ConceptMetrics, snakemake.params.settings)
     system, seed = open_system(experiment.system), int(snakemake.wildcards.seed)
     asked = system.asked(experiment, parts_of(snakemake), seed, settings)
-    write_concepts(asked, settings, Path(snakemake.output.table))
+    clap = [Path(folder) for folder in snakemake.input.get("clap", [])]
+    write_concepts(asked, settings, Path(snakemake.output.table), next(iter(clap), None))

@@ -47,14 +47,14 @@ def path_of_chromium():
 
 
 @contextmanager
-def launched():
+def launched(*switches):
     """A browser; one serves all pages of a module."""
     from playwright.sync_api import sync_playwright
 
     path = path_of_chromium()
     with sync_playwright() as driver:
-        switches = ["--no-sandbox", "--mute-audio", "--disable-background-networking"]
-        browser = driver.chromium.launch(executable_path=path, args=switches)
+        usual = ["--no-sandbox", "--mute-audio", "--disable-background-networking"]
+        browser = driver.chromium.launch(executable_path=path, args=[*usual, *switches])
         try:
             yield browser
         finally:
@@ -78,5 +78,26 @@ def opened(browser, path, **context):
         assert all(url.startswith(("file:", "data:")) for url in asked), asked
         # A sound whose loading is broken off by the next one's is no failure.
         assert [line for line in said if not line.endswith(".flac")] == []
+    finally:
+        made.close()
+
+
+@contextmanager
+def visited(browser, address, **context):
+    """A page of a server that must ask nobody else and have no word for the console."""
+    made = browser.new_context(**context)
+    made.set_default_timeout(30_000)
+    page, said, asked = made.new_page(), [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    try:
+        page.goto(address)
+        page.locator("body[data-ready]").wait_for()
+        yield page
+        own = (address.split("/#")[0], "blob:", "data:")
+        assert asked
+        assert all(url.startswith(own) for url in asked), asked
+        assert said == []
     finally:
         made.close()

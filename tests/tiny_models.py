@@ -50,6 +50,9 @@ def make_clap(folder: Path):
         feature_size=16, hop_length=4800, padding="repeatpad", truncation="rand_trunc"
     )
     extractor.save_pretrained(str(folder))
+    from etude.systems.musicgen.texts import word_tokenizer
+
+    word_tokenizer(["a bell high low"]).save(str(folder / "tokenizer.json"))
     return model
 
 
@@ -89,6 +92,42 @@ def make_musicgen(folder: Path, width: int = 48, scale: float = 8.0):
     model = MusicgenForConditionalGeneration(config).eval()
     with torch.no_grad():
         for part in filter(None, (model.decoder, getattr(model, "enc_to_dec_proj", None))):
+            for parameter in part.parameters():
+                if parameter.dim() > 1:
+                    parameter.mul_(scale)
+    model.generation_config.decoder_start_token_id = 64
+    model.config.decoder_start_token_id = 64
+    model.save_pretrained(str(folder))
+    words = "steel drum piano music box slow high the sound of a recording minor major"
+    word_tokenizer([words]).save(str(folder / "tokenizer.json"))
+    return model
+
+
+def make_melody(folder: Path, scale: float = 8.0):
+    """As `make_musicgen`, of the class that follows melodies."""
+    from transformers import (
+        MusicgenConfig,
+        MusicgenMelodyConfig,
+        MusicgenMelodyDecoderConfig,
+        MusicgenMelodyForConditionalGeneration,
+    )
+
+    from etude.systems.musicgen.texts import word_tokenizer
+
+    made = make_musicgen(folder)
+    assert isinstance(made.config, MusicgenConfig)
+    decoder = MusicgenMelodyDecoderConfig(
+        vocab_size=64, hidden_size=48, num_hidden_layers=2, num_attention_heads=4, ffn_dim=96,
+        num_codebooks=4, pad_token_id=64, bos_token_id=64,
+    )  # fmt: skip
+    config = MusicgenMelodyConfig(
+        text_encoder=made.config.text_encoder.to_dict(), decoder=decoder.to_dict(),
+        audio_encoder=made.config.audio_encoder.to_dict(), num_chroma=12, chroma_length=7,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = MusicgenMelodyForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for part in (model.decoder, model.enc_to_dec_proj, model.audio_enc_to_dec_proj):
             for parameter in part.parameters():
                 if parameter.dim() > 1:
                     parameter.mul_(scale)

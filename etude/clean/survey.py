@@ -37,6 +37,7 @@ SECTIONS = {
     "pretrained": ("pretrained",),
     "verified": ("corpora", "tokenizers"),
     "verified_embeddings": ("corpora", "cuts"),
+    "verified_texts": ("corpora", "tokenizers", "pretrained"),
     "criteria": ("experiments",),
     "memorisation": ("corpora", "cuts"),
     **dict.fromkeys(("models", "latents", "clips", "embeddings", "metrics"), ("experiments",)),

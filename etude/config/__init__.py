@@ -30,6 +30,7 @@ from etude.config.networks import OwnNetwork
 from etude.config.page import Page
 from etude.config.pretrained import PRETRAINED_KINDS, Encodec, Hubert, Pretrained
 from etude.config.reading import DEFAULT, checked, load, parse, read
+from etude.config.studio import Studio
 from etude.config.sweeps import Sweep
 from etude.config.symbolic_metrics import SymbolicMetrics, Word2Vec
 from etude.config.symbolic_tokens import (
@@ -118,6 +119,7 @@ __all__ = [
     "StagePlan",
     "StageSettings",
     "Structured",
+    "Studio",
     "Sweep",
     "SymbolicFit",
     "SymbolicMetrics",

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from etude.config.base import Section
 
+NULL, LEARNED = "null", "learned"  # the conditions that every concept is asked for by
+
 
 class ConceptMetrics(Section):
     """Learned words against other ways of asking (results/metrics/{experiment}/*/concept.csv)."""

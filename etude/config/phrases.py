@@ -21,10 +21,11 @@ class _EncoderDecoder(Section):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in attention and feed-forward")
     queries: int = Field(4, ge=1, description="states of the encoder that a phrase becomes")
     latent: int = Field(16, ge=1, description="numbers of a phrase's latent")
-    context: Literal["bar", "none"] = Field(
-        "bar",
-        description="what the VAE writes a phrase from, besides its latent: its slot and the "
-        "latents of the bar's other slots, or nothing (as the original)",
+    context: Literal["notes", "bar", "none"] = Field(
+        "notes",
+        description="what the VAE writes a phrase from, besides its latent: its slot, the latents "
+        "of the bar's other slots and what those before it have written (notes), the slot and the "
+        "latents alone (bar), or nothing (as the original)",
     )
 
     @property
@@ -55,7 +56,7 @@ class T5(_EncoderDecoder):
     head_dim: int = Field(64, ge=1, description="width of a head")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout everywhere")
     latent: int = Field(64, ge=1, description="numbers of a phrase's latent")
-    context: Literal["bar", "none"] = Field(
+    context: Literal["notes", "bar", "none"] = Field(
         "none", description="as of the other network; the original has none"
     )
 
@@ -69,7 +70,7 @@ class Kl(Section):
     """How strongly latents are drawn towards a normal distribution."""
 
     weight: float = Field(
-        0.1,
+        0.05,
         ge=0,
         description="of the KL divergence per number of the latent, beside the cross-entropy per "
         "token (the original: 0.01, with which normal latents decode to nonsense)",

@@ -14,12 +14,16 @@ PRETRAINED_KINDS = ("hubert", "encodec")  # of tokenizers
 RATE_OF_50_HZ = 32000  # of the EnCodec that MusicGen was trained with
 
 
+PretrainedKind = Literal["hubert", "encodec", "clap", "kmeans", "text_to_music", "melody_to_music"]
+
+
 class Pretrained(Section):
     """Weights that somebody else trained; fetched once, then used from results/pretrained/."""
 
-    kind: Literal["hubert", "encodec", "clap", "kmeans", "text_to_music"] = Field(
+    kind: PretrainedKind = Field(
         description="what they are: HuBERT, EnCodec, CLAP (transformers' classes), the centres of "
-        "a k-means, or a MusicGen (transformers' class; small, medium or large)"
+        "a k-means, or a MusicGen (transformers' classes): small, medium or large "
+        "(text_to_music), or one that follows melodies too (melody_to_music)"
     )
     hub: str | None = Field(
         None, description="a name on the Hugging Face hub, as in facebook/hubert-base-ls960"

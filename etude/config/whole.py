@@ -13,6 +13,7 @@ from etude.config.criteria import Criteria
 from etude.config.evaluation import Evaluation
 from etude.config.page import Page
 from etude.config.pretrained import Encodec, Hubert, Pretrained
+from etude.config.studio import Studio
 from etude.config.sweeps import Sweep
 from etude.config.symbolic_tokens import (
     EVENT_KINDS,
@@ -58,6 +59,7 @@ class Config(Section):
         {}, description="what an experiment must reach, by its name"
     )
     report: Page = Field(Page(), description="what the report page holds")
+    studio: Studio = Field(Studio(), description="what visitors of the studio may do")
 
     @property
     def own_parts(self) -> dict[str, str]:

@@ -25,7 +25,8 @@ import yaml
 import etude
 from etude.config import Config, Fit
 from etude.errors import UserError
-from etude.generation.trained import ABOUT, FORMAT, Trained, in_results, open_player
+from etude.generation.exported import ABOUT, FORMAT
+from etude.generation.trained import Trained, in_results, open_player
 from etude.storage import (
     atomic_directory,
     check_place,
@@ -44,11 +45,14 @@ OF_A_STAGE = (MODEL, "config.json", "card.md")
 STATISTICS = "statistics.json"
 
 
-def export(settings: Config, name: str, seed: int | None, folder: Path) -> None:
+def export(
+    settings: Config, name: str, seed: int | None, folder: Path, *, half: bool = False
+) -> None:
     """Write the folder of an experiment, whole or not at all.
 
     Args:
         seed: of training; None: the first that config names.
+        half: weights in 16 bits: half as large, and what plays differs a little.
 
     Raises:
         UserError: the experiment is unknown or not trained, or the folder holds something.
@@ -63,6 +67,8 @@ def export(settings: Config, name: str, seed: int | None, folder: Path) -> None:
         for stage, source in parts.models.items():
             more = read_json(source / "config.json").get("files", [])  # a stage's own
             _copy(source, temporary / "models" / stage, [*OF_A_STAGE, *more])
+            if half:
+                halve(temporary / "models" / stage / MODEL)
         for stage, source in parts.latents.items():
             _copy(source, temporary / "latents" / stage, [STATISTICS])
         for role, source in parts.tokenizers.items():
@@ -107,6 +113,23 @@ def _refuse_what_is_there(folder: Path) -> None:
             why="nothing that is there is ever overwritten",
             do="name another with --output, or remove it first",
         )
+
+
+def halve(path: Path) -> None:
+    """Write the floating-point tensors of a safetensors file in 16 bits, in place."""
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    wide = (torch.float32, torch.float64)
+    save_file(
+        {name: t.to(torch.float16) if t.dtype in wide else t for name, t in tensors.items()},
+        path,
+        metadata,
+    )
 
 
 def _copy(source: Path, target: Path, names: Iterable[str]) -> None:

@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from etude.config import Config, CorpusBase, Experiment, ExperimentBase
+from etude.config import Config, CorpusBase, ExperimentBase
 from etude.errors import UserError
-from etude.storage import hash_file, read_json
+from etude.generation.exported import read_exported
 from etude.systems import open_system
 from etude.systems.base import Parts, Player
 from etude.workflow.given_weights import MODEL
-
-FORMAT = 1  # of an exported folder; raised when older programs could not read it
-ABOUT = "export.json"
 
 
 @dataclass(frozen=True)
@@ -117,59 +111,15 @@ def in_export(folder: Path) -> Trained:
     Raises:
         UserError: it is no such folder, one of another format, or a file in it is damaged.
     """
-    try:
-        about = read_json(folder / ABOUT)
-        form, seed = about["format"], int(about["train_seed"])
-        hashes = dict(about["sha256"])
-        if form != FORMAT:
-            raise UserError(
-                "the folder was exported by another version of Étude",
-                where=str(folder),
-                why=f"its format is {form}, this program's is {FORMAT}",
-                do="export it again with this version",
-            )
-        experiment = _experiment(about)
-        corpus = CorpusBase.model_validate(about["corpus"]) if "corpus" in about else None
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise UserError(
-            "this is no exported experiment",
-            where=str(folder),
-            why=f"{ABOUT} cannot be used: {str(error).splitlines()[0]}",
-            do="make one: python -m etude export --experiment … --output …",
-        ) from None
-    _check_files(folder, hashes)
-    tokenizers = {role: folder / "tokenizers" / role for role in _roles(hashes)}
-    parts = _parts(experiment, folder / "models", folder / "latents", "", tokenizers, corpus)
-    return Trained(about.get("experiment", str(folder)), experiment, parts, seed)
-
-
-def _experiment(about: dict[str, Any]) -> ExperimentBase:
-    """The settings of an exported experiment.
-
-    Older folders have no more of them than how clips are made; the rest decided the training alone.
-    """
-    unnamed = {"corpus": "", "tokens": ""}
-    values = unnamed | about.get("settings", {}) | {"generate": about["generate"]}
-    values["system"] = about["system"]
-    experiment: ExperimentBase = TypeAdapter(Experiment).validate_python(values)
-    return experiment
+    found = read_exported(folder)
+    found.check_files()
+    tokenizers = {role: folder / "tokenizers" / role for role in _roles(found.hashes)}
+    models, latents = folder / "models", folder / "latents"
+    parts = _parts(found.experiment, models, latents, "", tokenizers, found.corpus)
+    return Trained(found.name, found.experiment, parts, found.seed)
 
 
 def _roles(files: Iterable[str]) -> list[str]:
     """The roles of the tokenizers that are among the files."""
     parts = (name.split("/") for name in files)
     return sorted({part[1] for part in parts if part[0] == "tokenizers"})
-
-
-def _check_files(folder: Path, hashes: dict[str, str]) -> None:
-    """What plays is what was exported: a copy that broke off would play noise, or not at all."""
-    for name, expected in hashes.items():
-        file = folder / name
-        found = hash_file(file) if file.is_file() else "nothing"
-        if found != expected:
-            raise UserError(
-                "a file of the exported experiment is missing or damaged",
-                where=str(file),
-                why=f"sha256 should be {expected}, there is {found}",
-                do="copy the folder again, or export it again",
-            )

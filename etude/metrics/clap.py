@@ -9,17 +9,23 @@ Conventions
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import soxr
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
+from etude.errors import UserError
 from etude.pretrained.networks import autocast, device, load_network
 from etude.pretrained.origin import read_origin
 
 VERSION = 1
 WINDOW_SECONDS, HOP_SECONDS = 10, 1
+TOKENIZER = "tokenizer.json"
+LONGEST = 77  # tokens of a text, as the original
 BATCH = 8  # windows that the network hears at once
 
 Array = NDArray[np.float64]
@@ -38,7 +44,7 @@ class Clap:
     def __init__(self, weights: Path) -> None:
         from transformers import ClapFeatureExtractor
 
-        self.network = load_network(weights, "clap")
+        self.weights, self.network = weights, load_network(weights, "clap")
         self.origin = read_origin(weights)
         self.extractor = ClapFeatureExtractor.from_pretrained(str(weights), local_files_only=True)
         self.sample_rate = int(self.extractor.sampling_rate)
@@ -47,6 +53,37 @@ class Clap:
     def embed(self, wave: Array) -> Array:
         """wave [batch, samples] -> [batch, windows, dim]; at least one window."""
         return np.stack([self._embed(item) for item in np.atleast_2d(wave)])
+
+    def similarity(self, waves: Sequence[NDArray[np.float32]], rate: int, text: str) -> Array:
+        """The cosine of clips and a description, of each clip the mean over its windows [clips].
+
+        Raises:
+            UserError: the weights came without their text tokenizer.
+        """
+        wanted = self.read(text)
+        found = []
+        for wave in waves:
+            heard = soxr.resample(wave, rate, self.sample_rate, quality="HQ")
+            windows = self._embed(heard.astype(np.float64))
+            sizes = np.linalg.norm(windows, axis=1) * np.linalg.norm(wanted)
+            found.append(float((windows @ wanted / np.maximum(sizes, 1e-12)).mean()))
+        return np.array(found)
+
+    @torch.inference_mode()
+    def read(self, text: str) -> Array:
+        """The projected embedding of a text [dim]."""
+        if not (self.weights / TOKENIZER).is_file():
+            raise UserError(
+                "this CLAP cannot read",
+                where=str(self.weights / TOKENIZER),
+                why="the file of its text tokenizer did not come with the weights",
+                do=f"fetch the weights again with their {TOKENIZER}",
+            )
+        ids = Tokenizer.from_file(str(self.weights / TOKENIZER)).encode(text).ids[:LONGEST]
+        given = torch.tensor([ids], device=device())
+        out = self.network.get_text_features(input_ids=given, attention_mask=torch.ones_like(given))
+        vector: Array = getattr(out, "pooler_output", out)[0].float().cpu().numpy()
+        return vector.astype(np.float64)
 
     @torch.inference_mode()
     def _embed(self, wave: Array) -> Array:

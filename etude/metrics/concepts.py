@@ -14,6 +14,11 @@ Conventions
     from held-out ones, and how many held-out ones are recognised. With few clips a distance may
     favour a condition by chance; it stands beside the likelihood, not in its place.
 
+    kNN: `neighbours` is the share of the K nearest training clips, of all sounds, that are of the
+    concept; `originality` how far a clip is from the K nearest training clips of the concept, on
+    average, as a multiple of what held-out ones are: 1 is as new as real music, near 0 a copy.
+    Where CLAP's weights are there, `clap` is the cosine of a clip and the concept's description.
+
     First of all the codec is tried: where held-out clips of a concept are not recognised behind it,
     no word can make it heard, and the rows say so.
 """
@@ -29,41 +34,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etude.config import ConceptMetrics
+from etude.config.concepts import LEARNED, NULL
 from etude.metrics.frechet import Reference
 from etude.metrics.registry import open_embedding
 from etude.metrics.space import Space
 from etude.storage import write_csv
-from etude.systems.asked import LEARNED, NULL, Asked
+from etude.systems.asked import Asked
 
-VERSION = 1  # raised when the figures change
+VERSION = 2  # raised when the figures change
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]
 
 COLUMNS = [
-    *("concept", "condition", "text", "segments", "pieces", "nats", "against_null"),
+    *("concept", "tokens", "condition", "text", "segments", "pieces", "nats", "against_null"),
     *("ci_low", "ci_high", "better_share", "word_less", "word_ci_low", "word_ci_high"),
-    *("clips", "distance", "recognised", "copied", "note"),
+    *("clips", "distance", "recognised", "neighbours", "originality", "copied", "clap", "note"),
 ]
 # The learned word's nats less those of a control, as `paired` calls them.
 OF_WORD = {"word_less": "against_null", "word_ci_low": "ci_low", "word_ci_high": "ci_high"}
 EMBEDDING = "timbre"
 SHRINKAGE = 0.1
+NEIGHBOURS = 5  # the original's K
 REAL = "real"  # held-out clips through the codec
 
 log = logging.getLogger(__name__)
 
 
-def write_concepts(asked: Iterable[Asked], settings: ConceptMetrics, table: Path) -> list[Row]:
-    """Write concept.csv: a row for each concept and condition, and one of real music."""
-    rows = [row for one in asked for row in judge(one, settings)]
+def write_concepts(
+    asked: Iterable[Asked], settings: ConceptMetrics, table: Path, clap: Path | None = None
+) -> list[Row]:
+    """Write concept.csv: a row for each concept and condition, and one of real music.
+
+    Args:
+        clap: the folder of a CLAP, where there is one.
+    """
+    reader = None if clap is None else open_embedding("clap", 0, weights=clap)
+    heard: dict[str, Array] = {}  # other sounds, which several concepts are told from
+    rows = [row for one in asked for row in judge(one, settings, reader, heard)]
     write_csv(table, COLUMNS, rows)
     return rows
 
 
-def judge(asked: Asked, settings: ConceptMetrics) -> Iterator[Row]:
-    """The rows of one concept."""
-    ear = Ear(asked)
+def judge(
+    asked: Asked, settings: ConceptMetrics, clap: Any = None, heard: dict[str, Array] | None = None
+) -> Iterator[Row]:
+    """The rows of one concept.
+
+    Args:
+        clap: an embedding that has `similarity`, or none.
+        heard: embeddings of other sounds by name, which are added to.
+    """
+    ear = Ear(asked, clap, heard)
     share = ear.recognised(ear.held_out)
     deaf = share < settings.recognised
     note = ""
@@ -74,7 +96,7 @@ def judge(asked: Asked, settings: ConceptMetrics) -> Iterator[Row]:
         )
         log.warning("%s: %s", asked.concept, note)
     recognised = {} if np.isnan(share) else {"recognised": f"{share:.4f}"}
-    real = ear.figures(ear.learned) | recognised | {"copied": "", "note": note}
+    real = ear.figures(ear.learned) | ear.of_real() | recognised | {"copied": "", "note": note}
     yield row_of(asked, REAL, "") | real
     nats = {condition: asked.nats(condition) for condition in asked.conditions}
     for condition, text in asked.conditions.items():
@@ -83,14 +105,16 @@ def judge(asked: Asked, settings: ConceptMetrics) -> Iterator[Row]:
         if condition != LEARNED:
             word = paired(nats[LEARNED], nats[condition], asked.pieces, settings.replicates)
             row |= {new: word[old] for new, old in OF_WORD.items() if old in word}
-        clips = ear.hear(asked.clips(condition))
-        yield row | ear.figures(clips) | {"note": note if condition == LEARNED else ""}
+        waves = list(asked.clips(condition))
+        row |= ear.figures(ear.hear(waves)) | ear.described(waves)
+        yield row | {"note": note if condition == LEARNED else ""}
 
 
 def row_of(asked: Asked, condition: str, text: str) -> Row:
     """What a row is about."""
     return dict.fromkeys(COLUMNS, "") | {
         "concept": asked.concept,
+        "tokens": asked.tokens,
         "condition": condition,
         "text": text,
     }
@@ -129,21 +153,27 @@ def paired(nats: Array, null: Array, pieces: Sequence[str], replicates: int) -> 
 class Ear:
     """Hears clips as the concept's held-out music sounds behind the codec."""
 
-    def __init__(self, asked: Asked) -> None:
-        self.model = open_embedding(EMBEDDING, asked.rate)
-        learned = self.hear(asked.real("train"))
-        self.held_out = self.hear(asked.real("test"))
+    def __init__(
+        self, asked: Asked, clap: Any = None, heard: dict[str, Array] | None = None
+    ) -> None:
+        self.model, self.clap = open_embedding(EMBEDDING, asked.rate), clap
+        self.rate, self.description = asked.rate, asked.description or asked.concept
+        learned, waves = self.hear(asked.real("train")), list(asked.real("test"))
+        self.held_out, self._real = self.hear(waves), self.described(waves)
         self.space: Space | None = None
         if len(set(asked.pieces_of["test"])) > 1 and len(self.held_out) > 1:
             kind = self.model
             how = (kind.components, kind.deviation_floor, getattr(kind, "residual", 0.0))
             self.space = Space(self.held_out, *how, asked.pieces_of["test"])
             self.reference = Reference(self.space.rows)
-        classes = {asked.concept: learned} | {
-            name: self.hear(waves()) for name, waves in asked.others.items()
-        }
+        known = {} if heard is None else heard
+        known |= {name: self.hear(w()) for name, w in asked.others.items() if name not in known}
+        classes = {asked.concept: learned} | {name: known[name] for name in asked.others}
         self.discriminant = Discriminant({n: rows for n, rows in classes.items() if len(rows) > 1})
         self.concept, self.learned = asked.concept, learned
+        self.every = np.concatenate(
+            [learned, *(r for n, r in classes.items() if n != self.concept)]
+        )
 
     def hear(self, waves: Iterable[NDArray[np.float32]]) -> Array:
         """The mean over windows of each wave's embedding [clips, dim]."""
@@ -158,23 +188,50 @@ class Ear:
         return float((self.discriminant(rows) == self.concept).mean())
 
     def figures(self, rows: Array) -> Row:
-        """Clips, distance, share recognised, and share that is nearer to training than real is."""
+        """Of clips that were made: all that needs no text."""
         row: Row = {"clips": len(rows)}
         if self.space is not None and len(rows) > 1:
             row["distance"] = f"{self.reference.distance(self.space(rows)):.6f}"
         if (share := self.recognised(rows)) == share:
             row["recognised"] = f"{share:.4f}"
-        if len(self.held_out) > 1 and len(self.learned) > 1 and len(rows):
-            row["copied"] = f"{self.copied(rows):.4f}"
+        if len(self.learned) > 1 and len(rows):
+            row |= self.neighbourhood(rows)
         return row
 
-    def copied(self, rows: Array) -> float:
-        """The share of clips nearer to a training clip than 95 % of held-out clips are."""
+    def neighbourhood(self, rows: Array) -> Row:
+        """`neighbours`, `originality` and `copied` of clips."""
         middle = self.learned.mean(0)
         scale = np.maximum(self.learned.std(0), self.model.deviation_floor)
-        learned, real, made = ((r - middle) / scale for r in (self.learned, self.held_out, rows))
-        limit = np.percentile(nearest(real, learned), 5)
-        return float((nearest(made, learned) < limit).mean())
+        learned, every, real, made = (
+            (r - middle) / scale for r in (self.learned, self.every, self.held_out, rows)
+        )
+        k = min(NEIGHBOURS, len(learned))
+        near = np.argpartition(away(made, every), k - 1, axis=1)[:, :k]
+        found: Row = {}
+        if len(every) > len(learned):
+            found["neighbours"] = f"{(near < len(learned)).mean():.4f}"  # they stand first
+        if len(real) > 1:
+            limit = np.percentile(away(real, learned).min(1), 5)
+            found["copied"] = f"{(away(made, learned).min(1) < limit).mean():.4f}"
+            new, usual = (np.sort(away(r, learned), 1)[:, :k].mean() for r in (made, real))
+            found["originality"] = f"{new / max(usual, 1e-12):.4f}"
+        return found
+
+    def of_real(self) -> Row:
+        """What held-out clips have where training ones would be asked about themselves."""
+        of = (
+            self.neighbourhood(self.held_out)
+            if len(self.held_out) and len(self.learned) > 1
+            else {}
+        )
+        return of | self._real
+
+    def described(self, waves: Sequence[NDArray[np.float32]]) -> Row:
+        """How near clips are to the concept's description, by CLAP; nothing where there is none."""
+        if self.clap is None or not len(waves):
+            return {}
+        cosines = self.clap.similarity(waves, self.rate, self.description)
+        return {"clap": f"{cosines.mean():.4f}"}
 
 
 def distance(
@@ -195,10 +252,11 @@ def distance(
     return Reference(space.rows).distance(space(made))
 
 
-def nearest(rows: Array, others: Array) -> Array:
-    """The distance of each row [n, d] to the nearest of others [m, d]."""
+def away(rows: Array, others: Array) -> Array:
+    """The distances of rows [n, d] from others [m, d] -> [n, m]."""
     squares = (rows**2).sum(1)[:, None] + (others**2).sum(1)[None] - 2 * rows @ others.T
-    return np.sqrt(squares.clip(0)).min(1)
+    distances: Array = np.sqrt(squares.clip(0))
+    return distances
 
 
 class Discriminant:

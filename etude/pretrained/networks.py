@@ -17,6 +17,7 @@ CLASSES = {
     "encodec": "EncodecModel",
     "clap": "ClapModel",
     "text_to_music": "MusicgenForConditionalGeneration",
+    "melody_to_music": "MusicgenMelodyForConditionalGeneration",
 }
 
 

@@ -33,6 +33,10 @@ METRICS = {
     ),
     "kad": ("KAD", "kernel distance: no Gaussian is assumed, and few clips do not bias it"),
     "mad": ("MAD", "divergence of MAUVE on clusters: what one set has that the other lacks"),
+    "preferred_over_real": (
+        "Preferred over real music",
+        "per cent of blind pairs in which listeners like it better; 50 is as often as not",
+    ),
 }
 VERDICTS = {"better": "good", "worse": "bad", "inconclusive": "even"}
 

@@ -19,6 +19,7 @@ import etude
 from etude.config import Evaluation, Page
 from etude.own import label
 from etude.report import spectrogram
+from etude.report.concepts import read_words
 from etude.report.copies import Copies, read_copies
 from etude.report.corpus import SPLITS, CorpusCount, read_corpus
 from etude.report.distances import describe
@@ -47,7 +48,7 @@ from etude.results.table import Table, read_tables
 from etude.storage import atomic_directory, read_json, write_text
 from etude.tokenizers.usage import hardly_used
 
-VERSION = 5  # raised when the page changes
+VERSION = 6  # raised when the page changes
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).resolve().parent
@@ -71,6 +72,7 @@ class Made:
     symbolic: list[Path] = field(default_factory=list)  # metrics/.../symbolic.csv
     perplexity: list[Path] = field(default_factory=list)  # metrics/{experiment}/seed-S/
     rivals: list[Path] = field(default_factory=list)  # metrics/.../rivals.csv
+    concepts: list[Path] = field(default_factory=list)  # metrics/{experiment}/seed-S/concept.csv
 
     def words(self, results: Path) -> dict[str, set[str]]:
         """For each experiment and corpus the names of folders on the way to what it made."""
@@ -162,6 +164,7 @@ def _figures(runs: list[_Run], made: Made, settings: Evaluation) -> dict[str, An
         "compared": any(path.is_file() for path in made.differences),
         "copies": list(filter(None, (_copies(name, made, plain) for name in run))),
         "trainings": list(filter(None, trainings)),
+        "words": read_words(made.concepts),
         "trained": {t.experiment: t.summary for t in trainings if t},
         "provenance": [row for one in runs for row in one.provenance],
         "weights": weights_named([*board, *plain]),

@@ -32,19 +32,20 @@ Row = dict[str, str]
 Replicates = dict[tuple[str, str], dict[str, float]]  # (metric, embedding) -> replicate -> value
 
 GENERATED, FLOOR = "generated", "real"
+PREFERRED = "preferred_over_real"  # by listeners, in percent (preference.py)
 LOWER, HIGHER = True, False  # is the better one
 DIRECTIONS = {
     "frechet_distance": LOWER, "fad_infinity": LOWER, "kad": LOWER, "mad": LOWER,
     "et_grid": HIGHER, "silent": LOWER, "symbolic_frechet": LOWER, "perplexity": LOWER,
     "nats_per_note": LOWER, "nats_per_note_less_ngram": LOWER,
-    "duration_kl": LOWER, "harmony_kl": LOWER, "latent_fid": LOWER, "latent_kad": LOWER,
+    PREFERRED: HIGHER, "duration_kl": LOWER, "harmony_kl": LOWER, "latent_fid": LOWER, "latent_kad": LOWER,
 }  # fmt: skip
 COUNTED = {"memorised_": LOWER}  # metrics by how their names begin
 FROM_REAL = "_from_real"  # how names end of differences to real music's own value: lower is better
 # How names begin of figures in a space of each training's own: its encoder measures all sets.
 OWN_SPACE = "latent_"
 # The least and the most that a unit can be, or a metric (FAD-infinity and KAD may be negative).
-LIMITS = {"share": (0.0, 1.0), "clips": (0.0, math.inf)}
+LIMITS = {"share": (0.0, 1.0), "%": (0.0, 100.0), "clips": (0.0, math.inf)}
 LIMITS |= dict.fromkeys(("frechet_distance", "mad", "latent_fid"), (0.0, math.inf))
 ANYTHING = (-math.inf, math.inf)
 # Depend on n, so only figures of one n can be compared (silent clips are a count).

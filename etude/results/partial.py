@@ -14,6 +14,7 @@ from pathlib import Path
 
 from etude.config import Evaluation
 from etude.errors import UserError
+from etude.results.listening import write_listening
 from etude.results.summary import Run, write_results
 from etude.storage import read_json
 
@@ -53,15 +54,32 @@ def write_partial(plan: Path, results: Path = Path("results")) -> str:
     return text
 
 
-def write_page(page: str, configs: list[Path]) -> None:
-    """Build the report of the complete experiments, by the rule's own script."""
+def write_rated(ratings: list[Path], configs: list[Path]) -> None:
+    """Put ratings into results/listening/, and make the tables and the page anew with them.
+
+    Raises:
+        UserError: as `write_listening`.
+    """
+    print(write_listening(ratings), end="")
+    for made in ("results/fad.txt", "results/report/index.html"):
+        if Path(made).exists():
+            write_page(made, configs, old=False)
+
+
+def write_page(page: str, configs: list[Path], *, old: bool = True) -> None:
+    """Build the report of the complete experiments, or another output, by the rule's own script.
+
+    Args:
+        old: whether it is dated so that the next run makes it again.
+    """
     script = Path(__file__).resolve().parents[2] / "scripts" / "by_hand.py"
     command = [sys.executable, str(script), page, "--configfile", *map(str, configs)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         print(f"{page} could not be made of what is there:\n{done.stderr[-1000:]}")
         return
-    outdate([Path(page)])
+    if old:
+        outdate([Path(page)])
 
 
 def outdate(paths: list[Path]) -> None:

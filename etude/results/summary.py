@@ -20,11 +20,13 @@ from etude.results.differences import RATIO
 from etude.results.leaderboard import (
     FLOOR,
     GENERATED,
+    PREFERRED,
     PRIMARY,
     number,
     read_figures,
     weights_named,
 )
+from etude.results.preference import correlations
 from etude.results.rates import COPIED
 from etude.results.systems import about, clip_sets
 from etude.results.table import Table, read_tables
@@ -107,6 +109,7 @@ def render(rows: list[Row], pairs: list[Row], tables: Iterable[Table], run: Run)
         _verdicts(parts, run),
         *(_table(some, *primary, _instead(run.settings)) for some in _in_columns(parts)),
         [*_asked(parts, run.settings), *_weights(parts)],
+        _heard(parts, rows),
         _not_measured(parts),
         _differences(pairs, run.settings),
     ]
@@ -239,6 +242,22 @@ def _asked(parts: list[Part], settings: Evaluation) -> list[str]:
             if rows:
                 told = ", ".join(said) or rows[0]["note"]
                 lines += _wrapped(f"{metric} ({rows[0]['unit']}): {told}")
+    return lines
+
+
+def _heard(parts: list[Part], rows: list[Row]) -> list[str]:
+    """What listeners preferred, and which metrics go with it."""
+    found = [(part.name, row) for part in parts if (row := part.row(GENERATED, PREFERRED))]
+    if not found:
+        return []
+    lines = ["preferred over real music by listeners, % (50: as often as not)"]
+    lines += [f"  {name:<24}{_cell(row):>25}, {row['note']}" for name, row in found]
+    for row in correlations(rows)[:MOST]:
+        name = f"{row['embedding']} {NAMES.get(row['metric'], row['metric'])}".strip()
+        lines.append(
+            f"  goes with {name}: {row['correlation']:+.2f} (Spearman, {row['experiments']} "
+            "experiments; 1: as the listeners say)"
+        )
     return lines
 
 

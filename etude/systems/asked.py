@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from etude.systems.base import Parts, Wave
 
-NULL, LEARNED = "null", "learned"  # the conditions that every concept has
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -33,6 +31,8 @@ class Asked:
         others: real segments of other sounds through the codec, by their names, to tell it from.
         pieces_of: split -> the piece of each wave of `real`.
         rate: samples per second of all waves.
+        tokens: rows that the learned word stands for.
+        description: the concept in plain words, for CLAP; empty: its name.
     """
 
     concept: str
@@ -44,6 +44,8 @@ class Asked:
     others: Mapping[str, Callable[[], Iterator[Wave]]]
     pieces_of: Mapping[str, Sequence[str]]
     rate: int
+    tokens: int = 0
+    description: str = ""
 
 
 class AskedSystem(Protocol):
@@ -56,3 +58,21 @@ class AskedSystem(Protocol):
             seed: of training, for first rows; clips are drawn with it too.
             settings: of etude.config.ConceptMetrics.
         """
+
+
+class TextReader(Protocol):
+    """Pretrained weights that make sound from text, before they are used: what their proof asks.
+
+    A system whose stages can be such weights has `reader(weights, tokenizer) -> TextReader`, of
+    their folder in results/pretrained/ and the fitted tokenizer of their tokens.
+    """
+
+    @property
+    def rate(self) -> int:
+        """Samples per second of what it hears."""
+
+    def nats(self, waves: Sequence[Wave], texts: Sequence[str]) -> NDArray[np.float64]:
+        """Mean nats per token of clips of one length under texts -> [texts, clips]."""
+
+    def by_own_codec(self, waves: Sequence[Wave]) -> list[Wave]:
+        """Clips encoded by the tokenizer and decoded by the codec that came with the weights."""

@@ -58,6 +58,10 @@ def stage_fingerprint(
     described = {
         "stage": stage,
         "settings": settings,
+        # What of the experiment itself decides this stage, as in the rule's params.
+        "keys": experiment.model_dump(
+            mode="json", include=set(experiment.stage_keys.get(stage, ()))
+        ),
         "shape": open_system(experiment.system).shape(experiment, stage, parts),
         "versions": numbers(experiment, "train", stage),
     }

@@ -115,6 +115,26 @@ class ExperimentPlan(DataPlan):
         corpus = self.experiment_of(wildcards).corpus
         return sources.soundfont_file(self.config.corpora[corpus])
 
+    @property
+    def read_texts(self) -> dict[str, str]:
+        """Pretrained weights that stages are, and the system that opens them."""
+        return {
+            plan.settings.weights.pretrained: experiment.system
+            for experiment in self.config.experiments.values()
+            for plan in experiment.stage_plans()
+            if plan.settings.weights is not None and plan.settings.weights.pretrained
+            if experiment.proves_texts
+        }
+
+    def verified_texts(self, wildcards: Any) -> Files:
+        """The proof that the pretrained weights of a stage know words; mostly nothing."""
+        weights = self.stage_of(wildcards).weights
+        if weights is None or weights.pretrained not in self.read_texts:
+            return []
+        tokenizer = self.tokenizers_of(wildcards)["acoustic"]
+        place = tokenizer.replace("tokenizers", "verified_texts", 1)
+        return [f"{place}/{weights.pretrained}.csv"]
+
     def env_of(self, wildcards: Any) -> str:
         """The environment of a job that runs an experiment's networks, or those of a stage."""
         return self.experiment_of(wildcards).env(getattr(wildcards, "stage", None))

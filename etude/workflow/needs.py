@@ -38,7 +38,12 @@ def weights_used(config: Config) -> dict[str, list[str]]:
                     used.setdefault(name, []).append(f"verified/{corpus}/{tokenizer}.csv")
         for plan in experiment.stage_plans():
             if plan.settings.weights is not None and plan.settings.weights.pretrained is not None:
-                used.setdefault(plan.settings.weights.pretrained, [])
+                proofs = used.setdefault(plan.settings.weights.pretrained, [])
+                if experiment.proves_texts:
+                    tokenizer = experiment.roles(config)["acoustic"]
+                    corpus = config.tokenizers[tokenizer].fit.corpus or experiment.corpus
+                    name = plan.settings.weights.pretrained
+                    proofs.append(f"verified_texts/{corpus}/{tokenizer}/{name}.csv")
         for name in filter(config.pretrained.__contains__, config.evaluation.embeddings):
             place = f"{experiment.corpus}/{experiment.cut_name(config)}"
             used.setdefault(name, []).append(f"verified_embeddings/{place}/{name}.csv")

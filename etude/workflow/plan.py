@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from itertools import chain
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from etude.config import EMBEDDINGS, FADTK, ExperimentBase
@@ -173,6 +173,15 @@ class Plan(ExperimentPlan):
         named = wildcards.embedding in proven
         return self._proof(wildcards.embedding)(wildcards) if named else []
 
+    def reading_clap(self) -> Files:
+        """The weights of the first CLAP that can read descriptions; nothing where there is none."""
+        return [f"results/pretrained/{name}" for name in self.embeddings_by("pretrained")[:1]]
+
+    def verified_reading_clap(self, wildcards: Any) -> Files:
+        """The proof that it works."""
+        names = self.embeddings_by("pretrained")[:1]
+        return [path for name in names for path in self._proof(name)(wildcards)]
+
     def _proof(self, embedding: str) -> InputFunction:
         return self.for_experiment(
             f"results/verified_embeddings/{{corpus}}/{{cut}}/{embedding}.csv"
@@ -211,7 +220,14 @@ class Plan(ExperimentPlan):
     def of_each_kind(self) -> dict[str, Files]:
         """The inputs of the leaderboard: of every experiment of the run."""
         every = [self.tables_of(name) for name in self.run]
-        return {kind: [path for of in every for path in of[kind]] for kind in KINDS}
+        found = {kind: [path for of in every for path in of[kind]] for kind in KINDS}
+        found["tables"] += self.listening()
+        return found
+
+    def listening(self) -> Files:
+        """What listeners preferred (`etude table --ratings`), where somebody has asked them."""
+        paths = [f"results/listening/{name}.csv" for name in self.run]
+        return [path for path in paths if Path(path).is_file()]
 
     def tables_if_made(self, file: str) -> Files:
         """A table of each clip set or training, of the experiments for which a rule makes it."""

@@ -91,7 +91,7 @@ MODULES: dict[str, str] = {
         "metrics",
         "clip_sets concepts distances frechet kad latents mad perplexity samples score",
     ),
-    **_by_name("", "metrics", "signals verify verify_embedding"),
+    **_by_name("", "metrics", "signals verify verify_embedding verify_text"),
     **_by_name("", "metrics", "kad_clips loudness rivals space"),
     **_by_name(
         "notes.",
@@ -107,7 +107,7 @@ MODULES: dict[str, str] = {
         "neighbours notes recall reference rows sequences tunes waveform",
     ),
     **_by_name("results.", "results", "criteria differences leaderboard statistics summary table"),
-    **_by_name("results.", "results", "gate rates wording"),
+    **_by_name("results.", "results", "gate preference rates wording"),
     "page": "report/page",
 }
 

@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import soxr
+from tiny_models import make_clap
 
 from etude.config import ConceptMetrics
-from etude.metrics.concepts import Discriminant, judge, nearest, paired, write_concepts
-from etude.storage import read_csv
+from etude.errors import UserError
+from etude.metrics.clap import Clap
+from etude.metrics.concepts import Discriminant, away, judge, paired, write_concepts
+from etude.storage import read_csv, write_json
 from etude.systems.asked import Asked
 
 RATE, SECONDS = 8000, 1.0
@@ -97,6 +101,56 @@ def test_copies_of_training_clips_are_seen():
     assert float(honest["learned"]["copied"]) < 0.5
 
 
+def test_other_sounds_are_heard_once(tmp_path):
+    """Two concepts that are told from the same sounds: the figures are those of each alone."""
+    heard = []
+
+    def low():
+        heard.append(1)
+        return tones(200, 12, 3, 1)
+
+    one = replace(asked(), others=asked().others | {"low": low})
+    write_concepts([one, one], SETTINGS, tmp_path / "concept.csv")
+    rows = list(read_csv(tmp_path / "concept.csv"))
+    assert len(heard) == 1
+    assert rows[: len(rows) // 2] == rows[len(rows) // 2 :]
+
+
+def test_neighbours_and_originality():
+    """Of copies all neighbours are of the concept and nothing is new; other sounds are neither."""
+    rows = {row["condition"]: row for row in judge(asked(), SETTINGS)}
+    copying = replace(asked(), clips=lambda name: tones(900, 12, 1, 6))
+    copied = next(row for row in judge(copying, SETTINGS) if row["condition"] == "learned")
+    assert float(rows["learned"]["neighbours"]) == float(copied["neighbours"]) == 1.0
+    assert float(rows["null"]["neighbours"]) == 0.0
+    assert float(rows["real"]["originality"]) == pytest.approx(1.0)
+    assert float(copied["originality"]) < float(rows["learned"]["originality"])
+    assert float(rows["null"]["originality"]) > 3
+
+
+def test_clap_reads_the_description(tmp_path):
+    """The cosine of clips and a text: the network's own two ways, one number a clip."""
+    make_clap(tmp_path)
+    write_json(tmp_path / "origin.json", {"from": "tiny", "sha256": "0" * 64})
+    clap = Clap(tmp_path)
+    waves = list(tones(900, 2, 1))
+    found = clap.similarity(waves, RATE, "a high bell")
+    heard = np.stack([soxr.resample(w, RATE, clap.sample_rate, quality="HQ") for w in waves])
+    audio = clap.embed(heard.astype(np.float64))[:, 0]
+    text = clap.read("a high bell")
+    cosines = audio @ text / np.linalg.norm(audio, axis=1) / np.linalg.norm(text)
+    assert found == pytest.approx(cosines, abs=1e-5)
+    assert not np.allclose(found, clap.similarity(waves, RATE, "low"))
+    write_concepts([asked()], SETTINGS, tmp_path / "concept.csv", tmp_path)
+    rows = read_csv(tmp_path / "concept.csv")
+    assert all(-1 <= float(row["clap"]) <= 1 for row in rows)
+    write_concepts([asked()], SETTINGS, tmp_path / "concept.csv")
+    assert {row["clap"] for row in read_csv(tmp_path / "concept.csv")} == {""}
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match="cannot read"):
+        Clap(tmp_path).similarity(waves, RATE, "low")
+
+
 def test_without_held_out_music_there_are_rows():
     empty = replace(
         asked(), pieces=[], nats=lambda name: np.zeros(0), real=lambda split: iter(()),
@@ -112,4 +166,4 @@ def test_the_discriminant():
     found = Discriminant(classes)(np.array([[0.0] * 5, [6.0] * 5]))
     assert found.tolist() == ["a", "b"]
     rows = generator.normal(size=(6, 5))
-    assert nearest(rows, rows[::-1]).max() < 1e-6
+    assert away(rows, rows[::-1]).min(1).max() < 1e-6

@@ -12,11 +12,12 @@ import numpy as np
 import phrases
 import pytest
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file
 from trainings import stop_after
 
 from etude.config.phrases import Kl, PhraseNetwork
+from etude.config.systems.phrase_ldm import PhraseLdm
 from etude.errors import UserError
 from etude.storage import read_csv, read_json
 from etude.systems import open_system
@@ -39,7 +40,7 @@ from etude.training.stage import encode_stage, train_stage
 from etude.workflow.given_weights import MODEL
 
 T5 = {"kind": "t5", "dim": 32, "layers": 1, "heads": 2, "head_dim": 8, "latent": 8, "dropout": 0.0}
-NETWORKS = {"rotary": phrases.TINY | {"layers": 2}, "t5": T5}
+NETWORKS = {"rotary": phrases.TINY | {"layers": 2, "context": "bar"}, "t5": T5}
 SYSTEM = open_system("phrase_ldm")
 
 
@@ -152,9 +153,11 @@ def test_an_empty_phrase_has_a_latent_and_a_target():
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-@pytest.mark.parametrize("stage", [Infill, Autoencode, Vae])
-def test_all_parameters_learn(kind, stage, batch):
-    model = stage_of(kind, stage)
+@pytest.mark.parametrize(
+    ("stage", "context"), [(Infill, "none"), (Autoencode, "none"), (Vae, "bar"), (Vae, "notes")]
+)
+def test_all_parameters_learn(kind, stage, context, batch):
+    model = stage_of(kind, stage, context=context)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(4):  # what stands behind zeros learns a step later
         optimiser.zero_grad()
@@ -180,7 +183,7 @@ def test_numbers_begin_beside_their_neighbours():
 
 def test_a_phrase_is_written_knowing_the_other_slots():
     """Of two phrases of one latent each follows its own bar and slot; without context neither."""
-    for context in ("bar", "none"):
+    for context in ("bar", "none"):  # `notes`: the test below
         model = stirred(stage_of(context=context))
         latents = torch.randn(6, 8)
         latents[4] = latents[2] = latents[0]  # the first slot of three bars
@@ -193,6 +196,28 @@ def test_a_phrase_is_written_knowing_the_other_slots():
         torch.testing.assert_close(whole, memory)
 
 
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_bar_is_one_text(kind):
+    """A slot's notes count for those behind it and not for those before; the cache is the same."""
+    model = stirred(stage_of(kind, context="notes"))
+    targets = torch.tensor([[5, 6], [7, 0], [0, 0], [8, 9], [5, 0], [0, 0]])
+    joined = model._joined(targets)
+    assert joined.tolist() == [[5, 6, 2, 7], [2, 8, 9, 0], [5, 2, 0, 0]]
+    memory = model.memory(torch.randn(2, 8))
+    one = model.network.logits(text := torch.tensor([[1, 5, 6, 2, 7]]), memory, None,
+                               model._added((text == 2).cumsum(1)))  # fmt: skip
+    other = model.network.logits(text := torch.tensor([[1, 5, 9, 2, 7]]), memory, None,
+                                 model._added((text == 2).cumsum(1)))  # fmt: skip
+    torch.testing.assert_close(one[:, :2], other[:, :2])
+    assert not torch.allclose(one[:, 4], other[:, 4])
+    latents = torch.randn(12, 8)
+    written = model.decode(latents, 6)
+    assert len(written) == 12
+    assert max(map(len, written)) <= 6
+    assert written == model.decode(latents, 6, cached=False)
+    assert written[4:6] == model.decode(latents[4:6], 6)
+
+
 def test_bars_come_whole(tmp_path):
     songs = [[[5] * (n % 7), [6] * (n % 5)] for n in range(100)]
     batch = WholeBars(songs, 0).batch([50, 3, 99, 7])
@@ -201,7 +226,7 @@ def test_bars_come_whole(tmp_path):
     held_out = WholeBars(songs, 0, known=frozenset({(5, 5)})).batch([0, 99])
     assert held_out["seen"].shape == (4,)
     parts = phrases.parts_of(tmp_path)
-    for context, kind in (("bar", WholeBars), ("none", Phrases)):
+    for context, kind in (("notes", WholeBars), ("bar", WholeBars), ("none", Phrases)):
         experiment = phrases.experiment({"vae": {"network": phrases.TINY | {"context": context}}})
         train, valid = SYSTEM.data(experiment, "vae", parts)
         assert isinstance(train, kind)
@@ -514,3 +539,16 @@ def test_work_is_counted_for_both_kinds_of_stages(batch):
 def test_networks_are_chosen_by_their_kind():
     names = {k: type(build_network(settings_of(n), 40)).__name__ for k, n in NETWORKS.items()}
     assert names == {"rotary": "RotaryNetwork", "t5": "T5Network"}
+
+
+def test_the_kind_of_a_network_need_not_be_written():
+    written = {"system": "phrase_ldm", "corpus": "mine", "tokens": "pieces"}
+    stages = PhraseLdm.model_validate(
+        written | {"stages": {"vae": {"network": {"dim": 32, "heads": 2}}}}
+    ).stages
+    assert stages.vae.network.dim == stages.infill.network.dim == 32
+    with pytest.raises(ValidationError):
+        PhraseLdm.model_validate(
+            written | {"stages": {"vae": {"network": {"dim": 32, "heads": 2}},
+                                  "infill": {"network": {"dim": 48, "heads": 2}}}}
+        )  # fmt: skip

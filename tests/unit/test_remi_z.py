@@ -238,12 +238,25 @@ def test_what_is_on_the_grid_comes_back(song, options):
     assert voices(back) == voices(song)
     assert tokenizer.measured(song, 0)["rounded"] == 0
     assert tokenizer.invalid_share([*ids, tokenizer.eos] if ids else ids) == 0
-    assert tokenizer.join(tokenizer.bars(ids)) == ids
-    assert tokenizer.encode(back) == ids
-    if tokenizer.settings.time_signatures and len(song):
-        one, other = song.places(), back.places()
-        assert (one.bar == other.bar).all()
-        assert (one.offset * other.length == other.offset * one.length).all()
+    read = tokenizer.bars(ids)
+    assert tokenizer.join(read) == ids
+    again = tokenizer.encode(back)
+    one, other = song.places(), back.places()
+    same_bars = (one.bar == other.bar).all() or not tokenizer.settings.time_signatures
+    assert same_bars or not len(song)
+    if not (tokenizer.settings.time_signatures and cuts_a_bar(song)):
+        assert again == ids
+        if tokenizer.settings.time_signatures and len(song):
+            assert (one.offset * other.length == other.offset * one.length).all()
+    else:  # A cut bar has its own signature afterwards, and gives it to the upbeat before it.
+        assert tokenizer.bars(again)[1:] == read[1:]
+
+
+def cuts_a_bar(song):
+    """Whether a time signature begins within a bar."""
+    start, numerator, denominator = bars.whole_bars(song.signatures, song.ticks_per_quarter).T
+    length = 4 * song.ticks_per_quarter * numerator[:-1]
+    return bool((np.diff(start) * denominator[:-1] % length).any())
 
 
 @given(songs(off_grid=True), OPTIONS)

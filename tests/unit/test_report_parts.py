@@ -79,6 +79,7 @@ def test_captions_render_for_snakemakes_report():
     jinja2, core = pytest.importorskip("jinja2"), pytest.importorskip("docutils.core")
     wildcards = {"corpus": "c", "experiment": "e", "stage": "fine", "seed": "0", "clips": "x"}
     wildcards |= {"tokenizer": "t", "tokens": "k", "embedding": "logmel", "draw": "0"}
+    wildcards |= {"pretrained": "p"}
     job = {"wildcards": wildcards, "params": {"run": ["a"], "gated": []}}
     for path in (ROOT / "docs" / "captions").glob("*.rst"):
         text = jinja2.Template(path.read_text(), undefined=jinja2.StrictUndefined)

@@ -33,7 +33,7 @@ from etude.systems.textual_inversion.files import (
 )
 from etude.systems.textual_inversion.system import open_words
 from etude.training.loop import Interrupted
-from etude.training.stage import import_stage, train_stage
+from etude.training.stage import import_stage, stage_fingerprint, train_stage
 from etude.workflow.plan import Plan
 
 
@@ -130,7 +130,36 @@ def test_a_stopped_inversion_goes_on_and_ends_alike(with_base, tmp_path):
         learn(with_base, tmp_path / "twice", should_stop=stop_after(17))
     again, _ = learn(with_base, tmp_path / "twice")
     assert (again / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-    assert (again / "owned.safetensors").read_bytes() == (whole / "owned.safetensors").read_bytes()
+    for name in ("owned.safetensors", "words.pt"):
+        assert (again / name).read_bytes() == (whole / name).read_bytes()
+    words = read_concepts(whole / "words.pt")
+    assert torch.equal(words["owned"].rows, Concepts.load(whole).rows[0]), "as TI-MusicGen reads it"
+
+
+def test_a_training_takes_over_no_other_ones_state(with_base, tmp_path):
+    """The rolling state is of one experiment's keys: another number of rows begins anew."""
+    learn(with_base, tmp_path, steps=5)
+    other, _ = learn(with_base, tmp_path, steps=5, tokens_per_concept=2)
+    assert Concepts.load(other).rows.shape == (1, 2, 32)
+    prints = {
+        stage_fingerprint(inversion(**more), "concept", with_base, 0)
+        for more in (
+            {},
+            {"tokens_per_concept": 2},
+            {"orthogonality": 0.1},
+            {"shuffle_tokens": True},
+            {"concepts": ["low"]},
+            {"templates": {"train": ["{}"], "test": ["a {}"]}},
+        )
+    }
+    assert len(prints) == 6
+    same = {"training": {"audition": True}}
+    assert stage_fingerprint(inversion(**same), "concept", with_base, 0) in prints
+    of_base = {
+        stage_fingerprint(experiment(**more), "lm", with_base, 0)
+        for more in ({}, {"without_text": 0.2}, {"leave_out": ["owned"]}, {"templates": ["{}"]})
+    }
+    assert len(of_base) == 4
 
 
 def test_patience_fires(with_base, tmp_path):
@@ -242,7 +271,7 @@ def test_what_cannot_be_learned_is_said(with_base, caplog):
     assert (len(train), len(valid)) == (3, 1)
     assert "has 3 segments" in caplog.text
     assert train.batch([0])["codes"].shape == (1, QUANTIZERS, FRAMES)
-    for name in ("a<b", "a/b", " "):
+    for name in ("a<b", "a/b", " ", "model"):
         with pytest.raises(UserError, match="called"):
             check_names([name])
     check_names(["müsic böx", "steel drum"])

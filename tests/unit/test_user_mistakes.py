@@ -17,7 +17,7 @@ from etude.audio.files import write_wav
 from etude.config import RemiZ
 from etude.generation.export import export
 from etude.midi.writing import plain_table, write_midi
-from etude.storage import write_json
+from etude.storage import write_csv, write_json
 from etude.tokenizers.symbolic.making import create
 
 # What each command is given beside the option that is tried; `generate` once for each system.
@@ -35,10 +35,15 @@ GIVEN = {
     "table of a run": {"--publish": "full"},
     "paper": {},
     "config": {"--configfile": "mine.yaml"},
+    "listen": {"--page": "new.page", "--results": "heard", "--pairs": "1"},
     "clean": {"--configfile": "mine.yaml"},
     "doctor": {"--configfile": "mine.yaml"},
 }
-ELSEWHERE = {"resume": "Snakemake reads its arguments", "graph": "it has none"}
+ELSEWHERE = {
+    "resume": "Snakemake reads its arguments",
+    "graph": "it has none",
+    "studio": "it serves until it is stopped: test_studio_guard.py",
+}
 # What starts a process of its own, and what is for that alone.
 OUTSIDE = {("table", "--page"), ("table", "--configfile")}
 PLAN = {"tables": [], "replicates": [], "rivals": [], "gated": [], "hashes": {}, "failed": {}}
@@ -66,6 +71,8 @@ USABLE = {
     "evaluate --cache": {"missing", "long", "folder", "empty folder"},
     "evaluate --output": {"missing", "folder", "empty folder"},
     "export --output": {"missing", "empty folder"},
+    "listen --page": {"missing", "empty folder"},
+    "listen --results": set(),
     "paper --output": set(),  # there is nothing to write about
     "continue --out": {"missing", "empty file", "junk", "folder", "empty folder", "binary", "broken link", "link in a circle"},
     "--progress": {"missing", "empty file", "junk", "binary", "broken link", "link in a circle"},
@@ -115,6 +122,12 @@ def template(tmp_path_factory):
         for number in range(4):
             tone = np.sin(np.arange(24000) * (number + len(folder)) / 40) / 2
             write_wav(home / folder / f"{number}.wav", tone.astype(np.float32), 24000)
+    for number, name in enumerate(("one", "two")):
+        place = home / f"heard/clips/{name}/seed-0/draw-0"
+        write_wav(place / "clip-0000.wav", np.sin(np.arange(24000) / (20 + number)) / 2, 24000)
+        write_csv(
+            place / "clips.csv", ["clip", "file"], [{"clip": "clip-0000", "file": "clip-0000.wav"}]
+        )
     write_json(home / "plan.json", PLAN)
     (home / "remi_z").mkdir()
     create(RemiZ(kind="remi_z")).save(home / "remi_z")

@@ -13,6 +13,7 @@ from etude import config
 from etude.config.systems import CLASSES
 from etude.errors import UserError
 from etude.workflow import ledger, versions
+from etude.workflow.plan import Plan
 from etude.workflow.versions import MODULES, Versions, modules, numbers, script_hash, tree_hash
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,7 +95,8 @@ def params(settings: config.Config) -> dict[str, set[str]]:
     """Every text that `version` may be in the params of each rule."""
     found = {}
     for rule, text in rules().items():
-        version = eval(written(text), {"version": Versions(settings), "CONFIG": settings})
+        names = {"version": Versions(settings), "CONFIG": settings, "plan": Plan(settings)}
+        version = eval(written(text), names)
         if isinstance(version, str):
             found[rule] = {version}
             continue

@@ -69,6 +69,8 @@ class GenerateSettings(Section):
 
     # Keys that say what clips are asked to be; untrained networks and params do not depend on them.
     conditions: ClassVar[tuple[str, ...]] = ()
+    # Keys that mean something to the workflow alone; forms for one request leave them out.
+    of_the_workflow: ClassVar[tuple[str, ...]] = ("clips", "batch_size")
 
     @property
     def primes(self) -> list[Path]:
@@ -115,6 +117,7 @@ class ExperimentBase(Section):
     reads_captions: ClassVar[bool] = False  # learns from captions.csv of its corpus
     encodes_audio: ClassVar[bool] = False  # its stage that encodes reads the pieces' audio
     pretrained_kinds: ClassVar[tuple[str, ...]] = ()  # of `pretrained` that its stages can be
+    proves_texts: ClassVar[bool] = False  # and has `reader` to prove them (etude.systems.asked)
     # Sets that clips must beat, of those that every system has (RIVALS) and of its own.
     rivals: ClassVar[tuple[str, ...]] = ("untrained", "shuffled", *RIVALS)
     sets: ClassVar[Mapping[str, str]] = {}  # clip sets that it makes itself: name -> meaning

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Distinct, Section, merge
+from etude.config.base import Distinct, Section, UserPath, merge
 from etude.config.systems.base import GenerateSettings, StageSettings, TrainedExperiment
 from etude.config.systems.training import Sampling
 from etude.config.tokens import TokenSet, frame_rate
@@ -82,7 +83,7 @@ class TextStages(Section):
 class TextGenerate(GenerateSettings):
     """The clips that are generated for listening and for the metrics."""
 
-    conditions: ClassVar[tuple[str, ...]] = ("texts",)
+    conditions: ClassVar[tuple[str, ...]] = ("texts", "melody")
 
     texts: list[str] = Field(
         [],
@@ -105,7 +106,22 @@ class TextGenerate(GenerateSettings):
         description="seconds that are sampled at once; longer clips go on window by window (none: "
         "as long as what was learned; of pretrained networks 30)",
     )
+    melody: UserPath | None = Field(
+        None,
+        exclude_if=lambda file: file is None,  # a key that is not used makes nothing anew
+        description="a recording whose melody clips follow, by pretrained melody_to_music networks",
+    )
     sampling: Sampling = Sampling(top_k=250)
+
+    @property
+    def primes(self) -> list[Path]:
+        """The recording whose melody is followed."""
+        return [] if self.melody is None else [self.melody]
+
+    @property
+    def prompted(self) -> bool:
+        """Whether clips begin with what is not generated: never, a melody is only followed."""
+        return False
 
 
 class MusicGen(TrainedExperiment):
@@ -113,7 +129,8 @@ class MusicGen(TrainedExperiment):
 
     conditions: ClassVar[frozenset[str]] = frozenset({"text", "length"})
     reads_captions: ClassVar[bool] = True
-    pretrained_kinds: ClassVar[tuple[str, ...]] = ("text_to_music",)
+    pretrained_kinds: ClassVar[tuple[str, ...]] = ("text_to_music", "melody_to_music")
+    proves_texts: ClassVar[bool] = True
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those real clips through the codec",
         "shuffled": "their frames of codes in random order",
@@ -124,6 +141,7 @@ class MusicGen(TrainedExperiment):
         "musicgen.texts": "systems/musicgen/texts",
         "musicgen.data": "systems/musicgen/data",
         "musicgen.sampling": "systems/musicgen/sampling",
+        "musicgen.melody": "systems/musicgen/melody",
         "musicgen.player": "systems/musicgen/player",
     }
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -131,7 +149,7 @@ class MusicGen(TrainedExperiment):
         "train": ("musicgen.network", "musicgen.texts", "musicgen.data", "loop", "steps"),
         "generate": (
             *("musicgen.network", "musicgen.texts", "musicgen.sampling", "musicgen.player"),
-            *("sampling", "clips"),
+            *("musicgen.melody", "sampling", "clips"),
         ),
         "baselines": (
             *("musicgen.network", "musicgen.texts", "musicgen.sampling", "musicgen.player"),

@@ -115,21 +115,21 @@ STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
     "vae": {
         "network": {"kind": "rotary"},
         "training": {
-            "steps": 1200,
-            "batch_size": 32,
+            "steps": 1400,
+            "batch_size": 16,
             "optimizer": "muon",
             "learning_rate": 3e-3,
             "muon_learning_rate": 4e-3,
-            "validate_every": 300,
+            "validate_every": 350,
             "validate_items": 512,
         },
     },
     "ldm": {
         "training": {
-            "steps": 3000,
+            "steps": 1600,
             "batch_size": 16,
-            "ema_decay": 0.998,
-            "validate_every": 500,
+            "ema_decay": 0.997,
+            "validate_every": 400,
             "validate_items": 64,
         },
     },
@@ -153,8 +153,8 @@ class PhraseStages(Section):
 
     infill: InfillStage = Field(description="bars with gaps -> bars; no steps")
     autoencode: PhraseStage = Field(description="phrases -> four states -> phrases; no steps")
-    vae: VaeStage = Field(description="phrases -> latents -> phrases; 1200 steps, batch 32, Muon")
-    ldm: LdmStage = Field(description="noise -> the latents of a piece; 3000 steps, batch 16")
+    vae: VaeStage = Field(description="phrases -> latents -> phrases; 1400 steps, batch 16, Muon")
+    ldm: LdmStage = Field(description="noise -> the latents of a piece; 1600 steps, batch 16")
 
     @model_validator(mode="before")
     @classmethod
@@ -163,14 +163,17 @@ class PhraseStages(Section):
         if not isinstance(value, dict):
             return value
         merged = merge(STAGE_DEFAULTS, value)
-        of_vae = _network_of(value.get("vae"))
+        of_vae = _network_of(merged["vae"])  # its kind need not be written
+        written = _network_of(value.get("vae")) is not None
         for name in ("infill", "autoencode"):
             own = _network_of(value.get(name))
-            if own is not None and of_vae is not None and own != of_vae:
+            if isinstance(own, dict):
+                own = {"kind": "rotary"} | own
+            if own is not None and written and own != of_vae:
                 raise ValueError(f"{name}.network: it must be that of the VAE; leave it out")
             stage = merged.get(name) or {}
             if isinstance(stage, dict):
-                merged[name] = {"network": own or of_vae or {"kind": "rotary"}} | stage
+                merged[name] = stage | {"network": own or of_vae}
         return merged
 
     @model_validator(mode="after")

@@ -165,6 +165,9 @@ class SymbolicGenerate(GenerateSettings):
     """The clips that are generated for listening and for the metrics."""
 
     conditions: ClassVar[tuple[str, ...]] = ("prime", "times")
+    of_the_workflow: ClassVar[tuple[str, ...]] = (
+        *("clips", "batch_size", "prompt", "prompt_tokens", "new_tokens"),
+    )
 
     seconds: float = Field(
         2.0, gt=0, le=3600, description="seconds of each clip that metrics hear, after its prompt"

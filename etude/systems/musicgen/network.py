@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from etude.config.systems.musicgen import TextNetwork
 from etude.errors import UserError
 from etude.midi.programs import NAMES
-from etude.storage import atomic
+from etude.storage import atomic, read_json
 from etude.systems.base import Batch
+from etude.systems.musicgen.melody import Prefix
 from etude.systems.musicgen.texts import TOKENIZER, parts_of_text, read_tokenizer
 from etude.systems.stage_module import StageModule, cross_entropy
 
@@ -53,7 +55,7 @@ class Lm(StageModule):
     Args:
         shape: `codebook_size`, `quantizers`, `frames` and `frame_rate` of what is learned,
             `vocabulary` of the text; of pretrained networks also `text` and `decoder`, their
-            configurations.
+            configurations, and `melody` (`chroma`, `length`) of those that follow melodies.
         settings: the sizes of the network; not used for pretrained ones.
         tokenizer: of texts.
     """
@@ -69,6 +71,8 @@ class Lm(StageModule):
         from transformers import (
             MusicgenDecoderConfig,
             MusicgenForCausalLM,
+            MusicgenMelodyDecoderConfig,
+            MusicgenMelodyForCausalLM,
             T5Config,
             T5EncoderModel,
         )
@@ -77,8 +81,14 @@ class Lm(StageModule):
         text, decoder = configurations(shape, settings or TextNetwork())
         # The stack alone: T5EncoderModel has the same table under two names.
         self.text_encoder = T5EncoderModel(T5Config(**text)).encoder
-        self.decoder = MusicgenForCausalLM(MusicgenDecoderConfig(**decoder))
-        width = self.decoder.config.hidden_size
+        self.prefix: Prefix | None = None
+        if "melody" in shape:
+            self.decoder: Any = MusicgenMelodyForCausalLM(MusicgenMelodyDecoderConfig(**decoder))
+            width = self.decoder.config.hidden_size
+            self.prefix = Prefix(shape["melody"]["chroma"], shape["melody"]["length"], width)
+        else:
+            self.decoder = MusicgenForCausalLM(MusicgenDecoderConfig(**decoder))
+            width = self.decoder.config.hidden_size
         alike = self.text_encoder.config.hidden_size == width and "decoder" in shape
         self.projection = nn.Identity() if alike else nn.Linear(self.text_dim, width)
         self.tokenizer = tokenizer
@@ -139,30 +149,47 @@ class Lm(StageModule):
         places = torch.arange(padded.shape[1], device=table.device)
         return padded, (places < torch.tensor(lengths, device=table.device)[:, None]).long()
 
-    def encode(self, rows: Tensor, mask: Tensor) -> Tensor:
+    def encode(self, rows: Tensor, mask: Tensor, melody: Tensor | None = None) -> Tensor:
         """What the decoder sees of texts: rows [B, L, text_dim], mask [B, L] -> [B, L, dim].
 
         Zeros where nothing is; so of no text at all, as the original's guidance has it.
+
+        Args:
+            melody: [B, T, chroma], of a network that follows melodies; its prefix stands in front.
         """
         there = mask.clone()
         there[:, 0] |= mask.sum(1) == 0  # an encoder that sees nothing at all is no number
         hidden = self.text_encoder(inputs_embeds=rows, attention_mask=there).last_hidden_state
         projected: Tensor = self.projection(hidden)
-        return projected * mask[..., None].to(projected)
+        states = projected * mask[..., None].to(projected)
+        if self.prefix is None:
+            return states
+        if melody is None:
+            front = self.prefix.none(len(states), states)
+        else:
+            front = self.prefix(melody.to(states))
+        return torch.cat([front, states], dim=1)
+
+    def without_text(self, states: Tensor) -> Tensor:
+        """What the decoder sees of neither text nor melody, as long as states that have them."""
+        if self.prefix is None:
+            return torch.zeros_like(states)
+        front = self.prefix.none(len(states), states)
+        return torch.cat([front, torch.zeros_like(states[:, front.shape[1] :])], dim=1)
 
     # ---------------------------------------------------------------------------------- codes
 
     def logits(self, moved: Tensor, states: Tensor, mask: Tensor, cache: Any = None) -> Tensor:
         """Delayed codes [B, K, P] -> logits of what follows each position, [B, K, P, codes]."""
+        how: dict[str, Any] = {"encoder_hidden_states": states, "encoder_attention_mask": mask}
+        if self.prefix is not None:  # states stand in front of the codes, and once in the cache
+            seen = cache is not None and cache.get_seq_length() > 0
+            how = {} if seen else {"encoder_hidden_states": states}
         out = self.decoder(
-            input_ids=moved.flatten(0, 1),
-            encoder_hidden_states=states,
-            encoder_attention_mask=mask,
-            cache=cache,
-            use_cache=cache is not None,
+            input_ids=moved.flatten(0, 1), cache=cache, use_cache=cache is not None, **how
         )
         logits: Tensor = out.logits.unflatten(0, (-1, self.quantizers))
-        return logits
+        return logits[:, :, -moved.shape[2] :]
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Mean over all codes of a batch: `codes` [B, K, T], `ids` and `mask` [B, L] of texts."""
@@ -177,6 +204,22 @@ class Lm(StageModule):
         wanted = moved[..., 1:]
         logits = self.logits(moved[..., :-1], states, mask)
         return logits, wanted.masked_fill(wanted == self.pad, IGNORED)
+
+    def nats(self, codes: Tensor, texts: Sequence[str], words: Mapping[str, Tensor]) -> Tensor:
+        """Minus log probability of codes [B, K, T] after texts -> [B, codes of each].
+
+        Args:
+            words: rows of learned words that texts name.
+        """
+        rows, mask = self.rows(texts, words)
+        logits, wanted = self.predicted(codes, self.encode(rows, mask), mask)
+        lost = F.cross_entropy(
+            logits.flatten(0, 2).float(),
+            wanted.flatten(),
+            ignore_index=IGNORED,
+            reduction="none",
+        )
+        return lost[wanted.flatten() != IGNORED].unflatten(0, (len(codes), -1))
 
     # ---------------------------------------------------------------------------------- files
 
@@ -230,6 +273,12 @@ def configurations(
 # --------------------------------------------------------------------------------- pretrained
 
 
+def kind_of(folder: Path) -> str:
+    """Of which kind of `pretrained` a MusicGen in results/pretrained/ is."""
+    melody = read_json(folder / "config.json").get("model_type") == "musicgen_melody"
+    return "melody_to_music" if melody else "text_to_music"
+
+
 def from_pretrained(folder: Path, codec: Mapping[str, Any]) -> Lm:
     """The text encoder, projection and decoder of a MusicGen in results/pretrained/.
 
@@ -242,7 +291,7 @@ def from_pretrained(folder: Path, codec: Mapping[str, Any]) -> Lm:
     """
     from etude.pretrained.networks import load_network
 
-    whole = load_network(folder, "text_to_music").to("cpu", torch.float32)
+    whole = load_network(folder, kind_of(folder)).to("cpu", torch.float32)
     text, decoder = (part.config.to_diff_dict() for part in (whole.text_encoder, whole.decoder))
     theirs = {
         "codebook_size": whole.decoder.config.vocab_size,
@@ -258,10 +307,14 @@ def from_pretrained(folder: Path, codec: Mapping[str, Any]) -> Lm:
             "was trained with (facebook/encodec_32khz, 4 quantizers, a cut of rate 32000)",
         )
     shape = {**codec, "vocabulary": text["vocab_size"], "text": text, "decoder": decoder}
+    if hasattr(whole.config, "chroma_length"):
+        shape["melody"] = {"chroma": whole.config.num_chroma, "length": whole.config.chroma_length}
     shape["known"] = list(NAMES)  # what T5 has surely read of
     model = Lm(shape, None, read_tokenizer(folder))
     model.text_encoder.load_state_dict(whole.text_encoder.encoder.state_dict())
     model.decoder.load_state_dict(whole.decoder.state_dict())
+    if model.prefix is not None and isinstance(model.prefix.projection, nn.Linear):
+        model.prefix.projection.load_state_dict(whole.audio_enc_to_dec_proj.state_dict())
     if isinstance(model.projection, nn.Linear):
         model.projection.load_state_dict(whole.enc_to_dec_proj.state_dict())
     return model.eval()

@@ -22,6 +22,7 @@ from etude.devices import choose_device
 from etude.errors import UserError
 from etude.systems.base import ShouldStop, Wave
 from etude.systems.conditions import Conditions, refuse
+from etude.systems.musicgen.melody import read_melody
 from etude.systems.musicgen.network import Lm
 from etude.systems.musicgen.sampling import sample, steps_of
 from etude.systems.musicgen.texts import unknown_words
@@ -40,6 +41,7 @@ class Prepared:
 
     seconds: float
     texts: Sequence[str]
+    melody: Tensor | None = None  # [T, chroma]
 
 
 class MusicGenPlayer:
@@ -79,7 +81,8 @@ class MusicGenPlayer:
         Raises:
             UserError: a text names a concept that was not learned, or no text at all is known.
         """
-        refuse(conditions, self.takes, "this experiment")
+        follows = {"recording"} if self.model.prefix is not None else set()
+        refuse(conditions, self.takes | follows, "this experiment")
         asked = [conditions.text] if conditions.text else list(settings.texts) or self.texts
         if conditions.concept:
             asked = [f"<{conditions.concept}> {conditions.text}".strip()]
@@ -89,7 +92,8 @@ class MusicGenPlayer:
         unknown = {w for t in texts for w in unknown_words(t, self.model.tokenizer)}
         if unknown:
             log.warning("words that were never learned: %s", ", ".join(sorted(unknown)))
-        return Prepared(conditions.seconds or settings.seconds, texts)
+        melody = read_melody(conditions.files[0], self.rate) if conditions.files else None
+        return Prepared(conditions.seconds or settings.seconds, texts, melody)
 
     def clips(
         self,
@@ -107,7 +111,8 @@ class MusicGenPlayer:
                 raise Stopped
             texts = [conditions.texts[number % len(conditions.texts)] for number in part]
             share = part_of(tell, part, settings.clips)
-            codes = self.sample(settings, texts, conditions.seconds, draw, part, share)
+            asked = (conditions.seconds, draw, part, share, conditions.melody)
+            codes = self.sample(settings, texts, *asked)
             waves = self.decode(codes, conditions.seconds)
             for number, text, wave in zip(part, texts, waves, strict=True):
                 row = {"seed": seed, "draw": draw, "tokens": codes[0].numel(), "ended": "false"}
@@ -122,6 +127,7 @@ class MusicGenPlayer:
         draw: int,
         numbers: Sequence[int],
         tell: Tell,
+        melody: Tensor | None = None,
     ) -> Tensor:
         """Codes [B, K, frames] of clips with these texts and numbers."""
         rate = float(self.acoustic.frame_rate)
@@ -138,6 +144,7 @@ class MusicGenPlayer:
             guidance=settings.guidance,
             window=window,
             hop=hop,
+            melody=None if melody is None else melody.expand(len(rows), -1, -1),
             on_step=meter.step,
         )
 

@@ -35,6 +35,7 @@ def sample(
     window: int | None = None,
     hop: int | None = None,
     cached: bool = True,
+    melody: Tensor | None = None,
     on_step: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Codes of one clip per text -> long [B, K, frames].
@@ -44,11 +45,12 @@ def sample(
         window: frames that are sampled at once; none: all.
         hop: frames that a window moves on; none: half of it.
         cached: use a key/value cache; without it every step runs over the whole window.
+        melody: [B, T, chroma], of networks that follow one; each window begins with it anew.
         on_step: called at each position.
     """
-    states = model.encode(rows, mask)
+    states = model.encode(rows, mask, melody)
     if guidance != 1:
-        states = torch.cat([states, torch.zeros_like(states)])
+        states = torch.cat([states, model.without_text(states)])
         mask = torch.cat([mask, torch.zeros_like(mask)])
     codes = torch.zeros(len(rows), model.quantizers, 0, dtype=torch.long, device=model.device)
     for begin, length in windows(frames, window, hop):

@@ -25,6 +25,7 @@ from etude.systems.musicgen.data import (
 )
 from etude.systems.musicgen.network import Lm, from_pretrained
 from etude.systems.musicgen.player import MusicGenPlayer, open_codec
+from etude.systems.musicgen.reader import Reader
 from etude.systems.musicgen.texts import TOKENIZER, word_tokenizer
 from etude.systems.stage_module import (
     OF_TOKENS,
@@ -118,6 +119,10 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
             takes=MusicGen.conditions,
             texts=held_out_captions(parts),
         )
+
+    def reader(self, weights: Path, tokenizer: Path) -> Reader:
+        """Pretrained weights as their proof asks them (etude.systems.asked.TextReader)."""
+        return Reader(weights, tokenizer)
 
     def codec(self, parts: Parts) -> Codec:  # noqa: D102
         acoustic = open_codec(parts.tokenizers)

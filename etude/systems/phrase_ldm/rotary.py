@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from etude.config.phrases import Rotary
 
-VERSION = 1  # raised when the same weights compute other values
+VERSION = 2  # raised when the same weights compute other values
 
 BASE = 1000.0  # of the rotary frequencies: phrases and bars are short
 Rotation = tuple[Tensor, Tensor]
@@ -171,9 +171,10 @@ class RotaryNetwork(nn.Module):
         written = torch.zeros(shape, dtype=of_memory.dtype, device=memory.device)
         return RotaryCache(of_memory, keep, written)
 
-    def next(self, ids: Tensor, cache: RotaryCache) -> Tensor:
-        """Logits [B, vocabulary] behind one more id each (long [B])."""
+    def next(self, ids: Tensor, cache: RotaryCache, added: Tensor | None = None) -> Tensor:
+        """Logits [B, vocabulary] behind one more id each (long [B]); added: as in `logits`."""
         x = self.embedding(ids[:, None])
+        x = x if added is None else x + added[:, None]
         rotation = self._rotation(x, cache.length)
         keep = None if cache.keep is None else cache.keep[:, None, None]
         for layer in range(self._layers):
@@ -183,9 +184,21 @@ class RotaryNetwork(nn.Module):
         cache.length += 1
         return self._logits(x)[:, 0]
 
-    def logits(self, ids: Tensor, memory: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Logits [B, T, vocabulary] behind each of the ids [B, T], given a memory [B, M, dim]."""
-        x, rotation = self.embedding(ids), None
+    def logits(
+        self,
+        ids: Tensor,
+        memory: Tensor,
+        keep: Tensor | None = None,
+        added: Tensor | None = None,
+    ) -> Tensor:
+        """Logits [B, T, vocabulary] behind each of the ids [B, T], given a memory [B, M, dim].
+
+        Args:
+            keep: which of the memory is there, bool [B, M]; None: all.
+            added: to the embeddings of the ids, [B, T, dim].
+        """
+        x = self.embedding(ids)
+        x = x if added is None else x + added
         rotation = self._rotation(x, 0)
         seen = None if keep is None else keep[:, None, None]
         for layer in range(self._layers):

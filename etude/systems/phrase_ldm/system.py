@@ -111,7 +111,7 @@ class PhraseLdmSystem(StagedSystem):
                 BarsWithGaps(valid_rows, tokenizer, *gaps),
             )
         known = seen_phrases(songs["train"])
-        if stage == "vae" and experiment.stages.vae.network.context == "bar":
+        if stage == "vae" and experiment.stages.vae.network.context != "none":
             bars = {s: [bar.phrases for song in songs[s] for bar in song.bars] for s in songs}
             return (
                 WholeBars(bars["train"], tokenizer.pad, items=items),

@@ -13,7 +13,7 @@ from transformers.models.t5.modeling_t5 import T5Stack
 
 from etude.config.phrases import T5
 
-VERSION = 1  # raised when the same weights compute other values
+VERSION = 2  # raised when the same weights compute other values
 
 
 class T5Cache:
@@ -53,21 +53,35 @@ class T5Network(nn.Module):
         """An empty cache behind a memory [B, M, dim]; its length grows by itself."""
         return T5Cache(memory, keep)
 
-    def next(self, ids: Tensor, cache: T5Cache) -> Tensor:
-        """Logits [B, vocabulary] behind one more id each (long [B])."""
-        return self._decode(ids[:, None], cache.memory, cache.keep, cache.inner)[:, 0]
+    def next(self, ids: Tensor, cache: T5Cache, added: Tensor | None = None) -> Tensor:
+        """Logits [B, vocabulary] behind one more id each (long [B]); added: as in `logits`."""
+        x = self.embedding(ids[:, None])
+        x = x if added is None else x + added[:, None]
+        return self._decode(x, cache.memory, cache.keep, cache.inner)[:, 0]
 
-    def logits(self, ids: Tensor, memory: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Logits [B, T, vocabulary] behind each of the ids [B, T], given a memory [B, M, dim]."""
-        return self._decode(ids, memory, keep, None)
+    def logits(
+        self,
+        ids: Tensor,
+        memory: Tensor,
+        keep: Tensor | None = None,
+        added: Tensor | None = None,
+    ) -> Tensor:
+        """Logits [B, T, vocabulary] behind each of the ids [B, T], given a memory [B, M, dim].
+
+        Args:
+            keep: which of the memory is there, bool [B, M]; None: all.
+            added: to the embeddings of the ids, [B, T, dim].
+        """
+        x = self.embedding(ids)
+        return self._decode(x if added is None else x + added, memory, keep, None)
 
     def _decode(
-        self, ids: Tensor, memory: Tensor, keep: Tensor | None, cache: EncoderDecoderCache | None
+        self, x: Tensor, memory: Tensor, keep: Tensor | None, cache: EncoderDecoderCache | None
     ) -> Tensor:
         if keep is None:
             keep = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
         states = self.decoder(
-            inputs_embeds=self.embedding(ids),
+            inputs_embeds=x,
             encoder_hidden_states=memory,
             encoder_attention_mask=keep.long(),
             cache=cache,

@@ -25,7 +25,7 @@ from etude.systems.phrase_ldm.fidelity import Notes, matches
 from etude.systems.phrase_ldm.rotary import RotaryNetwork
 from etude.systems.stage_module import StageModule, cross_entropy
 
-VERSION = 1  # raised when the same weights compute other values, or training changes
+VERSION = 2  # raised when the same weights compute other values, or training changes
 
 IGNORE = -100  # target positions without loss
 FIRST_DEVIATION = -4.0  # log-variance at the first step: more noise than that hides all there is
@@ -67,6 +67,7 @@ class PhraseStage(StageModule):
         super().__init__({key: shape[key] for key in self.shape_keys}, settings)
         self.network = build_network(settings, self.shape["vocabulary"])
         self.notes_of: Callable[[Sequence[int]], Notes] | None = None  # for F1 at validations
+        self.in_a_row = 1  # phrases that the decoder writes as one text
 
     @classmethod
     def read_network(cls, values: Mapping[str, Any]) -> Any:  # noqa: D102
@@ -117,8 +118,13 @@ class PhraseStage(StageModule):
         after = F.pad(targets, (0, 1), value=pad)
         ends = (after == pad) & (before != pad)
         wanted = after.masked_fill(after == pad, IGNORE).masked_fill(ends, eos)
-        logits = self.network.logits(before, memory, keep)
+        added = self._added((before == eos).cumsum(1))
+        logits = self.network.logits(before, memory, keep, added)
         return cross_entropy([(logits, wanted)], 0.0, IGNORE)
+
+    def _added(self, ended: Tensor) -> Tensor | None:
+        """What is added to embedded ids, by how many phrases have ended before each."""
+        return None
 
     def _states(self, ids: Tensor, queries: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The encoder's states of BOS, ids [B, S], EOS behind the queries; which are no padding."""
@@ -169,16 +175,20 @@ class PhraseStage(StageModule):
 
     def _write(self, memory: Tensor, limit: int, keep: Tensor | None) -> list[list[int]]:
         eos, never = self.shape["eos"], [self.shape["pad"], self.shape["bos"]]
-        cache = self.network.start(memory, limit + 1, keep)
+        places = (limit + 1) * self.in_a_row
+        cache = self.network.start(memory, places, keep)
         rows = torch.arange(len(memory), device=memory.device)  # those that are not finished
         ids = torch.full_like(rows, self.shape["bos"])
-        written = torch.full((len(memory), limit), eos, device=memory.device)
-        for place in range(limit):
-            logits = self.network.next(ids, cache)
+        ended, length = torch.zeros_like(rows), torch.zeros_like(rows)
+        written = torch.full((len(memory), places), eos, device=memory.device)
+        for place in range(places):
+            logits = self.network.next(ids, cache, self._added(ended))
             logits[:, never] = -torch.inf
-            ids = logits.argmax(-1)
+            ids = logits.argmax(-1).masked_fill(length >= limit, eos)
             written[rows, place] = ids
-            going = ids != eos
+            ended = ended + (ids == eos)
+            length = torch.where(ids == eos, 0, length + 1)
+            going = ended < self.in_a_row
             left = int(going.sum())
             if not left:
                 break
@@ -186,18 +196,34 @@ class PhraseStage(StageModule):
                 chosen = going.nonzero()[:, 0]
                 cache.select(chosen)
                 rows, ids = rows[chosen], ids[chosen]
-        return strip(written, eos)
+                ended, length = ended[chosen], length[chosen]
+        return self._parted(written)
 
     def _write_uncached(self, memory: Tensor, limit: int, keep: Tensor | None) -> list[list[int]]:
         eos, never = self.shape["eos"], [self.shape["pad"], self.shape["bos"]]
         written = torch.full((len(memory), 1), self.shape["bos"], device=memory.device)
-        for _ in range(limit):
-            logits = self.network.logits(written, memory, keep)[:, -1]
+        length = torch.zeros(len(memory), dtype=torch.long, device=memory.device)
+        for _ in range((limit + 1) * self.in_a_row):
+            ended = (written == eos).cumsum(1)
+            logits = self.network.logits(written, memory, keep, self._added(ended))[:, -1]
             logits[:, never] = -torch.inf
-            written = torch.cat([written, logits.argmax(-1, keepdim=True)], 1)
-            if bool((written == eos).any(1).all()):
+            ids = logits.argmax(-1).masked_fill(length >= limit, eos)
+            written = torch.cat([written, ids[:, None]], 1)
+            length = torch.where(ids == eos, 0, length + 1)
+            if bool(((written == eos).sum(1) >= self.in_a_row).all()):
                 break
-        return strip(written[:, 1:], eos)
+        return self._parted(written[:, 1:])
+
+    def _parted(self, written: Tensor) -> list[list[int]]:
+        """The phrases of each row, one after the other."""
+        eos, found = self.shape["eos"], []
+        for row in written.tolist():
+            start = 0
+            for _ in range(self.in_a_row):
+                end = row.index(eos, start) if eos in row[start:] else len(row)
+                found.append(row[start:end])
+                start = end + 1
+        return found
 
 
 def strip(rows: Tensor, end: int) -> list[list[int]]:
@@ -244,7 +270,8 @@ class Vae(Autoencode):
     `weight` x the KL divergence to the normal distribution per number of the latent, as the
     original weighs them (Kingma and Welling, arXiv 1312.6114); the weight grows over the warm-up.
     With `context: bar` a phrase is written knowing its slot and the latents of the whole bar, so
-    that voices agree; phrases then come bar by bar, slot after slot.
+    that voices agree; with `context: notes` also what the slots before it have written: a bar is
+    one text, phrase after phrase. Phrases then come bar by bar, slot after slot.
 
     Attributes: kl (the settings' `kl`), rising (batches over which its weight grows), and `done`,
     a counter of training batches that is saved with the weights, so that a resumed one goes on.
@@ -262,8 +289,12 @@ class Vae(Autoencode):
         self.latent_head = nn.Linear(queries * width, 2 * latent)
         self.memory_head = nn.Linear(latent, queries * width)
         nn.init.constant_(self.latent_head.bias[latent:], FIRST_DEVIATION)
-        self.context = settings.context == "bar"
-        if self.context:
+        self.context = settings.context
+        if self.context == "notes":
+            self.in_a_row = self.shape["slots"]
+            self.voices = nn.Embedding(2 * self.in_a_row, width)  # in the memory, in the text
+            nn.init.normal_(self.voices.weight, std=width**-0.5)
+        if self.context == "bar":
             self.context_head = nn.Linear(latent, width)
             self.slots = nn.Embedding(2 * self.shape["slots"], width)  # of the others, of its own
             nn.init.normal_(self.slots.weight, std=0.5)
@@ -279,12 +310,15 @@ class Vae(Autoencode):
         return mean, log_variance.clamp(-20, 10)
 
     def memory(self, latents: Tensor) -> Tensor:
-        """What the decoder sees of latents [B, latent]: [B, M, dim]; of whole bars with context."""
+        """What the decoder sees of latents [B, latent] (with context: of bars): [rows, M, dim]."""
         own = self.memory_head(latents).unflatten(1, (len(self.queries), -1))
-        if not self.context:
+        if self.context == "none":
             return own
         count = self.shape["slots"]
         slots = torch.arange(count, device=latents.device)
+        if self.context == "notes":
+            own = own.unflatten(0, (-1, count)) + self.voices(slots)[:, None]
+            return own.flatten(1, 2)
         others = self.context_head(latents).unflatten(0, (-1, count)) + self.slots(slots)
         others = others[:, None].expand(-1, count, -1, -1).flatten(0, 1)  # for each slot all
         place = self.slots(count + slots).repeat(len(latents) // count, 1)[:, None]
@@ -309,11 +343,29 @@ class Vae(Autoencode):
         if self.training:
             latents = mean + torch.randn_like(mean) * (log_variance / 2).exp()
         memory = self.memory(latents)
-        loss, figures = self._written(memory, None, batch["targets"])
+        loss, figures = self._written(memory, None, self._joined(batch["targets"]))
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
         figures |= {"kl": kl.item(), "kl_count": float(len(mean))}
         loss = loss + self._weight() * kl / mean.shape[1]
         return loss, figures | ({} if self.training else self._fidelity(memory, batch))
+
+    def _added(self, ended: Tensor) -> Tensor | None:
+        if self.in_a_row == 1:
+            return None
+        return self.voices(self.in_a_row + ended.clamp(max=self.in_a_row - 1))
+
+    def _joined(self, targets: Tensor) -> Tensor:
+        """Phrases as the texts that are written: those of a row with EOS between them."""
+        if self.in_a_row == 1:
+            return targets
+        count, eos, pad = self.in_a_row, self.shape["eos"], self.shape["pad"]
+        ends = targets.new_full((len(targets), 1), eos)
+        ends[count - 1 :: count] = pad  # the end of a row is not written here
+        rows = F.pad(targets, (0, 1), value=pad)
+        rows.scatter_(1, (targets != pad).sum(1, keepdim=True), ends)
+        rows = rows.unflatten(0, (-1, count)).flatten(1)
+        order = (rows == pad).long().argsort(dim=1, stable=True)  # what is there first
+        return rows.gather(1, order)[:, : max(1, int((rows != pad).sum(1).max()))]
 
     def _weight(self) -> float:
         """Of the KL divergence, now; of what is only looked at, whole."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -12,16 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from etude.clips.progress import silent
+from etude.config.concepts import LEARNED, NULL
 from etude.config.systems.textual_inversion import TextualInversion
 from etude.corpus.captions import readable
-from etude.systems.asked import LEARNED, NULL, Asked
+from etude.systems.asked import Asked
 from etude.systems.base import Parts, Wave
 from etude.systems.musicgen.data import Codes, read_captions
 from etude.systems.musicgen.player import MusicGenPlayer
 from etude.systems.musicgen.texts import unknown_words
 from etude.systems.textual_inversion.concepts import Concepts
 
-VERSION = 1  # raised when the figures change
+VERSION = 2  # raised when the figures change
 
 UNTRAINED = "untrained "  # before the name of a concept: its first rows
 OTHERS = 48  # real segments of each other sound, for the classifier
@@ -68,7 +70,15 @@ class Judged:
             others={name: partial(self._other, name) for name in others},
             pieces_of={s: [codes.pieces[i] for i in rows] for s, (codes, rows) in by_split.items()},
             rate=self.player.rate,
+            tokens=len(self.player.concepts[self.concept]),
+            description=self._description(),
         )
+
+    def _description(self) -> str:
+        """What most of the concept's captions say, or its name."""
+        of = (row["caption"] for row in self.captions.values() if row["concept"] == self.concept)
+        counts = Counter(caption for caption in of if caption)
+        return max(sorted(counts), key=counts.__getitem__, default=readable(self.concept))
 
     def conditions(self, train: Codes) -> dict[str, str]:
         """Texts by what they are; those that are not there are left out."""

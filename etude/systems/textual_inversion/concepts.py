@@ -20,9 +20,9 @@ from etude.errors import UserError
 from etude.pretrained.opened import hash_state
 from etude.storage import write_json
 from etude.systems.base import Batch
-from etude.systems.musicgen.network import IGNORED, Lm
+from etude.systems.musicgen.network import Lm
 from etude.systems.stage_module import StageModule
-from etude.systems.textual_inversion.files import Learned, write_concept
+from etude.systems.textual_inversion.files import ORIGINAL, Learned, write_concept, write_original
 
 VERSION = 1  # raised when the same seed gives other rows, or a batch another loss
 
@@ -118,16 +118,7 @@ class Concepts(StageModule):
 
     def nats(self, codes: Tensor, texts: list[str], words: Mapping[str, Tensor]) -> Tensor:
         """Minus log probability of codes [B, K, T] after texts -> [B, codes of each]."""
-        rows, mask = self.base.rows(texts, words)
-        states = self.base.encode(rows, mask)
-        logits, wanted = self.base.predicted(codes, states, mask)
-        lost = F.cross_entropy(
-            logits.flatten(0, 2).float(),
-            wanted.flatten(),
-            ignore_index=IGNORED,
-            reduction="none",
-        )
-        return lost[wanted.flatten() != IGNORED].unflatten(0, (len(codes), -1))
+        return self.base.nats(codes, texts, words)
 
     def null(self, codes: Tensor, items: Tensor) -> Tensor:
         """Mean nats of items without text [B]; each is asked once, the base stays as it is."""
@@ -151,7 +142,7 @@ class Concepts(StageModule):
 
     def config(self, tokenizers: Mapping[str, str]) -> dict[str, Any]:
         """As every stage's, with the files of the words."""
-        files = [FROZEN, *(f"{name}.safetensors" for name in self.names)]
+        files = [FROZEN, ORIGINAL, *(f"{name}.safetensors" for name in self.names)]
         return super().config(tokenizers) | {"files": files}
 
     def save(self, folder: Path, tokenizers: Mapping[str, str] | None = None) -> None:
@@ -165,9 +156,10 @@ class Concepts(StageModule):
         if before != after:
             raise RuntimeError("the base has changed while words were learned")
         super().save(folder, tokenizers)
-        for name, rows in self.words().items():
-            learned = Learned(rows, self.shape["base"], before)
+        words = {n: Learned(rows, self.shape["base"], before) for n, rows in self.words().items()}
+        for name, learned in words.items():
             write_concept(folder / f"{name}.safetensors", name, learned)
+        write_original(folder / ORIGINAL, words)
         about = {"base": self.shape["base"], "before": before, "after": after}
         write_json(folder / FROZEN, about | {"equal": before == after})
 
@@ -212,4 +204,11 @@ def check_names(names: list[str]) -> None:
                 where="concepts",
                 why="texts name it <name>, and its file bears its name",
                 do="rename its folder: without <, >, / and \\",
+            )
+        if name == "model":
+            raise UserError(
+                "a concept cannot be called 'model'",
+                where="concepts",
+                why="its file would be model.safetensors, which all words stand in",
+                do="rename its folder",
             )

@@ -2,11 +2,12 @@
 
 <concept>.safetensors     {"<concept>": [tokens, dim]}, as diffusers' `load_textual_inversion` reads
                           it; its metadata say which base it belongs to, by name and hash
-*.pt                      {concept: {"epoch": n, "embeds": [tokens, dim]}}, as TI-MusicGen writes it
+words.pt                  {concept: {"epoch": n, "embeds": [tokens, dim]}}, as TI-MusicGen writes it
 """
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from etude.errors import UserError
 from etude.storage import atomic
 from etude.systems.weights import BROKEN
 
-VERSION = 1  # raised when files change
+VERSION = 2  # raised when files change
+ORIGINAL = "words.pt"  # all words of a training, beside the file of each
 ABOUT = "etude"  # the entry of a file's metadata
 
 
@@ -54,8 +56,10 @@ def write_original(path: Path, words: Mapping[str, Learned]) -> None:
         name: {"epoch": learned.step, "embeds": learned.rows.detach().float().cpu()}
         for name, learned in words.items()
     }
+    packed = io.BytesIO()  # a file's own name would stand in its bytes
+    torch.save(content, packed)
     with atomic(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(packed.getvalue())
 
 
 def read_concepts(path: Path) -> dict[str, Learned]:

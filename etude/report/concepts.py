@@ -1,0 +1,88 @@
+"""What learned words are worth: a table of rows a word by concepts, and every control of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from etude.config.concepts import LEARNED, NULL
+from etude.report.figures import Row, in_order, rows_of
+from etude.results.leaderboard import number
+
+REAL = "real"
+FIGURES = ("distance", "recognised", "neighbours", "originality", "copied", "clap")
+# What a word must beat; the concept's plain name is no control but what one would write.
+CONTROLS = ("nearest", "untrained", "wrong")
+
+Word = tuple[str, str]  # experiment, rows a word
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a word is worth over the trainings of its experiment.
+
+    Attributes:
+        value: nats per token less than without text, the mean over trainings.
+        low, high: of one training the interval over pieces; of several their least and most.
+        distance: Fréchet distance of clips, the mean; None where there is none.
+        beaten: whether every interval against every control ends below 0, in each training.
+        trainings: how many.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    distance: float | None
+    beaten: bool
+    trainings: int
+
+
+@dataclass(frozen=True)
+class Words:
+    """The table over experiments, and the rows of each experiment."""
+
+    concepts: list[str]
+    grid: list[tuple[Word, list[Cell | None]]]
+    rows: dict[str, list[Row]]  # by experiment, with `seed`
+    shown: list[str]  # those of FIGURES that were measured
+
+
+def read_words(tables: Iterable[Path]) -> Words | None:
+    """Read metrics/{experiment}/seed-{seed}/concept.csv; None where no word was learned."""
+    rows: dict[str, list[Row]] = {}
+    for path in in_order(tables):
+        seed = path.parent.name.removeprefix("seed-")
+        rows.setdefault(path.parents[1].name, []).extend(r | {"seed": seed} for r in rows_of(path))
+    rows = {name: found for name, found in rows.items() if found}
+    if not rows:
+        return None
+    concepts = list(dict.fromkeys(row["concept"] for found in rows.values() for row in found))
+    words = {(name, row.get("tokens", "")): found for name, found in rows.items() for row in found}
+    order = sorted(words, key=lambda word: (number(word[1]) or 0, word[0]))
+    grid = [
+        (word, [_cell(words[word], word[1], concept) for concept in concepts]) for word in order
+    ]
+    every = [row for found in rows.values() for row in found]
+    shown = [name for name in FIGURES if any(row.get(name) for row in every)]
+    return Words(concepts, grid, rows, shown)
+
+
+def _cell(rows: list[Row], tokens: str, concept: str) -> Cell | None:
+    """The learned word of a concept, over the trainings."""
+    of = [row for row in rows if (row["concept"], row.get("tokens", "")) == (concept, tokens)]
+    learned = [row for row in of if row["condition"] == LEARNED]
+    values = [value for row in learned if (value := number(row["against_null"])) is not None]
+    if not values:
+        return None
+    if len(values) == 1:
+        low, high = number(learned[0]["ci_low"]), number(learned[0]["ci_high"])
+    else:
+        low, high = min(values), max(values)
+    distances = [value for row in learned if (value := number(row["distance"])) is not None]
+    against = [row for row in of if row["condition"] in (NULL, *CONTROLS)]
+    ends = [number(row["word_ci_high"]) for row in against]
+    beaten = bool(ends) and all(end is not None and end < 0 for end in ends)
+    distance = mean(distances) if distances else None
+    return Cell(mean(values), low, high, distance, beaten, len(values))

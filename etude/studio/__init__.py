@@ -1,0 +1,1 @@
+"""The studio: play, seed, listen blind, train; in a browser."""
