@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,26 +67,36 @@ def make_sounds(folder: Path, sounds: dict[str, float] = SOUNDS, prefix: str = "
     )  # fmt: skip
 
 
-def experiment(steps: int = 60, **more) -> StableAudio:
-    """One that learns in seconds; `training` goes over its training."""
+def experiment(steps: int = 60, pretrained: str = "", **more) -> StableAudio:
+    """One that learns in seconds; `training` goes over its training; or one of pretrained weights."""
+    if pretrained:
+        weights = {"weights": {"pretrained": pretrained}}
+        stages = {"autoencoder": weights, "dit": {**weights, "window": 0.5}}
+        return StableAudio(system="stable_audio", corpus="c", stages=stages, **more)
     training = {"steps": steps, "batch_size": 8, "warmup_steps": 5, "validate_items": 8}
     dit = {"network": NETWORK, "window": 1.0, "training": training | more.pop("training", {})}
     stages = {"autoencoder": {"network": {"components": 8}}, "dit": dit}
     return StableAudio(system="stable_audio", corpus="c", stages=stages, **more)
 
 
-def run_stages(how: StableAudio, parts: Parts, folder: Path, name: str, **upstream: Path) -> Parts:
+def run_stages(
+    how: StableAudio,
+    parts: Parts,
+    folder: Path,
+    name: str,
+    given: Path | None = None,
+    **upstream: Path,
+) -> Parts:
     """As the rules run an experiment's stages -> its parts, trained.
 
     Args:
+        given: a folder of results/pretrained/ that both stages are.
         upstream: folders of the base's stages: autoencoder, dit; latents: those of the base.
     """
-    from dataclasses import replace
-
     models, latents = folder / "models" / name, folder / "latents" / name
     imported = {"autoencoder": "autoencoder"} | ({"base": "dit"} if how.base else {})
     for stage, of_base in imported.items():
-        weights = upstream[of_base] / "model.safetensors" if how.base else None
+        weights = upstream[of_base] / "model.safetensors" if how.base else given
         import_stage(how, stage, 0, parts, weights, models / stage / "seed-0")
     parts = replace(parts, models={stage: models / stage / "seed-0" for stage in imported})
     encode_stage(how, "autoencoder", parts, latents / "autoencoder")
@@ -94,9 +105,12 @@ def run_stages(how: StableAudio, parts: Parts, folder: Path, name: str, **upstre
         found[f"{how.base}/autoencoder"] = upstream["latents"]
     parts = replace(parts, latents=found)
     learned = {stage: path for stage, path in parts.models.items() if stage == "base"}
-    given = replace(parts, models=learned)
-    train_stage(how, "dit", 0, given, models / "dit/seed-0", folder / "state")
-    return replace(parts, models={**parts.models, "dit": models / "dit/seed-0"})
+    trained, last = replace(parts, models=learned), models / "dit/seed-0"
+    if given is None:
+        train_stage(how, "dit", 0, trained, last, folder / "state")
+    else:
+        import_stage(how, "dit", 0, trained, given, last)
+    return replace(parts, models={**parts.models, "dit": last})
 
 
 def opened(how: StableAudio, parts: Parts):

@@ -95,9 +95,9 @@ class Adapter(StageModule):
         self.base.text_encoder.eval()
         return self.base.loss(batch)
 
-    def checkpoint(self) -> None:
-        """Compute each block twice instead of keeping its activations."""
-        self._held[0].transformer.get_base_model().enable_gradient_checkpointing()
+    @property
+    def body(self) -> nn.Module:  # noqa: D102
+        return self._held[0]
 
     def save(self, folder: Path, tokenizers: Mapping[str, str] | None = None) -> None:
         """As every stage's, with peft's files beside it."""

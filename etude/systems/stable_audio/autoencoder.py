@@ -2,19 +2,23 @@
 
 - magnitude: the PCA of a fitted magnitude_rvq tokenizer before any code, and its phase inversion;
   nothing is trained.
-- oobleck: diffusers' AutoencoderOobleck, as Stable Audio Open has it.
+- a family of pretrained networks (etude.pretrained.sound): that family's own autoencoder.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from etude.config import MagnitudeRvq
+from etude.pretrained.sound import FAMILIES, make_part, read_networks
 from etude.systems.stage_module import StageModule
+from etude.systems.weights import load_weights
 from etude.tokenizers.magnitude_rvq import MagnitudeRvqTokenizer
 
 VERSION = 1  # raised when equal sound gives other latents, or latents another sound
@@ -66,29 +70,34 @@ class Magnitude(nn.Module):
         return made
 
 
-class Oobleck(nn.Module):
-    """Stable Audio Open's autoencoder: two channels, of which mono sound has the same in both.
+class Learned(nn.Module):
+    """A pretrained autoencoder of two channels, of which mono sound has the same in both.
 
     Args:
-        shape: `config` of diffusers' AutoencoderOobleck.
+        shape: `kind`, a family of etude.pretrained.sound, and `config` of its autoencoder's class:
+            Stable Audio Open's AutoencoderOobleck, Stable Audio 3's AutoencoderSAME.
     """
 
     def __init__(self, shape: Mapping[str, Any]) -> None:
-        from diffusers.models.autoencoders.autoencoder_oobleck import AutoencoderOobleck
-
         super().__init__()
-        self.network = AutoencoderOobleck.from_config(dict(shape["config"]))
+        self.network: Any = make_part(shape["kind"], "autoencoder", shape["config"])
         config = self.network.config
-        self.rate, self.channels = int(config.sampling_rate), int(config.decoder_input_channels)
-        self.hop = int(self.network.hop_length)
+        self.rate = int(config.sampling_rate)
+        self.channels = int(config.get("decoder_input_channels") or config["latent_dim"])
+        ratios = config.get("downsampling_ratios") or [
+            config["patch_size"],
+            *config["encoder_strides"],
+        ]
+        self.hop = math.prod(ratios)
 
     def encode(self, wave: Tensor) -> Tensor:
-        """As the protocol has it; of the posterior the mean."""
+        """As the protocol has it; of a posterior the mean."""
         whole = wave.shape[1] // self.hop * self.hop
         device = next(self.parameters()).device
         sound = wave[:, None, :whole].expand(-1, self.network.config.audio_channels, -1)
-        found: Tensor = self.network.encode(sound.to(device)).latent_dist.mode()
-        return found.float().cpu()
+        found = self.network.encode(sound.to(device))
+        latents: Tensor = found.latents if "latents" in found else found.latent_dist.mode()
+        return latents.float().cpu()
 
     def decode(self, latents: Tensor) -> Tensor:
         """As the protocol has it; the mean of the channels."""
@@ -99,7 +108,7 @@ class Oobleck(nn.Module):
         return nn.functional.pad(sound, (0, max(0, length - sound.shape[1])))[:, :length]
 
 
-KINDS = {"magnitude": Magnitude, "oobleck": Oobleck}
+KINDS = {"magnitude": Magnitude} | dict.fromkeys(FAMILIES, Learned)
 
 
 class Autoencoder(StageModule):
@@ -113,12 +122,13 @@ class Autoencoder(StageModule):
 
     def __init__(self, shape: Mapping[str, Any], settings: Any = None) -> None:
         super().__init__(shape)
-        self.network = KINDS[shape["kind"]](shape)
+        self.network: Any = KINDS[shape["kind"]](shape)
 
     @property
     def codec(self) -> SoundCodec:
         """What encodes and decodes."""
-        return self.network  # type: ignore[return-value]
+        found: SoundCodec = self.network
+        return found
 
     @property
     def rate(self) -> int:
@@ -159,4 +169,17 @@ def of_tokenizer(tokenizer: MagnitudeRvqTokenizer, components: int) -> Autoencod
     shape = {"kind": "magnitude", "settings": settings, "components": count, "bins": bins}
     made = Autoencoder(shape)
     made.load_state_dict({"network.mean": tokenizer.tensors["mean"], "network.basis": basis})
+    return made.eval()
+
+
+def from_pretrained(folder: Path) -> Autoencoder:
+    """The autoencoder in a folder of results/pretrained/."""
+    config, tensors = read_networks(folder)
+    made = Autoencoder({"kind": config.family, "config": config.configs["autoencoder"]})
+    own = {
+        f"network.network.{name.removeprefix('autoencoder.')}": tensor
+        for name, tensor in tensors.items()
+        if name.startswith("autoencoder.")
+    }
+    load_weights(made, own, folder)
     return made.eval()

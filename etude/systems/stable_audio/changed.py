@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,9 +48,10 @@ def changed_by_adapter(base: Sound) -> dict[str, float]:
     moved = [layer.get_delta_weight(name) for layer in layers for name in layer.active_adapters]
     frozen = [p for p in base.transformer.parameters() if not p.requires_grad]
     set_strength(base, 0.0)
-    without = _made(base)
+    without = _made(base, base.shape)
     set_strength(base, 1.0)
-    return {"moved": _share(moved, frozen), "made": _difference(_made(base), without)}
+    made = _made(base, base.shape)
+    return {"moved": _share(moved, frozen), "made": _difference(made, without)}
 
 
 def changed_by_training(trained: Sound, base: Sound) -> dict[str, float]:
@@ -57,18 +59,19 @@ def changed_by_training(trained: Sound, base: Sound) -> dict[str, float]:
     begun = dict(base.named_parameters())
     pairs = [(w.detach().cpu(), begun[name].detach()) for name, w in trained.named_parameters()]
     moved = _share((now - before for now, before in pairs), (before for _, before in pairs))
-    return {"moved": moved, "made": _difference(_made(trained.eval()), _made(base.eval()))}
+    made, without = (_made(network.eval(), trained.shape) for network in (trained, base))
+    return {"moved": moved, "made": _difference(made, without)}
 
 
 @torch.no_grad()
-def _made(network: Sound) -> Tensor:
-    """A few latents, always of the same noise and seconds, half of them of a text."""
-    spans = [tuple(span) for span in network.shape["spans"]] or [(0.0, 10.0)]
-    texts = [network.shape.get("example", ""), ""] * (ITEMS // 2)
+def _made(network: Sound, shape: Mapping[str, Any]) -> Tensor:
+    """A few latents, always of the same noise; seconds and the text of half of them as learned."""
+    spans = [tuple(span) for span in shape["spans"]] or [(0.0, 10.0)]
+    texts = [shape.get("example", ""), ""] * (ITEMS // 2)
     told = network.told_of(texts, [spans[number % len(spans)] for number in range(ITEMS)])
     streams = ClipStreams(list(range(ITEMS)), network.device)
-    size = [network.shape["frames"]] * ITEMS
-    noise = streams.normal(size, network.shape["channels"]).transpose(1, 2)
+    size = [shape["frames"]] * ITEMS
+    noise = streams.normal(size, shape["channels"]).transpose(1, 2)
     sampler = Sampler(network.schedule, steps=STEPS)
     return sampler.sample(lambda x, time, _: network.velocity(x, time, told), noise).cpu()
 

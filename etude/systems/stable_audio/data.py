@@ -36,6 +36,7 @@ class Windows:
         tokenizer, length: of texts.
         vary: (caption, place) -> the text of an item in training; None: captions as they are.
         items: the first so many only.
+        bare: of empty texts, as in `as_ids`.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class Windows:
         length: int,
         vary: Callable[[str, float], str] | None = None,
         items: int | None = None,
+        *,
+        bare: bool = False,
     ) -> None:
         self.rows = list(read_csv(folder / f"{split}.csv"))
         self.window, self.silence, self.vary = window, silence, vary
-        self.tokenizer, self.length = tokenizer, length
+        self.tokenizer, self.length, self.bare = tokenizer, length, bare
         self._file = folder / f"{split}.safetensors"
         self._opened: Any = None
         self.items = [
@@ -75,7 +78,7 @@ class Windows:
             "start": start,
             "total": total,
             "places": torch.as_tensor(np.asarray(chosen), dtype=torch.float64),
-        } | as_ids(texts, self.tokenizer, self.length)
+        } | as_ids(texts, self.tokenizer, self.length, bare=self.bare)
 
     def span(self, index: int, place: float = 0.0) -> tuple[float, float]:
         """Start and total seconds of an item."""

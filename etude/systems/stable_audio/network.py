@@ -1,10 +1,4 @@
-"""The network: T5 encoder, projection and DiT, diffusers' classes in two sizes.
-
-Conditions as Stable Audio Open has them: cross-attention sees the text (padded with zeros to one
-length, no mask) and the seconds of start and total; the global state is the two seconds. Without
-text all that cross-attention sees is zeros, and the global state stays: so are items learned that
-guidance is measured from.
-"""
+"""The network: text encoder, projection and transformer, the libraries' classes in two sizes."""
 
 from __future__ import annotations
 
@@ -20,24 +14,21 @@ from etude.clips.sampling import ClipStreams
 from etude.config.systems.stable_audio import HEAD, SoundTransformer
 from etude.diffusion.predictions import noised, squared_error, stratified
 from etude.diffusion.schedules import Schedule
+from etude.pretrained.sound import FAMILIES, make_part, read_networks
 from etude.storage import atomic
 from etude.systems.base import Batch
 from etude.systems.musicgen.texts import TOKENIZER, read_tokenizer
 from etude.systems.stable_audio.texts import as_ids
+from etude.systems.stable_audio.told import TELLING, Told
 from etude.systems.stage_module import StageModule
+from etude.systems.weights import load_weights
 
 VERSION = 1  # raised when the same seed gives other weights, or a batch another loss
 
+EMBEDDED = "open"  # the family that the embedded network is of
+PARTS = ("text_encoder", "projection", "transformer")
 TEXT_HEADS = 4
 VALIDATION_TIMES = 4  # at which each validation item is denoised
-
-
-class Told(dict[str, Tensor]):
-    """What the DiT is told of items: `cross` [B, L, dim] and `whole` [B, 1, 2 dim]."""
-
-    def without_text(self) -> Told:
-        """The same items without any text, as guidance measures from."""
-        return Told(cross=torch.zeros_like(self["cross"]), whole=self["whole"])
 
 
 class Sound(StageModule):
@@ -46,7 +37,8 @@ class Sound(StageModule):
     Args:
         shape: `channels`, `frame_rate`, `frames` (of a window), `vocabulary`; `mean`, `deviation`,
             `percentile` and `silence` of the latents; `spans` (start and total seconds of some
-            training windows); of pretrained networks also `configs`, those of their parts.
+            training windows); of pretrained networks also `family`, `configs` (of their parts) and
+            `text_length`.
         settings: the sizes of the network; of pretrained ones only schedule and masks count.
         tokenizer: of texts.
     """
@@ -56,23 +48,19 @@ class Sound(StageModule):
     settings: SoundTransformer
     mean: Tensor
     deviation: Tensor
+    text_encoder: Any
+    projection: Any
+    transformer: Any
 
     def __init__(
         self, shape: Mapping[str, Any], settings: SoundTransformer | None, tokenizer: Tokenizer
     ) -> None:
-        from diffusers.models.transformers.stable_audio_transformer import StableAudioDiTModel
-        from diffusers.pipelines.stable_audio.modeling_stable_audio import (
-            StableAudioProjectionModel,
-        )
-        from transformers import T5Config, T5EncoderModel
-
         settings = settings or SoundTransformer()
         super().__init__(shape, settings)
-        configs = configurations(shape, settings)
-        # The stack alone: T5EncoderModel has the same table under two names.
-        self.text_encoder = T5EncoderModel(T5Config(**configs["text_encoder"])).encoder
-        self.projection = StableAudioProjectionModel(**configs["projection"])
-        self.transformer = StableAudioDiTModel(**configs["transformer"])
+        family, configs = str(shape.get("family", EMBEDDED)), configurations(shape, settings)
+        self.telling = TELLING[family]
+        for part in PARTS:
+            self.add_module(part, make_part(family, part, configs[part]))
         self.tokenizer = tokenizer
         self.schedule = Schedule(settings.schedule)
         if self.pretrained:  # as its authors left it in their own training
@@ -91,44 +79,29 @@ class Sound(StageModule):
         """Tokens of a text."""
         return int(self.shape.get("text_length", self.settings.text_length))
 
+    def train(self, mode: bool = True) -> Self:
+        """As every module; a pretrained text encoder stays as it is used."""
+        super().train(mode)
+        if self.pretrained:
+            self.text_encoder.eval()
+        return self
+
     # ------------------------------------------------------------------------------ conditions
 
     def told(self, ids: Tensor, mask: Tensor, start: Tensor, total: Tensor) -> Told:
         """What the DiT sees of texts (ids, mask [B, L]) and seconds (start, total [B])."""
-        there = mask.clone()
-        there[:, 0] |= mask.sum(1) == 0  # an encoder that sees nothing at all is no number
-        hidden = self.text_encoder(input_ids=ids, attention_mask=there).last_hidden_state
-        found = self.projection(hidden, start.float(), total.float())
-        text = found.text_hidden_states * mask[..., None].to(hidden)
-        seconds = found.seconds_start_hidden_states, found.seconds_end_hidden_states
-        said = (mask.sum(1) > 0)[:, None, None]
-        cross = torch.cat([text, *seconds], dim=1) * said.to(hidden)
-        return Told(cross=cross, whole=torch.cat(seconds, dim=2))
+        return self.telling.told(self, ids, mask, start, total)
 
     def told_of(self, texts: Sequence[str], spans: Sequence[tuple[float, float]]) -> Told:
         """The same of texts as they are written; spans are start and total seconds."""
-        found = as_ids(texts, self.tokenizer, self.text_length)
+        found = as_ids(texts, self.tokenizer, self.text_length, bare=self.telling.bare)
         start, total = torch.tensor(spans, dtype=torch.float32).T
         values = (found["ids"], found["mask"], start, total)
         return self.told(*(value.to(self.device) for value in values))
 
     def velocity(self, x: Tensor, time: Tensor, told: Mapping[str, Tensor]) -> Tensor:
         """What is predicted of noisy latents [B, channels, T] at times [B]."""
-        from diffusers.models.embeddings import get_1d_rotary_pos_embed
-
-        width = self.transformer.config.attention_head_dim // 2
-        rotary = get_1d_rotary_pos_embed(
-            width, x.shape[2] + 1, use_real=True, repeat_interleave_real=False
-        )
-        found: Tensor = self.transformer(
-            x,
-            time,
-            encoder_hidden_states=told["cross"],
-            global_hidden_states=told["whole"],
-            rotary_embedding=tuple(part.to(x.device) for part in rotary),
-            return_dict=False,
-        )[0]
-        return found
+        return self.telling.velocity(self.transformer, x, time, told)
 
     # -------------------------------------------------------------------------------- training
 
@@ -228,6 +201,36 @@ def configurations(
             "time_proj_dim": settings.time_dim,
         },
     }
+
+
+def from_pretrained(folder: Path, statistics: Mapping[str, Any]) -> Sound:
+    """The networks in a folder of results/pretrained/, all but the autoencoder.
+
+    Args:
+        statistics: `silence`, `percentile`, `rate` and `hop` of latents. Their scale is not used:
+            the networks learned latents as they are.
+    """
+    config, tensors = read_networks(folder)
+    configs = {part: config.configs[part] for part in PARTS}
+    transformer = configs["transformer"]
+    channels = int(transformer.get("in_channels") or transformer["io_channels"])
+    shape = {
+        "family": config.family,
+        "configs": configs,
+        "text_length": config.text_length,
+        "channels": channels,
+        "mean": [0.0] * channels,
+        "deviation": [1.0] * channels,
+        "frame_rate": statistics["rate"] / statistics["hop"],
+        "frames": int(transformer.get("sample_size", 1)),
+        "spans": [],
+        **{key: statistics[key] for key in ("silence", "percentile")},
+    }
+    settings = SoundTransformer.model_validate({"schedule": FAMILIES[config.family].schedule})
+    model = Sound(shape, settings, read_tokenizer(folder))
+    own = {name: t for name, t in tensors.items() if name.partition(".")[0] in PARTS}
+    load_weights(model, own, folder)
+    return model.eval()
 
 
 def set_strength(network: Sound, strength: float) -> None:

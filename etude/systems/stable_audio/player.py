@@ -28,8 +28,9 @@ from etude.systems.base import ShouldStop, Wave
 from etude.systems.conditions import Conditions, refuse
 from etude.systems.stable_audio.autoencoder import Autoencoder
 from etude.systems.stable_audio.latents import encode_file
-from etude.systems.stable_audio.network import Sound, Told, set_strength
+from etude.systems.stable_audio.network import Sound, set_strength
 from etude.systems.stable_audio.texts import is_cut, new_words
+from etude.systems.stable_audio.told import Told
 
 VERSION = 1  # raised when the same latents or settings give other clips
 
@@ -205,10 +206,7 @@ class SoundPlayer:
         self, settings: SoundGenerate, texts: Sequence[str], spans: list[tuple[float, float]]
     ) -> Denoiser:
         told = self.model.told_of(texts, spans)
-        if settings.negative:
-            free = self.model.told_of([settings.negative] * len(texts), spans)
-        else:
-            free = told.without_text()
+        free = self.model.told_of([settings.negative] * len(texts), spans)
 
         def network(about: Told) -> Denoiser:
             def predict(x: Tensor, time: Tensor, _: Tensor | None) -> Tensor:

@@ -23,9 +23,11 @@ from etude.systems.musicgen.data import vary
 from etude.systems.musicgen.texts import read_tokenizer
 from etude.systems.stable_audio.adapter import Adapter, Tuned, load_adapter, shape_of
 from etude.systems.stable_audio.autoencoder import Autoencoder, of_tokenizer
+from etude.systems.stable_audio.autoencoder import from_pretrained as autoencoder_from
 from etude.systems.stable_audio.data import Mixed, Windows, check_same, read_statistics, spans_of
 from etude.systems.stable_audio.latents import write_latents
 from etude.systems.stable_audio.network import Sound
+from etude.systems.stable_audio.network import from_pretrained as network_from
 from etude.systems.stable_audio.player import SoundPlayer, through
 from etude.systems.stable_audio.texts import tokenizer_of
 from etude.systems.stage_module import StageModule
@@ -89,8 +91,19 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
     def take_over(  # noqa: D102
         self, experiment: StableAudio, stage: str, parts: Parts, weights: Path
     ) -> StageModule:
-        folder = weights if weights.is_dir() else weights.parent
+        if weights.is_dir():  # of results/pretrained/
+            return self._pretrained(experiment, stage, parts, weights)
+        folder = weights.parent
         return Autoencoder.load(folder) if stage == AUTOENCODER else Sound.load(folder)
+
+    def _pretrained(
+        self, experiment: StableAudio, stage: str, parts: Parts, weights: Path
+    ) -> StageModule:
+        if stage == AUTOENCODER:
+            return autoencoder_from(weights)
+        model = network_from(weights, read_statistics(parts.latents[AUTOENCODER]))
+        model.shape |= self._learned(experiment, parts, model.shape)
+        return model
 
     def shape(self, experiment: StableAudio, stage: str, parts: Parts) -> dict[str, Any]:  # noqa: D102
         if stage != DIT:

@@ -50,15 +50,21 @@ def new_words(text: str, tokenizer: Tokenizer) -> list[str]:
     return [w for w in re.findall(WORD, text) if tokenizer.token_to_id(w.lower()) is None]
 
 
-def as_ids(texts: Sequence[str], tokenizer: Tokenizer, length: int) -> dict[str, Tensor]:
+def as_ids(
+    texts: Sequence[str], tokenizer: Tokenizer, length: int, *, bare: bool = False
+) -> dict[str, Tensor]:
     """Texts as `ids` and `mask`, long [B, length]; a text that is too long is cut off.
 
     An empty text stands for no text at all: nothing of it is there.
+
+    Args:
+        bare: of an empty text what the tokenizer makes of it is there.
     """
     ids = torch.zeros(len(texts), length, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, text in enumerate(texts):
-        found = tokenizer.encode(with_spares(text, tokenizer)).ids if text.strip() else []
+        wanted = bare or text.strip()
+        found = tokenizer.encode(with_spares(text, tokenizer)).ids if wanted else []
         if len(found) > length:  # the end of a text stays its end
             found = [*found[: length - 1], found[-1]]
         ids[row, : len(found)] = torch.tensor(found, dtype=torch.long)
