@@ -167,7 +167,7 @@ def fairseq_name(name: str) -> str:
 SOUND_WORDS = "low hum high beep wobbly siren slow the a music of"
 
 
-def make_stable_audio(folder: Path, scale: float = 2.0):
+def make_stable_audio(folder: Path, scale: float = 1.4):
     """A pipeline of Stable Audio Open's classes: 8 numbers at 125 Hz, 8 kHz, two channels."""
     from diffusers import (
         AutoencoderOobleck,

@@ -7,6 +7,7 @@ the table stands `rotary_pos_emb.inv_freq`, which is no weight: it is computed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -245,7 +246,28 @@ def model_config_of(configs: Configs, text_length: int) -> dict[str, Any]:
     Raises:
         ValueError: their class cannot have these sizes.
     """
-    dit, sound = configs["transformer"], configs["autoencoder"]
+    sound, dit = configs["autoencoder"], configs["transformer"]
+    pretransform = _pretransform_of(sound)
+    return {
+        "model_type": "diffusion_cond",
+        "sample_size": dit["sample_size"] * pretransform["config"]["downsampling_ratio"],
+        "sample_rate": sound["sampling_rate"],
+        "audio_channels": sound["audio_channels"],
+        "model": {
+            "pretransform": pretransform,
+            "conditioning": _conditioning_of(configs, text_length),
+            "diffusion": {
+                "cross_attention_cond_ids": ["prompt", *SECONDS],
+                "global_cond_ids": list(SECONDS),
+                "type": "dit",
+                "config": _dit_of(dit),
+            },
+            "io_channels": sound["decoder_input_channels"],
+        },
+    }
+
+
+def _dit_of(dit: Mapping[str, Any]) -> dict[str, Any]:
     head, width = dit["attention_head_dim"], dit["cross_attention_dim"]
     wanted = {
         "time_proj_dim": TIME_FEATURES,
@@ -254,60 +276,48 @@ def model_config_of(configs: Configs, text_length: int) -> dict[str, Any]:
     }
     if wrong := [f"{k} {dit[k]}, not {v}" for k, v in wanted.items() if dit[k] != v]:
         raise ValueError(f"stable-audio-tools has no transformer with {', '.join(wrong)}")
-    ratio = 1
-    for stride in sound["downsampling_ratios"]:
-        ratio *= stride
-    channels = sound["decoder_input_channels"]
-    seconds = {"min_val": configs["projection"]["min_value"],
-               "max_val": configs["projection"]["max_value"]}  # fmt: skip
-    text = {"t5_model_name": T5_BY_WIDTH.get(configs["text_encoder"]["d_model"], "t5-base"),
-            "max_length": text_length}  # fmt: skip
-    dims = {"channels": sound["encoder_hidden_size"], "c_mults": sound["channel_multiples"],
-            "strides": sound["downsampling_ratios"], "use_snake": True}  # fmt: skip
-    encoder = dims | {"in_channels": sound["audio_channels"], "latent_dim": 2 * channels}
-    decoder = dims | {"out_channels": sound["audio_channels"], "latent_dim": channels,
-                      "channels": sound["decoder_channels"], "final_tanh": False}  # fmt: skip
     return {
-        "model_type": "diffusion_cond",
-        "sample_size": dit["sample_size"] * ratio,
-        "sample_rate": sound["sampling_rate"],
-        "audio_channels": sound["audio_channels"],
-        "model": {
-            "pretransform": {
-                "type": "autoencoder",
-                "iterate_batch": True,
-                "config": {
-                    "encoder": {"type": "oobleck", "config": encoder},
-                    "decoder": {"type": "oobleck", "config": decoder},
-                    "bottleneck": {"type": "vae"},
-                    "latent_dim": channels,
-                    "downsampling_ratio": ratio,
-                    "io_channels": sound["audio_channels"],
-                },
-            },
-            "conditioning": {
-                "configs": [
-                    {"id": "prompt", "type": "t5", "config": text},
-                    {"id": "seconds_start", "type": "number", "config": dict(seconds)},
-                    {"id": "seconds_total", "type": "number", "config": dict(seconds)},
-                ],
-                "cond_dim": configs["projection"]["conditioning_dim"],
-            },
-            "diffusion": {
-                "cross_attention_cond_ids": ["prompt", *SECONDS],
-                "global_cond_ids": list(SECONDS),
-                "type": "dit",
-                "config": {
-                    "io_channels": dit["in_channels"],
-                    "embed_dim": dit["num_attention_heads"] * head,
-                    "depth": dit["num_layers"],
-                    "num_heads": dit["num_attention_heads"],
-                    "cond_token_dim": width,
-                    "global_cond_dim": dit["global_states_input_dim"],
-                    "project_cond_tokens": False,
-                    "transformer_type": "continuous_transformer",
-                },
-            },
-            "io_channels": channels,
-        },
+        "io_channels": dit["in_channels"],
+        "embed_dim": dit["num_attention_heads"] * head,
+        "depth": dit["num_layers"],
+        "num_heads": dit["num_attention_heads"],
+        "cond_token_dim": width,
+        "global_cond_dim": dit["global_states_input_dim"],
+        "project_cond_tokens": False,
+        "transformer_type": "continuous_transformer",
     }
+
+
+def _conditioning_of(configs: Configs, text_length: int) -> dict[str, Any]:
+    projection = configs["projection"]
+    seconds = {"min_val": projection["min_value"], "max_val": projection["max_value"]}
+    name = T5_BY_WIDTH.get(configs["text_encoder"]["d_model"], "t5-base")
+    text = {"t5_model_name": name, "max_length": text_length}
+    numbers = [{"id": key, "type": "number", "config": dict(seconds)} for key in SECONDS]
+    return {
+        "configs": [{"id": "prompt", "type": "t5", "config": text}, *numbers],
+        "cond_dim": projection["conditioning_dim"],
+    }
+
+
+def _pretransform_of(sound: Mapping[str, Any]) -> dict[str, Any]:
+    channels, audio = sound["decoder_input_channels"], sound["audio_channels"]
+    dims = {
+        "c_mults": sound["channel_multiples"],
+        "strides": sound["downsampling_ratios"],
+        "use_snake": True,
+    }
+    encoder = dims | {"in_channels": audio, "channels": sound["encoder_hidden_size"]}
+    decoder = dims | {"out_channels": audio, "channels": sound["decoder_channels"]}
+    config = {
+        "encoder": {"type": "oobleck", "config": encoder | {"latent_dim": 2 * channels}},
+        "decoder": {
+            "type": "oobleck",
+            "config": decoder | {"latent_dim": channels, "final_tanh": False},
+        },
+        "bottleneck": {"type": "vae"},
+        "latent_dim": channels,
+        "downsampling_ratio": math.prod(sound["downsampling_ratios"]),
+        "io_channels": audio,
+    }
+    return {"type": "autoencoder", "iterate_batch": True, "config": config}

@@ -198,7 +198,8 @@ def params_before(settings) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("label", "expected"),
     [
-        ("sampling", {"make_baselines", "generate_clips", "score_concepts"}),
+        # train_stage: noise of validation, and what an adaptation changed
+        ("sampling", {"make_baselines", "generate_clips", "score_concepts", "train_stage"}),
         ("clips", {"make_baselines", "generate_clips"}),
         (
             "audiolm.transformer",

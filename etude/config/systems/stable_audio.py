@@ -231,8 +231,8 @@ class SoundGenerate(GenerateSettings):
 
 
 _OF_SOUND = (
-    *("musicgen.texts", "stable_audio.texts", "stable_audio.network", "stable_audio.adapter"),
-    *("diffusion.schedules", "diffusion.predictions"),
+    *("musicgen.texts", "stable_audio.texts", "stable_audio.told", "stable_audio.network"),
+    *("stable_audio.adapter", "diffusion.schedules", "diffusion.predictions"),
 )
 _OF_LATENTS = ("stable_audio.autoencoder", "tokenizer.magnitude_rvq")
 _OF_PLAYING = (
@@ -255,7 +255,9 @@ class StableAudio(TrainedExperiment):
     }
     modules: ClassVar[Mapping[str, str]] = {
         f"stable_audio.{name}": f"systems/stable_audio/{name}"
-        for name in ("autoencoder", "network", "adapter", "texts", "latents", "data", "player")
+        for name in (
+            *("autoencoder", "network", "told", "adapter", "texts", "latents", "data", "player"),
+        )
     }
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "build": (*_OF_SOUND, *_OF_LATENTS),
