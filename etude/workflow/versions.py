@@ -72,6 +72,7 @@ MODULES: dict[str, str] = {
     **{f"tokenizer.{m}": f"tokenizers/symbolic/{m}" for m in dict.fromkeys(_SYMBOLIC.values())},
     **_by_name("symbolic.", "tokenizers/symbolic", "tokenize midilm pack summary"),
     "pretrained": "pretrained/fetch",
+    "pretrained_sound": "pretrained/sound",
     **_by_name("diffusion.", "diffusion", "guidance predictions schedules solvers"),
     "loop": "training/loop",
     "steps": "training/data",

@@ -36,6 +36,7 @@ def settings() -> config.Config:
         "words": {
             "system": "textual_inversion", "corpus": "c", "base": "said", "concepts": ["x"],
         },
+        "made": {"system": "stable_audio", "corpus": "c"},
         "phrases": {"system": "phrase_ldm", "corpus": "d", "tokens": "z"},
         "phrases_t5": {
             "system": "phrase_ldm", "corpus": "d", "tokens": "z",
@@ -197,7 +198,8 @@ def params_before(settings) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("label", "expected"),
     [
-        ("sampling", {"make_baselines", "generate_clips", "score_concepts"}),
+        # train_stage: noise of validation, and what an adaptation changed
+        ("sampling", {"make_baselines", "generate_clips", "score_concepts", "train_stage"}),
         ("clips", {"make_baselines", "generate_clips"}),
         (
             "audiolm.transformer",
