@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, Tag, model_validator
 
@@ -27,6 +27,18 @@ class _EncoderDecoder(Section):
         "of the bar's other slots and what those before it have written (notes), the slot and the "
         "latents alone (bar), or nothing (as the original)",
     )
+    bar_layers: int = Field(
+        0,
+        ge=0,
+        description="layers by which the phrases of a bar attend to each other before they become "
+        "latents; 0: each becomes one by itself, as in the original",
+    )
+
+    @model_validator(mode="after")
+    def _bars_are_there(self) -> Self:
+        if self.bar_layers and self.context == "none":
+            raise ValueError("bar_layers: phrases without `context` do not come bar by bar")
+        return self
 
     @property
     def inner(self) -> int:

@@ -203,6 +203,11 @@ class PhraseGenerate(GenerateSettings):
         description="the form, as letters with lengths in bars: i8A8A8B4; none: one of the "
         "training pieces' of this length, or none",
     )
+    repeats: Literal["same", "free"] = Field(
+        "same",
+        description="sections of one letter: the same music, as in the repeats that letters come "
+        "from (same), or each made by itself (free: for `labels` whose letters mean less)",
+    )
     key: str = Field(
         "",
         pattern=r"^([A-G][b#]?( (major|minor))?)?$",
