@@ -63,13 +63,16 @@ VAES: dict[str, dict[str, Any]] = {
                       "training": STEPS},
     "kl .1, 1000 steps of 16": {"network": SMALL, "kl": {"weight": 0.1},
                                 "training": {"steps": 1000, "batch_size": 16}},
-    **{f"default, seed {seed}": {"network": SMALL, "kl": {"weight": 0.05},
-                                 "training": {"steps": 1400, "batch_size": 16}}
-       for seed in range(3)},
+    **{f"small run, kl {weight}": {"network": SMALL | {"bar_layers": layers},
+                                   "kl": {"weight": weight},
+                                   "training": {"steps": 1400, "batch_size": 16}}
+       for weight, layers in ((0.05, 1), (0.1, 1))},
     "preset": {},
     "notes, kl .1": {"network": SMALL, "kl": {"weight": 0.1}, "training": STEPS},
     "notes, bars seen, kl .1": {"network": SMALL | {"bar_layers": 2}, "kl": {"weight": 0.1},
                                 "training": STEPS},
+    "notes, bars seen, kl .18": {"network": SMALL | {"bar_layers": 2}, "kl": {"weight": 0.18},
+                                 "training": STEPS},
     "notes, bars seen, kl .3": {"network": SMALL | {"bar_layers": 2}, "kl": {"weight": 0.3},
                                 "training": STEPS},
     "notes, kl .3": {"network": SMALL, "kl": {"weight": 0.3}, "training": STEPS},
@@ -83,13 +86,14 @@ LDMS: dict[str, dict[str, Any]] = {
                               "learning_rate": 1e-3},
     "bars of kl .1": {"vae": "kl .1, 1000 steps of 16", "network": {}, "steps": 1600,
                       "ema_decay": 0.997},
-    **{f"diffusion of default, seed {seed}": {"vae": f"default, seed {seed}", "network": {},
-                                              "steps": 1600, "ema_decay": 0.997}
-       for seed in range(3)},
+    **{f"of small run, kl {weight}": {"vae": f"small run, kl {weight}", "network": {},
+                                      "steps": 1600, "ema_decay": 0.997}
+       for weight in (0.05, 0.1)},
     "diffusion of preset": {"vae": "preset"},
     "bars, notes .1": {"vae": "notes, kl .1", "network": {}},
     "bars, notes .3": {"vae": "notes, kl .3", "network": {}},
     "bars, notes and bars .1": {"vae": "notes, bars seen, kl .1", "network": {}},
+    "bars, notes and bars .18": {"vae": "notes, bars seen, kl .18", "network": {}},
     "bars, notes and bars .3": {"vae": "notes, bars seen, kl .3", "network": {}},
     "larger": {"vae": "notes, bars seen, kl .1", "steps": 6000, "ema_decay": 0.999,
                "network": {"dim": 192, "layers": 6}},
@@ -106,8 +110,8 @@ HOW: dict[str, dict[str, Any]] = {
     ", ddim, eta 1, temperature .7": eta | {"temperature": 0.7},
     ", guidance 2": {"solver": "dpm", "steps": 20, "guidance": 2.0},
 }
-SAMPLED = ("bars, notes .1", "bars, notes and bars .1", "bars, notes and bars .3", "larger",
-           "diffusion of preset")  # fmt: skip
+SAMPLED = ("of small run, kl 0.05", "of small run, kl 0.1", "bars, notes .1", "bars, notes and bars .1", "bars, notes and bars .18",
+           "bars, notes and bars .3", "larger", "diffusion of preset")  # fmt: skip
 
 
 class Bench:

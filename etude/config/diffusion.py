@@ -50,8 +50,8 @@ class Denoising(Section):
         1.0,
         ge=0,
         le=2,
-        description="deviation of the noise; below 1 what is made is nearer to the usual, and varies "
-        "less",
+        description="deviation of the noise; below 1 what is made is nearer to the usual, and "
+        "varies less",
     )
     guidance: float = Field(
         1.0, ge=0, le=20, description="how strongly conditions are followed; 1: as learned"
