@@ -110,8 +110,9 @@ HOW: dict[str, dict[str, Any]] = {
     ", ddim, eta 1, temperature .7": eta | {"temperature": 0.7},
     ", guidance 2": {"solver": "dpm", "steps": 20, "guidance": 2.0},
 }
-SAMPLED = ("of small run, kl 0.05", "of small run, kl 0.1", "bars, notes .1", "bars, notes and bars .1", "bars, notes and bars .18",
-           "bars, notes and bars .3", "larger", "diffusion of preset")  # fmt: skip
+SAMPLED = ("of small run, kl 0.05", "of small run, kl 0.1", "bars, notes .1",
+           "bars, notes and bars .1", "bars, notes and bars .18", "bars, notes and bars .3",
+           "larger", "diffusion of preset")  # fmt: skip
 
 
 class Bench:
