@@ -235,14 +235,9 @@ class PhraseGenerate(GenerateSettings):
         description="bars of the file that stay while the rest is made: 1-8, 13-16 (none: all, "
         "and `bars` more are made behind it)",
     )
-    between: float = Field(
-        0.5, ge=0, le=1, description="where between two files clips lie; 0: at the first"
-    )
+    between: float = Field(0.5, ge=0, le=1, description="where between two files clips lie")
     strength: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="how much noise what lies between two files is given, and made music of again",
+        0.5, ge=0, le=1, description="how much noise what lies between two files is given"
     )
 
     @property

@@ -273,8 +273,7 @@ class Vae(Autoencode):
     that voices agree; with `context: notes` also what the slots before it have written: a bar is
     one text, phrase after phrase. Phrases then come bar by bar, slot after slot.
 
-    With `bar_layers` a phrase's latent depends on its whole bar, so that it need not say what
-    those of the others say.
+    With `bar_layers` a latent depends on its whole bar, and need not say what others say.
 
     Attributes: together (phrases that are encoded at once), kl (the settings' `kl`), rising
     (batches over which its weight grows), and `done`, a counter of training batches that is saved
@@ -306,13 +305,11 @@ class Vae(Autoencode):
         if settings.bar_layers:
             self.bar_slots = nn.Embedding(self.together, width)
             nn.init.normal_(self.bar_slots.weight, std=0.5)
+            sizes = width, settings.heads, settings.inner, settings.dropout
             self.bar_blocks = nn.ModuleList(
-                nn.TransformerEncoderLayer(
-                    width, settings.heads, settings.inner, settings.dropout, F.gelu,
-                    batch_first=True, norm_first=True,
-                )
+                nn.TransformerEncoderLayer(*sizes, F.gelu, batch_first=True, norm_first=True)
                 for _ in range(settings.bar_layers)
-            )  # fmt: skip
+            )
         self.register_buffer("done", torch.zeros((), dtype=torch.long))
         self.kl: Any = None
         self.rising = 0.0
