@@ -315,10 +315,7 @@ class Vae(Autoencode):
         self.rising = 0.0
 
     def posterior(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance [B, latent] of phrases [B, S], in float32.
-
-        With `bar_layers` phrases must be those of whole bars.
-        """
+        """Mean and log-variance [B, latent] of phrases [B, S] (`together` in a row), in float32."""
         states = self._of_bars(super().remember(ids)[0])
         with torch.autocast(states.device.type, enabled=False):
             mean, log_variance = self.latent_head(self.norm(states.float().flatten(1))).chunk(2, 1)
