@@ -22,7 +22,7 @@ class ConceptMetrics(Section):
     """Learned words against other ways of asking (results/metrics/{experiment}/*/concept.csv)."""
 
     segments: int = Field(
-        128, ge=8, description="held-out segments of a concept, the most; spread over its pieces"
+        64, ge=8, description="held-out segments of a concept, the most; spread over its pieces"
     )
     clips: int = Field(32, ge=2, description="clips of each condition, for distance and classifier")
     recognised: float = Field(

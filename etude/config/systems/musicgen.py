@@ -65,7 +65,13 @@ class TextStage(StageSettings):
 
 
 TRAINING: dict[str, Any] = {
-    "training": {"steps": 800, "batch_size": 16, "learning_rate": 1.5e-3, "betas": (0.9, 0.95)}
+    "training": {
+        "steps": 800,
+        "batch_size": 16,
+        "learning_rate": 1.5e-3,
+        "betas": (0.9, 0.95),
+        "validate_every": 100,
+    }
 }
 
 

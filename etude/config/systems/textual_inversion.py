@@ -64,6 +64,7 @@ TRAINING: dict[str, Any] = {
         "final_ratio": 0.1,
         "weight_decay": 0.0,
         "validate_every": 10,
+        "validate_items": 64,  # of few pieces; more would cost a third of the time
         "save_every": 50,
         "use": "best",
         "patience": 8,

@@ -26,8 +26,8 @@ from etude.systems.musicgen.player import MusicGenPlayer
 
 VERSION = 1  # raised when the figures change
 
-OTHERS = 48  # real segments of each other sound, for the classifier
-TRAINING = 128  # real segments of the concept, which it is learned from
+OTHERS = 32  # real segments of each other sound, for the classifier
+TRAINING = 64  # real segments of the concept, which it is learned from
 
 
 class Judged(ABC):
