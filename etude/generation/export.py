@@ -18,7 +18,7 @@ import logging
 import shutil
 from collections.abc import Iterable
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import yaml
@@ -30,6 +30,7 @@ from etude.errors import UserError
 from etude.generation.exported import ABOUT, FORMAT
 from etude.generation.published import check_publishing, owned_corpora, owners_text, pieces_of
 from etude.generation.registry import register
+from etude.generation.searched import searched_text
 from etude.generation.trained import Trained, in_results, open_player
 from etude.storage import (
     atomic_directory,
@@ -67,9 +68,7 @@ def export(
     check_place(folder)
     _refuse_what_is_there(folder)
     trained = in_results(settings, name, seed)
-    refuse_if_pending(corpora_of(settings, name))
-    owned = owned_corpora(settings, name)
-    check_publishing(owned)
+    owners = _publishing(settings, trained)
     experiment, parts = trained.experiment, trained.parts
     player = open_player(trained)  # what cannot play here would not play elsewhere
     with atomic_directory(folder) as temporary:
@@ -87,15 +86,40 @@ def export(
             _copy(source, temporary / "tokenizers" / role, names)
         write_text(temporary / "config.yaml", _config(settings, trained))
         corpus = f"{experiment.corpus} ({settings.corpora[experiment.corpus].source})"
-        write_text(temporary / "README.md", _card(corpus, trained, player, owners_text(owned)))
+        write_text(temporary / "README.md", _card(corpus, trained, player, owners.text))
         # Not of the README: whoever passes the folder on writes the licence into it.
         folders = ("models", "latents", "tokenizers")
         kept = [path for top in folders for path in (temporary / top).rglob("*.*")]
         hashes = {path.relative_to(temporary).as_posix(): hash_file(path) for path in kept}
-        known = {"pieces": pieces_of(owned)} if owned else {}
-        write_json(temporary / ABOUT, _about(trained) | {"sha256": hashes} | known)
+        write_json(temporary / ABOUT, _about(trained) | {"sha256": hashes} | owners.known)
     register(settings, name, trained.seed, folder)
     log.info("%s, training seed %d: %d files", name, trained.seed, len(kept) + 3)
+
+
+class _Owners(NamedTuple):
+    """What an export says of the owners: in its card, and in export.json."""
+
+    text: str
+    known: dict[str, list[str]]
+
+
+def _publishing(settings: Config, trained: Trained) -> _Owners:
+    """See that a model may be published.
+
+    Raises:
+        UserError: a withdrawal waits, a piece may not be published, or nobody has searched the
+            clips for copies.
+    """
+    name, experiment = trained.name, trained.experiment
+    refuse_if_pending(corpora_of(settings, name))
+    owned = owned_corpora(settings, name)
+    check_publishing(owned)
+    parts = [owners_text(owned)]
+    if any(corpus.ownership is not None for corpus in owned):
+        clips = [f"seed-{trained.seed}/draw-{draw}" for draw in experiment.seeds.generate]
+        parts.append(searched_text(name, clips, trained.parts.models))
+    known = {"pieces": pieces_of(owned)} if owned else {}
+    return _Owners("\n".join(filter(None, parts)), known)
 
 
 def _about(trained: Trained) -> dict[str, Any]:

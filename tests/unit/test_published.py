@@ -6,14 +6,14 @@ import json
 
 import pytest
 import yaml
-from tiny_experiments import make_sound
+from tiny_experiments import make_sound, write_search
 
 from etude import config
 from etude.errors import UserError
 from etude.generation.clips import make_clips
 from etude.generation.export import export
 from etude.generation.trained import in_results
-from etude.storage import read_json, write_csv, write_text
+from etude.storage import read_csv, read_json, write_csv, write_json, write_text
 from etude.workflow.lineage import corpora_behind, corpora_used, experiments_behind
 from etude.workflow.plan import Plan
 
@@ -43,6 +43,7 @@ def owned(tmp_path, monkeypatch):
         for number, (path, seconds, split) in enumerate(PIECES)
     ]  # fmt: skip
     write_csv(tmp_path / "results/corpora/mine/pieces.csv", list(rows[0]), rows)
+    write_search(tmp_path, "mine", (3, 5))
     return config.read(config.DEFAULT, tmp_path / "mine.yaml")
 
 
@@ -55,6 +56,43 @@ def test_the_card_says_whose_music_it_is(owned, tmp_path):
     made = b"".join(p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file())
     assert str(tmp_path).encode() not in made
     assert b"ownership.csv" not in made
+
+
+def test_the_card_says_what_the_search_for_copies_found(owned, tmp_path):
+    export(owned, "mine", None, tmp_path / "out")
+    card = (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    start = card.index("## Copies of the training music")
+    assert start > card.index("## Owners")
+    for line in (
+        "| exact | 0 % [0, 6] of 64 | unaltered 100 % [94, 100] of 60 |",
+        (
+            "| fingerprint | 2 % [0, 8] of 64 | unaltered 100 % [94, 100] of 60; altered in 2 ways, "
+            "from 0 % [0, 6] (reversed) to 98 % [91, 100] |"
+        ),
+        "| neighbours (timbre) | n/a: too few | not measured |",
+    ):
+        assert line in card
+
+
+def test_unsearched_music_is_not_published(owned, tmp_path):
+    table = tmp_path / "results/metrics/mine/seed-3/draw-0/memorisation.csv"
+    rows = list(read_csv(table))
+    write_csv(table, list(rows[0]), [row for row in rows if not row["metric"].startswith("recall")])
+    with pytest.raises(UserError, match="how many copies") as error:
+        export(owned, "mine", None, tmp_path / "out")
+    assert "evaluation.memorisation.planted" in error.value.do
+    table.unlink()
+    with pytest.raises(UserError, match="not searched for copies") as error:
+        export(owned, "mine", None, tmp_path / "out")
+    assert (
+        "snakemake --cores all results/metrics/mine/seed-3/draw-0/memorisation.csv"
+        in error.value.do
+    )
+    export(owned, "mine", 5, tmp_path / "out")
+    write_search(tmp_path, "mine", (3,))
+    write_json(tmp_path / "results/clips/mine/seed-3/draw-0/weights.json", {"stages": {}})
+    with pytest.raises(UserError, match="not of these weights"):
+        export(owned, "mine", None, tmp_path / "again")
 
 
 def test_what_may_not_be_published_is_named(owned, tmp_path):

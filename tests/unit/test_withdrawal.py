@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from tiny_experiments import make_sound
+from tiny_experiments import make_sound, write_search
 
 from etude import config
 from etude.__main__ import _parser, main
@@ -85,6 +85,7 @@ def home(tmp_path, monkeypatch):
         shutil.copyfile(tmp_path / "music" / row["path"], wav)
         write(f"results/cuts/mine/short/000{number}/index.csv", f"segment,{row['piece']}")
         write(f"results/tokens/mine/embedded/000{number}.jsonl", json.dumps(row))
+    write_search(tmp_path, "mine", (3, 5))
     for name in ("mine", "other"):
         write(f"results/packed/{name}/embedded/info.json", json.dumps({"data_hash": name}))
         write(f"results/packed/{name}/embedded/train/data.arrow", piece_id(PLANTED))
@@ -228,7 +229,13 @@ def test_the_card_says_that_files_were_withdrawn(home):
         export(settings(), "mine", None, home / "out")
     shutil.copytree("results", "before")
     carry_out(settings())
-    for name in ("models", "corpora", "tokenizers"):  # as the next run makes them anew
+    for name in (
+        "models",
+        "corpora",
+        "tokenizers",
+        "clips",
+        "metrics",
+    ):  # as the next run makes them anew
         shutil.copytree(f"before/{name}", f"results/{name}", dirs_exist_ok=True)
     export(settings(), "mine", None, home / "out")
     card = (home / "out/README.md").read_text(encoding="utf-8")
