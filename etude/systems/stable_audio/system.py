@@ -29,6 +29,7 @@ from etude.systems.stable_audio.latents import write_latents
 from etude.systems.stable_audio.network import Sound
 from etude.systems.stable_audio.network import from_pretrained as network_from
 from etude.systems.stable_audio.player import SoundPlayer, through
+from etude.systems.stable_audio.reader import Reader
 from etude.systems.stable_audio.texts import tokenizer_of
 from etude.systems.stage_module import StageModule
 from etude.systems.weights import read_stage_config
@@ -202,6 +203,10 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         network.shape = found.shape
         autoencoder = Autoencoder.load(parts.models[AUTOENCODER])
         return SoundPlayer(network, autoencoder, held_out_captions(parts))
+
+    def reader(self, weights: Path, tokenizer: Path) -> Reader:
+        """Pretrained weights as their proof asks them (etude.systems.asked.TextReader)."""
+        return Reader(weights)
 
     def codec(self, parts: Parts) -> Codec:  # noqa: D102
         autoencoder = Autoencoder.load(parts.models[AUTOENCODER])
