@@ -13,7 +13,8 @@ from sounds import HOP, RATE, SOUNDS, experiment, make_sounds, opened, run_stage
 from etude import config
 from etude.audio.files import write_wav
 from etude.clips.progress import never, silent
-from etude.config.systems.stable_audio import Adaptation, SoundGenerate, StableAudio
+from etude.config.sound import Adaptation
+from etude.config.systems.stable_audio import SoundGenerate, StableAudio
 from etude.errors import UserError
 from etude.pretrained.opened import hash_state
 from etude.storage import hash_file, read_csv, read_json, write_csv
@@ -27,7 +28,7 @@ from etude.systems.stable_audio.network import Sound, set_strength
 from etude.systems.stable_audio.system import StableAudioSystem
 from etude.systems.stable_audio.texts import as_ids, is_cut, new_words, tokenizer_of
 from etude.tokenizers.magnitude_rvq import MagnitudeRvqTokenizer
-from etude.training.stage import train_stage
+from etude.training.stage import import_stage, train_stage
 from etude.workflow.plan import Plan
 
 OWNED = {"wobbly siren": 440.0}
@@ -479,6 +480,36 @@ def test_an_adapter_plays_with_its_strength(lora):
     assert not np.allclose(clips[0], clips[1], atol=1e-2)
 
 
+@pytest.fixture(scope="module")
+def two(lora, owned, base, home):
+    """An adapter beside which another plays."""
+    _, other = lora
+    how = experiment(steps=12, base="sound", adapt={"kind": "lora", "rank": 3}, adapters=["other"])
+    upstream = {name: base.models[name] for name in ("autoencoder", "dit")}
+    upstream["latents"] = base.latents["autoencoder"]
+    parts = run_stages(how, owned, home, "two", **upstream)
+    beside = home / "models/two/beside-other/seed-0"
+    import_stage(how, "beside-other", 0, parts, other.models["dit"] / "model.safetensors", beside)
+    return how, replace(parts, models={**parts.models, "beside-other": beside})
+
+
+def test_adapters_play_together(two, lora):
+    """Without its own it is the other alone, and the other way round."""
+
+    def wave(how, parts, **strengths):
+        return made(how, parts, "wobbly siren", **strengths)[0].wave
+
+    how, parts = two
+    alone = replace(parts, models={n: f for n, f in parts.models.items() if "beside" not in n})
+    plain = how.model_copy(update={"adapters": []})
+    both, other = wave(how, parts), wave(*lora)
+    mine = wave(plain, alone)
+    assert np.allclose(wave(how, parts, adapter_strength=0), other, atol=1e-5)
+    assert np.allclose(wave(how, parts, strengths={"other": 0}), mine, atol=1e-5)
+    for one in (other, mine):
+        assert not np.allclose(both, one, atol=1e-2)
+
+
 def test_another_autoencoder_is_refused(base):
     tokenizer = MagnitudeRvqTokenizer.load(base.tokenizers["acoustic"])
     other = of_tokenizer(tokenizer, 4)
@@ -553,6 +584,26 @@ def test_the_plan_of_an_adaptation():
     assert again.adapt.kind == "lora"
 
 
+def test_the_plan_of_several_adapters():
+    one = {"system": "stable_audio", "corpus": "ours", "base": "sound", "adapt": {"kind": "lora"}}
+    settings = configured(sound=SOUND, one=one, two=one | {"adapters": ["one"]})
+    plan = Plan(settings)
+
+    class Wildcards:
+        experiment, seed = "two", "0"
+
+    models = [path.split("/")[3] for path in plan.models_of(Wildcards)]
+    assert models == ["autoencoder", "base", "dit", "beside-one"]
+    Wildcards.stage = "beside-one"
+    assert plan.weights_of(Wildcards) == ["results/models/one/dit/seed-0/model.safetensors"]
+    assert plan.upstream_models(Wildcards) == ["results/models/two/base/seed-0/model.safetensors"]
+    for text in (
+        settings.experiments["two"].stage_params("beside-one"),
+        settings.experiments["two"].generate_params(),
+    ):
+        assert config.parse(config.Experiment, text).adapters == ["one"]
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -569,6 +620,10 @@ def test_the_plan_of_an_adaptation():
         ({"stages": {"autoencoder": {"training": {"steps": 3}}}}, "not trained"),
         ({"templates": ["no place"]}, "no place"),
         ({"adapt": {"kind": "dora"}}, "kind"),
+        ({"adapters": ["sound"]}, "play along with an adapter"),
+        ({"base": "sound", "adapt": {"kind": "lora"}, "adapters": ["sound"]}, "is no adapter"),
+        ({"base": "sound", "adapt": {"kind": "lora"}, "adapters": ["x"]}, "not in `experiments`"),
+        ({"generate": {"strengths": {"x": 1}}}, "not among `adapters`"),
     ],
 )
 def test_mistakes_in_the_configuration(more, said):

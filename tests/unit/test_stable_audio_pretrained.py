@@ -14,6 +14,7 @@ from etude.config import Pretrained
 from etude.config.systems.stable_audio import SoundGenerate
 from etude.errors import UserError
 from etude.metrics.checks import check_weights
+from etude.metrics.verify_text import verify_text
 from etude.pretrained.fetch import fetch_weights
 from etude.pretrained.sound import SoundNetworks, read_networks
 from etude.pretrained.sound_names import (
@@ -24,7 +25,8 @@ from etude.pretrained.sound_names import (
     to_diffusers,
     to_tools,
 )
-from etude.storage import hash_file, read_json
+from etude.storage import hash_file, read_csv, read_json
+from etude.systems import open_system
 from etude.systems.conditions import Conditions
 from etude.systems.stable_audio.network import Sound, from_pretrained
 
@@ -250,6 +252,27 @@ def test_three_is_told_what_the_pipeline_tells(fetched, pipelines):
 def test_its_schedule_is_the_pipelines(fetched):
     assert from_pretrained(fetched["open"], STATISTICS).schedule.kind == "cosine"
     assert from_pretrained(fetched["three"], STATISTICS).schedule.kind == "flow"
+
+
+def test_they_are_proven_before_they_are_used(family, fetched, tmp_path, monkeypatch):
+    """Random ones know no word; the right text of a sound foretells it better where it is known."""
+    monkeypatch.setattr("etude.metrics.verify_text.PROGRAMS", (0, 73))
+    reader = open_system("stable_audio").reader(fetched[family], tmp_path)
+    waves = [tone(hertz, 1.0) for hertz in (110.0, 440.0, 880.0, 220.0, 330.0)]
+    errors = reader.nats(waves, ["low hum", "high beep"])
+    assert errors.shape == (2, 5)
+    assert abs(errors[0] - errors[1]).max() > 1e-6, "texts count"
+    again = reader.nats(waves[:1], ["high beep"])
+    assert again[0, 0] == pytest.approx(errors[1, 0], rel=1e-4), "the same noise for every text"
+    assert {len(wave) for wave in reader.by_own_codec(waves)} == {RATE}
+    how = (reader, fetched[family], "text_to_sound", tmp_path / "checks.csv")
+    verify_text(*how, strict=False)
+    rows = {row["check"]: row for row in read_csv(tmp_path / "checks.csv")}
+    assert rows["parameters"]["passed"] == "true"
+    assert rows["round_trip"]["passed"] == "false"
+    assert rows["word_margin"]["meaning"].startswith("error of the velocity")
+    with pytest.raises(UserError, match="do not work"):
+        verify_text(*how, strict=True)
 
 
 # ------------------------------------------------------------------------- the whole way through

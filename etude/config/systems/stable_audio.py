@@ -11,6 +11,7 @@ from pydantic import Field, field_serializer, model_validator
 
 from etude.config.base import Distinct, Section, UserPath, merge
 from etude.config.diffusion import Denoising
+from etude.config.sound import Adaptation, Latents, SoundTransformer
 from etude.config.systems.base import (
     GenerateSettings,
     StagePlan,
@@ -24,18 +25,6 @@ from etude.config.tokens import MagnitudeRvq, frame_rate
 
 if TYPE_CHECKING:
     from etude.config.whole import Config
-
-HEAD = 64  # width of an attention head, as in Stable Audio Open
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-TARGETS = (*ATTENTION, "ff.net.0.proj", "ff.net.2")
-
-
-class Latents(Section):
-    """How sound becomes latents where no pretrained autoencoder is named: by the codec's PCA."""
-
-    components: int = Field(
-        48, ge=2, description="numbers of a frame: the first of the acoustic tokenizer's PCA"
-    )
 
 
 class LatentsStage(StageSettings):
@@ -52,63 +41,6 @@ class LatentsStage(StageSettings):
         if self.training != Training() or (self.weights and self.weights.fine_tune):
             raise ValueError("the autoencoder is not trained: it is taken as it is")
         return self
-
-
-class SoundTransformer(Section):
-    """A text encoder (T5) and a diffusion transformer: Stable Audio Open's classes, made small."""
-
-    layers: int = Field(4, ge=1, description="transformer blocks")
-    heads: int = Field(2, ge=1, description=f"attention heads, each {HEAD} wide")
-    key_heads: int = Field(1, ge=1, description="heads of keys and values; must divide `heads`")
-    text_dim: int = Field(64, ge=8, multiple_of=4, description="width of the text encoder")
-    text_layers: int = Field(1, ge=1, description="layers of the text encoder, of four heads each")
-    text_length: int = Field(24, ge=4, le=512, description="tokens of a text; the rest is cut off")
-    spare_words: int = Field(
-        256, ge=1, description="rows for words that come later, with the captions of an adaptation"
-    )
-    time_dim: int = Field(128, ge=8, multiple_of=2, description="numbers that tell the time")
-    longest: float = Field(
-        120.0, gt=0, description="seconds of start and total that are told apart; more are alike"
-    )
-    schedule: Literal["cosine", "flow"] = Field(
-        "cosine", description="how noise grows; flow: on a straight line"
-    )
-    masked: bool = Field(
-        False, description="what lies behind the end is not learned; false: it is, as silence"
-    )
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> SoundTransformer:
-        if self.heads % self.key_heads:
-            raise ValueError(f"key_heads {self.key_heads} must divide heads ({self.heads})")
-        return self
-
-
-class Adaptation(Section):
-    """What is learned on top of a base."""
-
-    kind: Literal["full", "lora"] = Field(
-        "full", description="full: all weights; lora: an adapter, the base stays bit for bit"
-    )
-    rank: int = Field(8, ge=1, description="of each adapter")
-    scale: float = Field(1.0, gt=0, description="what its output is multiplied by (alpha / rank)")
-    dropout: float = Field(0.0, ge=0, lt=1, description="in front of the adapters")
-    targets: Annotated[list[str], Distinct] = Field(
-        list(TARGETS),
-        min_length=1,
-        description="ends of the names of the transformer's linear layers that get one; "
-        "global_proj.0 and global_proj.2 are those of the seconds",
-    )
-    exclude: Annotated[list[str], Distinct] = Field(
-        [], description="parts of names of layers that get none, as in transformer_blocks.0"
-    )
-    replay: float = Field(
-        0.25,
-        ge=0,
-        lt=1,
-        description="share of training items that come from the base's own corpus, against "
-        "forgetting it",
-    )
 
 
 TRAINING: dict[str, Any] = {
@@ -194,6 +126,9 @@ class SoundGenerate(GenerateSettings):
     adapter_strength: float = Field(
         1.0, ge=0, le=2, description="of the experiment's own adapter (lora); 0: the base alone"
     )
+    strengths: dict[str, Annotated[float, Field(ge=0, le=2)]] = Field(
+        {}, description="of each of `adapters` (none: 1)"
+    )
 
     @property
     def primes(self) -> list[Path]:  # noqa: D102
@@ -230,6 +165,9 @@ class SoundGenerate(GenerateSettings):
         return self
 
 
+BESIDE = "beside-"  # begins the name of a stage that is another experiment's adapter
+ADAPTER_SEED = 0
+
 _OF_SOUND = (
     *("musicgen.texts", "stable_audio.texts", "stable_audio.told", "stable_audio.network"),
     *("stable_audio.adapter", "diffusion.schedules", "diffusion.predictions"),
@@ -248,6 +186,7 @@ class StableAudio(TrainedExperiment):
     reads_captions: ClassVar[bool] = True
     encodes_audio: ClassVar[bool] = True
     pretrained_kinds: ClassVar[tuple[str, ...]] = ("text_to_sound",)
+    proves_texts: ClassVar[bool] = True
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those real clips through the autoencoder",
         "shuffled": "their frames of latents in random order",
@@ -271,6 +210,7 @@ class StableAudio(TrainedExperiment):
     stage_keys: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "autoencoder": ("base", "base_seed"),
         "base": ("base", "base_seed"),
+        BESIDE: ("base", "base_seed", "adapt", "adapters"),
         "dit": ("base", "base_seed", "adapt", "without_text", "without_word", "templates"),
     }
 
@@ -281,6 +221,10 @@ class StableAudio(TrainedExperiment):
     )
     base_seed: int = Field(0, ge=0, description="which of its trainings, by the training seed")
     adapt: Adaptation = Field(Adaptation(), description="of the base, where there is one")
+    adapters: Annotated[list[str], Distinct] = Field(
+        [],
+        description="other experiments with an adapter (lora) of the same base, which play along",
+    )
     without_text: float = Field(
         0.1, ge=0, lt=1, description="share of items that are learned without any text (guidance)"
     )
@@ -313,13 +257,17 @@ class StableAudio(TrainedExperiment):
     @model_validator(mode="after")
     def _fits(self) -> StableAudio:
         check_templates(self.templates, "templates")
+        if self.adapters and (not self.base or self.adapt.kind != "lora"):
+            raise ValueError("adapters: they play along with an adapter (adapt.kind: lora)")
+        if unknown := sorted(set(self.generate.strengths) - set(self.adapters)):
+            raise ValueError(f"generate.strengths: {unknown[0]!r} is not among `adapters`")
         if self.base and (self.stages.dit.weights or self.stages.autoencoder.weights):
             raise ValueError("base and stages.*.weights: an adaptation begins with its base alone")
         return self
 
     @property
     def builds_on(self) -> list[str]:  # noqa: D102
-        return [self.base] if self.base else []
+        return [*([self.base] if self.base else []), *self.adapters]
 
     def stage_plans(self) -> list[StagePlan]:
         """The autoencoder, the base where there is one, the transformer."""
@@ -330,28 +278,41 @@ class StableAudio(TrainedExperiment):
                 StagePlan("dit", dit, ("autoencoder",)),
             ]
 
-        def of_base(stage: str) -> LatentsStage:
-            place = Path("results", "models", str(self.base), stage, f"seed-{self.base_seed}")
+        def taken(experiment: str, stage: str, seed: int) -> LatentsStage:
+            place = Path("results", "models", experiment, stage, f"seed-{seed}")
             return LatentsStage(weights=Weights(path=place))
+
+        def of_base(stage: str) -> LatentsStage:
+            return taken(str(self.base), stage, self.base_seed)
 
         replayed = ((self.base, "autoencoder", self.base_seed),) if self.adapt.replay else ()
         return [
             StagePlan("autoencoder", of_base("autoencoder"), encodes=True),
             StagePlan("base", of_base("dit")),
             StagePlan("dit", dit, ("autoencoder", "base"), borrows=replayed),
+            *(
+                StagePlan(f"{BESIDE}{name}", taken(name, "dit", ADAPTER_SEED), ("base",))
+                for name in self.adapters
+            ),
         ]
 
     def generate_params(self) -> str:  # noqa: D102
         values = json.loads(super().generate_params())
-        values["stages"].pop("base", None)  # which is no key of the configuration
+        values["stages"] = self._of_the_user(values["stages"])
         return json.dumps(values, sort_keys=True)
 
     def stage_params(self, stage: str) -> str:  # noqa: D102
         values = json.loads(super().stage_params(stage))
+        if stage.startswith(BESIDE):
+            values |= self.model_dump(mode="json", include=set(self.stage_keys[BESIDE]))
         if self.base:  # what the base decides is not among the keys of the configuration
-            values["stages"].pop("base", None)
+            values["stages"] = self._of_the_user(values["stages"])
             values["stages"].get(stage, {}).pop("weights", None)
         return json.dumps(values, sort_keys=True)
+
+    def _of_the_user(self, stages: dict[str, Any]) -> dict[str, Any]:
+        """Stages that are keys of the configuration."""
+        return {name: stages[name] for name, _ in self.stages if name in stages}
 
     def check(self, where: str, config: Config) -> None:  # noqa: D102
         check_tokens(where, self.tokens, config)
@@ -373,8 +334,19 @@ class StableAudio(TrainedExperiment):
             )
         if base.base and base.adapt.kind == "lora":
             raise ValueError(f"{where}.base: {name!r} is an adapter itself; name its base")
+        for other in self.adapters:
+            known(other, config.experiments, f"{where}.adapters", "experiments")
+            self._check_adapter(f"{where}.adapters: {other!r}", config.experiments[other])
         if self.base_seed not in base.seeds.train:
             raise ValueError(f"{where}.base_seed: {name!r} is trained with {base.seeds.train} only")
+
+    def _check_adapter(self, where: str, other: Any) -> None:
+        of = tuple(getattr(other, key, None) for key in ("base", "base_seed"))
+        kind = other.adapt.kind if isinstance(other, StableAudio) else ""
+        if (*of, kind) != (self.base, self.base_seed, "lora"):
+            raise ValueError(f"{where} is no adapter (lora) of {self.base!r}")
+        if ADAPTER_SEED not in other.seeds.train:
+            raise ValueError(f"{where} is trained with {other.seeds.train}, not {ADAPTER_SEED}")
 
     def positions(self, config: Config) -> float:
         """Frames of latents that are denoised in training."""

@@ -15,7 +15,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from etude.config.systems.stable_audio import Adaptation
+from etude.config.sound import Adaptation
 from etude.errors import UserError
 from etude.pretrained.opened import hash_state
 from etude.storage import read_json, write_json
@@ -28,12 +28,19 @@ from etude.systems.stable_audio.changed import (
 )
 from etude.systems.stable_audio.network import Sound
 from etude.systems.stage_module import StageModule
+from etude.systems.weights import (
+    TRAIN_AGAIN,
+    check_version,
+    load_weights,
+    read_stage_config,
+    read_weights,
+)
+from etude.workflow.given_weights import MODEL
 
 VERSION = 1  # raised when the same seed gives other adapters, or a batch another loss
 
 FOLDER = "adapter"  # of peft's files: adapter_config.json and adapter_model.safetensors
 FILES = (f"{FOLDER}/adapter_config.json", f"{FOLDER}/adapter_model.safetensors")
-NAME = "default"  # peft's, of the first adapter
 
 
 class Tuned(Sound):
@@ -185,24 +192,41 @@ def load_adapter(folder: Path, base: Sound) -> Adapter:
     Raises:
         UserError: it was learned with another base.
     """
-    from etude.systems.stage_module import TRAIN_AGAIN, load_weights, read_weights
-    from etude.systems.weights import check_version, read_stage_config
-    from etude.workflow.given_weights import MODEL
-
     about = read_stage_config(folder)
     check_version(folder, about["version"], VERSION)
     shape = about["shape"]
     if (found := hash_state([base])) != shape["base_sha256"]:
-        raise UserError(
-            "this adapter belongs to another base",
-            where=str(folder),
-            why=f"learned with {shape['base']} {shape['base_sha256'][:16]}, this base is "
-            f"{found[:16]}",
-            do="give it the base that it was learned with, or train it again",
-        )
+        _refuse_base(folder, shape, found)
     made = Adapter(shape, base)
     load_weights(made, read_weights(folder / MODEL), folder / MODEL, do=TRAIN_AGAIN)
     return made.eval()
+
+
+def join(adapter: Adapter, name: str, folder: Path) -> None:
+    """Put another trained adapter of the same base beside one; both play.
+
+    Args:
+        name: by which `set_strength` knows it.
+
+    Raises:
+        UserError: it was learned with another base.
+    """
+    shape, mine = read_stage_config(folder)["shape"], adapter.shape["base_sha256"]
+    if shape["base_sha256"] != mine:
+        _refuse_base(folder, shape, mine)
+    model = adapter.base.transformer
+    model.load_adapter(str(folder / FOLDER), adapter_name=name)
+    model.base_model.set_adapter([*model.active_adapters, name])
+    adapter.base.requires_grad_(False)
+
+
+def _refuse_base(folder: Path, shape: Mapping[str, Any], found: str) -> None:
+    raise UserError(
+        "this adapter belongs to another base",
+        where=str(folder),
+        why=f"learned with {shape['base']} {shape['base_sha256'][:16]}, this base is {found[:16]}",
+        do="give it the base that it was learned with, or train it again",
+    )
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from etude.clips.sampling import ClipStreams
-from etude.config.systems.stable_audio import HEAD, SoundTransformer
+from etude.config.sound import HEAD, SoundTransformer
 from etude.diffusion.predictions import noised, squared_error, stratified
 from etude.diffusion.schedules import Schedule
 from etude.pretrained.sound import FAMILIES, make_part, read_networks
@@ -28,6 +28,7 @@ VERSION = 1  # raised when the same seed gives other weights, or a batch another
 EMBEDDED = "open"  # the family that the embedded network is of
 PARTS = ("text_encoder", "projection", "transformer")
 TEXT_HEADS = 4
+OWN = "default"  # peft's name of an experiment's own adapter
 VALIDATION_TIMES = 4  # at which each validation item is denoised
 
 
@@ -233,11 +234,18 @@ def from_pretrained(folder: Path, statistics: Mapping[str, Any]) -> Sound:
     return model.eval()
 
 
-def set_strength(network: Sound, strength: float) -> None:
-    """How strongly the adapters in a network count; 0: the base alone, 1: as learned."""
+def set_strength(
+    network: Sound, strength: float, others: Mapping[str, float] | None = None
+) -> None:
+    """How strongly the adapters in a network count; 0: not at all, 1: as learned.
+
+    Args:
+        others: of adapters beside its own, by name (none: 1).
+    """
     from peft.tuners.lora import LoraLayer
 
+    known = {OWN: strength} | dict(others or {})
     for part in network.transformer.modules():
         if isinstance(part, LoraLayer):
             for name in part.active_adapters:
-                part.set_scale(name, strength)
+                part.set_scale(name, known.get(name, 1.0))

@@ -180,7 +180,7 @@ class SoundPlayer:
             return streams.normal(size, self.model.shape["channels"]).transpose(1, 2)
 
         if self.adapted:
-            set_strength(self.model, settings.adapter_strength)
+            set_strength(self.model, settings.adapter_strength, settings.strengths)
         texts = [asked.texts[number % len(asked.texts)] for number in numbers]
         source, known = self._source(settings, asked, numbers, frames)
         latents = self._sampler(settings).sample(

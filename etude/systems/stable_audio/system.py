@@ -13,7 +13,7 @@ from torch import nn
 import etude
 from etude.clips.clip import Clip
 from etude.clips.progress import never, silent
-from etude.config.systems.stable_audio import StableAudio
+from etude.config.systems.stable_audio import BESIDE, StableAudio
 from etude.errors import UserError
 from etude.storage import read_csv
 from etude.systems.base import Batch, ClipSet, Codec, Data, Parts, RealMusic, SystemBase
@@ -21,7 +21,7 @@ from etude.systems.conditions import Conditions
 from etude.systems.musicgen.data import texts_that_are_read as read_texts
 from etude.systems.musicgen.data import vary
 from etude.systems.musicgen.texts import read_tokenizer
-from etude.systems.stable_audio.adapter import Adapter, Tuned, load_adapter, shape_of
+from etude.systems.stable_audio.adapter import Adapter, Tuned, join, load_adapter, shape_of
 from etude.systems.stable_audio.autoencoder import Autoencoder, of_tokenizer
 from etude.systems.stable_audio.autoencoder import from_pretrained as autoencoder_from
 from etude.systems.stable_audio.data import Mixed, Windows, check_same, read_statistics, spans_of
@@ -29,6 +29,7 @@ from etude.systems.stable_audio.latents import write_latents
 from etude.systems.stable_audio.network import Sound
 from etude.systems.stable_audio.network import from_pretrained as network_from
 from etude.systems.stable_audio.player import SoundPlayer, through
+from etude.systems.stable_audio.reader import Reader
 from etude.systems.stable_audio.texts import tokenizer_of
 from etude.systems.stage_module import StageModule
 from etude.systems.weights import read_stage_config
@@ -94,6 +95,8 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         if weights.is_dir():  # of results/pretrained/
             return self._pretrained(experiment, stage, parts, weights)
         folder = weights.parent
+        if stage.startswith(BESIDE):
+            return load_adapter(folder, Sound.load(parts.models[BASE]))
         return Autoencoder.load(folder) if stage == AUTOENCODER else Sound.load(folder)
 
     def _pretrained(
@@ -191,11 +194,19 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
 
     def open(self, experiment: StableAudio, parts: Parts) -> SoundPlayer:  # noqa: D102
         found = self.load(parts.models[DIT], parts)
-        network = found.base if isinstance(found, Adapter) else found
+        network = found
+        if isinstance(found, Adapter):
+            for name in experiment.adapters:
+                join(found, name, parts.models[f"{BESIDE}{name}"])
+            network = found.base
         assert isinstance(network, Sound)
         network.shape = found.shape
         autoencoder = Autoencoder.load(parts.models[AUTOENCODER])
         return SoundPlayer(network, autoencoder, held_out_captions(parts))
+
+    def reader(self, weights: Path, tokenizer: Path) -> Reader:
+        """Pretrained weights as their proof asks them (etude.systems.asked.TextReader)."""
+        return Reader(weights)
 
     def codec(self, parts: Parts) -> Codec:  # noqa: D102
         autoencoder = Autoencoder.load(parts.models[AUTOENCODER])
