@@ -37,7 +37,9 @@ class _EncoderDecoder(Section):
     @model_validator(mode="after")
     def _bars_are_there(self) -> Self:
         if self.bar_layers and self.context == "none":
-            raise ValueError("bar_layers: phrases without `context` do not come bar by bar")
+            raise ValueError(
+                "bar_layers: without `context` phrases do not come bar by bar; make it 0"
+            )
         return self
 
     @property
@@ -50,6 +52,7 @@ class Rotary(_EncoderDecoder):
     """Pre-norm blocks with rotary positions."""
 
     kind: Literal["rotary"]
+    bar_layers: int = Field(1, ge=0, description="as of the other network, which has none")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Rotary:

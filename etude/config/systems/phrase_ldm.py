@@ -223,7 +223,11 @@ class PhraseGenerate(GenerateSettings):
     tempo: float | None = Field(
         None, gt=0, le=1000, description="quarters a minute (none: the tokenizer's)"
     )
-    denoising: Denoising = Denoising()
+    denoising: Denoising = Field(
+        Denoising(solver="ddim", steps=50, eta=1.0, temperature=0.8),
+        description="fresh noise at each step, and a little less than there was in training, gave "
+        "pieces nearer to real ones than dpm",
+    )
     midi: UserPath | list[UserPath] | None = Field(
         None,
         description="a MIDI file, of which `keep` stays, or which clips go on from; two: clips "
