@@ -225,8 +225,7 @@ class PhraseGenerate(GenerateSettings):
     )
     denoising: Denoising = Field(
         Denoising(solver="ddim", steps=50, eta=1.0, temperature=0.8),
-        description="fresh noise at each step, and a little less than there was in training, gave "
-        "pieces nearer to real ones than dpm",
+        description="with fresh noise at each step, a little less than in training",
     )
     midi: UserPath | list[UserPath] | None = Field(
         None,
@@ -342,9 +341,7 @@ class PhraseLdm(TrainedExperiment):
     system: Literal["phrase_ldm"]
     tokens: str = Field(description="a token set of a `remi_z` tokenizer from `tokens`")
     cut: str = Field("two_seconds", description="a name from `cuts`: what clips are compared with")
-    stages: PhraseStages = Field(
-        PhraseStages.model_validate({}), description="networks and training"
-    )
+    stages: PhraseStages = Field(PhraseStages.model_validate({}), description="how it is trained")
     generate: PhraseGenerate = PhraseGenerate()
 
     def stage_plans(self) -> list[StagePlan]:
