@@ -110,6 +110,9 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         action="store_true",
         help="without the training music that clips are compared with",
     )
+    export.add_argument(
+        "--form", help="for other programs: diffusers, tools (stable-audio-tools) or peft"
+    )
     export.add_argument("--half", action="store_true", help="weights in 16 bits, half as large")
     _add_config(export)
     export.set_defaults(run=_export)
@@ -285,6 +288,12 @@ def _export(options: argparse.Namespace) -> None:
     from etude.generation.export import export
 
     settings = config.read(config.DEFAULT, *options.configfile)
+    if options.form:
+        from etude.generation.unwrap import unwrap
+
+        unwrap(settings, options.experiment, options.train_seed, options.form, options.output)
+        print(options.output)
+        return
     export(settings, options.experiment, options.train_seed, options.output, half=options.half)
     if not options.no_index:
         from etude.studio.near import add_index

@@ -66,7 +66,7 @@ def export(
     """
     folder = folder.absolute()
     check_place(folder)
-    _refuse_what_is_there(folder)
+    refuse_what_is_there(folder)
     trained = in_results(settings, name, seed)
     owners = _publishing(settings, trained)
     experiment, parts = trained.experiment, trained.parts
@@ -140,7 +140,12 @@ def _about(trained: Trained) -> dict[str, Any]:
     return about
 
 
-def _refuse_what_is_there(folder: Path) -> None:
+def refuse_what_is_there(folder: Path) -> None:
+    """See that a place to export to is free.
+
+    Raises:
+        UserError: something is there.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
             f"the place to export to is {'not empty' if folder.is_dir() else 'a file'}",

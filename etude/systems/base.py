@@ -327,6 +327,16 @@ class SystemBase:
         """Rows of an exported experiment's card, besides those that all have."""
         return {}
 
+    forms: ClassVar[tuple[str, ...]] = ()  # in which other programs read an experiment
+
+    def write_form(self, experiment: Any, parts: Parts, form: str, folder: Path) -> None:
+        """Write a trained experiment in one of `forms` into a folder that is there.
+
+        Raises:
+            UserError: this experiment cannot be written so.
+        """
+        raise NotImplementedError
+
     card_text: ClassVar[str] = ""  # what the exported experiment is, and how it is played
     card_tags: ClassVar[tuple[str, ...]] = ("music", "audio")
 

@@ -25,10 +25,12 @@ from etude.pretrained.sound_names import (
     to_diffusers,
     to_tools,
 )
-from etude.storage import hash_file, read_csv, read_json
+from etude.pretrained.sound_written import write_pipeline
+from etude.storage import hash_file, read_csv, read_json, write_json
 from etude.systems import open_system
 from etude.systems.conditions import Conditions
 from etude.systems.stable_audio.network import Sound, from_pretrained
+from etude.systems.stable_audio.system import StableAudioSystem
 
 pytest.importorskip("diffusers")
 from tiny_models import make_stable_audio, make_stable_audio_3
@@ -334,3 +336,72 @@ def test_it_is_adapted_and_plays(kind, given, parts, home, family):
     assert [len(clip.wave) for clip in clips] == [RATE // 2] * 2
     assert np.isfinite(clips[0].wave).all()
     assert not np.allclose(clips[0].wave, clips[1].wave)
+    for form in system_forms(kind, family):
+        check_form(form, how, trained, home / f"forms/{family}-{kind}-{form}", player)
+
+
+# ---------------------------------------------------------------------------------- other programs
+
+
+def system_forms(kind, family):
+    forms = ["diffusers"] if family == "three" else ["diffusers", "tools"]
+    return [*forms, *(["peft"] if kind == "lora" else [])]
+
+
+def check_form(form, how, trained, folder, player):
+    """It is what was trained: read again, the same velocity."""
+    from peft import PeftModel
+
+    folder.mkdir(parents=True)
+    StableAudioSystem().write_form(how, trained, form, folder)
+    x, time = torch.randn(1, 8, 12), torch.tensor([0.7])
+    told = player.model.told_of(["wobbly siren"], [(0.0, 1.0)])
+    with torch.no_grad():
+        wanted = player.model.velocity(x, time, told)
+        if form == "peft":
+            found = Sound.load(trained.models["base"])
+            found.transformer = PeftModel.from_pretrained(found.transformer, str(folder))
+        else:
+            settings = Pretrained(kind="text_to_sound", path=folder, trust=True)
+            fetch_weights("again", settings, folder / "again")
+            found = from_pretrained(folder / "again", STATISTICS)
+            told = found.told_of(["wobbly siren"], [(0.0, 1.0)])
+        torch.testing.assert_close(found.velocity(x, time, told), wanted, atol=1e-4, rtol=1e-4)
+    if form != "peft" and how.adapt.kind == "full":
+        again = load_file(folder / "again/model.safetensors")
+        for name, tensor in load_file(trained.models["dit"] / "model.safetensors").items():
+            assert torch.equal(again[name], tensor), name
+    if form == "diffusers":
+        parts = read_json(folder / "model_index.json")
+        assert {part[0] for part in parts.values() if isinstance(part, list)} <= {
+            *("transformers", "diffusers", "stable_audio", "stable_audio_3")
+        }
+
+
+def test_a_pipeline_that_was_written_plays(fetched, home, family):
+    import diffusers
+
+    networks = SoundNetworks.from_pretrained(str(fetched[family]))
+    folder = home / f"written/{family}"
+    folder.mkdir(parents=True)
+    write_pipeline(networks, fetched[family] / "tokenizer.json", folder)
+    kind = getattr(diffusers, read_json(folder / "model_index.json")["_class_name"])
+    more = {}
+    if family == "open":  # whose scheduler needs the package torchsde
+        index = read_json(folder / "model_index.json")
+        index["scheduler"] = ["diffusers", "EDMDPMSolverMultistepScheduler"]
+        write_json(folder / "model_index.json", index)
+        scheduler = diffusers.EDMDPMSolverMultistepScheduler(prediction_type="v_prediction")
+        more = {"scheduler": scheduler}
+    pipeline = kind.from_pretrained(str(folder), **more)
+    seconds = {"open": "audio_end_in_s", "three": "duration"}[family]
+    steps = {"num_inference_steps": 2}
+    sound = pipeline("low hum", **steps, **{seconds: 0.5}, generator=torch.manual_seed(0)).audios
+    assert sound.shape[-1] == RATE // 2
+    assert torch.isfinite(torch.as_tensor(sound)).all()
+
+
+def test_what_has_no_such_form_says_so(given, tmp_path):
+    how, parts = given
+    with pytest.raises(UserError, match="no adapter"):
+        StableAudioSystem().write_form(how, parts, "peft", tmp_path)

@@ -26,11 +26,12 @@ from etude.systems.stable_audio.autoencoder import Autoencoder, of_tokenizer
 from etude.systems.stable_audio.autoencoder import from_pretrained as autoencoder_from
 from etude.systems.stable_audio.data import Mixed, Windows, check_same, read_statistics, spans_of
 from etude.systems.stable_audio.latents import write_latents
-from etude.systems.stable_audio.network import Sound
+from etude.systems.stable_audio.network import Sound, set_strength
 from etude.systems.stable_audio.network import from_pretrained as network_from
 from etude.systems.stable_audio.player import SoundPlayer, through
 from etude.systems.stable_audio.reader import Reader
 from etude.systems.stable_audio.texts import tokenizer_of
+from etude.systems.stable_audio.unwrap import FORMS, write_form
 from etude.systems.stage_module import StageModule
 from etude.systems.weights import read_stage_config
 from etude.tokenizers.magnitude_rvq import MagnitudeRvqTokenizer
@@ -245,6 +246,16 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         model = self.build(experiment, DIT, parts, seed)
         assert isinstance(model, Sound)
         return model.eval()
+
+    forms = FORMS
+
+    def write_form(  # noqa: D102
+        self, experiment: StableAudio, parts: Parts, form: str, folder: Path
+    ) -> None:
+        player, how = self.open(experiment, parts), experiment.generate
+        if player.adapted:
+            set_strength(player.model, how.adapter_strength, how.strengths)
+        write_form(player, parts, DIT, form, folder)
 
     def card(self, player: SoundPlayer) -> dict[str, Any]:  # noqa: D102
         shape = player.model.shape
