@@ -55,7 +55,7 @@ LEFTOVER = re.compile(
 )
 PIN = re.compile(r"corpora/[^/]+/archive\.json")  # ours, and no output: it outlives its archive
 FINGERPRINT = re.compile(r"[0-9a-f]{24}")
-OF_STATES = re.compile(r"lock|[\w-]+\.(pt|json|safetensors)")
+OF_STATES = re.compile(r"lock|history\.csv|[\w-]+\.(pt|json|safetensors)")
 
 
 class Output(NamedTuple):

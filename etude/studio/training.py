@@ -292,7 +292,8 @@ def curves(plan: Plan, job: Row, results: Path = Path("results")) -> Row:
             for figure, value in row.items():
                 if figure != "step" and value and not figure.endswith(("_rate", "_norm")):
                     lines.setdefault(figure, []).append([float(row["step"]), float(value)])
-        found[stage.name] = {figure: points for figure, points in lines.items() if len(points) > 1}
+        if lines := {figure: points for figure, points in lines.items() if len(points) > 1}:
+            found[stage.name] = lines
     return found
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from etude.config import TrainedExperiment
+from etude.config import TrainedExperiment, Training
 from etude.systems import open_system
 from etude.training.loop import Trained
 from etude.training.transfer import Origin
@@ -32,7 +33,7 @@ def trained_card(
     settings, system = experiment.stage(stage), open_system(experiment.system)
     items, unit = system.items, system.loss_unit(stage)
     train, valid = info["splits"]["train"], info["splits"]["valid"]
-    last = [row for row in trained.history if row["valid_loss"] is not None]
+    steps, written = _steps(settings.training, trained.history)
     rows = {
         "system": f"{system.title}, {stage} stage",
         "parameters": f"{size:,}",
@@ -41,14 +42,25 @@ def trained_card(
         **({"fine-tuned from": _file(origin)} if origin else {}),
         "trained on": f"{train['items']} {items} of {train['pieces']} pieces",
         "validated on": f"{valid['items']} {items} of {valid['pieces']} pieces",
-        "steps": settings.training.steps,
+        "steps": steps,
         "batch size": settings.training.batch_size * settings.training.accumulate,
         "training seed": seed,
-        "validation loss": f"{last[-1]['valid_loss']:.4f} {unit}".strip() if last else "no data",
+        "validation loss": "no data" if written is None else f"{written:.4f} {unit}".strip(),
         "data hash": info["data_hash"],
         "limits": LIMITS if origin is None else LIMITS_GIVEN,
     }
     return _page(stage, rows, origin)
+
+
+def _steps(settings: Training, history: Sequence[Mapping[str, Any]]) -> tuple[str, float | None]:
+    """How long it was trained and whose weights are written, in words; their validation loss."""
+    losses = {row["step"]: row["valid_loss"] for row in history if row["valid_loss"] is not None}
+    ended = history[-1]["step"] if history else settings.steps
+    words = f"{settings.steps}" if ended == settings.steps else f"{ended} of {settings.steps}"
+    if not losses:
+        return words, None
+    step = min(losses, key=lambda s: losses[s]) if settings.use == "best" else max(losses)
+    return words if step == ended else f"{words}; the weights are of step {step}", losses[step]
 
 
 def imported_card(

@@ -35,6 +35,7 @@ VERSION = 2  # raised when the same settings train other weights
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 10  # steps between rows of the history
+SHOWN_ROWS = 500  # up to which each is written at once; later seldomer, since all are written anew
 
 
 def history_columns(figures: Sequence[Figure], settings: Training) -> list[str]:
@@ -297,7 +298,9 @@ class _Run:
         )
         if not self.devices.first:
             return
-        write_history(self.state.history, list(row), self.history)
+        rows = len(self.history)
+        if rows % max(rows // SHOWN_ROWS, 1) == 0 or self.step == self.settings.steps:
+            write_history(self.state.history, list(row), self.history)
         self.hooks.on_row(row)
         loss = float(row["train_loss"] or 0)
         self.hooks.progress(Progress(self.step, self.settings.steps, done, loss, rate, eta))

@@ -46,6 +46,7 @@ def state(digit, whose="mine/semantic/seed-0", refer=False):
     folder.mkdir(parents=True)
     (folder / "finished.pt").write_text("weights" * 100)
     (folder / "lock").touch()
+    (folder / "history.csv").write_text("step,train_loss\n10,1.0\n")
     about = {"for": whose, "data_hash": "0" * 64}
     (folder / "about.json").write_text(json.dumps(about))
     if refer:

@@ -18,6 +18,7 @@ from etude.errors import UserError
 from etude.storage import read_csv
 from etude.systems.audiolm.data import PackedData
 from etude.systems.base import Figure, Parts
+from etude.training.card import _steps
 from etude.training.data import step_indices, validation_batches
 from etude.training.loop import Hooks, Interrupted, fit
 from etude.training.optimiser import build_optimiser, learning_rate
@@ -257,6 +258,18 @@ def test_who_looks_on_reads_the_history_while_it_trains(packed, tmp_path):
     live, written = state_of(root, name).history, tmp_path / "models" / name / "history.csv"
     assert [row["step"] for row in read_csv(live)] == ["5", "10", "12"]
     assert live.read_bytes() == written.read_bytes()
+
+
+def test_a_card_is_of_the_weights_that_are_written():
+    losses = {10: 3.0, 20: 2.0, 30: 2.5}
+    history = [{"step": s, "valid_loss": losses.get(s)} for s in (5, 10, 15, 20, 25, 30)]
+    said = {
+        use: _steps(Training(steps=steps, use=use, warmup_steps=1), history)
+        for use, steps in (("last", 30), ("best", 40))
+    }
+    assert said["last"] == ("30", 2.5)
+    assert said["best"] == ("30 of 40; the weights are of step 20", 2.0)
+    assert _steps(Training(steps=30), [{"step": 30, "valid_loss": None}]) == ("30", None)
 
 
 def test_every_epoch_sees_every_item_once():
