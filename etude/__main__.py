@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from etude.arguments import above, at_least, name, place, text, whole
+from etude.collection.arguments import add_commands as add_collection
 from etude.errors import UserError, of_a_file
 from etude.report.arguments import add_results
 from etude.studio.arguments import add_commands
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_commands(commands, _add_config)
     add_withdraw(commands, _add_config)
+    add_collection(commands)
 
     resume = commands.add_parser("resume", help="go on after Snakemake itself was killed")
     resume.add_argument(

@@ -26,6 +26,7 @@ from etude.storage import read_csv, write_csv
 
 VERSION = 2  # raised when captions change
 COLUMNS = ["piece", "concept", "caption", "source", "reason"]
+MANY_WORDS = 100  # T5 reads 128 tokens, which are about as many words as this
 CHUNK = 32  # pieces that go to a worker at a time
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ def caption_corpus(
     write_csv(output, COLUMNS, found)
     counts = Counter(row["source"] or "no caption" for row in found)
     log.info("%s", ", ".join(f"{n} by {source}" for source, n in counts.most_common()))
+    if long := sum(len(row["caption"].split()) > MANY_WORDS for row in found):
+        log.warning("%d captions have over %d words, of which few are read", long, MANY_WORDS)
     if without := counts["no caption"]:
         log.warning("%d of %d pieces have no caption; captions.csv says why", without, len(found))
 

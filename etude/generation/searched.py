@@ -55,10 +55,8 @@ def searched_text(
             "",
         ]
     parts += [
-        (
-            "A rung flags what is nearer to the training music than 99 % of held-out music is. "
-            "What a recall leaves open, the search cannot see."
-        ),
+        "A rung flags what is nearer to the training music than 99 % of held-out music is.",
+        "What a recall leaves open, the search cannot see.",
         "",
     ]
     return "\n".join(parts)
