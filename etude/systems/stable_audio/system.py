@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,23 @@ from etude.clips.progress import never, silent
 from etude.config.systems.stable_audio import BESIDE, StableAudio
 from etude.errors import UserError
 from etude.storage import read_csv
-from etude.systems.base import Batch, ClipSet, Codec, Data, Parts, RealMusic, SystemBase
+from etude.systems.base import (
+    Audition,
+    Batch,
+    ClipSet,
+    Codec,
+    Data,
+    Figure,
+    Parts,
+    RealMusic,
+    SystemBase,
+)
 from etude.systems.conditions import Conditions
 from etude.systems.musicgen.data import texts_that_are_read as read_texts
 from etude.systems.musicgen.data import vary
 from etude.systems.musicgen.texts import read_tokenizer
 from etude.systems.stable_audio.adapter import Adapter, Tuned, join, load_adapter, shape_of
+from etude.systems.stable_audio.audition import FIGURES, Listener
 from etude.systems.stable_audio.autoencoder import Autoencoder, of_tokenizer
 from etude.systems.stable_audio.autoencoder import from_pretrained as autoencoder_from
 from etude.systems.stable_audio.data import Mixed, Windows, check_same, read_statistics, spans_of
@@ -173,6 +184,12 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         about = read_stage_config(folder)
         length = about["shape"].get("text_length", about["network"].get("text_length", 128))
         return read_tokenizer(folder), int(length), about["shape"]
+
+    def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
+        return FIGURES
+
+    def audition(self, parts: Parts) -> Callable[[Any], Audition]:  # noqa: D102
+        return Listener(parts, AUTOENCODER)
 
     def loss_unit(self, stage: str) -> str:  # noqa: D102
         return ""
