@@ -282,12 +282,11 @@ def write_table(bench: Bench) -> None:
         f"{base[c]['real_right']:.2f}"
         for c in (OWNED, GENERAL)
     )
-    text = [
+    about = (
         f"{CLIPS} clips a cell. {floors}. Chance of a right sound: 1/{base['sounds']}. copied: 5 % "
-        "of held-out music is. Sounds with 95 % intervals.",
-        "",
-        *table(head, lines),
-    ]
+        "of held-out music is. Sounds with 95 % intervals."
+    )
+    text = [about, "", *table(head, lines)]
     if (bench.root / "round_trip.json").is_file():
         head = ["corpus", "numbers of a frame", "log-mel error, dB"]
         text += ["", *table(head, round_trip(bench))]
