@@ -83,7 +83,9 @@ class Listener:
             begins = range(first, first + max(count, frames) - frames + 1, frames)
             found += [self.latents[b : min(b + frames, first + count)] for b in begins]
         found = [part for part in found if len(part) == frames] or found
-        return [self._played(part.T[None])[0] for part in found[: 4 * CLIPS]]
+        return [wave for part in found[: 4 * CLIPS] for wave in self._played(part.T[None])]
 
     def _played(self, latents: torch.Tensor) -> list[Wave]:
-        return list(self.autoencoder.decode(latents).numpy().astype(np.float32))
+        """One by one, on the CPU: a convolutional decoder takes gigabytes for a few seconds."""
+        waves = [self.autoencoder.decode(item[None])[0].numpy() for item in latents]
+        return [wave.astype(np.float32) for wave in waves]
