@@ -647,6 +647,7 @@ def test_the_plan_of_several_adapters():
         ({"stages": {"autoencoder": {"training": {"steps": 3}}}}, "not trained"),
         ({"templates": ["no place"]}, "no place"),
         ({"adapt": {"kind": "dora"}}, "kind"),
+        ({"stages": {"dit": {"weights": {"path": "x", "fine_tune": True}}}}, "as its `base`"),
         ({"adapters": ["sound"]}, "play along with an adapter"),
         ({"base": "sound", "adapt": {"kind": "lora"}, "adapters": ["sound"]}, "is no adapter"),
         ({"base": "sound", "adapt": {"kind": "lora"}, "adapters": ["x"]}, "not in `experiments`"),

@@ -37,11 +37,12 @@ from etude.systems.stable_audio.autoencoder import Autoencoder, of_tokenizer
 from etude.systems.stable_audio.autoencoder import from_pretrained as autoencoder_from
 from etude.systems.stable_audio.data import Mixed, Windows, check_same, read_statistics, spans_of
 from etude.systems.stable_audio.latents import write_latents
-from etude.systems.stable_audio.network import Sound, set_strength
+from etude.systems.stable_audio.network import EMBEDDED, Sound, set_strength
 from etude.systems.stable_audio.network import from_pretrained as network_from
 from etude.systems.stable_audio.player import SoundPlayer, through
 from etude.systems.stable_audio.reader import Reader
 from etude.systems.stable_audio.texts import tokenizer_of
+from etude.systems.stable_audio.told import TELLING
 from etude.systems.stable_audio.unwrap import FORMS, write_form
 from etude.systems.stage_module import StageModule
 from etude.systems.weights import read_stage_config
@@ -156,9 +157,10 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         frames = max(1, round(settings.window * shape["frame_rate"]))
         silence = torch.tensor(shape["silence"]).float()
         read = (frames, silence, tokenizer, length)
+        bare = TELLING[shape.get("family", EMBEDDED)].bare
         varied = partial(vary, experiment=experiment)  # type: ignore[arg-type]
         items = settings.training.train_items
-        train: Data = Windows(folder, "train", *read, varied, items)
+        train: Data = Windows(folder, "train", *read, varied, items, bare=bare)
         if not len(train):
             raise UserError(
                 "there is nothing to train on",
@@ -166,10 +168,10 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
                 why="no piece of the training split was encoded",
                 do="look at left_out.csv there, and at pieces.csv",
             )
-        valid = Windows(folder, "valid", *read)
+        valid = Windows(folder, "valid", *read, bare=bare)
         borrowed = f"{experiment.base}/{AUTOENCODER}"
         if experiment.base and experiment.adapt.replay and borrowed in parts.latents:
-            others = Windows(parts.latents[borrowed], "train", *read, varied)
+            others = Windows(parts.latents[borrowed], "train", *read, varied, bare=bare)
             train = Mixed(train, others, experiment.adapt.replay)  # type: ignore[arg-type]
         return train, valid
 
