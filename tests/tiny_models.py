@@ -257,10 +257,10 @@ def _sound_tokenizer(length: int):
 
 
 def _scale(network, scale: float) -> None:
-    """So that texts and times reach what comes out; convolutions around it begin with zeros."""
+    """So that what goes in reaches what comes out; some layers begin with zeros."""
     with torch.no_grad():
         for name, weight in network.named_parameters():
-            if "process_conv" in name:
+            if weight.dim() > 1 and ("process_conv" in name or not weight.any()):
                 torch.nn.init.normal_(weight, 0, 0.1)
             elif weight.dim() > 1:
                 weight.mul_(scale)

@@ -400,6 +400,33 @@ def test_targets_of_adapters(base):
         targets_of(network, ["to_q"], ["transformer_blocks"])
 
 
+def test_it_is_heard_while_it_learns(lora, base, home):
+    """At two scales, beside held-out music; TensorBoard has the clips, the history distances."""
+    _, parts = lora
+    training = {"audition": True, "validate_every": 2}
+    short = experiment(steps=2, base="sound", adapt={"kind": "lora"}, training=training)
+    given = replace(parts, models={"base": parts.models["base"]})
+    heard = []
+
+    def distance(clips, real, rate):
+        heard.append((len(clips), len(real), rate, len(clips[0]), len(real[0])))
+        return float(len(heard))
+
+    folder, board = home / "heard/dit/seed-0", home / "board"
+    train_stage(short, "dit", 0, given, folder, home / "heard/state", board, distance=distance)
+    windows = sum(len(tone(1.0, 1.5 + i / 4)) // RATE for i in range(4))
+    assert heard == [(8, windows, RATE, RATE, RATE)] * 2
+    last = list(read_csv(folder / "history.csv"))[-1]
+    assert [last[f"distance_guidance_{scale}"] for scale in (1, 4, 7)] == ["1", "2", ""]
+    content = b"".join(path.read_bytes() for path in board.rglob("*tfevents*"))
+    assert b"audition/distance_guidance_4" in content
+    assert b"clip-3" in content
+    listener = StableAudioSystem().audition(given)
+    one, other = (listener(Sound.load(base.models["dit"])) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(one.waves, other.waves, strict=True))
+    assert not np.allclose(one.waves[0], one.waves[2], atol=1e-3), "another guidance"
+
+
 # -------------------------------------------------------------------------------- generation
 
 
@@ -620,6 +647,7 @@ def test_the_plan_of_several_adapters():
         ({"stages": {"autoencoder": {"training": {"steps": 3}}}}, "not trained"),
         ({"templates": ["no place"]}, "no place"),
         ({"adapt": {"kind": "dora"}}, "kind"),
+        ({"stages": {"dit": {"weights": {"path": "x", "fine_tune": True}}}}, "as its `base`"),
         ({"adapters": ["sound"]}, "play along with an adapter"),
         ({"base": "sound", "adapt": {"kind": "lora"}, "adapters": ["sound"]}, "is no adapter"),
         ({"base": "sound", "adapt": {"kind": "lora"}, "adapters": ["x"]}, "not in `experiments`"),

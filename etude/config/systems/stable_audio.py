@@ -257,6 +257,11 @@ class StableAudio(TrainedExperiment):
     @model_validator(mode="after")
     def _fits(self) -> StableAudio:
         check_templates(self.templates, "templates")
+        if self.stages.dit.weights and self.stages.dit.weights.fine_tune:
+            raise ValueError(
+                "stages.dit.weights.fine_tune: weights are adapted by another experiment, which "
+                "names this one as its `base`"
+            )
         if self.adapters and (not self.base or self.adapt.kind != "lora"):
             raise ValueError("adapters: they play along with an adapter (adapt.kind: lora)")
         if unknown := sorted(set(self.generate.strengths) - set(self.adapters)):

@@ -3,6 +3,7 @@
 {split}.safetensors  latents float32 [frames of all pieces, channels]
 {split}.csv          a row for each piece: piece, first and frames (of those rows), seconds,
                      concept, caption
+autoencoder/         the stage that encoded them, with which what is made of them is heard
 left_out.csv         pieces that were not encoded: piece, reason
 statistics.json      mean and deviation of each number, and the percentile (99.9 %) in deviations,
                      over the training split; silence: the latent of nothing; channels, rate, hop
@@ -31,7 +32,7 @@ VERSION = 1  # raised when latents, rows or statistics change
 log = logging.getLogger(__name__)
 SPLITS = ("train", "valid", "test")
 COLUMNS = ["piece", "first", "frames", "seconds", "concept", "caption"]
-LEFT_OUT = "left_out.csv"
+LEFT_OUT, AUTOENCODER = "left_out.csv", "autoencoder"
 WITHIN = 0.999
 LEAST_DEVIATION = 1e-4
 CHUNK_S = 20.0  # seconds that a convolutional autoencoder encodes at once
@@ -67,6 +68,8 @@ def write_latents(autoencoder: Autoencoder, parts: Parts, folder: Path) -> None:
         "rate": autoencoder.rate,
         "hop": autoencoder.hop,
     }
+    (folder / AUTOENCODER).mkdir(exist_ok=True)
+    autoencoder.save(folder / AUTOENCODER)
     write_csv(folder / LEFT_OUT, ["piece", "reason"], left_out)
     write_json(folder / "statistics.json", statistics)
     for reason, count in Counter(row["reason"].partition(":")[0] for row in left_out).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,33 @@ from etude.clips.progress import never, silent
 from etude.config.systems.stable_audio import BESIDE, StableAudio
 from etude.errors import UserError
 from etude.storage import read_csv
-from etude.systems.base import Batch, ClipSet, Codec, Data, Parts, RealMusic, SystemBase
+from etude.systems.base import (
+    Audition,
+    Batch,
+    ClipSet,
+    Codec,
+    Data,
+    Figure,
+    Parts,
+    RealMusic,
+    SystemBase,
+)
 from etude.systems.conditions import Conditions
 from etude.systems.musicgen.data import texts_that_are_read as read_texts
 from etude.systems.musicgen.data import vary
 from etude.systems.musicgen.texts import read_tokenizer
 from etude.systems.stable_audio.adapter import Adapter, Tuned, join, load_adapter, shape_of
+from etude.systems.stable_audio.audition import FIGURES, Listener
 from etude.systems.stable_audio.autoencoder import Autoencoder, of_tokenizer
 from etude.systems.stable_audio.autoencoder import from_pretrained as autoencoder_from
 from etude.systems.stable_audio.data import Mixed, Windows, check_same, read_statistics, spans_of
 from etude.systems.stable_audio.latents import write_latents
-from etude.systems.stable_audio.network import Sound, set_strength
+from etude.systems.stable_audio.network import EMBEDDED, Sound, set_strength
 from etude.systems.stable_audio.network import from_pretrained as network_from
 from etude.systems.stable_audio.player import SoundPlayer, through
 from etude.systems.stable_audio.reader import Reader
 from etude.systems.stable_audio.texts import tokenizer_of
+from etude.systems.stable_audio.told import TELLING
 from etude.systems.stable_audio.unwrap import FORMS, write_form
 from etude.systems.stage_module import StageModule
 from etude.systems.weights import read_stage_config
@@ -145,9 +157,10 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         frames = max(1, round(settings.window * shape["frame_rate"]))
         silence = torch.tensor(shape["silence"]).float()
         read = (frames, silence, tokenizer, length)
+        bare = TELLING[shape.get("family", EMBEDDED)].bare
         varied = partial(vary, experiment=experiment)  # type: ignore[arg-type]
         items = settings.training.train_items
-        train: Data = Windows(folder, "train", *read, varied, items)
+        train: Data = Windows(folder, "train", *read, varied, items, bare=bare)
         if not len(train):
             raise UserError(
                 "there is nothing to train on",
@@ -155,10 +168,10 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
                 why="no piece of the training split was encoded",
                 do="look at left_out.csv there, and at pieces.csv",
             )
-        valid = Windows(folder, "valid", *read)
+        valid = Windows(folder, "valid", *read, bare=bare)
         borrowed = f"{experiment.base}/{AUTOENCODER}"
         if experiment.base and experiment.adapt.replay and borrowed in parts.latents:
-            others = Windows(parts.latents[borrowed], "train", *read, varied)
+            others = Windows(parts.latents[borrowed], "train", *read, varied, bare=bare)
             train = Mixed(train, others, experiment.adapt.replay)  # type: ignore[arg-type]
         return train, valid
 
@@ -173,6 +186,12 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         about = read_stage_config(folder)
         length = about["shape"].get("text_length", about["network"].get("text_length", 128))
         return read_tokenizer(folder), int(length), about["shape"]
+
+    def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
+        return FIGURES
+
+    def audition(self, parts: Parts) -> Callable[[Any], Audition]:  # noqa: D102
+        return Listener(parts, AUTOENCODER)
 
     def loss_unit(self, stage: str) -> str:  # noqa: D102
         return ""
