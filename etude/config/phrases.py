@@ -85,7 +85,7 @@ class Kl(Section):
     """How strongly latents are drawn towards a normal distribution."""
 
     weight: float = Field(
-        0.05,
+        0.04,
         ge=0,
         description="of the KL divergence per number of the latent, beside the cross-entropy per "
         "token (the original: 0.01, with which normal latents decode to nonsense)",
