@@ -125,9 +125,11 @@ def agree_on_the_third_time(trained, finished, workspace, mine):
 def test_folders_unlike_the_chorales(make, workspace):
     make(workspace.folder / "music", 12, seed=3)
     mine = workspace.config("mine", own_folder(workspace.folder / "music"))
-    workspace.run(configs=[SMOKE, mine])
-    text = workspace.text("results/fad.txt")
-    assert text.splitlines()[-1].startswith("gate: ")
+    if make is music.make_mixed:  # as far as music comes; the others go on to the gate
+        workspace.run("results/clips/mine/seed-0/draw-0", configs=[SMOKE, mine])
+    else:
+        workspace.run(configs=[SMOKE, mine])
+        assert workspace.text("results/fad.txt").splitlines()[-1].startswith("gate: ")
     kept = [
         r
         for r in rows(workspace.folder / "results/corpora/mine/pieces.csv")
@@ -136,10 +138,8 @@ def test_folders_unlike_the_chorales(make, workspace):
     assert len(kept) >= 11, "by default only corrupt and empty files are rejected"
 
 
-@pytest.mark.parametrize(
-    ("pieces", "missing"),
-    [(1, ["generated", "real"]), pytest.param(2, ["real"], marks=pytest.mark.proof)],
-)
+@pytest.mark.proof
+@pytest.mark.parametrize(("pieces", "missing"), [(1, ["generated", "real"]), (2, ["real"])])
 def test_a_corpus_too_small_to_be_split_trains_and_says_what_is_missing(pieces, missing, workspace):
     music.make_chorales(workspace.folder / "music", pieces, seed=5)
     mine = workspace.config("mine", own_folder(workspace.folder / "music"))

@@ -10,7 +10,6 @@ pytestmark = pytest.mark.workflow
 STAGES = ("semantic", "coarse", "fine")
 MODEL = "results/models/second/{}/seed-0"
 CLIPS = "results/clips/second/seed-0/draw-0"
-FAD = "results/metrics/second/seed-0/draw-0/fad.csv"
 
 
 @pytest.fixture(scope="module")
@@ -55,19 +54,18 @@ def test_an_export_goes_on_elsewhere_on_other_music(exported, workspace):
     music.make_piano(workspace.folder / "other music", 6, seed=9)
     tune = {"weights": {"path": str(exported), "fine_tune": True}, "training": {"steps": 4}}
     configs = second(workspace, exported, semantic=tune)
-    workspace.run(FAD, configs=configs)
+    workspace.run(CLIPS, configs=configs)
     given = {s: (exported / f"models/{s}/model.safetensors").read_bytes() for s in STAGES}
     made = workspace.results()
     after = {s: made[f"{MODEL.format(s)}/model.safetensors"] for s in STAGES}
     assert [s for s in STAGES if given[s] != after[s]] == ["semantic"]
-    assert "generated" in workspace.text(FAD)
     assert len(list((workspace.folder / CLIPS).glob("*.wav"))) == 2
     log = workspace.text("results/logs/train_stage/second/semantic/seed-0.log")
     assert "another" not in log, "the tokenizers are the ones that the weights learned with"
     assert f"{MODEL.format('semantic')}/history.csv" in made
     assert f"{MODEL.format('coarse')}/history.csv" not in made
     assert str(exported).encode() not in b"".join(made.values())
-    done = workspace.run("-n", FAD, configs=configs)
+    done = workspace.run("-n", CLIPS, configs=configs)
     assert "Nothing to be done" in done.stdout + done.stderr
     # All imported: nothing is trained any more; what was made hangs on the file's content.
     done = workspace.run("-n", CLIPS, configs=second(workspace, exported))
