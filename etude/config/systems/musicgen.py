@@ -95,12 +95,7 @@ class TextGenerate(GenerateSettings):
         [],
         description="what clips are to sound like, in turn; none: the captions of held-out pieces",
     )
-    guidance: float = Field(
-        3.0,
-        ge=1,
-        le=20,
-        description="classifier-free guidance: 1 is none",
-    )
+    guidance: float = Field(3.0, ge=1, le=20, description="classifier-free guidance: 1 is none")
     hop: float | None = Field(
         None, gt=0, description="seconds a window moves on (none: half of it); the rest is context"
     )
@@ -118,7 +113,7 @@ class TextGenerate(GenerateSettings):
     )
     sampling: Sampling = Field(
         Sampling(temperature=0.7, top_k=250),
-        description="temperature 0.7: small networks are noisy at 1, which the pretrained ones want",
+        description="temperature 0.7: small networks are noisy at 1, as pretrained ones want it",
     )
 
     @property
