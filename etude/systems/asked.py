@@ -68,6 +68,8 @@ class TextReader(Protocol):
     their folder in results/pretrained/ and the fitted tokenizer of their tokens.
     """
 
+    unit: str  # of `nats`, which of systems without a likelihood are errors
+
     @property
     def rate(self) -> int:
         """Samples per second of what it hears."""
@@ -76,4 +78,7 @@ class TextReader(Protocol):
         """Mean nats per token of clips of one length under texts -> [texts, clips]."""
 
     def by_own_codec(self, waves: Sequence[Wave]) -> list[Wave]:
-        """Clips encoded by the tokenizer and decoded by the codec that came with the weights."""
+        """Clips encoded by the tokenizer and decoded by the codec that came with the weights.
+
+        Where there is no tokenizer between them, encoded by that codec too.
+        """

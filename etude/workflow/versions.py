@@ -56,7 +56,7 @@ def _by_name(prefix: str, folder: str, names: str) -> dict[str, str]:
 # Label -> module below etude/, for the rooms that all systems share; the systems' own labels stand
 # in the `modules` of their settings classes.
 MODULES: dict[str, str] = {
-    **_by_name("", "corpus", "annotations captions fetch ingest split"),
+    **_by_name("", "corpus", "annotations captions fetch ingest owners split"),
     "beats": "midi/beats",
     "notes": "midi/notes",
     "render": "midi/render",
@@ -72,6 +72,7 @@ MODULES: dict[str, str] = {
     **{f"tokenizer.{m}": f"tokenizers/symbolic/{m}" for m in dict.fromkeys(_SYMBOLIC.values())},
     **_by_name("symbolic.", "tokenizers/symbolic", "tokenize midilm pack summary"),
     "pretrained": "pretrained/fetch",
+    "pretrained_sound": "pretrained/sound",
     **_by_name("diffusion.", "diffusion", "guidance predictions schedules solvers"),
     "loop": "training/loop",
     "steps": "training/data",

@@ -43,6 +43,7 @@ GIVEN = {
 ELSEWHERE = {
     "resume": "Snakemake reads its arguments",
     "graph": "it has none",
+    "withdraw": "it needs a corpus with owners: test_withdrawal.py",
     "studio": "it serves until it is stopped: test_studio_guard.py",
 }
 # What starts a process of its own, and what is for that alone.
