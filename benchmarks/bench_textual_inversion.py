@@ -43,7 +43,7 @@ def test_words_beat_every_control(tmp_path):
         values["experiments"][f"words{rows}"] = {
             "system": "textual_inversion", "corpus": "programs", "base": "base",
             "concepts": ["steel_drum", "choir_and_marimba"], "tokens_per_concept": rows,
-            "seeds": {"train": SEEDS, "generate": [0]}, "generate": {"guidance": 1.5},
+            "seeds": {"train": SEEDS, "generate": [0]},
         }  # fmt: skip
     workspace = Workspace(tmp_path)
     config = workspace.config("bench", values)

@@ -95,13 +95,7 @@ class TextGenerate(GenerateSettings):
         [],
         description="what clips are to sound like, in turn; none: the captions of held-out pieces",
     )
-    guidance: float = Field(
-        1.5,
-        ge=1,
-        le=20,
-        description="classifier-free guidance: 1 is none; small networks bear 1.5 to 2, "
-        "the pretrained ones 3",
-    )
+    guidance: float = Field(3.0, ge=1, le=20, description="classifier-free guidance: 1 is none")
     hop: float | None = Field(
         None, gt=0, description="seconds a window moves on (none: half of it); the rest is context"
     )
@@ -118,8 +112,8 @@ class TextGenerate(GenerateSettings):
         description="a recording whose melody clips follow, by pretrained melody_to_music networks",
     )
     sampling: Sampling = Field(
-        Sampling(temperature=0.6, top_k=250),
-        description="small networks are noisy at temperature 1; the pretrained ones want it",
+        Sampling(temperature=0.7, top_k=250),
+        description="temperature 0.7: small networks are noisy at 1, as pretrained ones want it",
     )
 
     @property
