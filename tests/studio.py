@@ -61,7 +61,7 @@ def open_studio(tmp_path, limits=None, devices=("cpu",), codes=(None, None), **m
         limits=limits,
         instruments=instruments,
         door=Door(store, *codes),
-        decoders=Decoders(store, limits.prime_seconds),
+        decoders=Decoders(store, limits.prime_seconds, 120),  # a laden machine is no fault
         queue=toy_queue(store, limits, devices, folders),
         **more,
     )
