@@ -84,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(doctor)
     doctor.set_defaults(run=_doctor)
 
+    verify = commands.add_parser("verify", help="prove pretrained weights before a run uses them")
+    verify.add_argument("--cores", type=whole(1, 1024), default=os.cpu_count() or 1, help="(all)")
+    _add_config(verify)
+    verify.set_defaults(run=_verify)
+
     graph = "draw the flow of the rules for the README"
     commands.add_parser("graph", help=graph).set_defaults(run=_graph)
 
@@ -106,6 +111,9 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         "--no-index",
         action="store_true",
         help="without the training music that clips are compared with",
+    )
+    export.add_argument(
+        "--form", help="for other programs: diffusers, tools (stable-audio-tools) or peft"
     )
     export.add_argument("--half", action="store_true", help="weights in 16 bits, half as large")
     _add_config(export)
@@ -282,6 +290,12 @@ def _export(options: argparse.Namespace) -> None:
     from etude.generation.export import export
 
     settings = config.read(config.DEFAULT, *options.configfile)
+    if options.form:
+        from etude.generation.unwrap import unwrap
+
+        unwrap(settings, options.experiment, options.train_seed, options.form, options.output)
+        print(options.output)
+        return
     export(settings, options.experiment, options.train_seed, options.output, half=options.half)
     if not options.no_index:
         from etude.studio.near import add_index
@@ -339,6 +353,14 @@ def _doctor(options: argparse.Namespace) -> int:
     from etude.doctor.command import doctor
 
     text, works = doctor(options.configfile)
+    print(text)
+    return 0 if works else 1
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from etude.proofs import verify
+
+    text, works = verify(options.configfile, options.cores)
     print(text)
     return 0 if works else 1
 

@@ -66,7 +66,7 @@ def export(
     """
     folder = folder.absolute()
     check_place(folder)
-    _refuse_what_is_there(folder)
+    refuse_what_is_there(folder)
     trained = in_results(settings, name, seed)
     owners = _publishing(settings, trained)
     experiment, parts = trained.experiment, trained.parts
@@ -140,7 +140,12 @@ def _about(trained: Trained) -> dict[str, Any]:
     return about
 
 
-def _refuse_what_is_there(folder: Path) -> None:
+def refuse_what_is_there(folder: Path) -> None:
+    """See that a place to export to is free.
+
+    Raises:
+        UserError: something is there.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
             f"the place to export to is {'not empty' if folder.is_dir() else 'a file'}",
@@ -159,12 +164,13 @@ def halve(path: Path) -> None:
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     tensors = load_file(path)
-    wide = (torch.float32, torch.float64)
+    wide, mode = (torch.float32, torch.float64), path.stat().st_mode
     save_file(
         {name: t.to(torch.float16) if t.dtype in wide else t for name, t in tensors.items()},
         path,
         metadata,
     )
+    path.chmod(mode)  # safetensors writes for its owner alone; an export is passed on
 
 
 def _copy(source: Path, target: Path, names: Iterable[str]) -> None:

@@ -71,8 +71,10 @@ def _names(instruments: dict[str, Any]) -> list[str]:
 
 
 def address(options: argparse.Namespace, secure: bool) -> str:
-    """Where the page is."""
+    """Where the page is; behind a proxy, where the proxy serves it."""
     name = (options.name or options.make_certificate or [options.host])[0]
+    if options.behind_proxy:
+        return f"https://{name}/, for the proxy http://{options.host}:{options.port}/"
     return f"http{'s' * secure}://{name}:{options.port}/"
 
 

@@ -32,7 +32,7 @@ from etude.systems.stage_module import StageModule
 from etude.training.card import imported_card, trained_card
 from etude.training.curve import draw_curve
 from etude.training.loop import Hooks, Progress, Trained, fit, history_columns
-from etude.training.state import State, fingerprint, open_state
+from etude.training.state import State, fingerprint, open_state, write_history
 from etude.training.tracking import open_wandb
 from etude.training.transfer import Origin, origin_of, transfer
 from etude.workflow.given_weights import MODEL
@@ -128,8 +128,7 @@ def _write_history(
     trained: Trained, folder: Path, columns: list[str], title: str, loss: str
 ) -> None:
     """history.csv, timings.csv and curve.svg of a training."""
-    rows = ({n: "" if v is None else f"{v:.6g}" for n, v in r.items()} for r in trained.history)
-    write_csv(folder / "history.csv", columns, rows)
+    write_history(folder / "history.csv", columns, trained.history)
     write_csv(folder / "timings.csv", TIMINGS, ({"mfu": ""} | row for row in trained.timings))
     draw_curve(trained.history, folder / "curve.svg", title, loss)
 
@@ -146,24 +145,29 @@ def _tracking(
 
 
 def import_stage(
-    experiment: TrainedExperiment, stage: str, seed: int, parts: Parts, weights: Path, folder: Path
+    experiment: TrainedExperiment,
+    stage: str,
+    seed: int,
+    parts: Parts,
+    weights: Path | None,
+    folder: Path,
 ) -> None:
     """Write a stage's folder from weights that were trained elsewhere.
 
     Args:
         parts: as for `train_stage`; the stage must suit its tokens.
-        weights: the file that the stage's `weights` names.
+        weights: the file that the stage's `weights` names; None: the system builds it of `parts`.
         folder: gets model.safetensors, config.json, card.md.
 
     Raises:
         UserError: when the weights do not fit.
     """
     model, origin = begin_stage(experiment, stage, parts, seed, weights)
-    assert origin is not None
     model.save(folder, parts.info.get("tokenizers", {}))
     size = sum(p.numel() for p in model.parameters())
     write_text(folder / "card.md", imported_card(experiment, stage, size, origin))
-    log.info("%s: %s taken as it is, %.2f M parameters", stage, origin.name, size / 1e6)
+    name = origin.name if origin else "what the tokenizer has"
+    log.info("%s: %s taken as it is, %.2f M parameters", stage, name, size / 1e6)
 
 
 def begin_stage(

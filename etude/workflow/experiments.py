@@ -196,8 +196,29 @@ class ExperimentPlan(DataPlan):
         return [*own, *self.upstream_models(wildcards)]
 
     def upstream_latents(self, wildcards: Any) -> Files:
-        """The latents that a stage learns from: of stages that it needs and that encode."""
-        return self._of_stages(wildcards, LATENTS, encodes=True)
+        """The latents that a stage learns from: of stages that it needs and that encode.
+
+        And those that it borrows from other experiments.
+        """
+        plans = self.experiment_of(wildcards).stage_plans()
+        wanted = getattr(wildcards, "stage", None)  # none is named: of all of them
+        borrowed = [
+            LATENTS.format(experiment=experiment, stage=stage, seed=seed)
+            for plan in plans
+            if wanted in (None, plan.name)
+            for experiment, stage, seed in plan.borrows
+        ]
+        return [*self._of_stages(wildcards, LATENTS, encodes=True), *borrowed]
+
+    def audio_to_encode(self, wildcards: Any) -> Files:
+        """The folders of audio that a stage which encodes reads; mostly none."""
+        wav = self.for_experiment("results/corpora/{corpus}/wav/{shard}")
+        return wav(wildcards) if self.experiment_of(wildcards).encodes_audio else []
+
+    def pieces_to_encode(self, wildcards: Any) -> Files:
+        """pieces.csv, where a stage which encodes reads audio."""
+        pieces = self.for_experiment("results/corpora/{corpus}/pieces.csv")
+        return pieces(wildcards) if self.experiment_of(wildcards).encodes_audio else []
 
     def _of_stages(self, wildcards: Any, pattern: str, encodes: bool | None) -> Files:
         """The pattern for the stages that a stage needs, or for all where none is named."""

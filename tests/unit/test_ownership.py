@@ -198,11 +198,12 @@ def owned(tmp_path):
 def test_ingest_refuses_what_nobody_agreed_to(owned, tmp_path):
     folder, path = owned
     settings = FolderCorpus(source="folder", path=folder, shards=1)
-    ingest_shard(settings, folder, 0, tmp_path / "0.csv", 1, path)
+    tables = settings.model_copy(update={"ownership": path})
+    ingest_shard(settings, folder, 0, tmp_path / "0.csv", 1, tables)
     assert [row["status"] for row in read_csv(tmp_path / "0.csv")] == ["kept"] * 3
     table(tmp_path, *agreed(*FILES[:2]))
     with pytest.raises(UserError, match="1 of 3 music files") as error:
-        ingest_shard(settings, folder, 0, tmp_path / "1.csv", 1, path)
+        ingest_shard(settings, folder, 0, tmp_path / "1.csv", 1, tables)
     assert FILES[2] in error.value.why
     assert not (tmp_path / "1.csv").exists()
 
