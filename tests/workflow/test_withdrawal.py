@@ -30,8 +30,9 @@ def owned(workspace, monkeypatch):
     rows = [f"{name},Ann,CC0-1.0,,2026-01-01,yes,yes\n" for name in names]
     rows.append(f"{PLANTED},Zoë,by agreement,,2026-01-01,yes,yes\n")
     (workspace.folder / "ownership.csv").write_text(HEAD + "".join(rows), encoding="utf-8")
+    (folder / "metadata.csv").write_text(f"path,split\n{PLANTED},train\n", encoding="utf-8")
     content = own_folder(folder)
-    content["corpora"]["mine"] |= {"ownership": "ownership.csv", "split": {"mode": "none"}}
+    content["corpora"]["mine"]["ownership"] = "ownership.csv"
     return workspace, [SMOKE, workspace.config("mine", content)]
 
 
