@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from etude.arguments import above, at_least, place, whole
+from etude.arguments import above, at_least, place, text, whole
 
 LENGTH = above(0, 3600)
 
@@ -33,7 +33,7 @@ def add_commands(commands: Any) -> None:
     sheet.add_argument("folder", type=place, nargs="?", help="of recordings (that of the table)")
     sheet.add_argument("--table", type=place, help="captions so far (captions.csv in the folder)")
     sheet.add_argument("--check", type=place, metavar="TABLE", help="only say what is wrong")
-    sheet.add_argument("--column", default="caption", help="of the table (caption)")
+    sheet.add_argument("--column", type=text, default="caption", help="of the table (caption)")
     sheet.add_argument("--page", type=place, help="the page (captions.html in the folder)")
     sheet.add_argument(
         "--link", action="store_true", help="play the files beside the page, not sound in it"
@@ -58,6 +58,7 @@ def _captions(options: argparse.Namespace) -> int:
 
     from etude.collection.table import PROBLEMS, problems, read_captions
     from etude.errors import UserError
+    from etude.storage import check_place
 
     table = options.check or options.table
     folder = options.folder or (table.parent if table is not None else None)
@@ -65,7 +66,13 @@ def _captions(options: argparse.Namespace) -> int:
         raise UserError("no folder is named", do="python -m etude captions FOLDER")
     if table is not None and not table.is_file():
         raise UserError("the table of captions is not there", where=str(table))
+    page: Path = options.page or folder / "captions.html"
+    check_place(page)
     found = read_captions(folder, table or folder / "captions.csv", options.column)
+    if not found.files:
+        raise UserError(
+            "there is nothing to caption", where=str(folder), why="it has no recordings"
+        )
     wrong = list(problems(found, options.most_words))
     if options.check:
         if wrong:
@@ -76,7 +83,6 @@ def _captions(options: argparse.Namespace) -> int:
         return 1 if wrong else 0
     from etude.collection.sheet import write_sheet
 
-    page: Path = options.page or folder / "captions.html"
     alike = write_sheet(found, folder, page, link=options.link, most=options.most_words)
     print(
         f"{page}: {len(found.files)} recordings, {alike} like another one, {len(wrong)} to look at"

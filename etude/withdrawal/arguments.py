@@ -13,7 +13,7 @@ def add_command(commands: Any, add_config: Callable[[argparse.ArgumentParser], N
     """`etude withdraw`."""
     parser = commands.add_parser("withdraw", help="a file's owner takes the consent back")
     parser.add_argument(
-        "files", nargs="*", type=text, help="as the corpus has them, or their names"
+        "files", nargs="*", type=text, help="as the corpus has them; a folder: all in it"
     )
     parser.add_argument("--corpus", help="which corpus (the one that has owners)")
     parser.add_argument("--reason", type=text, help="goes into withdrawn.csv")

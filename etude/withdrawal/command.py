@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -77,8 +77,9 @@ def _add(settings: Config, corpus: str, files: Sequence[str], reason: str) -> li
     hashes = _hashes(corpus)
     there = list(list_files(root)) if root.is_dir() else []
     every = [relative for relative in dict.fromkeys([*there, *hashes]) if music_kind(relative)]
-    find([normal(name) for name in files], every)  # a name of several files is refused
-    chosen, unknown = match_names([normal(name) for name in files], every)
+    names = list(_each(files, every))
+    find(names, every)  # a name of several files is refused
+    chosen, unknown = match_names(names, every)
     if unknown:
         raise UserError(
             f"{len(unknown)} of these files are not of the corpus {corpus!r}",
@@ -99,6 +100,15 @@ def _add(settings: Config, corpus: str, files: Sequence[str], reason: str) -> li
     ]
     _append(path, rows)
     return [f"{len(rows)} rows in {path}: " + ", ".join(row["file"] for row in rows)]
+
+
+def _each(names: Sequence[str], files: Sequence[str]) -> Iterator[str]:
+    """The names, and in place of a folder (all snippets of a recording) what lies in it."""
+    for name in map(normal, names):
+        inside = [
+            normal(f) for f in map(printable, files) if normal(f).startswith(f"{name.rstrip('/')}/")
+        ]
+        yield from inside or [name]
 
 
 def _hashes(corpus: str, results: Path = RESULTS) -> dict[str, str]:

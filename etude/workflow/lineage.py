@@ -9,7 +9,7 @@ from etude.config import Config, Corpus
 
 
 def experiments_behind(config: Config, name: str) -> list[str]:
-    """The experiment, then all whose weights it begins with, however many steps away."""
+    """The experiment, then all whose weights or latents it builds on, however many steps away."""
     found: list[str] = []
     waiting = [name]
     while waiting:
@@ -20,6 +20,7 @@ def experiments_behind(config: Config, name: str) -> list[str]:
         experiment = config.experiments[here]
         waiting += experiment.builds_on
         for plan in experiment.stage_plans():
+            waiting += [borrowed for borrowed, _, _ in plan.borrows]
             given = plan.settings.weights
             parts = given.path.parts if given is not None and given.path is not None else ()
             if parts[:2] == ("results", "models") and len(parts) > 2:

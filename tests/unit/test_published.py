@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from etude.storage import read_csv, read_json, write_csv, write_json, write_text
 from etude.workflow.lineage import corpora_behind, corpora_used, experiments_behind
 from etude.workflow.plan import Plan
 
+ROOT = Path(__file__).resolve().parents[2]
 HEAD = "file,contributor,licence,share,consent_date,may_train,may_publish"
 ROWS = [
     "one.wav,Ann,CC-BY-4.0,,2026-03-01,yes,yes",
@@ -170,3 +172,16 @@ def test_what_a_model_was_built_upon_is_known_too(owned, tmp_path):
         experiment = "theirs"
 
     assert Plan(settings).owners_of(Wildcards()) == ["results/corpora/mine/owners.csv"]
+
+
+def test_borrowed_latents_are_known_too():
+    """Replay of the base's music: its corpus is behind the adaptation."""
+    settings = config.read(config.DEFAULT, ROOT / "config/presets/stable_audio.yaml")
+    borrowing = {
+        name: {other for plan in experiment.stage_plans() for other, _, _ in plan.borrows}
+        for name, experiment in settings.experiments.items()
+    }
+    assert any(borrowing.values())
+    for name, others in borrowing.items():
+        known = set(corpora_behind(settings, name))
+        assert known >= {settings.experiments[other].corpus for other in others}

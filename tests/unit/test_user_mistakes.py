@@ -37,6 +37,8 @@ GIVEN = {
     "config": {"--configfile": "mine.yaml"},
     "listen": {"--page": "new.page", "--results": "heard", "--pairs": "1"},
     "clean": {"--configfile": "mine.yaml"},
+    "snippets": {"folder": "real", "--output": "new.snippets"},
+    "captions": {"folder": "real", "--page": "new.html"},
     "doctor": {"--configfile": "mine.yaml"},
     "verify": {"--configfile": "mine.yaml"},
 }
@@ -86,11 +88,15 @@ USABLE = {
     "paper --output": set(),  # there is nothing to write about
     "continue --out": {"missing", "empty file", "junk", "folder", "empty folder", "binary", "broken link", "link in a circle"},
     "--progress": {"missing", "empty file", "junk", "binary", "broken link", "link in a circle"},
+    "snippets --output": {"missing", "empty folder"},
+    "snippets --shortest": {"huge"},
+    "captions --column": VALUES.keys() - {"empty"},
     "--fade": {"huge"},
     "--temperature": {"huge"},
     "--configfile": {"empty file"},
 }  # fmt: skip
 USABLE["generate --output"] = USABLE["continue --out"]
+USABLE["captions --page"] = USABLE["--progress"]
 USABLE["tokens --output"] = USABLE["--progress"]
 
 

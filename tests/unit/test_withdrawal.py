@@ -373,6 +373,13 @@ def test_the_command_adds_to_a_table_as_it_is(home):
     assert text.splitlines() == ["File;Reason", "Cy/x.wav;für immer", f"{PLANTED};no more"]
 
 
+def test_a_folder_is_all_that_lies_in_it(home):
+    shutil.copy(home / "music" / PLANTED, home / "music/Ann/second.wav")
+    assert command("Ann/") == 0
+    rows = [row["file"] for row in read_csv(home / "withdrawn.csv")]
+    assert rows == [PLANTED, "Ann/second.wav"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

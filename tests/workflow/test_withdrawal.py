@@ -14,7 +14,7 @@ from etude.storage import hash_file, read_csv, read_json
 
 pytestmark = [pytest.mark.slow, pytest.mark.workflow]
 HEAD = "file,contributor,licence,share,consent_date,may_train,may_publish\n"
-PLANTED = "Zoë/planted für zwei.mid"
+PLANTED = "Zoë/Quetzal für zwei.mid"
 
 
 @pytest.fixture
@@ -30,8 +30,9 @@ def owned(workspace, monkeypatch):
     rows = [f"{name},Ann,CC0-1.0,,2026-01-01,yes,yes\n" for name in names]
     rows.append(f"{PLANTED},Zoë,by agreement,,2026-01-01,yes,yes\n")
     (workspace.folder / "ownership.csv").write_text(HEAD + "".join(rows), encoding="utf-8")
+    (folder / "metadata.csv").write_text(f"path,split\n{PLANTED},train\n", encoding="utf-8")
     content = own_folder(folder)
-    content["corpora"]["mine"] |= {"ownership": "ownership.csv", "split": {"mode": "none"}}
+    content["corpora"]["mine"]["ownership"] = "ownership.csv"
     return workspace, [SMOKE, workspace.config("mine", content)]
 
 
@@ -41,7 +42,7 @@ def grep(home: Path, words: list[bytes]) -> list[str]:
     for top in ("results", "cache", "out"):
         for path in (home / top).rglob("*"):
             data = path.read_bytes() if path.is_file() else b""
-            if any(word in data or word in os.fsencode(path) for word in words):
+            if any(word in data or word in os.fsencode(path.name) for word in words):
                 found.append(str(path.relative_to(home)))
     return found
 
@@ -58,7 +59,7 @@ def test_a_planted_piece_is_forgotten(owned):
     assert row["split"] == "train"
     wav = next((home / "results/corpora/mine/wav").rglob(f"{row['piece']}.wav"))
     sound, notes = wav.read_bytes()[96_000:96_400], (home / "music" / PLANTED).read_bytes()[100:200]
-    words = [b"planted", row["piece"].encode(), row["sha256"].encode(), row["notes_hash"].encode()]
+    words = [b"Quetzal", row["piece"].encode(), row["sha256"].encode(), row["notes_hash"].encode()]
     words += [hash_file(wav).encode(), sound, notes]
     owners = read_json(home / "results/clips/mine/seed-0/draw-0/weights.json")["owners"]["mine"]
     assert [owner["contributor"] for owner in owners] == ["Ann", "Zoë"]
