@@ -63,7 +63,7 @@ def write_sheet(
     script = (HERE / "sheet.js").read_text(encoding="utf-8")
     text = text.replace("SCRIPT", script.replace("PAGE_DATA", _inside(about), 1), 1)
     write_text(page, text)
-    return sum(one is not None for one in about["alike"])
+    return len(alike)
 
 
 def _inside(about: dict[str, Any]) -> str:

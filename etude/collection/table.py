@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,13 +111,13 @@ def same_captions(found: Captions) -> dict[str, list[str]]:
     return {caption: names for caption, names in files.items() if len(names) > 1}
 
 
-def as_rows(found: Captions) -> tuple[list[str], list[Sequence[str]]]:
+def as_rows(found: Captions) -> tuple[list[str], list[list[str]]]:
     """The table for the sheet: of every recording a row, with the columns of the user's."""
     columns = list(found.columns)
     rows = []
     for file in found.files:
         number = found.row_of.get(file)
         row = {} if number is None else found.rows[number]
-        name = row.get(found.key, "") if number is not None else printable(file)
+        name = str(row.get(found.key, "")) if number is not None else printable(file)
         rows.append([name if c == found.key else str(row.get(c, "")) for c in columns])
     return columns, rows
