@@ -18,7 +18,7 @@ rule fetch_weights:
         mem_mb=8000,
         runtime=240,
     params:
-        version=version("fetch_weights", "pretrained"),
+        version=version("fetch_weights", "pretrained", "pretrained_sound"),
         pretrained=lambda w: CONFIG.pretrained[w.pretrained].params(),
     message:
         "Fetching the pretrained weights {wildcards.pretrained}"

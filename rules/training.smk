@@ -91,6 +91,8 @@ rule encode_stage:
         tokenizers=plan.tokenizer_folders,
         latents=plan.upstream_latents,
         captions=plan.captions_of,
+        pieces=plan.pieces_to_encode,
+        wav=plan.audio_to_encode,
     output:
         latents=directory("results/latents/{experiment}/{stage}/seed-{seed}"),
     log:

@@ -29,6 +29,12 @@ DISK_ERRORS = (
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
 )
 
+# Inputs of rules that are parts of an experiment.
+KINDS_OF_PARTS = (
+    *("packed", "tokenizers", "models", "latents", "captions", "files"),
+    *("pieces", "wav"),
+)
+
 
 @contextmanager
 def job(snakemake):
@@ -57,12 +63,12 @@ def parts_of(snakemake):
     """What an experiment is made of, from a rule's inputs and its `params.roles`.
 
     Inputs are packed, tokenizers (of these roles, in order), models (files of weights), latents
-    (folders), captions and files (the user's own); a rule has those that it needs.
+    (folders), captions, files (the user's own), pieces and wav; a rule has those that it needs.
     """
     from etude.systems.base import Parts
 
     files = {}
-    for key in ("packed", "tokenizers", "models", "latents", "captions", "files"):
+    for key in KINDS_OF_PARTS:
         found = snakemake.input.get(key, [])
         files[key] = [Path(file) for file in ([found] if isinstance(found, str) else found)]
     return Parts(
@@ -70,10 +76,18 @@ def parts_of(snakemake):
         tokenizers=dict(zip(snakemake.params.get("roles", []), files["tokenizers"], strict=True)),
         # results/models/{experiment}/{stage}/seed-{seed}/model.safetensors
         models={file.parts[-3]: file.parent for file in files["models"]},
-        latents={folder.parts[-2]: folder for folder in files["latents"]},
+        latents={_encoded_by(folder, snakemake): folder for folder in files["latents"]},
         captions=next(iter(files["captions"]), None),
         files={file.name: file for file in files["files"]},
+        pieces=next(iter(files["pieces"]), None),
+        wav=tuple(files["wav"]),
     )
+
+
+def _encoded_by(folder, snakemake):
+    """The stage of results/latents/{experiment}/{stage}/seed-{seed}; of another experiment too."""
+    experiment, stage = folder.parts[-3:-1]
+    return stage if experiment == snakemake.wildcards.experiment else f"{experiment}/{stage}"
 
 
 def _give_up(log, message):

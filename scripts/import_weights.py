@@ -14,6 +14,6 @@ with job(snakemake):
         names.stage,
         int(names.seed),
         parts_of(snakemake),
-        weights=Path(snakemake.input.weights[0]),
+        weights=Path(snakemake.input.weights[0]) if snakemake.input.weights else None,
         folder=Path(snakemake.output.weights).parent,
     )

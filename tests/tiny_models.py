@@ -162,3 +162,105 @@ def fairseq_name(name: str) -> str:
         if theirs in name:
             return name.replace(theirs, fairseq)
     return name
+
+
+SOUND_WORDS = "low hum high beep wobbly siren slow the a music of"
+
+
+def make_stable_audio(folder: Path, scale: float = 1.4):
+    """A pipeline of Stable Audio Open's classes: 8 numbers at 125 Hz, 8 kHz, two channels."""
+    from diffusers import (
+        AutoencoderOobleck,
+        EDMDPMSolverMultistepScheduler,
+        StableAudioDiTModel,
+        StableAudioPipeline,
+        StableAudioProjectionModel,
+    )
+    from transformers import T5Config, T5EncoderModel
+
+    torch.manual_seed(0)
+    text = T5Config(vocab_size=32, d_model=64, d_kv=16, d_ff=64, num_layers=1, num_heads=4)
+    transformer = StableAudioDiTModel(
+        sample_size=64, in_channels=8, out_channels=8, num_layers=2, attention_head_dim=64,
+        num_attention_heads=2, num_key_value_attention_heads=1, cross_attention_dim=64,
+        cross_attention_input_dim=64, global_states_input_dim=128, time_proj_dim=256,
+    )  # fmt: skip
+    pipeline = StableAudioPipeline(
+        vae=AutoencoderOobleck(
+            encoder_hidden_size=16, downsampling_ratios=[4, 4, 4], channel_multiples=[1, 2, 2],
+            decoder_channels=8, decoder_input_channels=8, audio_channels=2, sampling_rate=8000,
+        ),
+        text_encoder=T5EncoderModel(text),
+        projection_model=StableAudioProjectionModel(64, 64, 0, 16),
+        tokenizer=_sound_tokenizer(12),
+        transformer=transformer,
+        scheduler=EDMDPMSolverMultistepScheduler(prediction_type="v_prediction", sigma_data=1.0),
+    )  # fmt: skip
+    _scale(transformer, scale)
+    pipeline.save_pretrained(str(folder))
+    return pipeline
+
+
+def make_stable_audio_3(folder: Path):
+    """A pipeline of Stable Audio 3's classes: 8 numbers at 125 Hz, 8 kHz, two channels."""
+    from diffusers import (
+        AutoencoderSAME,
+        FlowMatchEulerDiscreteScheduler,
+        StableAudio3DiTModel,
+        StableAudio3Pipeline,
+    )
+    from diffusers.pipelines.stable_audio_3.modeling_stable_audio_3 import (
+        StableAudio3DurationEmbedder,
+    )
+    from transformers import T5GemmaConfig, T5GemmaEncoderModel
+    from transformers.models.t5gemma.configuration_t5gemma import T5GemmaModuleConfig
+
+    torch.manual_seed(0)
+    inner = T5GemmaModuleConfig(
+        vocab_size=32, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=16,
+    )  # fmt: skip
+    config = T5GemmaConfig(encoder=inner, decoder=inner, is_encoder_decoder=False, vocab_size=32)
+    transformer = StableAudio3DiTModel(
+        io_channels=8, embed_dim=64, depth=2, num_heads=2, cond_token_dim=32, global_cond_dim=32,
+        local_add_cond_dim=9, timestep_features_dim=16, num_memory_tokens=4,
+    )  # fmt: skip
+    vae = AutoencoderSAME(
+        patch_size=8, encoder_channels=16, encoder_c_mults=(2,), encoder_strides=(8,),
+        encoder_transformer_depths=(1,), latent_dim=8, dim_heads=16, sampling_rate=8000,
+    )  # fmt: skip
+    pipeline = StableAudio3Pipeline(
+        vae=vae,
+        text_encoder=T5GemmaEncoderModel(config),
+        tokenizer=_sound_tokenizer(12),
+        duration_embedder=StableAudio3DurationEmbedder(32, 16),
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )
+    _scale(transformer, 2.0)
+    for part in vae.parameters():  # its blocks begin as nothing, and it would be deaf to all
+        if not part.any():
+            torch.nn.init.normal_(part, std=0.2)
+    pipeline.save_pretrained(str(folder))
+    return pipeline
+
+
+def _sound_tokenizer(length: int):
+    from transformers import PreTrainedTokenizerFast
+
+    from etude.systems.musicgen.texts import word_tokenizer
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=word_tokenizer([SOUND_WORDS]), pad_token="<pad>", eos_token="</s>",
+        unk_token="<unk>", model_max_length=length,
+    )  # fmt: skip
+
+
+def _scale(network, scale: float) -> None:
+    """So that texts and times reach what comes out; convolutions around it begin with zeros."""
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if "process_conv" in name:
+                torch.nn.init.normal_(weight, 0, 0.1)
+            elif weight.dim() > 1:
+                weight.mul_(scale)

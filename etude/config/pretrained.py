@@ -14,7 +14,9 @@ PRETRAINED_KINDS = ("hubert", "encodec")  # of tokenizers
 RATE_OF_50_HZ = 32000  # of the EnCodec that MusicGen was trained with
 
 
-PretrainedKind = Literal["hubert", "encodec", "clap", "kmeans", "text_to_music", "melody_to_music"]
+PretrainedKind = Literal[
+    "hubert", "encodec", "clap", "kmeans", "text_to_music", "melody_to_music", "text_to_sound"
+]
 
 
 class Pretrained(Section):
@@ -23,7 +25,8 @@ class Pretrained(Section):
     kind: PretrainedKind = Field(
         description="what they are: HuBERT, EnCodec, CLAP (transformers' classes), the centres of "
         "a k-means, or a MusicGen (transformers' classes): small, medium or large "
-        "(text_to_music), or one that follows melodies too (melody_to_music)"
+        "(text_to_music), or one that follows melodies too (melody_to_music); text_to_sound: a "
+        "Stable Audio Open or Stable Audio 3 (diffusers' classes)"
     )
     hub: str | None = Field(
         None, description="a name on the Hugging Face hub, as in facebook/hubert-base-ls960"
@@ -32,14 +35,15 @@ class Pretrained(Section):
     path: UserPath | None = Field(
         None,
         description="a local folder in the hub's form (config.json, model.safetensors), or a file: "
-        "fairseq's .pt (HuBERT), joblib's .bin or .npy (k-means)",
+        "fairseq's .pt (HuBERT), joblib's .bin or .npy (k-means), stable-audio-tools' .ckpt or "
+        ".safetensors with model_config.json and the T5 in text_encoder/ beside it",
     )
     url: str | None = Field(None, description="https address of such a file; needs `sha256`")
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="hash that the file (or model file) must have"
     )
     trust: bool = Field(
-        False, description="read a pickle (.pt, .bin) whose sha256 is not given here"
+        False, description="read a pickle (.pt, .bin, .ckpt) whose sha256 is not given here"
     )
     bring: str | None = Field(None, exclude=True, description=BRING)
     verify: Literal["strict", "report"] = Field(

@@ -1,12 +1,13 @@
-"""Proof that pretrained text-to-music weights know words, before an hour is spent on them.
+"""Proof that pretrained text-to-music (or sound) weights know words, before an hour is spent.
 
 Checks
     * as of all pretrained networks: tensors, shapes, the number of parameters.
     * `round_trip`: music that the tokenizer encodes comes back from the codec that lies in the
       weights: correlation of log-mel levels at least 0.9. So both speak of the same codes.
     * `word_margin`: a few bars are played by instruments that every model of music has read of.
-      For each clip: the nats per token under the names of the other instruments, on average, less
-      those under its own; the lower end of the 95 % interval over clips (t) must be above 0.
+      For each clip: the nats per token (or the error of the velocity) under the names of the other
+      instruments, on average, less those under its own; the lower end of the 95 % interval over
+      clips (t) must be above 0.
     * `right_word`: the share of clips whose own name is the likeliest; at least half (chance: one
       in as many as there are instruments).
 """
@@ -66,22 +67,24 @@ def verify_text(
     value = spectral_correlation(np.stack(waves), np.stack(reader.by_own_codec(waves)), reader.rate)
     meaning = "correlation of the log-mel levels of music and of the same music decoded (median)"
     checks.append(Check("round_trip", value, ROUND_TRIP, None, meaning))
-    checks += check_words(reader.nats(waves, texts), np.array(own))
+    checks += check_words(reader.nats(waves, texts), np.array(own), reader.unit)
     write_checks(checks, read_origin(weights), output, strict=strict)
 
 
-def check_words(nats: Array, own: NDArray[np.int_]) -> Iterator[Check]:
+def check_words(
+    nats: Array, own: NDArray[np.int_], unit: str = "nats per token"
+) -> Iterator[Check]:
     """Whether clips are likelier under their own word.
 
     Args:
-        nats: [texts, clips]; own: the text of each clip.
+        nats: [texts, clips], in a unit; own: the text of each clip.
     """
     clips = np.arange(nats.shape[1])
     right = nats[own, clips]
     wrong = (nats.sum(0) - right) / (len(nats) - 1)
     better = wrong - right
     low = better.mean() - t.ppf(0.975, len(better) - 1) * better.std(ddof=1) / len(better) ** 0.5
-    meaning = "nats per token by which the right word beats wrong ones: low end of the 95 % range"
+    meaning = f"{unit} by which the right word beats wrong ones: low end of the 95 % range"
     yield Check("word_margin", float(low), 0.0, None, meaning)
     share = float((nats.argmin(0) == own).mean())
     yield Check("right_word", share, RIGHT, None, "share of clips whose own word is the likeliest")

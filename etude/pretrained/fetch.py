@@ -2,13 +2,15 @@
 
 What lies in results/pretrained/{name}/ afterwards: config.json and model.safetensors as
 `save_pretrained` of transformers' class writes them (for CLAP with the feature extractor's
-preprocessor_config.json), or centres.safetensors for a k-means; and origin.json, which says whose
-they are. Everything downstream reads that folder and no network.
+preprocessor_config.json), or centres.safetensors for a k-means, or the parts of a text-to-sound
+model (etude/pretrained/sound.py); and origin.json, which says whose they are. Everything downstream
+reads that folder and no network.
 """
 
 from __future__ import annotations
 
 import logging
+import pickle
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,8 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from etude.config import Pretrained
 from etude.errors import UserError
+from etude.pretrained import sound
 from etude.pretrained.joblib_file import read_centres
 from etude.pretrained.networks import WEIGHTS, network_class, save_network
 from etude.storage import atomic_directory, hash_file, write_json
@@ -32,6 +37,14 @@ PATTERNS = [
     *("config.json", "preprocessor_config.json", "tokenizer.json", "generation_config.json"),
     *("model.safetensors", "model-*.safetensors", INDEX, "pytorch_model.bin"),
 ]
+PIPELINE = [  # diffusers' folders of parts
+    *(sound.INDEX, "*/config.json", "*/*.safetensors", "*/*.safetensors.index.json"),
+    "tokenizer/*.json",
+]
+BROKEN = (
+    *(OSError, ValueError, RuntimeError, KeyError, TypeError, EOFError),
+    *(SafetensorError, pickle.UnpicklingError),
+)
 BESIDE = ("preprocessor_config.json", "tokenizer.json")  # copied where they are there
 
 
@@ -95,14 +108,15 @@ def _from_hub(name: str, settings: Pretrained, scratch: Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError
 
     assert settings.hub is not None
+    patterns = PIPELINE if settings.kind == sound.SoundConfig.model_type else PATTERNS
     try:
         found = snapshot_download(
-            settings.hub, revision=settings.revision, allow_patterns=PATTERNS, cache_dir=None
+            settings.hub, revision=settings.revision, allow_patterns=patterns, cache_dir=None
         )
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise hub_error(name, settings.hub, error) from None
     folder = Path(found)
-    if any((folder / name).is_file() for name in (WEIGHTS, INDEX, "pytorch_model.bin")):
+    if any((folder / n).is_file() for n in (WEIGHTS, INDEX, "pytorch_model.bin", sound.INDEX)):
         return folder
     raise UserError(
         f"the hub's {settings.hub!r} has no weights that Étude reads",
@@ -164,6 +178,11 @@ def _has_token() -> bool:
 
 def _write_network(given: Path, settings: Pretrained, folder: Path) -> str:
     """Write the network in the hub's form; the hash of the file that was given."""
+    if settings.kind == sound.SoundConfig.model_type:
+        digest = _checked_file(sound.weights_file(given), settings)
+        save_network(_load(given, settings), folder)
+        sound.copy_tokenizer(given, folder)
+        return digest
     if given.is_file():
         digest = _checked_file(given, settings)
         if settings.kind != "hubert":
@@ -199,7 +218,7 @@ def _load(given: Path, settings: Pretrained) -> Any:
         model, info = network_class(settings.kind).from_pretrained(
             str(given), output_loading_info=True, local_files_only=True
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except BROKEN as error:
         raise UserError(
             "the weights cannot be read",
             where=str(given),

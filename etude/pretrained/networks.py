@@ -18,12 +18,14 @@ CLASSES = {
     "clap": "ClapModel",
     "text_to_music": "MusicgenForConditionalGeneration",
     "melody_to_music": "MusicgenMelodyForConditionalGeneration",
+    "text_to_sound": "etude.pretrained.sound:SoundNetworks",  # of several classes
 }
 
 
 def network_class(kind: str) -> Any:
-    """transformers' class of a kind."""
-    return getattr(importlib.import_module("transformers"), CLASSES[kind])
+    """transformers' class of a kind, or one that loads as theirs do."""
+    module, _, name = CLASSES[kind].rpartition(":")
+    return getattr(importlib.import_module(module or "transformers"), name)
 
 
 def load_network(folder: Path, kind: str) -> Any:

@@ -27,7 +27,7 @@ def write_partial(plan: Path, results: Path = Path("results")) -> str:
     """Write what a run left complete; gives back the text of fad.txt.
 
     Args:
-        plan: JSON with tables, replicates, rivals, gated, failed {experiment: why}, hashes, evaluation.
+        plan: JSON with tables, replicates, rivals, concepts, gated, failed {experiment: why}, hashes, evaluation.
 
     Raises:
         UserError: it is another file.
@@ -38,6 +38,7 @@ def write_partial(plan: Path, results: Path = Path("results")) -> str:
             tables=[Path(path) for path in known["tables"]],
             replicates=[Path(path) for path in known["replicates"]],
             rivals=[Path(path) for path in known["rivals"]],
+            concepts=[Path(path) for path in known["concepts"]],
             settings=Evaluation.model_validate(known["evaluation"]),
             gated=frozenset(known["gated"]),
             hashes=known["hashes"],

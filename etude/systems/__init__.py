@@ -14,6 +14,7 @@ MEMBERS = {
     "phrase_ldm": "etude.systems.phrase_ldm.system:PhraseLdmSystem",
     "musicgen": "etude.systems.musicgen.system:MusicGenSystem",
     "textual_inversion": "etude.systems.textual_inversion.system:TextualInversionSystem",
+    "stable_audio": "etude.systems.stable_audio.system:StableAudioSystem",
     "external": "etude.systems.external.system:ExternalSystem",
 }
 

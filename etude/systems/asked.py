@@ -26,7 +26,8 @@ class Asked:
             it is compared with: `nearest`, `words`, `untrained`, `wrong`, ...
         pieces: of each held-out segment.
         nats: condition -> mean nats per token of each held-out segment, float64 [segments].
-        clips: condition -> waves of clips that were generated so, from the codec.
+        clips: condition -> waves of clips that were generated so, from the codec. Of equal texts
+            they are equal, of several concepts of one system too.
         real: split -> waves of real segments through the codec, float32 [samples].
         others: real segments of other sounds through the codec, by their names, to tell it from.
         pieces_of: split -> the piece of each wave of `real`.
@@ -67,6 +68,8 @@ class TextReader(Protocol):
     their folder in results/pretrained/ and the fitted tokenizer of their tokens.
     """
 
+    unit: str  # of `nats`, which of systems without a likelihood are errors
+
     @property
     def rate(self) -> int:
         """Samples per second of what it hears."""
@@ -75,4 +78,7 @@ class TextReader(Protocol):
         """Mean nats per token of clips of one length under texts -> [texts, clips]."""
 
     def by_own_codec(self, waves: Sequence[Wave]) -> list[Wave]:
-        """Clips encoded by the tokenizer and decoded by the codec that came with the weights."""
+        """Clips encoded by the tokenizer and decoded by the codec that came with the weights.
+
+        Where there is no tokenizer between them, encoded by that codec too.
+        """

@@ -63,10 +63,12 @@ class Parts:
         tokenizers: fitted tokenizers' folders by role.
         models: folders of trained stages by name.
         latents: what encoding stages made of the corpus, by stage: {split}.safetensors and
-            statistics.json.
+            statistics.json; those of another experiment (`StagePlan.borrows`) by `name/stage`.
         captions: captions.csv of the corpus, for systems that learn from text.
         corpus: how notes are read and played (filter, render).
         files: the user's own files that a stage learns from (`StageSettings.files`), by name.
+        pieces: pieces.csv, where the stage that encodes reads audio (`encodes_audio`).
+        wav: folders of the pieces' audio, there too.
     """
 
     packed: Path | None = None
@@ -76,6 +78,8 @@ class Parts:
     captions: Path | None = None
     corpus: CorpusBase | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
+    pieces: Path | None = None
+    wav: Sequence[Path] = ()
 
     @property
     def info(self) -> dict[str, Any]:
@@ -322,6 +326,16 @@ class SystemBase:
     def card(self, player: Any) -> dict[str, Any]:
         """Rows of an exported experiment's card, besides those that all have."""
         return {}
+
+    forms: ClassVar[tuple[str, ...]] = ()  # in which other programs read an experiment
+
+    def write_form(self, experiment: Any, parts: Parts, form: str, folder: Path) -> None:
+        """Write a trained experiment in one of `forms` into a folder that is there.
+
+        Raises:
+            UserError: this experiment cannot be written so.
+        """
+        raise NotImplementedError
 
     card_text: ClassVar[str] = ""  # what the exported experiment is, and how it is played
     card_tags: ClassVar[tuple[str, ...]] = ("music", "audio")

@@ -64,6 +64,11 @@ class StageModule(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    @property
+    def body(self) -> nn.Module:
+        """Where the layers are that compute: this module, unless it trains parts of another."""
+        return self
+
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The mean loss, and figures: `count`, what it is a mean over, and the system's own."""
         raise NotImplementedError

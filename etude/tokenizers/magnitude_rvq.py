@@ -7,8 +7,7 @@ do not carry phase. Signal-to-noise ratios against the original mean nothing her
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -74,12 +73,10 @@ class MagnitudeRvqTokenizer(FittedTokenizer):
 
     def encode(self, wave: Tensor) -> Tensor:
         """[batch, samples] to [batch, quantizers, frames]; the batch does not change an item."""
-        compressed = self._compressed(wave)
-        shape = len(compressed), self.quantizers, compressed.shape[1]
+        projected = self.project(wave)
+        shape = len(projected), self.quantizers, projected.shape[1]
         codes = torch.zeros(shape, dtype=torch.int64)
-        mean, basis = self._tensor("mean"), self._tensor("basis")
-        for item, frames in enumerate(compressed):
-            residual = (frames - mean) @ basis
+        for item, residual in enumerate(projected):
             for index, entries in enumerate(self._tensor("codebooks")):
                 labels, _ = nearest(residual, entries)
                 codes[item, index] = labels
@@ -98,24 +95,42 @@ class MagnitudeRvqTokenizer(FittedTokenizer):
         settings = self.settings
         if codes.ndim != 3 or not 1 <= codes.shape[1] <= self.quantizers:
             raise ValueError(f"codes are [batch, quantizers, frames], not {list(codes.shape)}")
+        books = self._tensor("codebooks")
         sounds = [
-            invert(
-                partial(self._amplitudes, item),
+            self._sound(
+                lambda frames, item=item: sum(  # type: ignore[misc]
+                    book[ids] for book, ids in zip(books, item[:, frames], strict=False)
+                ),
                 item.shape[1],
-                settings.n_fft,
-                settings.hop,
-                settings.griffin_lim,
             )
             for item in codes
         ]
         return torch.stack(sounds) if sounds else torch.zeros(0, codes.shape[2] * settings.hop)
 
-    def _amplitudes(self, codes: Tensor, first: int, last: int) -> Tensor:
-        """STFT magnitudes [first, last) of one item [quantizers, frames]; the last is repeated."""
-        part = codes[:, torch.arange(first, last).clamp(max=codes.shape[1] - 1)]
-        entries = sum(book[ids] for book, ids in zip(self._tensor("codebooks"), part, strict=False))
-        compressed = entries @ self._tensor("basis").T + self._tensor("mean")
-        return compressed.clamp(min=0) ** (1 / self.settings.power) * (self.settings.n_fft / 4)
+    def project(self, wave: Tensor) -> Tensor:
+        """[batch, samples] to what is quantised: [batch, frames, components], before any code."""
+        mean, basis = self._tensor("mean"), self._tensor("basis")
+        compressed = self._compressed(wave)
+        items = [(frames - mean) @ basis for frames in compressed]
+        return torch.stack(items) if items else compressed[:, :, : basis.shape[1]]
+
+    def play(self, projected: Tensor) -> Tensor:
+        """The way back without codes: [batch, frames, components or fewer] to sound."""
+        sounds = [self._sound(item.__getitem__, len(item)) for item in projected]
+        return torch.stack(sounds) if sounds else projected.new_zeros(0, 0)
+
+    def _sound(self, projected: Callable[[Tensor], Tensor], frames: int) -> Tensor:
+        """One item of so many frames; `projected` gives some of them, [n, components]."""
+        settings = self.settings
+
+        def amplitudes(first: int, last: int) -> Tensor:
+            """STFT magnitudes [first, last); the last is repeated."""
+            part = projected(torch.arange(first, last).clamp(max=frames - 1))
+            basis = self._tensor("basis")[:, : part.shape[1]]
+            compressed = part @ basis.T + self._tensor("mean")
+            return compressed.clamp(min=0) ** (1 / settings.power) * (settings.n_fft / 4)
+
+        return invert(amplitudes, frames, settings.n_fft, settings.hop, settings.griffin_lim)
 
     def _compressed(self, wave: Tensor) -> Tensor:
         """[batch, samples] to [batch, frames, bins]."""

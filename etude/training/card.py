@@ -63,14 +63,16 @@ def _steps(settings: Training, history: Sequence[Mapping[str, Any]]) -> tuple[st
     return words if step == ended else f"{words}; the weights are of step {step}", losses[step]
 
 
-def imported_card(experiment: TrainedExperiment, stage: str, size: int, origin: Origin) -> str:
-    """The card of a stage whose weights were taken as they are."""
+def imported_card(
+    experiment: TrainedExperiment, stage: str, size: int, origin: Origin | None
+) -> str:
+    """The card of a stage whose weights were taken as they are; None: from its tokenizers."""
     rows = {
         "system": f"{open_system(experiment.system).title}, {stage} stage",
         "parameters": f"{size:,}",
         "token set": experiment.tokens,
-        "imported from": _file(origin),
-        "limits": LIMITS_GIVEN,
+        "imported from": _file(origin) if origin else "the fitted tokenizer",
+        "limits": LIMITS_GIVEN if origin else LIMITS,
     }
     return _page(stage, rows, origin)
 

@@ -27,7 +27,7 @@ PEAKS = {
     "RTX 4090": (165.2, 82.6),
     "RTX 3090": (71.0, 35.6),
 }
-LISTS = ("blocks", "h", "layers")  # what the networks call their blocks
+LISTS = ("blocks", "h", "layers", "transformer_blocks")  # what the networks call their blocks
 
 
 def prepare_network(model: nn.Module, settings: Training) -> None:
@@ -36,8 +36,9 @@ def prepare_network(model: nn.Module, settings: Training) -> None:
     Raises:
         UserError: no compiler is here, or the network has no blocks that are known.
     """
+    body = getattr(model, "body", model)
     if settings.checkpoint_activations:
-        _checkpoint(model)
+        _checkpoint(body)
     if settings.compile:
         if not has_compiler():
             raise UserError(
@@ -47,7 +48,7 @@ def prepare_network(model: nn.Module, settings: Training) -> None:
                 "here",
                 do="sudo apt-get install g++, or leave `compile` out",
             )
-        for network in model.children():
+        for network in body.children():
             network.compile()
 
 

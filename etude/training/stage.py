@@ -145,24 +145,29 @@ def _tracking(
 
 
 def import_stage(
-    experiment: TrainedExperiment, stage: str, seed: int, parts: Parts, weights: Path, folder: Path
+    experiment: TrainedExperiment,
+    stage: str,
+    seed: int,
+    parts: Parts,
+    weights: Path | None,
+    folder: Path,
 ) -> None:
     """Write a stage's folder from weights that were trained elsewhere.
 
     Args:
         parts: as for `train_stage`; the stage must suit its tokens.
-        weights: the file that the stage's `weights` names.
+        weights: the file that the stage's `weights` names; None: the system builds it of `parts`.
         folder: gets model.safetensors, config.json, card.md.
 
     Raises:
         UserError: when the weights do not fit.
     """
     model, origin = begin_stage(experiment, stage, parts, seed, weights)
-    assert origin is not None
     model.save(folder, parts.info.get("tokenizers", {}))
     size = sum(p.numel() for p in model.parameters())
     write_text(folder / "card.md", imported_card(experiment, stage, size, origin))
-    log.info("%s: %s taken as it is, %.2f M parameters", stage, origin.name, size / 1e6)
+    name = origin.name if origin else "what the tokenizer has"
+    log.info("%s: %s taken as it is, %.2f M parameters", stage, name, size / 1e6)
 
 
 def begin_stage(

@@ -9,6 +9,7 @@ from typing import Any
 from etude.config import Config, Cut, ExperimentBase, StageSettings
 from etude.workflow import given_weights, sources
 from etude.workflow.data import DataPlan, Files, InputFunction, fill, names_in
+from etude.workflow.lineage import corpora_behind
 
 MODEL = "results/models/{experiment}/{stage}/seed-{seed}"
 LATENTS = "results/latents/{experiment}/{stage}/seed-{seed}"
@@ -93,6 +94,12 @@ class ExperimentPlan(DataPlan):
         experiment = self.experiment_of(wildcards)
         reads = experiment.reads_captions
         return [f"results/corpora/{experiment.corpus}/captions.csv"] if reads else []
+
+    def owners_of(self, wildcards: Any) -> Files:
+        """Who owns the corpora that an experiment knows; nothing where no table says it."""
+        corpora = corpora_behind(self.config, wildcards.experiment)
+        owned = [name for name in corpora if self.config.corpora[name].ownership]
+        return [f"results/corpora/{name}/owners.csv" for name in owned]
 
     def cut_of_experiment(self, wildcards: Any) -> Cut:
         """The cut by which an experiment's clips are compared with real music."""
@@ -189,8 +196,29 @@ class ExperimentPlan(DataPlan):
         return [*own, *self.upstream_models(wildcards)]
 
     def upstream_latents(self, wildcards: Any) -> Files:
-        """The latents that a stage learns from: of stages that it needs and that encode."""
-        return self._of_stages(wildcards, LATENTS, encodes=True)
+        """The latents that a stage learns from: of stages that it needs and that encode.
+
+        And those that it borrows from other experiments.
+        """
+        plans = self.experiment_of(wildcards).stage_plans()
+        wanted = getattr(wildcards, "stage", None)  # none is named: of all of them
+        borrowed = [
+            LATENTS.format(experiment=experiment, stage=stage, seed=seed)
+            for plan in plans
+            if wanted in (None, plan.name)
+            for experiment, stage, seed in plan.borrows
+        ]
+        return [*self._of_stages(wildcards, LATENTS, encodes=True), *borrowed]
+
+    def audio_to_encode(self, wildcards: Any) -> Files:
+        """The folders of audio that a stage which encodes reads; mostly none."""
+        wav = self.for_experiment("results/corpora/{corpus}/wav/{shard}")
+        return wav(wildcards) if self.experiment_of(wildcards).encodes_audio else []
+
+    def pieces_to_encode(self, wildcards: Any) -> Files:
+        """pieces.csv, where a stage which encodes reads audio."""
+        pieces = self.for_experiment("results/corpora/{corpus}/pieces.csv")
+        return pieces(wildcards) if self.experiment_of(wildcards).encodes_audio else []
 
     def _of_stages(self, wildcards: Any, pattern: str, encodes: bool | None) -> Files:
         """The pattern for the stages that a stage needs, or for all where none is named."""

@@ -167,7 +167,7 @@ FLOORS = [  # a module may import from its own floor and those before it; `etude
     {"metrics"},
     {"results"},
     {"report", "studio"},
-    {"clean", "doctor", "reference", "trial"},
+    {"clean", "doctor", "proofs", "reference", "trial", "withdrawal"},
     {"__main__"},
 ]
 
@@ -333,9 +333,12 @@ def test_imports_make_no_circle():
 # ------------------------------------------------------------------------------ names of systems
 
 # A system's name may stand in its own file and folder, and in the two registries. Kinds of weights
-# from elsewhere and the package audiolm-pytorch have longer names, which are not those of systems;
-# the key gate_external is about whatever Étude has not trained.
-LONGER = r"audiolm[-_]pytorch|audiolm[-_]release|external_attr|gate_external"
+# from elsewhere, the package audiolm-pytorch and classes of diffusers have longer names, which are
+# not those of systems; the key gate_external is about whatever Étude has not trained.
+LONGER = (
+    r"audiolm[-_]pytorch|audiolm[-_]release|external_attr|gate_external"
+    r"|diffusers\.[\w.]+:\w+|StableAudio3?Pipeline"
+)
 NOT_SYSTEMS = re.compile(LONGER, re.IGNORECASE)
 
 

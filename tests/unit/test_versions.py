@@ -11,6 +11,7 @@ import pytest
 
 from etude import config
 from etude.config.systems import CLASSES
+from etude.corpus import withdrawn
 from etude.errors import UserError
 from etude.workflow import ledger, versions
 from etude.workflow.plan import Plan
@@ -36,6 +37,7 @@ def settings() -> config.Config:
         "words": {
             "system": "textual_inversion", "corpus": "c", "base": "said", "concepts": ["x"],
         },
+        "made": {"system": "stable_audio", "corpus": "c"},
         "phrases": {"system": "phrase_ldm", "corpus": "d", "tokens": "z"},
         "phrases_t5": {
             "system": "phrase_ldm", "corpus": "d", "tokens": "z",
@@ -95,6 +97,7 @@ def params(settings: config.Config) -> dict[str, set[str]]:
     found = {}
     for rule, text in rules().items():
         names = {"version": Versions(settings), "CONFIG": settings, "plan": Plan(settings)}
+        names["withdrawals"] = lambda w: withdrawn.version_of(settings.corpora[w.corpus])
         version = eval(written(text), names)
         if isinstance(version, str):
             found[rule] = {version}
@@ -197,7 +200,8 @@ def params_before(settings) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("label", "expected"),
     [
-        ("sampling", {"make_baselines", "generate_clips", "score_concepts"}),
+        # train_stage: noise of validation, and what an adaptation changed
+        ("sampling", {"make_baselines", "generate_clips", "score_concepts", "train_stage"}),
         ("clips", {"make_baselines", "generate_clips"}),
         (
             "audiolm.transformer",

@@ -15,6 +15,7 @@ MEMBERS = {
     "phrase_ldm": "etude.config.systems.phrase_ldm:PhraseLdm",
     "musicgen": "etude.config.systems.musicgen:MusicGen",
     "textual_inversion": "etude.config.systems.textual_inversion:TextualInversion",
+    "stable_audio": "etude.config.systems.stable_audio:StableAudio",
     "external": "etude.config.systems.external:External",
 }
 

@@ -93,12 +93,14 @@ class StagePlan:
         needs: the stages whose results it learns from, all trained with the same seed.
         encodes: whether it encodes the corpus, once trained, for the stages that need it; these
             then learn from its latents, others from its weights.
+        borrows: latents of other experiments that it learns from too: experiment, stage, seed.
     """
 
     name: str
     settings: StageSettings
     needs: tuple[str, ...] = ()
     encodes: bool = False
+    borrows: tuple[tuple[str, str, int], ...] = ()
 
 
 class ExperimentBase(Section):
@@ -113,6 +115,7 @@ class ExperimentBase(Section):
     latent_space: ClassVar[bool] = False  # its stage that encodes can encode the notes of any clip
     judges_concepts: ClassVar[bool] = False  # has `asked` (etude.systems.asked)
     reads_captions: ClassVar[bool] = False  # learns from captions.csv of its corpus
+    encodes_audio: ClassVar[bool] = False  # its stage that encodes reads the pieces' audio
     pretrained_kinds: ClassVar[tuple[str, ...]] = ()  # of `pretrained` that its stages can be
     proves_texts: ClassVar[bool] = False  # and has `reader` to prove them (etude.systems.asked)
     # Sets that clips must beat, of those that every system has (RIVALS) and of its own.

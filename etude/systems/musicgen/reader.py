@@ -33,6 +33,8 @@ class Reader:
         UserError: the network makes the tokens of another codec.
     """
 
+    unit = "nats per token"
+
     def __init__(self, weights: Path, tokenizer: Path) -> None:
         self.codec: Any = load_tokenizer(tokenizer)
         shape = {

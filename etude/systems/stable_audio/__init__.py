@@ -1,0 +1,1 @@
+"""The heavy half of the system `stable_audio`."""
