@@ -20,6 +20,8 @@ configfile: os.path.join(workflow.current_basedir, "config", "config.yaml")
 
 # Paths, wildcard constraints, input functions.
 include: "rules/common.smk"
+# Who owns a corpus, and what each has agreed to.
+include: "rules/ownership.smk"
 # A folder, an archive or music21 -> one table of pieces; their split; their audio.
 include: "rules/corpus.smk"
 # Weights that others trained, and the proof that they work.
@@ -51,6 +53,7 @@ include: "rules/report.smk"
 onstart:
     stop_without_what_to_bring()
     stop_without_extras()
+    forget_withdrawn()
     etude.runs.record_main(remote=not workflow.local_exec)
     forecast.announce(CONFIG)
 
@@ -71,6 +74,5 @@ rule all:
         "results/report/index.html",
         plan.kept_steps(),
         plan.symbolic_tables(),
-        plan.concept_tables(),
         plan.stated_criteria(),
     localrule: True

@@ -63,11 +63,18 @@ VAES: dict[str, dict[str, Any]] = {
                       "training": STEPS},
     "kl .1, 1000 steps of 16": {"network": SMALL, "kl": {"weight": 0.1},
                                 "training": {"steps": 1000, "batch_size": 16}},
-    **{f"default, seed {seed}": {"network": SMALL, "kl": {"weight": 0.05},
-                                 "training": {"steps": 1400, "batch_size": 16}}
-       for seed in range(3)},
+    **{f"small run, kl {weight}": {"network": SMALL | {"bar_layers": layers},
+                                   "kl": {"weight": weight},
+                                   "training": {"steps": 1400, "batch_size": 16}}
+       for weight, layers in ((0.05, 1), (0.1, 1))},
     "preset": {},
     "notes, kl .1": {"network": SMALL, "kl": {"weight": 0.1}, "training": STEPS},
+    "notes, bars seen, kl .1": {"network": SMALL | {"bar_layers": 2}, "kl": {"weight": 0.1},
+                                "training": STEPS},
+    "notes, bars seen, kl .18": {"network": SMALL | {"bar_layers": 2}, "kl": {"weight": 0.18},
+                                 "training": STEPS},
+    "notes, bars seen, kl .3": {"network": SMALL | {"bar_layers": 2}, "kl": {"weight": 0.3},
+                                "training": STEPS},
     "notes, kl .3": {"network": SMALL, "kl": {"weight": 0.3}, "training": STEPS},
 }  # fmt: skip
 # Diffusions: which autoencoder, over the preset's network and training, and how it is sampled.
@@ -79,17 +86,33 @@ LDMS: dict[str, dict[str, Any]] = {
                               "learning_rate": 1e-3},
     "bars of kl .1": {"vae": "kl .1, 1000 steps of 16", "network": {}, "steps": 1600,
                       "ema_decay": 0.997},
-    **{f"diffusion of default, seed {seed}": {"vae": f"default, seed {seed}", "network": {},
-                                              "steps": 1600, "ema_decay": 0.997}
-       for seed in range(3)},
+    **{f"of small run, kl {weight}": {"vae": f"small run, kl {weight}", "network": {},
+                                      "steps": 1600, "ema_decay": 0.997}
+       for weight in (0.05, 0.1)},
     "diffusion of preset": {"vae": "preset"},
     "bars, notes .1": {"vae": "notes, kl .1", "network": {}},
     "bars, notes .3": {"vae": "notes, kl .3", "network": {}},
+    "bars, notes and bars .1": {"vae": "notes, bars seen, kl .1", "network": {}},
+    "bars, notes and bars .18": {"vae": "notes, bars seen, kl .18", "network": {}},
+    "bars, notes and bars .3": {"vae": "notes, bars seen, kl .3", "network": {}},
+    "larger": {"vae": "notes, bars seen, kl .1", "steps": 6000, "ema_decay": 0.999,
+               "network": {"dim": 192, "layers": 6}},
     "self-conditioning": {"vae": "notes, kl .1", "network": {"self_condition": True}},
     "phrases, alternate": {"vae": "notes, kl .1", "network": {
         "token": "phrase", "attention": "alternate"}, "steps": 1500},
 }  # fmt: skip
-GUIDED = {"": 1.0, ", guidance 2": 2.0}
+# How the pieces are sampled; all but the first only from those of SAMPLED.
+HOW: dict[str, dict[str, Any]] = {
+    "": {"solver": "dpm", "steps": 20},
+    ", ddim, 50 steps, eta 1": (eta := {"solver": "ddim", "steps": 50, "eta": 1.0}),
+    ", ddim, eta 1, temperature .9": eta | {"temperature": 0.9},
+    ", ddim, eta 1, temperature .8": eta | {"temperature": 0.8},
+    ", ddim, eta 1, temperature .7": eta | {"temperature": 0.7},
+    ", guidance 2": {"solver": "dpm", "steps": 20, "guidance": 2.0},
+}
+SAMPLED = ("of small run, kl 0.05", "of small run, kl 0.1", "bars, notes .1",
+           "bars, notes and bars .1", "bars, notes and bars .18", "bars, notes and bars .3",
+           "larger", "diffusion of preset")  # fmt: skip
 
 
 class Bench:
@@ -110,15 +133,11 @@ class Bench:
         )
         self.system = open_system("phrase_ldm")
 
-    def experiment(self, stages: dict[str, Any], guidance: float = 1.0) -> PhraseLdm:
+    def experiment(self, stages: dict[str, Any], how: dict[str, Any] | None = None) -> PhraseLdm:
         """The preset's experiment with other stages."""
         own = dict(self.raw["experiments"][NAME])
         own["stages"] = merge(own["stages"], stages)
-        own["generate"] = {
-            "bars": BARS,
-            "clips": CLIPS,
-            "denoising": {"guidance": guidance},
-        }
+        own["generate"] = {"bars": BARS, "clips": CLIPS, "denoising": how or {}}
         return PhraseLdm.model_validate(own)
 
     def train(self, name: str, stage: str, experiment: PhraseLdm, parts: Parts) -> tuple[Path, Any]:
@@ -160,7 +179,7 @@ class Bench:
         baselines = PhraseBaselines(experiment, parts, vae, ldm, tokenizer, 0)
         found = {}
         for name, some in baselines.sets():
-            if name in ("reconstruction", "shuffled_latents", "gaussian_latents", "untrained",
+            if name in ("reconstruction", "shuffled_latents", "gaussian_latents",
                         "independent_bars", "ngram"):  # fmt: skip
                 found[name] = self.judge(first_bars([clip.notes for clip in some.clips]))
         return found
@@ -177,11 +196,11 @@ class Bench:
         experiment = self.experiment(stages)
         folder, cost = self.train(f"ldm {name}", "ldm", experiment, parts)
         parts = replace(parts, models={**parts.models, "ldm": folder})
-        for kind, guidance in GUIDED.items():
+        for kind, how in HOW.items():
             row = self.root / f"ldm {name}" / f"row{kind}.json"
-            if row.is_file() or (kind and "preset" not in name):
+            if row.is_file() or (kind and name not in SAMPLED):
                 continue
-            experiment = self.experiment(stages, guidance)
+            experiment = self.experiment(stages, how)
             player = self.system.open(experiment, parts)
             asked = player.prepare(experiment.generate, Conditions())
             began = time.process_time()
@@ -287,7 +306,7 @@ def write(bench: Bench) -> None:
                            f"{row['f1_unseen']:.3f}", f"{row['exact']:.2f}", f"{row['kl']:.0f}",
                            f"{chords:.2f}"])  # fmt: skip
     for name in LDMS:
-        for kind in GUIDED:
+        for kind in HOW:
             path = bench.root / f"ldm {name}" / f"row{kind}.json"
             if path.is_file():
                 row = read_json(path)

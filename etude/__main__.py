@@ -12,6 +12,7 @@ from etude.arguments import above, at_least, name, place, text, whole
 from etude.errors import UserError, of_a_file
 from etude.report.arguments import add_results
 from etude.studio.arguments import add_commands
+from etude.withdrawal.arguments import add_command as add_withdraw
 
 SEED, SECONDS = whole(0, 2**32 - 1), above(0, 3600)
 
@@ -82,10 +83,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(doctor)
     doctor.set_defaults(run=_doctor)
 
+    verify = commands.add_parser("verify", help="prove pretrained weights before a run uses them")
+    verify.add_argument("--cores", type=whole(1, 1024), default=os.cpu_count() or 1, help="(all)")
+    _add_config(verify)
+    verify.set_defaults(run=_verify)
+
     graph = "draw the flow of the rules for the README"
     commands.add_parser("graph", help=graph).set_defaults(run=_graph)
 
     add_commands(commands, _add_config)
+    add_withdraw(commands, _add_config)
 
     resume = commands.add_parser("resume", help="go on after Snakemake itself was killed")
     resume.add_argument(
@@ -302,14 +309,13 @@ def _tokens(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from etude.metrics.cache import default_folder
     from etude.metrics.folders import Effort, compare_folders
-    from etude.storage import check_place
+    from etude.storage import check_place, embeddings_folder
 
     for folder in (options.output, options.cache):
         if folder is not None:
             check_place(folder / "file")
-    cache = None if options.no_cache else options.cache or default_folder()
+    cache = None if options.no_cache else options.cache or embeddings_folder()
     text = compare_folders(
         options.baseline,
         options.eval,
@@ -345,6 +351,14 @@ def _doctor(options: argparse.Namespace) -> int:
     from etude.doctor.command import doctor
 
     text, works = doctor(options.configfile)
+    print(text)
+    return 0 if works else 1
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from etude.proofs import verify
+
+    text, works = verify(options.configfile, options.cores)
     print(text)
     return 0 if works else 1
 

@@ -151,6 +151,12 @@ def read_csv(path: Path | str) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
+def embeddings_folder() -> Path:
+    """Where embeddings of the user's files are kept if she names no other place."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "etude" / "embeddings"
+
+
 def hash_file(path: Path | str) -> str:
     """SHA-256 of a file's bytes."""
     with Path(path).open("rb") as file:

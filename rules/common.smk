@@ -13,7 +13,7 @@ sys.path.insert(0, str(HOME))
 
 import etude.config
 import etude.runs
-from etude.corpus import forecast, scan
+from etude.corpus import forecast, scan, withdrawn
 from etude.errors import UserError
 from etude.own import label
 from etude.workflow import extras, needs, sources
@@ -131,7 +131,8 @@ def scanned(name):
     """A digest per shard of a user's own folder."""
     corpus = CONFIG.corpora[name]
     try:
-        return scan.digests(corpus.path, *sources.scanned_as(corpus))
+        out = withdrawn.left_out(corpus, corpus.path)
+        return scan.digests(corpus.path, *sources.scanned_as(corpus), out)
     except UserError as error:
         raise WorkflowError(str(error))
 

@@ -18,10 +18,11 @@ rule fetch_source:
         mem_mb=2000,
         runtime=60,
     params:
-        version=version("fetch_source", version.of_source),
+        version=version("fetch_source", version.of_source, withdrawals),
         corpus=lambda w: sources.fetch_params(corpus_of(w)),
         # With `input`, Snakemake does not compare it: a folder that has moved is no reason.
         root=lambda w, input: str(getattr(corpus_of(w), "path", "")),
+        tables=lambda w, input: owner_tables(corpus_of(w)),  # as above
         digest=scan_digest,
     message:
         "Fetching the music of corpus {wildcards.corpus}"
@@ -50,6 +51,8 @@ rule ingest_corpus:
         corpus=lambda w: corpus_of(w).params("shards", "limit", "filter", "metadata"),
         # With `input`, Snakemake does not compare it: a folder that has moved is no reason.
         root=lambda w, input: input.get("source") or str(corpus_of(w).path),
+        # So it is with the tables about owners, which decide no row, only whether there is one.
+        tables=lambda w, input: owner_tables(corpus_of(w)),
         digest=scan_digest,
     message:
         "Reading every file of {wildcards.corpus}, shard {wildcards.shard}"
@@ -79,7 +82,7 @@ rule decide_split:
         mem_mb=4000,
         runtime=60,
     params:
-        version=version("decide_split", "split"),
+        version=version("decide_split", "split", withdrawals),
         corpus=lambda w: corpus_of(w).params("shards", "duplicates", "max_rejected", "split"),
     message:
         "Finding duplicates and tunes of {wildcards.corpus}, deciding its split"

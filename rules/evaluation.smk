@@ -95,11 +95,15 @@ rule score_concepts:
         version=version(
             "score_concepts",
             *("concepts", "frechet", "space", "embedding.clap", "embedding.timbre", "loudness"),
+            *("distances", "samples", "kad", "kad_clips", "mad"),
+            version.of_primary,
             what="concepts",
         ),
         experiment=lambda w: experiment_of(w).params(),
         roles=lambda w: list(plan.tokenizers_of(w)),  # of the inputs, in their order
         settings=CONFIG.evaluation.concepts.params(),
+        primary=[CONFIG.evaluation.primary.metric, CONFIG.evaluation.primary_embedding],
+        options=CONFIG.evaluation.options,
     message:
         "What the words of {wildcards.experiment} are worth, seed {wildcards.seed}"
     script:

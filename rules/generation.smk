@@ -10,6 +10,7 @@ rule generate_clips:
             folder.format(seed=w.seed) for folder in plan.latents_of(w.experiment).values()
         ],
         captions=plan.captions_of,
+        owners=plan.owners_of,
         primes=lambda w: experiment_of(w).generate.primes,
         soundfont=plan.soundfont_of,
     output:

@@ -10,7 +10,7 @@ rule build_report:
         symbolic=plan.tables_if_made("symbolic.csv"),
         perplexity=plan.tables_if_made("perplexity.csv"),
         rivals=plan.tables_if_made("rivals.csv"),
-        concepts=plan.concept_tables(),
+        concepts=plan.tables_if_made("concept.csv"),
         tables=plan.of_all_runs("results/metrics/{experiment}/{clips}/fad.csv"),
         signals=plan.of_all_runs("results/metrics/{experiment}/{clips}/signals.csv"),
         baseline_signals=collect(

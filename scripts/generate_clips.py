@@ -22,6 +22,7 @@ with job(snakemake):
             int(snakemake.wildcards.draw),
             Path(snakemake.output.folder),
             primes=[Path(path) for path in given.primes],  # params know their names only
+            owners=[Path(path) for path in given.owners],
             should_stop=StopRequest(snakemake.resources.runtime),
         )
     except Stopped:

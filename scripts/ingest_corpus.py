@@ -10,5 +10,11 @@ with job(snakemake):
 
     corpus = parse(CorpusBase, snakemake.params.corpus)
     root = Path(snakemake.params.root)
-    shard = int(snakemake.wildcards.shard)
-    ingest_shard(corpus, root, shard, Path(snakemake.output.table), snakemake.threads)
+    ingest_shard(
+        corpus,
+        root,
+        int(snakemake.wildcards.shard),
+        Path(snakemake.output.table),
+        snakemake.threads,
+        parse(CorpusBase, snakemake.params.tables),
+    )

@@ -12,6 +12,7 @@ with job(snakemake):
         tables=[Path(p) for p in snakemake.input.tables],
         replicates=[Path(p) for p in snakemake.input.get("replicates", [])],
         rivals=[Path(p) for p in snakemake.input.get("rivals", [])],
+        concepts=[Path(p) for p in snakemake.input.get("concepts", [])],
         settings=parse(Evaluation, snakemake.params.evaluation),
         gated=frozenset(snakemake.params.gated),
         hashes=dict(snakemake.params.hashes),

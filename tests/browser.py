@@ -83,10 +83,14 @@ def opened(browser, path, **context):
 
 
 @contextmanager
-def visited(browser, address, **context):
-    """A page of a server that must ask nobody else and have no word for the console."""
+def visited(browser, address, script="", **context):
+    """A page of a server that must ask nobody else and have no word for the console.
+
+    `script` runs before the page's own, in place of what this machine has not.
+    """
     made = browser.new_context(**context)
     made.set_default_timeout(30_000)
+    made.add_init_script(script)
     page, said, asked = made.new_page(), [], []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
@@ -98,6 +102,6 @@ def visited(browser, address, **context):
         own = (address.split("/#")[0], "blob:", "data:")
         assert asked
         assert all(url.startswith(own) for url in asked), asked
-        assert said == []
+        assert said == [], said
     finally:
         made.close()

@@ -16,7 +16,7 @@ from etude.tokenizers.symbolic.remi_z_words import Bar
 
 SLOTS = 2
 SCALE = (60, 62, 64, 65, 67, 69, 71, 72)
-TINY = {"kind": "rotary", "dim": 32, "layers": 1, "heads": 2, "latent": 8}
+TINY = {"kind": "rotary", "dim": 32, "layers": 1, "heads": 2, "latent": 8, "bar_layers": 0}
 TINY_DIT = {"dim": 32, "layers": 1, "heads": 2, "longest": 16}
 FEW = {"steps": 6, "batch_size": 4, "warmup_steps": 2, "validate_every": 3, "save_every": 3}
 

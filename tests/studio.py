@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -122,7 +123,7 @@ def free_port():
 @contextlib.contextmanager
 def server(folder, exports, *options, toy=True, env=None):
     """A studio in a process of its own, at an address; it is killed at the end."""
-    port = free_port()
+    port, secure = free_port(), {"--make-certificate", "--tls-cert"} & set(options)
     program = [str(ROOT / "tests/studio_serve.py")] if toy else ["-m", "etude", "studio"]
     words = ["--from", str(exports), "--folder", str(folder), "--port", str(port), *options]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
@@ -132,11 +133,12 @@ def server(folder, exports, *options, toy=True, env=None):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    address = f"http://127.0.0.1:{port}"
+    address = f"http{'s' * bool(secure)}://127.0.0.1:{port}"
+    anyone = ssl._create_unverified_context()  # nobody vouches for it
     try:
         for _ in range(600):
             with contextlib.suppress(OSError):
-                json.load(urllib.request.urlopen(f"{address}/healthz", timeout=2))
+                json.load(urllib.request.urlopen(f"{address}/healthz", timeout=2, context=anyone))
                 break
             assert process.poll() is None, process.stderr.read().decode()
             time.sleep(0.1)

@@ -9,7 +9,7 @@ import yaml
 from symbols import NETWORKS
 
 from etude import config
-from etude.storage import hash_folder
+from etude.storage import hash_file, hash_folder, write_csv, write_json
 from etude.systems.audiolm.building import STAGES
 from etude.systems.audiolm.building import build_stage as build_sound_stage
 from etude.systems.symbolic_lm.stage import build_stage
@@ -97,3 +97,25 @@ def make_sound(home: Path) -> config.Config:
             build_sound_stage(settings.experiments["mine"], stage, INFO, seed).save(folder)
             (folder / "card.md").write_text(f"# {stage}\n")
     return settings
+
+
+def write_search(home: Path, name: str, seeds: tuple[int, ...]) -> None:
+    """Clips of an experiment's trainings, and what the search for copies says of them."""
+    found = [
+        ("generated", "memorised_exact", "", "0.0", "0.0", "0.056", "64", ""),
+        ("generated", "memorised_fingerprint", "", "0.016", "0.0", "0.084", "64", ""),
+        ("generated", "memorised_neighbours", "timbre", "", "", "", "", "n/a: too few"),
+        ("real", "memorised_exact", "", "0.5", "0.4", "0.6", "64", ""),
+        ("planted", "recall_exact_exact", "", "1.0", "0.94", "1.0", "60", ""),
+        ("planted", "recall_fingerprint_exact", "", "1.0", "0.94", "1.0", "60", ""),
+        ("planted", "recall_fingerprint_gain", "", "0.983", "0.91", "1.0", "60", ""),
+        ("planted", "recall_fingerprint_reversed", "", "0.0", "0.0", "0.06", "60", ""),
+    ]
+    columns = ["clips", "metric", "embedding", "value", "ci_low", "ci_high", "n", "note"]
+    rows = [dict(zip(columns, row, strict=True)) for row in found]
+    for seed in seeds:
+        place = f"{name}/seed-{seed}/draw-0"
+        write_csv(home / "results/metrics" / place / "memorisation.csv", columns, rows)
+        models = sorted((home / "results/models" / name).glob(f"*/seed-{seed}/model.safetensors"))
+        stages = {path.parts[-3]: hash_file(path) for path in models}
+        write_json(home / "results/clips" / place / "weights.json", {"stages": stages})

@@ -42,7 +42,12 @@ SECTIONS = {
     "memorisation": ("corpora", "cuts"),
     **dict.fromkeys(("models", "latents", "clips", "embeddings", "metrics"), ("experiments",)),
 }
-ALWAYS_KEPT = ("logs", "benchmarks", "tensorboard")  # small, and of use to who asks later
+ALWAYS_KEPT = (
+    "logs",
+    "benchmarks",
+    "tensorboard",
+    "ownership",
+)  # small, and of use to who asks later
 
 # As etude.storage, etude.corpus.download and etude.tokenizers.pack name what is not whole yet.
 LEFTOVER = re.compile(

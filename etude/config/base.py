@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -12,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 from etude.errors import nearest
 from etude.own import is_own
 
-__all__ = ["Distinct", "Section", "SectionType", "UserPath", "merge", "nearest"]
+__all__ = ["Composed", "Distinct", "Section", "SectionType", "UserPath", "merge", "nearest"]
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -106,3 +107,11 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 Distinct = AfterValidator(_distinct)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+# Names of folders: macOS keeps an accent apart from its letter (NFD), keyboards do not.
+Composed = AfterValidator(_composed)

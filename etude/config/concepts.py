@@ -7,13 +7,22 @@ from pydantic import Field
 from etude.config.base import Section
 
 NULL, LEARNED = "null", "learned"  # the conditions that every concept is asked for by
+REAL = "real"  # not asked for: held-out music of the concept
+# What a word must beat, and what it is in a sentence. Its plain name is no control: it is what one
+# would write, where one has the word for it.
+CONTROLS = {
+    NULL: "no text",
+    "nearest": "the nearest known word",
+    "untrained": "its rows before training",
+    "wrong": "another sound's word",
+}
 
 
 class ConceptMetrics(Section):
     """Learned words against other ways of asking (results/metrics/{experiment}/*/concept.csv)."""
 
     segments: int = Field(
-        128, ge=8, description="held-out segments of a concept, the most; spread over its pieces"
+        64, ge=8, description="held-out segments of a concept, the most; spread over its pieces"
     )
     clips: int = Field(32, ge=2, description="clips of each condition, for distance and classifier")
     recognised: float = Field(
@@ -23,4 +32,9 @@ class ConceptMetrics(Section):
         description="share of held-out clips that must be recognised after the codec; below it, "
         "the codec cannot say the concept",
     )
-    replicates: int = Field(1000, ge=100, description="bootstraps over pieces for the intervals")
+    known: int = Field(
+        4,
+        ge=0,
+        description="sounds whose words a base has learned that are judged like new ones, those "
+        "with the most held-out pieces: what its words are worth is the ceiling of new ones",
+    )

@@ -165,6 +165,20 @@ class CorpusBase(Section):
     captions: Captions = Field(
         Captions(), description="pieces in words, for systems that take text"
     )
+    # Where these tables lie decides no result; what is in them is read where it is needed.
+    ownership: UserPath | None = Field(
+        None,
+        exclude=True,
+        description="a table of who owns each file: a CSV with file, contributor, licence, share, "
+        "consent_date, may_train, may_publish. Files without consent stop the run; see "
+        "docs/ownership.md",
+    )
+    withdrawn: UserPath | None = Field(
+        None,
+        exclude=True,
+        description="a table of files whose owners took their consent back: a CSV with file, "
+        "date, reason; none: withdrawn.csv beside `ownership`, where there is one",
+    )
     bring: str | None = Field(None, exclude=True, description=BRING)
 
     @property

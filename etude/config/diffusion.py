@@ -46,6 +46,13 @@ class Denoising(Section):
         description="estimates of the data are kept within so many deviations; percentile: where "
         "99.9 % of the training latents lie, 2.5 at least",
     )
+    temperature: float = Field(
+        1.0,
+        ge=0,
+        le=2,
+        description="deviation of the noise; below 1 what is made is nearer to the usual, and "
+        "varies less",
+    )
     guidance: float = Field(
         1.0, ge=0, le=20, description="how strongly conditions are followed; 1: as learned"
     )

@@ -135,10 +135,15 @@ class Evaluation(Section):
     @property
     def deciding(self) -> tuple[str, str]:
         """Metric and embedding that decide, as tables name them."""
-        metric, chosen = self.primary.metric, self.primary.embedding
-        known = {*self.embeddings, *map(label, self.embeddings)}
+        return self.primary.metric, label(self.primary_embedding)
+
+    @property
+    def primary_embedding(self) -> str:
+        """The embedding that decides by its whole name; the first that runs here stands in."""
+        chosen = self.primary.embedding
+        named = (name for name in self.embeddings if chosen in (name, label(name)))
         here = (name for name in self.embeddings if name in EMBEDDINGS or is_own(name))
-        return metric, label(chosen if chosen in known else next(here, self.embeddings[0]))
+        return next(named, next(here, self.embeddings[0]))
 
     @model_validator(mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, Tag, model_validator
 
@@ -27,6 +27,20 @@ class _EncoderDecoder(Section):
         "of the bar's other slots and what those before it have written (notes), the slot and the "
         "latents alone (bar), or nothing (as the original)",
     )
+    bar_layers: int = Field(
+        0,
+        ge=0,
+        description="layers by which the phrases of a bar attend to each other before they become "
+        "latents; 0: each becomes one by itself, as in the original",
+    )
+
+    @model_validator(mode="after")
+    def _bars_are_there(self) -> Self:
+        if self.bar_layers and self.context == "none":
+            raise ValueError(
+                "bar_layers: without `context` phrases do not come bar by bar; make it 0"
+            )
+        return self
 
     @property
     def inner(self) -> int:
@@ -38,6 +52,7 @@ class Rotary(_EncoderDecoder):
     """Pre-norm blocks with rotary positions."""
 
     kind: Literal["rotary"]
+    bar_layers: int = Field(1, ge=0, description="as of the other network, which has none")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Rotary:

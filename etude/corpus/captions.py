@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -23,7 +24,7 @@ from etude.midi.words import words_of
 from etude.pool import map_in_order
 from etude.storage import read_csv, write_csv
 
-VERSION = 1  # raised when captions change
+VERSION = 2  # raised when captions change
 COLUMNS = ["piece", "concept", "caption", "source", "reason"]
 CHUNK = 32  # pieces that go to a worker at a time
 
@@ -71,19 +72,31 @@ def caption_piece(settings: CorpusBase, job: tuple[Row, Path]) -> Row:
     reasons = []
     for source in asked.from_:
         try:
-            caption = " ".join(makers[source]().split())
+            caption, reason = plain(makers[source]())
         except MidiError as error:
             reasons.append(f"{source}: {error}")
             continue
         if caption:
-            return about | {"caption": caption, "source": source, "reason": ""}
+            return about | {"caption": caption, "source": source, "reason": reason}
         reasons.append(f"{source}: empty")
     return about | {"caption": "", "source": "", "reason": "; ".join(reasons)}
 
 
+def plain(text: str) -> tuple[str, str]:
+    """A caption as it is read, and what was changed: no < and >, letters and accents as one (NFC).
+
+    Example:
+        >>> plain("a <loud>  drum")
+        ('a loud drum', '< and > are left out: between them texts name learned words')
+    """
+    kept = " ".join(re.sub("[<>]", " ", unicodedata.normalize("NFC", text)).split())
+    changed = "< and > are left out: between them texts name learned words"
+    return kept, changed if set(text) & set("<>") else ""
+
+
 def concept_of(relative: str) -> str:
-    """The top folder that a file lies in; empty for one that lies in none."""
-    parts = PurePosixPath(relative).parts
+    """The top folder that a file lies in, letters and accents as one; empty where it is in none."""
+    parts = PurePosixPath(unicodedata.normalize("NFC", relative)).parts
     return parts[0] if len(parts) > 1 else ""
 
 

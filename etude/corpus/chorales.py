@@ -2,8 +2,8 @@
 second at the most. An explicit list, since some scores of that corpus take minutes to read.
 
 The scores come with the installed package and are exported at run time. They are out of copyright;
-their encodings may carry terms of their own (see the package's corpus/license.txt), so neither
-they nor what is made of them is committed here.
+their encodings may carry terms of their own (see the package's corpus/license.txt), so they are not
+committed here; of what is made of them only models/chorales is, under a licence of its own.
 """
 
 FOLDER = "bach"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import shutil
 import traceback
@@ -17,9 +18,11 @@ from etude.corpus.archive import pin, unpack, verify
 from etude.corpus.download import opened
 from etude.corpus.renditions import renditions
 from etude.corpus.scan import METADATA, choose, list_files
+from etude.corpus.tables import normal, read_table
+from etude.corpus.withdrawn import find, forms, read_withdrawn
 from etude.errors import UserError
 from etude.pool import map_in_order
-from etude.storage import WRITE_ERRORS, atomic_directory, write_csv
+from etude.storage import WRITE_ERRORS, atomic, atomic_directory, write_csv
 
 VERSION = 2  # raised when the exported MIDI or what is unpacked changes
 
@@ -45,6 +48,27 @@ def fetch(settings: CorpusBase, folder: Path, threads: int) -> None:
             annotate(settings.annotations, settings.metadata, own or raw, temporary, threads)
     finally:
         shutil.rmtree(raw, ignore_errors=True)
+
+
+def prune(tables: CorpusBase, metadata: str, folder: Path) -> int:
+    """Take withdrawn files out of a fetched folder, and out of its table; how many there were.
+
+    Args:
+        tables: names the table of withdrawn files.
+        metadata: the name of the table about the pieces.
+    """
+    if not (names := read_withdrawn(tables)):
+        return 0
+    gone = find(names, list_files(folder))
+    for relative in gone:
+        (folder / relative).unlink()
+    if (folder / metadata).is_file():
+        table, _ = read_table(folder / metadata)
+        unsaid = forms([*names, *gone])
+        kept = [row for row in table if not unsaid.intersection(map(normal, row))]
+        with atomic(folder / metadata) as temporary, temporary.open("w", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(kept)
+    return len(gone)
 
 
 def _fetch(settings: CorpusBase, folder: Path, threads: int) -> None:

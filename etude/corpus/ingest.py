@@ -17,6 +17,7 @@ from etude.audio.files import AudioError, AudioFile
 from etude.audio.recordings import summarise
 from etude.config import CorpusBase, Filter
 from etude.corpus.metadata import REJECT, Metadata, read_metadata
+from etude.corpus.ownership import check_consent
 from etude.corpus.rows import INGEST_COLUMNS, OURS, Row, describe, reason_class
 from etude.corpus.scan import (
     corpus_files,
@@ -26,6 +27,7 @@ from etude.corpus.scan import (
     printable,
     shard_of,
 )
+from etude.corpus.withdrawn import forms, left_out, read_withdrawn
 from etude.midi.notes import (
     DRUMS,
     MidiError,
@@ -49,19 +51,33 @@ class Rejected(Exception):  # noqa: N818 (a decision of the filter, not a fault)
     """A piece that the filter refuses; the message is the reason that its row says."""
 
 
-def ingest_shard(settings: CorpusBase, root: Path, shard: int, output: Path, threads: int) -> None:
+def ingest_shard(
+    settings: CorpusBase,
+    root: Path,
+    shard: int,
+    output: Path,
+    threads: int,
+    tables: CorpusBase | None = None,
+) -> None:
     """Write one row for each input file of a shard, sorted by path.
 
     The choice of `limit` is made over the whole corpus, so that all shards agree on it.
 
+    Args:
+        tables: names those of owners and of withdrawn files, which `settings` from a rule lack.
+
     Raises:
-        UserError: the folder or its metadata.csv cannot be read.
+        UserError: the folder or its metadata.csv cannot be read; files have no consent.
     """
     passed: Counter[str] = Counter()
-    every = corpus_files(root, settings.limit, settings.metadata, passed)
+    tables = settings if tables is None else tables
+    out, withdrawn = left_out(tables, root), forms(read_withdrawn(tables))
+    every = corpus_files(root, settings.limit, settings.metadata, passed, out)
+    if tables.ownership is not None:
+        check_consent(tables.ownership, every)
     mine = (relative for relative in every if shard_of(relative, settings.shards) == shard)
     files = sorted(mine, key=printable)
-    metadata = read_metadata(root, every, OURS, settings.metadata)
+    metadata = read_metadata(root, every, OURS, settings.metadata, withdrawn)
     if shard == 0:  # every shard sees the same
         if said := describe_passed(passed):
             log.warning("passed over: %s", said)

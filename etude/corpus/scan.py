@@ -14,7 +14,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -96,13 +96,19 @@ def corpus_files(
     limit: int | None = None,
     metadata: str = METADATA,
     passed: Counter[str] | None = None,
+    out: Collection[str] = (),
 ) -> list[str]:
     """The input files of a corpus, sorted; with a limit the music files that it chooses.
 
     Args:
         passed: as of `list_files`; also counts what the limit leaves out.
+        out: relative paths that are passed over (etude.corpus.withdrawn).
     """
     files = [relative for relative in list_files(root, passed) if relative != metadata]
+    if out:
+        if passed is not None:
+            passed["withdrawn files"] += sum(music_kind(f) != "" for f in files if f in out)
+        files = [relative for relative in files if relative not in out]
     if limit is None:
         return files
     music = [relative for relative in files if music_kind(relative)]
@@ -119,7 +125,11 @@ def describe_passed(passed: Counter[str]) -> str:
 
 
 def digests(
-    root: Path | str, shards: int, limit: int | None = None, metadata: str = METADATA
+    root: Path | str,
+    shards: int,
+    limit: int | None = None,
+    metadata: str = METADATA,
+    out: Collection[str] = (),
 ) -> list[str]:
     """One digest per shard over its files: names and bytes; of large ones sizes and times.
 
@@ -130,12 +140,12 @@ def digests(
         UserError: `root` is missing or cannot be read.
     """
     hashes = [hashlib.sha256() for _ in range(shards)]
-    chosen = None if limit is None else set(corpus_files(root, limit, metadata))
+    chosen = None if limit is None else set(corpus_files(root, limit, metadata, out=out))
     read = 0
     for relative, entry in _walk(Path(root), Counter()):
         if relative == metadata:
             targets = hashes
-        elif chosen is None or relative in chosen:
+        elif relative not in out and (chosen is None or relative in chosen):
             targets = [hashes[shard_of(relative, shards)]]
         else:
             continue

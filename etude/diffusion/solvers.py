@@ -40,6 +40,7 @@ class Sampler:
         spacing: of the times; see `Schedule.times`.
         eta: share of fresh noise in ddim.
         clip: estimates of x0 are kept within +- this; None: they are not.
+        temperature: deviation of all noise; below 1 what is made is nearer to the usual.
 
     Raises:
         ValueError: a clip below 2.5 (data are standardised: it would cut off what is usual), or
@@ -53,6 +54,7 @@ class Sampler:
     spacing: Spacing = "trailing"
     eta: float = 0.0
     clip: float | None = None
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if self.clip is not None and self.clip < LEAST_CLIP:
@@ -96,7 +98,7 @@ class Sampler:
         """
         times = self.times(strength)
         levels = [self.schedule.at(time) for time in times]
-        x = noise.float()
+        x = self.temperature * noise.float()
         if source is not None:
             alpha, sigma = levels[0]
             x = alpha * source.float() + sigma * x
@@ -145,7 +147,7 @@ class Sampler:
             return moved
         if fresh is None:
             raise ValueError("this solver needs fresh noise")
-        return moved + spread * fresh().float()
+        return moved + spread * self.temperature * fresh().float()
 
 
 def _signal(levels: Levels) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from etude.clips.progress import ProgressBar
 from etude.clips.writing import write_clips
 from etude.config import TrainedExperiment
+from etude.corpus.owners import Owners
 from etude.storage import hash_file, hash_folder
 from etude.systems import open_system
 from etude.systems.base import Parts, ShouldStop
@@ -25,6 +26,7 @@ def make_clips(
     folder: Path,
     *,
     primes: Iterable[Path] = (),
+    owners: Sequence[Path] = (),
     should_stop: ShouldStop,
 ) -> None:
     """Load a player, sample and write its clips.
@@ -32,6 +34,7 @@ def make_clips(
     Args:
         seed, draw: of training and of generation.
         primes: the user's files that clips go on from, in turn.
+        owners: owners.csv of each corpus that has any; what they own goes into weights.json.
 
     Raises:
         UserError: a file cannot be used, or the player makes what is no clip.
@@ -46,8 +49,14 @@ def make_clips(
             *(clips, folder, player.rate),
             maker=f"the system {experiment.system}",
             notes="notes" in experiment.makes,
-            about=made_with(parts),
+            about=made_with(parts) | _owned(owners),
         )
+
+
+def _owned(tables: Sequence[Path]) -> dict[str, Any]:
+    """Whose music the clips were learned from, by corpus; nothing where no table says it."""
+    found = {owners.corpus: owners.about for owners in map(Owners.read, tables)}
+    return {"owners": found} if found else {}
 
 
 def made_with(parts: Parts) -> dict[str, Any]:

@@ -18,10 +18,13 @@ from etude.clips.clip import Clip
 from etude.clips.progress import GenerationProgress, ProgressBar, never, teller
 from etude.clips.writing import check_clip, write_notes
 from etude.config import GenerateSettings
+from etude.corpus.withdrawn import refuse_if_pending
 from etude.errors import UserError
+from etude.generation.registry import refuse_withdrawn
 from etude.generation.trained import Trained, in_export, in_results, open_player
 from etude.storage import check_place
 from etude.systems.conditions import Conditions
+from etude.workflow.lineage import corpora_of
 
 log = logging.getLogger(__name__)
 
@@ -73,19 +76,23 @@ def open_trained(options: argparse.Namespace) -> Trained:
     """The parts of what the command line names: an exported folder or an experiment.
 
     Raises:
-        UserError: there is none, or nothing can be written where the clips are to be.
+        UserError: there is none, nothing can be written where the clips are to be, or it may know a
+            file that was withdrawn.
     """
     for path in (options.output, options.progress):
         if path is not None:
             check_place(path)
     if options.exported is None:
         settings = config.read(config.DEFAULT, *options.configfile)
-        return in_results(settings, options.experiment, options.train_seed)
+        trained = in_results(settings, options.experiment, options.train_seed)
+        refuse_if_pending(corpora_of(settings, options.experiment))
+        return trained
     if options.configfile or options.train_seed is not None:
         raise UserError(
             "an exported folder has its own configuration and one training seed",
             do="leave out --configfile and --train_seed beside --from",
         )
+    refuse_withdrawn(options.exported)
     return in_export(options.exported)
 
 

@@ -1,7 +1,8 @@
 """`python -m etude export`: a trained experiment as one folder, without corpus and results.
 
 README.md            the model card
-export.json          format, training seed, settings, how clips are made, sha256 of what plays
+export.json          format, training seed, settings, how clips are made, sha256 of what plays and,
+                     where the corpus has owners, of the pieces that it knows
 config.yaml          the configuration in effect, paths of this machine left out
 models/<stage>/      model.safetensors, config.json, card.md, the files that config.json names
 latents/<stage>/     statistics.json of a stage that encodes for others
@@ -17,15 +18,19 @@ import logging
 import shutil
 from collections.abc import Iterable
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import yaml
 
 import etude
 from etude.config import Config, Fit
+from etude.corpus.withdrawn import refuse_if_pending
 from etude.errors import UserError
 from etude.generation.exported import ABOUT, FORMAT
+from etude.generation.published import check_publishing, owned_corpora, owners_text, pieces_of
+from etude.generation.registry import register
+from etude.generation.searched import searched_text
 from etude.generation.trained import Trained, in_results, open_player
 from etude.storage import (
     atomic_directory,
@@ -39,6 +44,7 @@ from etude.storage import (
 from etude.systems import open_system
 from etude.systems.base import Player
 from etude.workflow.given_weights import MODEL
+from etude.workflow.lineage import corpora_of
 
 log = logging.getLogger(__name__)
 OF_A_STAGE = (MODEL, "config.json", "card.md")
@@ -55,12 +61,14 @@ def export(
         half: weights in 16 bits: half as large, and what plays differs a little.
 
     Raises:
-        UserError: the experiment is unknown or not trained, or the folder holds something.
+        UserError: the experiment is unknown or not trained, the folder holds something, or a piece
+            that the model knows may not be published.
     """
     folder = folder.absolute()
     check_place(folder)
     refuse_what_is_there(folder)
     trained = in_results(settings, name, seed)
+    owners = _publishing(settings, trained)
     experiment, parts = trained.experiment, trained.parts
     player = open_player(trained)  # what cannot play here would not play elsewhere
     with atomic_directory(folder) as temporary:
@@ -78,13 +86,40 @@ def export(
             _copy(source, temporary / "tokenizers" / role, names)
         write_text(temporary / "config.yaml", _config(settings, trained))
         corpus = f"{experiment.corpus} ({settings.corpora[experiment.corpus].source})"
-        write_text(temporary / "README.md", _card(corpus, trained, player))
+        write_text(temporary / "README.md", _card(corpus, trained, player, owners.text))
         # Not of the README: whoever passes the folder on writes the licence into it.
         folders = ("models", "latents", "tokenizers")
         kept = [path for top in folders for path in (temporary / top).rglob("*.*")]
         hashes = {path.relative_to(temporary).as_posix(): hash_file(path) for path in kept}
-        write_json(temporary / ABOUT, _about(trained) | {"sha256": hashes})
+        write_json(temporary / ABOUT, _about(trained) | {"sha256": hashes} | owners.known)
+    register(settings, name, trained.seed, folder)
     log.info("%s, training seed %d: %d files", name, trained.seed, len(kept) + 3)
+
+
+class _Owners(NamedTuple):
+    """What an export says of the owners: in its card, and in export.json."""
+
+    text: str
+    known: dict[str, list[str]]
+
+
+def _publishing(settings: Config, trained: Trained) -> _Owners:
+    """See that a model may be published.
+
+    Raises:
+        UserError: a withdrawal waits, a piece may not be published, or nobody has searched the
+            clips for copies.
+    """
+    name, experiment = trained.name, trained.experiment
+    refuse_if_pending(corpora_of(settings, name))
+    owned = owned_corpora(settings, name)
+    check_publishing(owned)
+    parts = [owners_text(owned)]
+    if any(corpus.ownership is not None for corpus in owned):
+        clips = [f"seed-{trained.seed}/draw-{draw}" for draw in experiment.seeds.generate]
+        parts.append(searched_text(name, clips, trained.parts.models))
+    known = {"pieces": pieces_of(owned)} if owned else {}
+    return _Owners("\n".join(filter(None, parts)), known)
 
 
 def _about(trained: Trained) -> dict[str, Any]:
@@ -129,12 +164,13 @@ def halve(path: Path) -> None:
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     tensors = load_file(path)
-    wide = (torch.float32, torch.float64)
+    wide, mode = (torch.float32, torch.float64), path.stat().st_mode
     save_file(
         {name: t.to(torch.float16) if t.dtype in wide else t for name, t in tensors.items()},
         path,
         metadata,
     )
+    path.chmod(mode)  # safetensors writes for its owner alone; an export is passed on
 
 
 def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
@@ -213,8 +249,8 @@ passes this folder on names that music and adds the licence under which it may b
 """
 
 
-def _card(corpus: str, trained: Trained, player: Player) -> str:
-    """The model card: what this is, how it plays, what it learned from, each stage's own card."""
+def _card(corpus: str, trained: Trained, player: Player, owners: str) -> str:
+    """The model card: what this is, how it plays, whose music it knows, each stage's own card."""
     system, models = open_system(trained.experiment.system), trained.parts.models
     rows = {"corpus": corpus, "sound": f"{player.rate} Hz, mono"} | system.card(player)
     rows |= {"training seed": trained.seed}
@@ -225,4 +261,5 @@ def _card(corpus: str, trained: Trained, player: Player) -> str:
         rows="\n".join(f"| {key} | {value} |" for key, value in rows.items()),
     )
     cards = [(models[stage] / "card.md").read_text(encoding="utf-8") for stage in models]
-    return "\n".join([page, *(f"#{card}" for card in cards)])
+    parts = [page, *([owners] if owners else []), *(f"#{card}" for card in cards)]
+    return "\n".join(parts)

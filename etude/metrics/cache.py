@@ -1,10 +1,11 @@
 """Embeddings of a user's files, kept so that the next comparison need not make them again.
 
 They lie in the user's cache folder ($XDG_CACHE_HOME/etude/embeddings, ~/.cache/etude/embeddings
-where that is not set), never beside the audio. A name is a hash of all that the content hangs on:
-the file's bytes, the embedding and its VERSION (the module's bytes where it is the user's own),
-the rate and the stretches heard. So nothing is ever out of date: another sound or another model
-has another name. The folder may be deleted at any time.
+where that is not set), never beside the audio. A name is two hashes: of the file's bytes, by which
+a withdrawal finds it (etude.withdrawal), and of all else that the content depends on: the embedding
+and its VERSION (the module's bytes where it is the user's own), the rate and the stretches heard.
+So nothing is ever out of date: another sound or another model has another name. The folder may be
+deleted at any time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import hashlib
 import importlib
 import json
 import logging
-import os
 import threading
 import zipfile
 from pathlib import Path
@@ -25,15 +25,9 @@ from etude.config.embeddings import EMBEDDINGS
 from etude.storage import atomic, hash_file
 
 log = logging.getLogger(__name__)
-VERSION = 1  # raised when the files' form changes
+VERSION = 2  # raised when the files' form changes
 
 Arrays = dict[str, np.ndarray]
-
-
-def default_folder() -> Path:
-    """Where embeddings are kept if the user names no other place."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "etude" / "embeddings"
 
 
 def version_of(embedding: str) -> str:
@@ -55,7 +49,7 @@ class Cache:
     def key(self, path: Path, **about: object) -> str:
         """The name of what is made of a file under some settings."""
         settings = json.dumps(about | {"form": VERSION}, sort_keys=True, default=str)
-        return hashlib.sha256(f"{hash_file(path)} {settings}".encode()).hexdigest()
+        return f"{hash_file(path)}-{hashlib.sha256(settings.encode()).hexdigest()[:32]}"
 
     def get(self, key: str) -> Arrays | None:
         """What is kept under a name; a file that is damaged counts as none."""

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from etude.config.concepts import LEARNED, NULL
+from etude.config.concepts import CONTROLS, LEARNED
 from etude.report.figures import Row, in_order, rows_of
 from etude.results.leaderboard import number
 
-REAL = "real"
-FIGURES = ("distance", "recognised", "neighbours", "originality", "copied", "clap")
-# What a word must beat; the concept's plain name is no control but what one would write.
-CONTROLS = ("nearest", "untrained", "wrong")
+FIGURES = ("distance", "primary", "recognised", "neighbours", "originality", "copied", "clap")
+IN_CAPTIONS = "0"  # rows of a word that a base learned from captions
 
 Word = tuple[str, str]  # experiment, rows a word
 
@@ -41,12 +39,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Words:
-    """The table over experiments, and the rows of each experiment."""
+    """The table over experiments, of new words alone, and the rows of each experiment."""
 
     concepts: list[str]
     grid: list[tuple[Word, list[Cell | None]]]
     rows: dict[str, list[Row]]  # by experiment, with `seed`
     shown: list[str]  # those of FIGURES that were measured
+    primary: str  # the name of the run's primary metric
 
 
 def read_words(tables: Iterable[Path]) -> Words | None:
@@ -58,20 +57,27 @@ def read_words(tables: Iterable[Path]) -> Words | None:
     rows = {name: found for name, found in rows.items() if found}
     if not rows:
         return None
-    concepts = list(dict.fromkeys(row["concept"] for found in rows.values() for row in found))
-    words = {(name, row.get("tokens", "")): found for name, found in rows.items() for row in found}
+    every = [row for found in rows.values() for row in found]
+    new = [row for row in every if row["tokens"] != IN_CAPTIONS]
+    concepts = list(dict.fromkeys(row["concept"] for row in new))
+    words = {
+        (name, row["tokens"]): found
+        for name, found in rows.items()
+        for row in found
+        if row["tokens"] != IN_CAPTIONS
+    }
     order = sorted(words, key=lambda word: (number(word[1]) or 0, word[0]))
     grid = [
         (word, [_cell(words[word], word[1], concept) for concept in concepts]) for word in order
     ]
-    every = [row for found in rows.values() for row in found]
     shown = [name for name in FIGURES if any(row.get(name) for row in every)]
-    return Words(concepts, grid, rows, shown)
+    primary = next((row["primary_metric"] for row in every if row["primary_metric"]), "")
+    return Words(concepts, grid, rows, shown, primary)
 
 
 def _cell(rows: list[Row], tokens: str, concept: str) -> Cell | None:
     """The learned word of a concept, over the trainings."""
-    of = [row for row in rows if (row["concept"], row.get("tokens", "")) == (concept, tokens)]
+    of = [row for row in rows if (row["concept"], row["tokens"]) == (concept, tokens)]
     learned = [row for row in of if row["condition"] == LEARNED]
     values = [value for row in learned if (value := number(row["against_null"])) is not None]
     if not values:
@@ -81,7 +87,7 @@ def _cell(rows: list[Row], tokens: str, concept: str) -> Cell | None:
     else:
         low, high = min(values), max(values)
     distances = [value for row in learned if (value := number(row["distance"])) is not None]
-    against = [row for row in of if row["condition"] in (NULL, *CONTROLS)]
+    against = [row for row in of if row["condition"] in CONTROLS]
     ends = [number(row["word_ci_high"]) for row in against]
     beaten = bool(ends) and all(end is not None and end < 0 for end in ends)
     distance = mean(distances) if distances else None

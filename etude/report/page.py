@@ -74,6 +74,11 @@ class Made:
     rivals: list[Path] = field(default_factory=list)  # metrics/.../rivals.csv
     concepts: list[Path] = field(default_factory=list)  # metrics/{experiment}/seed-S/concept.csv
 
+    def read(self) -> list[Table]:
+        """One table per experiment, training seed and draw."""
+        tables = [*self.tables, *self.memorisation, *self.perplexity]
+        return read_tables(tables, self.rivals, self.concepts)
+
     def words(self, results: Path) -> dict[str, set[str]]:
         """For each experiment and corpus the names of folders on the way to what it made."""
         words: dict[str, set[str]] = defaultdict(set)
@@ -109,7 +114,7 @@ def build_report(
     """
     settings, page = settings or Evaluation(), page or Page()
     runs = [_Run(name, []) for name in run]
-    for table in read_tables([*made.tables, *made.memorisation, *made.perplexity], made.rivals):
+    for table in made.read():
         for one in (one for one in runs if one.name == table.experiment):
             one.tables.append(table)
     with atomic_directory(folder / "media") as media:

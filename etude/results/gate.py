@@ -10,6 +10,13 @@ Conventions
                     under at least one), and above 0 under none
         lost        it is above 0 under any; the n-gram also where its likelihood is clearly better
         undecided   neither, or fewer than `gate_clips` clips; with the n that would decide
+    Of a system with words, each way of asking that a word must beat is a rival too (CONTROLS of
+    etude.config.concepts; rows of concept.csv): nats per token of held-out segments under the word
+    less those under the control, 95 % over pieces. Here `beaten` means below 0 for every concept,
+    `lost` above 0 for any. A concept that the codec cannot say leaves the gate undecided. Distances
+    do not judge a system that makes nothing but its concepts (it has no rivals among clip sets):
+    the held-out music that they are distances to is of all sounds.
+
     Rates (etude.results.rates) have limits of their own. `fails`: a rival is lost to, or a rate is
     above its limit. `holds`: all rivals are beaten and all rates hold. `n/a`: nothing to compare.
 
@@ -30,6 +37,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from etude.config import Evaluation
+from etude.config.concepts import CONTROLS, REAL
 from etude.own import label
 from etude.results import rates
 from etude.results.rates import FAILS, HOLDS, UNDECIDED, Rate, readable
@@ -38,10 +46,11 @@ from etude.results.systems import about
 if TYPE_CHECKING:
     from etude.results.table import Table
 
-VERSION = 2  # raised when a verdict changes
+VERSION = 3  # raised when a verdict changes
 
 NOTHING = "n/a"
 BEATEN, LOST = "beaten", "lost"
+CLIPS, PIECES = "clips", "pieces"  # what intervals are over: generated clips, held-out pieces
 LIKELIHOOD = "nats_per_note_less_ngram"  # of perplexity.csv: below 0 where the model is better
 NGRAM = "ngram"
 MANY = 1_000_000  # clips that nobody makes
@@ -51,7 +60,10 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Difference:
-    """How much farther from real music the clips are than a rival; `by`: embedding, or metric."""
+    """How much farther from real music the clips are than a rival; `by`: embedding, or metric.
+
+    Of a word: how much less likely held-out music is under it; `by` is the concept.
+    """
 
     by: str
     value: float
@@ -72,8 +84,9 @@ class Against:
 
     Attributes:
         by: the differences that decided; of an undecided rival the one that is nearest to it.
-        needs: clips that would decide; None where it is decided, or where no number would do.
+        needs: how many of `of` would decide; None where it is decided, or where no number would do.
         why: what is missing.
+        of: CLIPS, or PIECES of a control of words.
     """
 
     rival: str
@@ -81,6 +94,7 @@ class Against:
     by: tuple[Difference, ...] = ()
     needs: int | None = None
     why: str = ""
+    of: str = CLIPS
 
 
 @dataclass(frozen=True)
@@ -121,13 +135,15 @@ def judge(table: Table, settings: Evaluation) -> Verdict:
     elif known:
         primary = settings.deciding[1]
         against = [_against(name, of_rivals[name], table.of_training, primary) for name in names]
+    against += _of_words(table.concepts)
+    deaf = "; ".join(f"{r['concept']}: {r['note']}" for r in table.concepts if _is_deaf(r))
     words = {one.word for one in against} | {rate.word for rate in shares}
     if {LOST, FAILS} & words:
-        return Verdict(FAILS, tuple(against), tuple(shares), n)
-    if not known:
+        return Verdict(FAILS, tuple(against), tuple(shares), n, deaf)
+    if not against or (system.rivals and not known):
         return Verdict(NOTHING, rates=tuple(shares), why=_nothing(table, rows, settings))
-    word = UNDECIDED if UNDECIDED in words else HOLDS
-    return Verdict(word, tuple(against), tuple(shares), n)
+    word = UNDECIDED if UNDECIDED in words or deaf else HOLDS
+    return Verdict(word, tuple(against), tuple(shares), n, deaf)
 
 
 def _too_few(n: int, needed: int, made: int) -> str:
@@ -180,6 +196,39 @@ def _against(
     nearest = min(deciding, key=lambda one: one.needs)
     needs = readable(nearest.needs) if nearest.needs <= MANY else None
     return Against(name, UNDECIDED, (nearest,), needs)
+
+
+def _of_words(rows: Iterable[Row]) -> list[Against]:
+    """What the words of a training are worth against each way of asking that they must beat."""
+    by_control: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["condition"] in CONTROLS:
+            by_control.setdefault(row["condition"], []).append(row)
+    return [_of_word(CONTROLS[name], by_control[name]) for name in CONTROLS if name in by_control]
+
+
+def _of_word(control: str, rows: Sequence[Row]) -> Against:
+    known = [_of_concept(row) for row in rows if row["word_ci_low"]]
+    if lost := [one for one in known if one.low > 0]:
+        return Against(control, LOST, tuple(lost), of=PIECES)
+    if missing := [row["concept"] for row in rows if not row["word_ci_low"]]:
+        why = f"fewer than two held-out pieces: {', '.join(missing)}"
+        return Against(control, UNDECIDED, why=why, of=PIECES)
+    if all(one.high < 0 for one in known):
+        return Against(control, BEATEN, tuple(known), of=PIECES)
+    worst = max((one for one in known if one.high >= 0), key=lambda one: one.needs)
+    needs = readable(worst.needs) if worst.needs <= MANY else None
+    return Against(control, UNDECIDED, (worst,), needs, of=PIECES)
+
+
+def _of_concept(row: Row) -> Difference:
+    value, low, high = (float(row[key]) for key in ("word_less", "word_ci_low", "word_ci_high"))
+    return Difference(row["concept"], value, low, high, int(row["pieces"]))
+
+
+def _is_deaf(row: Row) -> bool:
+    """Of real music: whether the codec cannot say the concept."""
+    return row["condition"] == REAL and bool(row["note"])
 
 
 def _nothing(table: Table, rows: Sequence[Row], settings: Evaluation) -> str:

@@ -43,6 +43,8 @@ def write_listening(paths: Sequence[Path], results: Path = Path("results")) -> s
     ratings = read_ratings(paths, results / KEYS)
     found = preferences(ratings.kept)
     board = _board(results / "leaderboard.csv")
+    # Of rows on several splits (a perplexity of the training music) that of the primary metric.
+    board.sort(key=lambda row: (row["split"] == "test", row["role"] == "primary"))
     known = {row["experiment"]: row for row in board if row["clips"] == GENERATED}
     rated = [one for one in found if one.system in known]
     if not rated:

@@ -33,7 +33,7 @@ from etude.results.table import Table, read_tables
 from etude.results.wording import gate, said_of_rates, sentence
 from etude.storage import write_csv, write_text
 
-VERSION = 6  # raised when the text changes
+VERSION = 7  # raised when the text changes
 
 Row = dict[str, Any]
 
@@ -45,6 +45,7 @@ UNHEARD = ("shuffled_bars", "grains")  # music in another order: no rival, a war
 HEAD = "Distances of generated clips to held-out real music, lower is nearer; intervals are 95 %."
 REST = "All figures and notes: leaderboard.csv, differences.csv, metrics/; to listen: report/."
 BELOW_0 = "Below 0: an estimate without bias, or an extrapolated one; read it as about 0."
+OF_ALL = "its clips are of its own concepts, the held-out music is of all sounds: told, not judged."
 WIDTH = 100  # columns of the text; the last line is never broken
 COLUMNS = 3  # experiments beside each other
 MOST = 8  # lines of one kind
@@ -58,6 +59,7 @@ class Run:
         tables: tidy CSVs, one per experiment, seed and draw.
         gated: experiments that the gate judges.
         rivals: rivals.csv of the same clips.
+        concepts: concept.csv of the same trainings.
         failed: experiments of which something could not be made, and why.
         hashes: code_hash and env_hash.
     """
@@ -67,6 +69,7 @@ class Run:
     settings: Evaluation
     gated: frozenset[str]
     rivals: Sequence[Path] = ()
+    concepts: Sequence[Path] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
 
@@ -95,7 +98,7 @@ def write_results(run: Run, folder: Path) -> str:
     pairs = list(differences.differences(figures.values(), run.hashes, primary))
     write_csv(folder / "leaderboard.csv", leaderboard.COLUMNS, rows)
     write_csv(folder / "differences.csv", differences.COLUMNS, pairs)
-    text = render(rows, pairs, read_tables(run.tables, run.rivals), run)
+    text = render(rows, pairs, read_tables(run.tables, run.rivals, run.concepts), run)
     write_text(folder / "fad.txt", text)
     return text
 
@@ -212,7 +215,9 @@ def _table(parts: list[Part], metric: str, embedding: str, instead: str) -> list
         f"{' and '.join(unheard)}: music in another order. Where it is as near as the clips are, "
         "this metric does not hear order and form."
     )
+    unjudged = [part.name for part in parts if not about(part.tables[0].system).rivals]
     notes = [*([BELOW_0] if below else []), *([warning] if unheard else [])]
+    notes += [f"{', '.join(unjudged)}: {OF_ALL}"] if unjudged else []
     return [title, head, *lines, *(line for note in notes for line in _wrapped(note))]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from etude.results.systems import clip_sets
 from etude.storage import read_csv
 
-VERSION = 5  # raised when what is read changes
+VERSION = 6  # raised when what is read changes
 
 Row = dict[str, str]
 
@@ -22,11 +22,13 @@ class Table:
         rows: tidy rows of its clips and of the sets beside them.
         of_training: rows of its training as a whole, whatever is drawn from it.
         rivals: rows of rivals.csv: how much farther from real music than each rival it is.
+        concepts: rows of concept.csv of its training: what words are worth.
     """
 
     rows: list[Row]
     of_training: list[Row] = field(default_factory=list)
     rivals: list[Row] = field(default_factory=list)
+    concepts: list[Row] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -71,12 +73,15 @@ class Table:
         return [name for name in clip_sets() if name in there]
 
 
-def read_tables(paths: Iterable[Path], rivals: Iterable[Path] = ()) -> list[Table]:
+def read_tables(
+    paths: Iterable[Path], rivals: Iterable[Path] = (), concepts: Iterable[Path] = ()
+) -> list[Table]:
     """One table per experiment, training seed and draw.
 
     Args:
         paths: tidy CSVs.
         rivals: rivals.csv of the same clips.
+        concepts: .../{experiment}/seed-S/concept.csv of the same trainings.
     """
     tables: dict[tuple[str, str, str], Table] = {}
     trainings: dict[tuple[str, str], list[Row]] = {}
@@ -92,6 +97,11 @@ def read_tables(paths: Iterable[Path], rivals: Iterable[Path] = ()) -> list[Tabl
             key = row["experiment"], row["train_seed"]
             if table := tables.get((*key, row["draw"])):
                 table.rivals.append(row)
+    words = {
+        (path.parents[1].name, path.parent.name.removeprefix("seed-")): list(read_csv(path))
+        for path in concepts
+    }
     for (experiment, seed, _), table in tables.items():
         table.of_training = trainings.get((experiment, seed), [])
+        table.concepts = words.get((experiment, seed), [])
     return list(tables.values())

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from etude.results.gate import (
     BEATEN,
+    CLIPS,
     FAILS,
     HOLDS,
     LOST,
     NOTHING,
+    PIECES,
     UNDECIDED,
     Against,
     Verdict,
@@ -18,9 +20,17 @@ from etude.results.gate import (
 from etude.results.rates import NOT_ASKED, ORDER, Rate, percent
 from etude.results.systems import in_words
 
-VERSION = 2  # raised when the words change
+VERSION = 3  # raised when the words change
 
 BAD_FIRST = (LOST, UNDECIDED, BEATEN)
+HEADS = {
+    (LOST, CLIPS): "farther from real music than",
+    (LOST, PIECES): "on held-out pieces its words are worth less than",
+    (UNDECIDED, CLIPS): "not clearly nearer than",
+    (UNDECIDED, PIECES): "on held-out pieces its words are not clearly worth more than",
+    (BEATEN, CLIPS): "nearer to real music than",
+    (BEATEN, PIECES): "on held-out pieces its words are worth more than",
+}
 
 
 def sentence(verdicts: Sequence[Verdict], *, brief: bool = False, rates: bool = True) -> str:
@@ -42,11 +52,11 @@ def reasons(
     by_rival, of = _worst_by_rival(verdicts), len(verdicts)
     worst = _worst_rates(verdicts) if rates else []
     parts = [
-        _listed("farther from real music than", LOST, by_rival, of),
+        *_listed(LOST, by_rival, of),
         *(_rate(rate) for rate in worst if rate.word == FAILS),
-        _listed("not clearly nearer than", UNDECIDED, by_rival, of),
+        *_listed(UNDECIDED, by_rival, of),
         *(_rate(rate) for rate in worst if rate.word == UNDECIDED),
-        "" if brief else _listed("nearer to real music than", BEATEN, by_rival, of),
+        *([] if brief else _listed(BEATEN, by_rival, of)),
         *(_rate(rate) for rate in worst if rate.word == NOT_ASKED),
         *dict.fromkeys(verdict.why for verdict in verdicts),
     ]
@@ -80,9 +90,13 @@ def _in_short(verdicts: Sequence[Verdict]) -> str:
     word = overall(verdicts)
     if word != UNDECIDED:
         return sentence(verdicts, brief=True)
-    clips = [one.needs for verdict in verdicts for one in verdict.rivals if one.needs]
-    clips += [r.needs for verdict in verdicts for r in verdict.rates if r.needs and r.of == "clips"]
-    return word + f": needs {max(clips):,} clips" * bool(clips)
+    needs: dict[str, int] = {}
+    for verdict in verdicts:
+        of_rivals = [(one.of, one.needs) for one in verdict.rivals]
+        for of, n in [*of_rivals, *((rate.of, rate.needs) for rate in verdict.rates)]:
+            if n and of in (CLIPS, PIECES):
+                needs[of] = max(n, needs.get(of, 0))
+    return word + f": needs {' and '.join(f'{n:,} {of}' for of, n in needs.items())}" * bool(needs)
 
 
 def _how_many(verdicts: Sequence[Verdict]) -> str:
@@ -104,18 +118,23 @@ def _worst_by_rival(verdicts: Iterable[Verdict]) -> dict[str, list[Against]]:
     return found
 
 
-def _listed(head: str, word: str, by_rival: Mapping[str, list[Against]], of: int) -> str:
-    """`head` and the rivals of one word; where not all sets of clips say so, how many do."""
+def _listed(word: str, by_rival: Mapping[str, list[Against]], of: int) -> list[str]:
+    """The rivals of one word, clip sets and ways of asking apart, each with its head."""
+    return [f"{HEADS[word, unit]} {said}" for unit in (CLIPS, PIECES)
+            if (said := _names(word, unit, by_rival, of))]  # fmt: skip
+
+
+def _names(word: str, unit: str, by_rival: Mapping[str, list[Against]], of: int) -> str:
+    """Rivals and why; where not all sets of clips say so, how many do."""
     said: list[tuple[str, str]] = []
     for rival, found in by_rival.items():
-        if found[0].word == word:
+        if (found[0].word, found[0].of) == (word, unit):
             count = f"in {len(found)} of {of}" * (len(found) < of)
             said.append((in_words(rival), ", ".join(filter(None, (count, _evidence(found))))))
     whys = {why for _, why in said}
     if len(said) > 1 and len(whys) == 1 and "" not in whys:  # what is true of all is told once
         said = [*((name, "") for name, _ in said[:-1]), (said[-1][0], f"each: {said[-1][1]}")]
-    listed = ", ".join(name + f" ({why})" * bool(why) for name, why in said)
-    return f"{head} {listed}" if said else ""
+    return ", ".join(name + f" ({why})" * bool(why) for name, why in said)
 
 
 def _evidence(found: Sequence[Against]) -> str:
@@ -129,7 +148,7 @@ def _evidence(found: Sequence[Against]) -> str:
         if first.why:
             return first.why
         known = [one.needs for one in found if one.needs is not None]
-        return f"needs {max(known):,} clips" if len(known) == len(found) else "too alike to tell"
+        return f"needs {max(known):,} {first.of}" if len(known) == len(found) else "too alike to tell"
     return ""
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import gzip
+import sqlite3
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,11 @@ def application(state: State, hosts: Collection[str]) -> Guard:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
 
+    # Starlette lets what `Exception` handles go on to the server, which then drops the connection;
+    # a full disk is no reason for that.
     handlers: dict[Any, Any] = {Problem: refused, HTTPException: no_route, Exception: failed}
+    handlers |= {OSError: failed, sqlite3.Error: failed}
     app = Starlette(routes=routes(), exception_handlers=handlers, lifespan=lifespan)
+    app.router.redirect_slashes = False  # an address is one of the routes, or none
     app.state.studio = state
     return Guard(app, hosts, state.limits.connections)

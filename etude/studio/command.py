@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from etude import config
+from etude.corpus.withdrawn import refuse_if_pending, withdrawn_hashes
 from etude.errors import UserError
+from etude.generation.registry import refuse_known, refuse_withdrawn
 from etude.storage import check_place
 from etude.studio.instruments import find_instruments
 from etude.studio.training import trained_exports
@@ -33,7 +35,12 @@ def serve(options: argparse.Namespace) -> None:
     cert, key = _transport(options)
     check_place(options.folder / "studio.sqlite")
     settings = config.read(config.DEFAULT, *options.configfile)
+    refuse_if_pending(settings.corpora)
     instruments = find_instruments([*options.exports, *trained_exports(options.folder)])
+    folders = [instrument.exported.folder for instrument in instruments.values()]
+    refuse_known(folders, withdrawn_hashes(settings.corpora))
+    for folder in folders:
+        refuse_withdrawn(folder)
     codes = [read_code(path) for path in (options.access_code, options.operator_code)]
     devices = devices_of(options.devices)
     with only_one(options.folder):
@@ -64,8 +71,10 @@ def _names(instruments: dict[str, Any]) -> list[str]:
 
 
 def address(options: argparse.Namespace, secure: bool) -> str:
-    """Where the page is."""
+    """Where the page is; behind a proxy, where the proxy serves it."""
     name = (options.name or options.make_certificate or [options.host])[0]
+    if options.behind_proxy:
+        return f"https://{name}/, for the proxy http://{options.host}:{options.port}/"
     return f"http{'s' * secure}://{name}:{options.port}/"
 
 

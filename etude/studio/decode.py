@@ -4,11 +4,13 @@
 
 KIND is sound, midi or notes (JSON: [[onset, end, pitch, velocity], ...] and a tempo). What can be
 used is written anew as TARGET.wav, TARGET.json and, of notes, TARGET.mid; the bytes that came are
-never kept. Its last line on standard output is JSON: `seconds` and `notes`, or `refused` and why.
+never kept. Its last line on standard output is JSON: `seconds` and `notes`, `refused` and why, or
+`full` where the disk is.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import sys
@@ -133,13 +135,18 @@ def convert(kind: str, source: Path, target: Path, most_s: float) -> dict[str, A
 
 
 def main(arguments: list[str]) -> int:
-    """Convert; 0, or 3 where what came is refused."""
+    """Convert; 0, or 3 where what came is refused or has no room."""
     limited()
     kind, source, target, most_s = arguments
     try:
         said = convert(kind, Path(source), Path(target), float(most_s))
     except Refused as error:
         print(json.dumps({"refused": str(error)}))
+        return 3
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(json.dumps({"full": True}))
         return 3
     print(json.dumps(said))
     return 0

@@ -40,9 +40,10 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "microphone=(self), midi=(self), camera=(), geolocation=()",
 }
+
+OPENER = {"Cross-Origin-Opener-Policy": "same-origin"}  # browsers want it over https alone
 
 
 def hashed(token: str) -> str:
@@ -80,7 +81,8 @@ class Guard:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                secure = OPENER if scope["scheme"] == "https" else {}
+                MutableHeaders(scope=message).update(HEADERS | secure)
             await send(message)
 
         address = network((scope.get("client") or ("",))[0])

@@ -2,7 +2,10 @@
 
 near/notes.npz           the training pieces' notes, and how near held-out music comes to them
 near/fingerprints.npz    of models that make sound alone: the catalogue of evaluation.memorisation
-near/null.npz            how near held-out music comes to it
+near/null.npz            how near held-out music comes to it, and the titles of its pieces
+
+A model of sound whose training music was MIDI carries the notes as well: what is nearest is played
+from them. Of recordings no sound is carried, since their rights are seldom the exporter's.
 
 It is a hint for whoever listens, not the verdict of the results, which has a measured recall.
 """
@@ -66,9 +69,8 @@ def add_index(export: Path, settings: Config, name: str, results: Path = Path("r
     if not (corpus / "pieces.csv").is_file():
         return False
     with atomic_directory(export / FOLDER) as folder:
-        if "notes" in experiment.makes:
-            made = _index_notes(folder / NOTES, corpus, settings.corpora[experiment.corpus])
-        else:
+        made = _index_notes(folder / NOTES, corpus, settings.corpora[experiment.corpus])
+        if "notes" not in experiment.makes:
             cut = experiment.cut_name(settings)
             catalogue = results / "memorisation" / experiment.corpus / cut / "catalogue" / SOUND
             made = catalogue.is_file() and _index_sound(folder, corpus, catalogue)
@@ -82,8 +84,7 @@ def _index_notes(path: Path, corpus: Path, settings: CorpusBase) -> bool:
     source = corpus / "source"
     root = source if source.is_dir() else Path(getattr(settings, "path", source))
     files = midi_files(iter(rows), root)
-    title = {row["piece"]: row.get("title") or row["piece"] for row in rows}
-    split = {row["piece"]: row["split"] for row in rows}
+    title, split = _titles(rows), {row["piece"]: row["split"] for row in rows}
     training = [(title[p], t) for p, t in _tables(files) if split[p] == "train"]
     if not training:
         return False
@@ -92,6 +93,10 @@ def _index_notes(path: Path, corpus: Path, settings: CorpusBase) -> bool:
     null = [index.share(excerpt) for table in held_out for excerpt in _excerpts(table)]
     index.save(path, np.array([share for share in null if share is not None][:MOST_EXCERPTS]))
     return True
+
+
+def _titles(rows: list[dict[str, str]]) -> dict[str, str]:
+    return {row["piece"]: row.get("title") or row["piece"] for row in rows}
 
 
 def _tables(files: dict[str, Path]) -> Iterator[tuple[str, NoteTable]]:
@@ -111,7 +116,8 @@ def _index_sound(folder: Path, corpus: Path, catalogue: Path) -> bool:
     from etude.metrics.memorisation.catalogue import Catalogue
     from etude.metrics.memorisation.fingerprint import RATE, features
 
-    split = {row["piece"]: row["split"] for row in read_csv(corpus / "pieces.csv")}
+    rows = list(read_csv(corpus / "pieces.csv"))
+    split = {row["piece"]: row["split"] for row in rows}
     waves = [
         file for file in sorted(corpus.glob("wav/*/*.wav")) if split.get(file.stem) in HELD_OUT
     ]
@@ -122,8 +128,9 @@ def _index_sound(folder: Path, corpus: Path, catalogue: Path) -> bool:
         found += [features(wave[i : i + size]) for i in range(0, len(wave) - size, size)][:4]
     shutil.copyfile(catalogue, folder / SOUND)
     scores = [match.score for match in Catalogue.load(folder / SOUND).search(found)]
+    pieces, titles = zip(*_titles(rows).items(), strict=True)
     with atomic(folder / NULL) as temporary:
-        np.savez_compressed(temporary, null=np.array(scores))
+        np.savez_compressed(temporary, null=np.array(scores), pieces=pieces, titles=titles)
     return True
 
 
@@ -215,14 +222,17 @@ class NotesIndex:
 
 
 class SoundIndex:
-    """The training music's fingerprints."""
+    """The training music's fingerprints, and its notes where it was MIDI."""
 
     def __init__(self, folder: Path) -> None:
         from etude.metrics.memorisation.catalogue import Catalogue
 
         self.catalogue = Catalogue.load(folder / SOUND)
-        with np.load(folder / NULL) as file:
+        with np.load(folder / NULL, allow_pickle=False) as file:
             self.null: NDArray[np.float64] = file["null"]
+            self.titles = dict(zip(file["pieces"].tolist(), file["titles"].tolist(), strict=True))
+        notes = folder / NOTES
+        self.notes = NotesIndex.load(notes) if notes.is_file() else None
 
     def search(self, wav: Path, prime_s: float) -> Near | None:
         """The nearest stretch to what a clip has behind its prime; None: nothing sounds."""
@@ -232,7 +242,14 @@ class SoundIndex:
         (match,) = self.catalogue.search([features(wave)])
         if not match.piece:
             return None
-        return _near(match.piece, match.start_s, match.score, self.null, sounds=False)
+        title = self.titles.get(match.piece, match.piece)
+        sounds = self.notes is not None and title in self.notes.names
+        return _near(title, match.start_s, match.score, self.null, sounds=sounds)
+
+    def excerpt(self, name: str, start_s: float) -> NoteTable:
+        """The notes of a piece from a place on, of what `sounds`."""
+        assert self.notes is not None
+        return self.notes.excerpt(name, start_s)
 
 
 def _near(name: str, start: float, share: float, null: Any, *, sounds: bool) -> Near:
@@ -243,6 +260,6 @@ def _near(name: str, start: float, share: float, null: Any, *, sounds: bool) -> 
 def open_index(export: Path) -> NotesIndex | SoundIndex | None:
     """The index of an export; None: it carries none."""
     folder = export / FOLDER
-    if (folder / NOTES).is_file():
-        return NotesIndex.load(folder / NOTES)
-    return SoundIndex(folder) if (folder / NULL).is_file() else None
+    if (folder / NULL).is_file():
+        return SoundIndex(folder)
+    return NotesIndex.load(folder / NOTES) if (folder / NOTES).is_file() else None

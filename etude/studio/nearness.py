@@ -80,7 +80,7 @@ def _play(state: State, clip: dict[str, Any], path: Any) -> None:
     job = state.store.row("SELECT ask FROM jobs WHERE id = ?", clip["job"])
     model = json.loads(job["ask"])["model"] if job else ""
     index = _index(state, model)
-    if found is None or not isinstance(index, NotesIndex):
+    if found is None or not found.sounds:
         raise NOT_FOUND
     corpus = state.instruments[model].exported.corpus or CorpusBase()
     table = index.excerpt(found.piece, found.start_s)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from etude.studio.answers import Problem
+from etude.studio.answers import FULL, Problem
 from etude.studio.store import Store, new_id
 
 DECODER = Path(__file__).with_name("decode.py")
@@ -74,6 +74,8 @@ class Decoders:
             said = json.loads(out.splitlines()[-1])
         except (IndexError, ValueError):
             raise Problem(422, CANNOT) from None
+        if "full" in said:
+            raise Problem(507, FULL)
         if "refused" in said:
             raise Problem(422, said["refused"])
         return dict(said)

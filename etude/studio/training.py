@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import re
 import signal
@@ -32,6 +33,7 @@ from etude.generation.exported import ABOUT
 from etude.storage import read_csv, write_text
 from etude.studio.instruments import ID, Instrument
 from etude.studio.store import Row, Store
+from etude.training.state import state_of
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
@@ -269,20 +271,28 @@ def _tail(path: Path) -> bytes:
         return b""
 
 
-def curves(plan: Plan, results: Path = Path("results")) -> Row:
-    """Columns of history.csv by stage: [step, value] of each figure that there is so far."""
+def curves(plan: Plan, job: Row, results: Path = Path("results")) -> Row:
+    """Columns of the history by stage: [step, value] of each figure that there is so far.
+
+    While it trains they are those of its state; what lies there of another day is not shown.
+    """
     found: Row = {}
-    seed = plan.experiment.seeds.train[0]
     for stage in plan.experiment.stage_plans():
-        folder = results / "models" / (PREFIX + plan.name) / stage.name / f"seed-{seed}"
-        if not (folder / "history.csv").is_file():
+        name = f"{PREFIX}{plan.name}/{stage.name}/seed-{plan.experiment.seeds.train[0]}"
+        path = results / "models" / name / "history.csv"
+        if job["state"] != "done":
+            state = state_of(results / "state", name)
+            path = state.history if state else path
+            if not path.is_file() or path.stat().st_mtime < (job["started"] or math.inf):
+                continue
+        if not path.is_file():
             continue
         lines: dict[str, list[list[float]]] = {}
-        for row in read_csv(folder / "history.csv"):
-            for name, value in row.items():
-                if name != "step" and value and not name.endswith(("_rate", "_norm")):
-                    lines.setdefault(name, []).append([float(row["step"]), float(value)])
-        found[stage.name] = {name: points for name, points in lines.items() if len(points) > 1}
+        for row in read_csv(path):
+            for figure, value in row.items():
+                if figure != "step" and value and not figure.endswith(("_rate", "_norm")):
+                    lines.setdefault(figure, []).append([float(row["step"]), float(value)])
+        found[stage.name] = {figure: points for figure, points in lines.items() if len(points) > 1}
     return found
 
 

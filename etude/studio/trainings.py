@@ -44,7 +44,7 @@ async def index(request: Request) -> Response:
         name = plan.name if plan else "not registered any more"
         jobs.append({key: row[key] for key in keys} | {"ask": ask, "name": name})
     if jobs and (plan := trainings.plans.get(jobs[0]["ask"]["plan"])):
-        jobs[0]["curves"] = await asyncio.to_thread(curves, plan)
+        jobs[0]["curves"] = await asyncio.to_thread(curves, plan, rows[0])
     return answer({"plans": [plan.as_json() for plan in trainings.plans.values()], "jobs": jobs})
 
 

@@ -175,6 +175,14 @@ class Worker:
 
     def _keep(self, job: Row, number: int, clip: Clip, rate: int, made: Made) -> None:
         name = new_id()
+        try:
+            self._write(job, number, name, clip, rate, made)
+        except BaseException:
+            for file in self.store.clips.glob(f"{name}.*"):
+                file.unlink()  # no half of a clip stays, least of all on a full disk
+            raise
+
+    def _write(self, job: Row, number: int, name: str, clip: Clip, rate: int, made: Made) -> None:
         place = self.store.clips / name
         wave = clip.wave if made.continued else fade_out(clip.wave, rate, FADE)
         if clip.notes is not None:

@@ -26,7 +26,8 @@ class Asked:
             it is compared with: `nearest`, `words`, `untrained`, `wrong`, ...
         pieces: of each held-out segment.
         nats: condition -> mean nats per token of each held-out segment, float64 [segments].
-        clips: condition -> waves of clips that were generated so, from the codec.
+        clips: condition -> waves of clips that were generated so, from the codec. Of equal texts
+            they are equal, of several concepts of one system too.
         real: split -> waves of real segments through the codec, float32 [samples].
         others: real segments of other sounds through the codec, by their names, to tell it from.
         pieces_of: split -> the piece of each wave of `real`.

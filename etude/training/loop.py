@@ -29,7 +29,7 @@ from etude.training.data import training_batch, validation_batches
 from etude.training.devices import open_devices, processes
 from etude.training.optimiser import build_optimiser, learning_rates, set_rates
 from etude.training.speed import peak_flops, prepare_network
-from etude.training.state import State
+from etude.training.state import State, write_history
 
 VERSION = 2  # raised when the same settings train other weights
 
@@ -297,6 +297,7 @@ class _Run:
         )
         if not self.devices.first:
             return
+        write_history(self.state.history, list(row), self.history)
         self.hooks.on_row(row)
         loss = float(row["train_loss"] or 0)
         self.hooks.progress(Progress(self.step, self.settings.steps, done, loss, rate, eta))

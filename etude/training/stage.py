@@ -32,7 +32,7 @@ from etude.systems.stage_module import StageModule
 from etude.training.card import imported_card, trained_card
 from etude.training.curve import draw_curve
 from etude.training.loop import Hooks, Progress, Trained, fit, history_columns
-from etude.training.state import State, fingerprint, open_state
+from etude.training.state import State, fingerprint, open_state, write_history
 from etude.training.tracking import open_wandb
 from etude.training.transfer import Origin, origin_of, transfer
 from etude.workflow.given_weights import MODEL
@@ -128,8 +128,7 @@ def _write_history(
     trained: Trained, folder: Path, columns: list[str], title: str, loss: str
 ) -> None:
     """history.csv, timings.csv and curve.svg of a training."""
-    rows = ({n: "" if v is None else f"{v:.6g}" for n, v in r.items()} for r in trained.history)
-    write_csv(folder / "history.csv", columns, rows)
+    write_history(folder / "history.csv", columns, trained.history)
     write_csv(folder / "timings.csv", TIMINGS, ({"mfu": ""} | row for row in trained.timings))
     draw_curve(trained.history, folder / "curve.svg", title, loss)
 

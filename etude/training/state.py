@@ -11,16 +11,15 @@ import hashlib
 import json
 import logging
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from etude.errors import UserError
-from etude.storage import atomic, write_json, write_text
+from etude.storage import atomic, write_csv, write_json, write_text
 
 log = logging.getLogger(__name__)
 STATE_VERSION = 2
@@ -33,11 +32,15 @@ def fingerprint(settings: dict[str, Any], seed: int, data_hash: str, upstream: l
 
 
 class State:
-    """One training's folder: `state.pt` while it runs, `finished.pt` and kept steps for good."""
+    """One training's folder: `state.pt` while it runs, `finished.pt` and kept steps for good.
+
+    `history.csv` has the rows so far: what looks on while it trains reads them there.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.rolling, self.finished = folder / "state.pt", folder / "finished.pt"
+        self.history = folder / "history.csv"
 
     @contextmanager
     def locked(self, should_stop: Callable[[], bool] = lambda: False) -> Iterator[None]:
@@ -84,6 +87,8 @@ class State:
 
     def load(self, path: Path) -> dict[str, Any] | None:
         """A saved state, or None; a file that cannot be read counts as none."""
+        import torch
+
         if not path.is_file():
             return None
         try:
@@ -94,12 +99,28 @@ class State:
 
     def save(self, path: Path, content: dict[str, Any]) -> None:
         """Write a state atomically."""
+        import torch  # whoever only looks on does without
+
         with atomic(path) as temporary:
             torch.save(content, temporary)
 
     def kept(self, step: int) -> Path:
         """Where the weights of a kept step lie."""
         return self.folder / f"step-{step}.safetensors"
+
+
+def write_history(
+    path: Path, columns: list[str], history: Iterable[Mapping[str, float | None]]
+) -> None:
+    """Rows of a training's history as CSV."""
+    rows = ({n: "" if v is None else f"{v:.6g}" for n, v in row.items()} for row in history)
+    write_csv(path, columns, rows)
+
+
+def state_of(root: Path, training: str) -> State | None:
+    """The state of a training (`<experiment>/<stage>/seed-<n>`) as it is now; None: none yet."""
+    note = root / "refs" / training
+    return State(root / note.read_text(encoding="utf-8").strip()) if note.is_file() else None
 
 
 def open_state(folder: Path, training: str, about: dict[str, Any]) -> State:

@@ -9,6 +9,7 @@ from typing import Any
 from etude.config import Config, Cut, ExperimentBase, StageSettings
 from etude.workflow import given_weights, sources
 from etude.workflow.data import DataPlan, Files, InputFunction, fill, names_in
+from etude.workflow.lineage import corpora_behind
 
 MODEL = "results/models/{experiment}/{stage}/seed-{seed}"
 LATENTS = "results/latents/{experiment}/{stage}/seed-{seed}"
@@ -93,6 +94,12 @@ class ExperimentPlan(DataPlan):
         experiment = self.experiment_of(wildcards)
         reads = experiment.reads_captions
         return [f"results/corpora/{experiment.corpus}/captions.csv"] if reads else []
+
+    def owners_of(self, wildcards: Any) -> Files:
+        """Who owns the corpora that an experiment knows; nothing where no table says it."""
+        corpora = corpora_behind(self.config, wildcards.experiment)
+        owned = [name for name in corpora if self.config.corpora[name].ownership]
+        return [f"results/corpora/{name}/owners.csv" for name in owned]
 
     def cut_of_experiment(self, wildcards: Any) -> Cut:
         """The cut by which an experiment's clips are compared with real music."""

@@ -20,6 +20,17 @@ def experiments_of(config: Config) -> dict[str, ExperimentBase]:
     return {name: config.experiments[name] for name in config.run if name in config.experiments}
 
 
+def with_bases(config: Config) -> dict[str, ExperimentBase]:
+    """The experiments of the run, and those that they build on, whether these are run or not."""
+    found, waiting = {}, list(config.run)
+    while waiting:
+        name = waiting.pop(0)
+        if name in config.experiments and name not in found:
+            found[name] = config.experiments[name]
+            waiting += found[name].builds_on
+    return found
+
+
 def stages_of(config: Config) -> list[tuple[str, str, StageSettings]]:
     """Experiment, stage and settings of every stage of the run."""
     found = experiments_of(config).items()
@@ -29,7 +40,7 @@ def stages_of(config: Config) -> list[tuple[str, str, StageSettings]]:
 def weights_used(config: Config) -> dict[str, list[str]]:
     """Names of `pretrained` that the run needs, and the tables below results/ that prove them."""
     used: dict[str, list[str]] = {}
-    for experiment in experiments_of(config).values():
+    for experiment in with_bases(config).values():
         for tokenizer in experiment.roles(config).values():
             settings = config.tokenizers[tokenizer]
             for name in (getattr(settings, key, None) for key in KEYS):

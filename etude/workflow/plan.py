@@ -36,6 +36,11 @@ def has_likelihood(experiment: ExperimentBase) -> bool:
     return experiment.likelihood
 
 
+def has_words(experiment: ExperimentBase) -> bool:
+    """Of experiments of whose words it is measured what they are worth."""
+    return experiment.judges_concepts
+
+
 def has_latent_space(experiment: ExperimentBase) -> bool:
     """Of experiments whose encoder makes latents of any clip's notes."""
     return experiment.latent_space
@@ -53,8 +58,14 @@ RIVALS: dict[str, Applies] = {"rivals.csv": always}  # what the gate compares cl
 OF_TRAININGS: dict[str, dict[str, Applies]] = {
     "tables": {"perplexity.csv": has_likelihood},
     "replicates": {"perplexity_replicates.csv": has_likelihood},
+    "concepts": {"concept.csv": has_words},
 }
-KINDS: dict[str, dict[str, Applies]] = {"tables": TABLES, "replicates": {}, "rivals": RIVALS}
+KINDS: dict[str, dict[str, Applies]] = {
+    "tables": TABLES,
+    "replicates": {},
+    "rivals": RIVALS,
+    "concepts": {},
+}
 
 
 class Plan(ExperimentPlan):
@@ -101,15 +112,6 @@ class Plan(ExperimentPlan):
     def _symbolic(self) -> list[tuple[str, str]]:
         pairs = {(e.corpus, e.tokens) for e in self.run.values()}
         return sorted(pair for pair in pairs if pair[1] in self.symbolic_sets)
-
-    def concept_tables(self) -> Files:
-        """What learned words are worth, of the run's experiments that have any."""
-        return [
-            f"results/metrics/{name}/seed-{seed}/concept.csv"
-            for name, experiment in self.run.items()
-            if experiment.judges_concepts
-            for seed in experiment.seeds.train
-        ]
 
     def stated_criteria(self) -> Files:
         """The verdicts of the run's experiments that have criteria."""

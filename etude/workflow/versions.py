@@ -56,7 +56,7 @@ def _by_name(prefix: str, folder: str, names: str) -> dict[str, str]:
 # Label -> module below etude/, for the rooms that all systems share; the systems' own labels stand
 # in the `modules` of their settings classes.
 MODULES: dict[str, str] = {
-    **_by_name("", "corpus", "annotations captions fetch ingest split"),
+    **_by_name("", "corpus", "annotations captions fetch ingest owners split"),
     "beats": "midi/beats",
     "notes": "midi/notes",
     "render": "midi/render",
@@ -273,7 +273,13 @@ class Versions:
 
     def of_embedding(self, wildcards: Any) -> Numbers:
         """Those of an embedding and of how it reads clips."""
-        name = self.embedding(wildcards)
+        return self._of_embedding(self.embedding(wildcards))
+
+    def of_primary(self, _: Any) -> Numbers:
+        """Those of the embedding of the primary metric."""
+        return self._of_embedding(self.config.evaluation.primary_embedding)
+
+    def _of_embedding(self, name: str) -> Numbers:
         if is_own(name):
             return numbers_of("clip_sets", own=[name])
         if name in FADTK and name not in self.config.pretrained:

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from etude.config import Captions, CorpusBase, Music21Corpus
+from etude.config.systems.textual_inversion import TextualInversion
 from etude.corpus.captions import caption_corpus, concept_of, from_file_name
 from etude.corpus.fetch import fetch
 from etude.corpus.renditions import Rendition, renditions, varied
@@ -115,6 +116,24 @@ def test_the_first_source_that_has_one_counts(tmp_path):
     assert reason == "column: empty; folder: empty; notes: empty; file_name: empty"
     assert found["a/said.wav"]["concept"] == "a", "the folder, whatever the caption is"
     assert concept_of("high.mid") == ""
+
+
+def test_signs_of_learned_words_and_accents_apart_do_not_stop_a_training(tmp_path):
+    """A caption with <...> would name a word that is not there, at the step that draws it."""
+    found = corpus(
+        tmp_path,
+        [
+            piece("bo\u0308en/a.wav", caption="mu\u0308de"),  # as macOS writes it
+            piece("x/b.wav", caption="a <loud> drum"),
+        ],
+    )
+    apart, signs = found.values()
+    assert (apart["concept"], apart["caption"], apart["reason"]) == ("b\u00f6en", "m\u00fcde", "")
+    assert (signs["caption"], "<" in signs["reason"]) == ("a loud drum", True)
+    names = TextualInversion(
+        system="textual_inversion", corpus="c", base="base", concepts=["bo\u0308en"]
+    )
+    assert names.concepts == ["b\u00f6en"]
 
 
 def test_config_orders_and_limits_the_sources(tmp_path):

@@ -10,12 +10,14 @@ from tiny_models import make_clap
 from etude.config import ConceptMetrics
 from etude.errors import UserError
 from etude.metrics.clap import Clap
-from etude.metrics.concepts import Discriminant, away, judge, paired, write_concepts
+from etude.metrics.concepts import Means, judge, paired, write_concepts
+from etude.metrics.discriminant import Discriminant, away
 from etude.storage import read_csv, write_json
 from etude.systems.asked import Asked
 
 RATE, SECONDS = 8000, 1.0
-SETTINGS = ConceptMetrics(clips=12, replicates=200)
+REAL = 36  # clips; more than harmony has dimensions
+SETTINGS = ConceptMetrics(clips=12)
 PIECES = ["a", "a", "b", "c", "c", "d"]
 
 
@@ -38,16 +40,16 @@ def asked(said=(900, 6)):
     level = np.linspace(-0.3, 0.3, len(PIECES))
     return Asked(
         concept="bell",
-        conditions=dict.fromkeys(SOUNDS, "text"),
+        conditions={name: f"the text of {name}" for name in SOUNDS},
         pieces=PIECES,
         nats=lambda name: NATS[name] + level + 0.01 * np.arange(len(PIECES)) * (name == "learned"),
         clips=lambda name: tones(*SOUNDS[name][:1], 12, 5, SOUNDS[name][1]),
         real=lambda split: tones(
-            *(said[0] if split == "test" else 900, 12, {"train": 1, "test": 2}[split]),
+            *(said[0] if split == "test" else 900, REAL, {"train": 1, "test": 2}[split]),
             said[1] if split == "test" else 6,
         ),
         others={"low": lambda: tones(200, 12, 3, 1), "mid": lambda: tones(450, 12, 4, 2)},
-        pieces_of={"test": [f"p{i // 3}" for i in range(12)], "train": []},
+        pieces_of={"test": [f"p{i // 3}" for i in range(REAL)], "train": []},
         rate=RATE,
     )
 
@@ -70,6 +72,8 @@ def test_the_rows_of_a_concept(tmp_path):
     assert float(rows["real"]["distance"]) < float(learned["distance"]) + 1e-6
     assert float(learned["distance"]) < float(wrong["distance"])
     assert rows["real"]["note"] == ""
+    assert {row["primary_metric"] for row in rows.values()} == {"harmony kad"}
+    assert float(rows["real"]["primary"]) < float(wrong["primary_ci_low"])
 
 
 def test_a_codec_that_cannot_say_it_is_said(caplog):
@@ -84,11 +88,42 @@ def test_pieces_are_the_units():
     """Many segments of one piece are no more than that piece."""
     null = np.full(40, 3.0)
     nats = null + np.r_[np.full(37, -1.0), 1.0, 1.0, 1.0]
-    row = paired(nats, null, ["a"] * 37 + ["b", "c", "d"], 500)
+    row = paired(nats, null, ["a"] * 37 + ["b", "c", "d"])
     assert float(row["against_null"]) == pytest.approx(0.5)
     assert float(row["ci_low"]) < 0 < float(row["ci_high"])
-    assert paired(np.zeros(0), np.zeros(0), [], 100) == {"segments": 0, "pieces": 0}
-    assert "ci_low" not in paired(nats[:3], null[:3], ["a"] * 3, 100), "one piece has no interval"
+    assert paired(np.zeros(0), np.zeros(0), []) == {"segments": 0, "pieces": 0}
+    assert "ci_low" not in paired(nats[:3], null[:3], ["a"] * 3), "one piece has no interval"
+
+
+def test_intervals_of_few_pieces_hold_what_they_say():
+    """Of eight pieces that differ by chance alone, zero is left out in 5 % of cases."""
+    generator = np.random.default_rng(0)
+    pieces = [str(number) for number in range(8)]
+    found = [paired(generator.normal(3, 1, 8), np.full(8, 3.0), pieces) for _ in range(1000)]
+    wrong = sum(float(r["ci_low"]) > 0 or float(r["ci_high"]) < 0 for r in found)
+    assert 25 < wrong < 75  # 50 expected; the percentile bootstrap's were 110
+
+
+def test_the_primary_metric_is_the_runs(tmp_path):
+    """Another one by its name; of an embedding that does not run here there is none."""
+    for primary, name in (
+        (("frechet_distance", "timbre"), "timbre frechet_distance"),
+        (("kad", "vggish"), ""),
+    ):
+        write_concepts([asked()], SETTINGS, tmp_path / "concept.csv", Means(primary))
+        rows = {row["condition"]: row for row in read_csv(tmp_path / "concept.csv")}
+        assert {row["primary_metric"] for row in rows.values()} == {name}
+        if name:
+            assert float(rows["learned"]["primary"]) < float(rows["wrong"]["primary"])
+
+
+def test_equal_texts_are_played_once():
+    played = []
+    same = replace(asked(), clips=lambda name: played.append(name) or asked().clips(name))
+    means = Means()
+    rows = list(judge(same, SETTINGS, means))
+    assert list(judge(same, SETTINGS, means)) == rows
+    assert played == list(SOUNDS)
 
 
 def test_copies_of_training_clips_are_seen():
@@ -141,7 +176,7 @@ def test_clap_reads_the_description(tmp_path):
     cosines = audio @ text / np.linalg.norm(audio, axis=1) / np.linalg.norm(text)
     assert found == pytest.approx(cosines, abs=1e-5)
     assert not np.allclose(found, clap.similarity(waves, RATE, "low"))
-    write_concepts([asked()], SETTINGS, tmp_path / "concept.csv", tmp_path)
+    write_concepts([asked()], SETTINGS, tmp_path / "concept.csv", Means(clap=clap))
     rows = read_csv(tmp_path / "concept.csv")
     assert all(-1 <= float(row["clap"]) <= 1 for row in rows)
     write_concepts([asked()], SETTINGS, tmp_path / "concept.csv")

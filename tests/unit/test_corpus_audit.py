@@ -126,7 +126,7 @@ def test_jobs_are_those_of_the_rules():
     asked_for_by_name = {"fetch_source", "import_clips", "keep_step"}
     asked_for_by_name |= {"import_tokenizer", "import_weights"}
     asked_for_by_name |= {"fetch_weights", "verify_models", "verify_text"}
-    asked_for_by_name |= {"check_criteria"}
+    asked_for_by_name |= {"check_criteria", "list_owners"}
     asked_for_by_name |= {"verify_embedding", "verify_embedding_fadtk"}
     asked_for_by_name |= {"embed_clips_pretrained", "embed_clips_fadtk"}
     asked_for_by_name |= {"encode_stage", "score_latents"}  # of stages that encode

@@ -239,6 +239,18 @@ def test_every_solver_finds_a_distribution_that_is_known(kind):
         assert (made.std(0) / denoiser.deviation - 1).abs().max() < 0.08
 
 
+@pytest.mark.parametrize(("solver", "eta"), [("dpm", 0.0), ("ddim", 0.0), ("ddim", 1.0)])
+def test_temperature_is_the_deviation_of_what_is_made(solver, eta):
+    """Of normal data: with the best denoiser the process is linear in its noise."""
+    schedule = Schedule()
+    denoiser, noise = Known(schedule, "v"), normal(2000, *SHAPE[1:])
+    fresh = torch.Generator().manual_seed(5)
+    sampler = Sampler(schedule, "v", solver, 100, eta=eta, temperature=0.5)
+    made = sampler.sample(denoiser, noise, fresh=lambda: torch.randn(noise.shape, generator=fresh))
+    assert ((made.mean(0) - denoiser.mean) / denoiser.deviation).abs().max() < 0.08
+    assert (made.std(0) / denoiser.deviation - 0.5).abs().max() < 0.08
+
+
 def test_second_order_needs_fewer_steps():
     schedule = Schedule("squared_cosine")
     denoiser, noise = Known(schedule, "v"), normal(64, *SHAPE[1:])

@@ -35,6 +35,7 @@ class Toy(ExperimentBase):
 @pytest.fixture(autouse=True)
 def toy(monkeypatch):
     monkeypatch.setitem(CLASSES, "toy", Toy)
+    monkeypatch.setitem(CLASSES, "taught", Taught)
     monkeypatch.setitem(CLASSES, "theirs", type("Theirs", (Toy,), {"trained": False}))
 
 
@@ -69,6 +70,72 @@ def verdict(*args, settings=None, **more):
 def but(name, *rows):
     """All other rivals beaten."""
     return [*beaten([other for other in NAMES if other != name]), *rows]
+
+
+class Taught(ExperimentBase):
+    """A system whose clips are of its words alone."""
+
+    rivals: ClassVar = ()
+    judges_concepts: ClassVar = True
+
+
+def words(concept="bell", less=-0.1, half=0.05, note="", pieces="9", **of):
+    """concept.csv of a concept: the word less each control, with an interval; `of` one control."""
+    rows = [{"concept": concept, "condition": "real", "note": note}]
+    for name in ("null", "nearest", "words", "untrained", "wrong"):
+        middle = of.get(name, less)
+        figures = (middle, middle - half, middle + half)
+        keys = ("word_less", "word_ci_low", "word_ci_high")
+        cells = dict(zip(keys, map(str, figures), strict=True))
+        rows.append({"concept": concept, "condition": name, "note": "", "pieces": pieces} | cells)
+    return [*rows, {"concept": concept, "condition": "learned", "note": "", "word_ci_low": ""}]
+
+
+def of_words(*concepts, rivals=(), system="taught"):
+    found = table(list(rivals), system=system)
+    found.concepts = [row for rows in concepts for row in rows]
+    return judge(found, Evaluation())
+
+
+# ------------------------------------------------------------------------------------------ words
+
+
+def test_words_hold_where_they_beat_every_control():
+    """Distances of clips that are of two sounds to music of all say nothing: they do not judge."""
+    found = of_words(words(), words("drum"), rivals=[rival("random_notes", 9.0)])
+    assert found.word == "holds"
+    assert len(found.against(BEATEN)) == 4, "the concept's plain name is no control"
+    said = gate({"e": [found]})
+    assert "worth more than no text, the nearest known word, its rows before training" in said
+    assert "real music" not in said
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "word"),
+    [("null", 0.06, "fails"), ("wrong", -0.04, "undecided"), ("words", 0.06, "holds")],
+)
+def test_one_control_of_one_concept_decides(control, value, word):
+    found = of_words(words(), words("drum", **{control: value}))
+    assert found.word == word
+    if word != "holds":
+        assert "drum" in sentence([found]) or "needs 15 pieces" in sentence([found])
+
+
+def test_words_of_one_piece_or_a_deaf_codec_decide_nothing():
+    alone = words()
+    for control in alone[1:-1]:
+        control |= {"word_ci_low": "", "word_ci_high": ""}
+    assert "fewer than two held-out pieces: bell" in sentence([of_words(alone)])
+    deaf = of_words(words(note="the codec cannot say it"))
+    assert deaf.word == "undecided"
+    assert "bell: the codec cannot say it" in sentence([deaf])
+    assert of_words().word == "n/a"
+
+
+def test_a_system_of_clips_and_words_must_beat_both():
+    assert of_words(words(), rivals=beaten(NAMES), system="toy").word == "holds"
+    assert of_words(words(null=0.2), rivals=beaten(NAMES), system="toy").word == "fails"
+    assert of_words(words(), system="toy").word == "n/a", "its distances were not measured"
 
 
 # ----------------------------------------------------------------------------------------- rivals

@@ -167,7 +167,7 @@ FLOORS = [  # a module may import from its own floor and those before it; `etude
     {"metrics"},
     {"results"},
     {"report", "studio"},
-    {"clean", "doctor", "reference", "trial"},
+    {"clean", "doctor", "proofs", "reference", "trial", "withdrawal"},
     {"__main__"},
 ]
 

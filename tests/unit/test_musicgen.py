@@ -21,9 +21,11 @@ from etude.pretrained.opened import hash_state
 from etude.storage import read_csv, read_json, write_csv, write_json
 from etude.systems import open_system
 from etude.systems.conditions import Conditions
+from etude.systems.musicgen.asked import known_sounds
 from etude.systems.musicgen.data import vary
 from etude.systems.musicgen.network import Lm, from_pretrained
 from etude.systems.musicgen.player import MusicGenPlayer
+from etude.systems.musicgen.system import held_out_captions
 from etude.training.stage import import_stage, stage_fingerprint, train_stage
 from etude.workflow.plan import Plan
 
@@ -63,6 +65,32 @@ def test_it_learns_what_words_mean(parts, tmp_path):
     wrong = batch | {"ids": batch["ids"].flip(0), "mask": batch["mask"].flip(0)}
     with torch.no_grad():
         assert model.loss(wrong)[0] > model.loss(batch)[0] + 0.2
+
+
+def test_words_of_a_base_are_judged_like_new_ones(parts, tmp_path):
+    """Sounds that it knows, by their own name against none and another's: the ceiling."""
+    how = experiment(steps=80, leave_out=["owned"])
+    player = player_of(trained(parts, tmp_path, steps=80, leave_out=["owned"]))
+    settings = config.ConceptMetrics(clips=2)
+    found = list(known_sounds(how, parts, player, settings, 0))
+    assert [one.concept for one in found] == ["low", "high"], "by their held-out pieces"
+    for one, other in zip(found, reversed(found), strict=True):
+        assert one.conditions == {"null": "", "wrong": other.concept, "learned": one.concept}
+        nats = {name: one.nats(name).mean() for name in one.conditions}
+        assert nats["learned"] < nats["null"] < nats["wrong"]
+        assert len(one.pieces) == len(one.nats("null")) > 0
+        assert [len(wave) for wave in one.clips("learned")] == [16000] * 2
+    assert len(list(known_sounds(how, parts, player, config.ConceptMetrics(known=1), 0))) == 1
+    assert not list(known_sounds(how, parts, player, config.ConceptMetrics(known=0), 0))
+
+
+def test_clips_are_asked_for_what_held_out_music_is(parts):
+    """As often, in no order, and never by what was left out: a few clips stand for all."""
+    every = held_out_captions(experiment(), parts)
+    assert sorted(every) == ["high, minor"] * 2 + ["low, minor"] * 2
+    kept = held_out_captions(experiment(leave_out=["high"]), parts)
+    assert sorted(kept) == ["high, minor", "low, minor", "low, minor"], "the owned one is high too"
+    assert every == held_out_captions(experiment(), parts)
 
 
 def test_a_clip_does_not_depend_on_its_batch(parts, tmp_path):

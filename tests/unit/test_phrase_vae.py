@@ -153,11 +153,34 @@ def test_an_empty_phrase_has_a_latent_and_a_target():
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
+def test_with_bar_layers_a_latent_depends_on_its_own_bar_alone(kind):
+    model = stirred(stage_of(kind, context="notes", bar_layers=1))
+    rows = rows_of(20)
+    latents = of_latents.posteriors(model, rows)[0]
+    bars = [of_latents.posteriors(model, rows[i : i + 2])[0] for i in range(0, 20, 2)]
+    torch.testing.assert_close(latents, torch.cat(bars), atol=1e-5, rtol=1e-4)
+    other = of_latents.posteriors(model, [*rows[:19], rows[17]])[0]
+    torch.testing.assert_close(other[:18], latents[:18], atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(other[18], latents[18], atol=1e-3)
+
+
+def test_bar_layers_need_bars():
+    with pytest.raises(ValidationError, match="bar_layers"):
+        settings_of(NETWORKS["rotary"] | {"context": "none", "bar_layers": 1})
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize(
-    ("stage", "context"), [(Infill, "none"), (Autoencode, "none"), (Vae, "bar"), (Vae, "notes")]
+    ("stage", "changes"),
+    [
+        (Infill, {"context": "none"}),
+        (Autoencode, {"context": "none"}),
+        (Vae, {"context": "bar"}),
+        (Vae, {"context": "notes", "bar_layers": 1}),
+    ],
 )
-def test_all_parameters_learn(kind, stage, context, batch):
-    model = stage_of(kind, stage, context=context)
+def test_all_parameters_learn(kind, stage, changes, batch):
+    model = stage_of(kind, stage, **changes)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(4):  # what stands behind zeros learns a step later
         optimiser.zero_grad()

@@ -102,7 +102,7 @@ def test_tables_are_those_that_a_rule_makes(plan):
     assert len(plan.tables_if_made("rivals.csv")) == 4 + 1 + 1
     assert plan.tables_if_made("perplexity.csv") == ["results/metrics/notes/seed-0/perplexity.csv"]
     found = plan.of_each_kind()
-    assert set(found) == {"tables", "replicates", "rivals"}
+    assert set(found) == {"tables", "replicates", "rivals", "concepts"}
     every = [path for name in EXPERIMENTS for path in plan.tables_of(name)["tables"]]
     assert found["tables"] == every
 

@@ -10,15 +10,24 @@ from etude.storage import write_csv
 NAMES = ("real", "null", "nearest", "untrained", "wrong", "learned")
 
 
-def write_words(results, name, tokens, seed, worth, ends=-0.01, concepts=("drone", "bell")):
+def write_words(
+    results, name, tokens, seed, worth, ends=-0.01, concepts=("drone", "bell"), primary=""
+):
     """concept.csv of a training: `worth` nats of each word; `ends` of the intervals of controls."""
     rows = [
         dict.fromkeys(COLUMNS, "")
         | {"concept": concept, "tokens": tokens, "condition": condition, "text": "", "note": ""}
         | (
-            {"against_null": worth, "ci_low": worth - 0.01, "ci_high": worth + 0.01, "distance": 20}
+            {
+                "primary_metric": primary and "harmony kad",
+                "primary": primary,
+                "against_null": worth,
+                "ci_low": worth - 0.01,
+                "ci_high": worth + 0.01,
+                "distance": 20,
+            }
             if condition == "learned"
-            else {"word_ci_low": -0.2, "word_ci_high": ends, "word_less": -0.1}
+            else {"word_ci_low": -0.2, "word_ci_high": ends, "word_less": -0.1, "pieces": 9}
             if condition != "real"
             else {"note": "the codec cannot say it"}
         )
@@ -48,7 +57,20 @@ def test_the_table_of_rows_by_concepts(tmp_path):
     assert (five.trainings, bell.trainings, bell.value) == (2, 1, -0.2)
     assert (twenty.low, twenty.high, twenty.beaten) == (-0.31, -0.29, True)
     assert found.shown == ["distance"]
+    assert found.primary == ""
     assert read_words([]) is None
+
+
+def test_known_words_of_a_base_are_beside_the_table(tmp_path):
+    """They are the ceiling: in its rows, not in the table of new words."""
+    base = write_words(tmp_path, "base", 0, 0, -0.5, concepts=("piano",), primary=4.5)
+    alone = read_words([base])
+    assert (alone.concepts, alone.grid) == ([], [])
+    both = read_words([base, write_words(tmp_path, "five", 5, 0, -0.2)])
+    assert both.concepts == ["drone", "bell"]
+    assert [word for word, _ in both.grid] == [("five", "5")]
+    assert set(both.rows) == {"base", "five"}
+    assert (both.primary, both.shown) == ("harmony kad", ["distance", "primary"])
 
 
 def test_the_page_has_them(tmp_path):

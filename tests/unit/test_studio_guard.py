@@ -100,6 +100,10 @@ def test_headers_keep_the_page_to_itself(client):
         assert "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
         assert headers["cross-origin-resource-policy"] == "same-origin"
+        # Over http a browser would only complain of it, in the console.
+        assert "cross-origin-opener-policy" not in headers
+        secure = client.get(f"https://testserver{path}").headers
+        assert secure["cross-origin-opener-policy"] == "same-origin"
 
 
 def test_a_body_is_counted_while_it_is_read(tmp_path):

@@ -7,10 +7,13 @@ import pytest
 from studio import NOTES, ask, ended, open_studio, serving
 
 from etude import config
+from etude.audio.files import write_wav
+from etude.metrics.memorisation.catalogue import Catalogue
+from etude.metrics.memorisation.fingerprint import RATE, features
 from etude.midi.continuation import after
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import write_csv
-from etude.studio.near import Near, NotesIndex, add_index, open_index
+from etude.studio.near import Near, NotesIndex, SoundIndex, add_index, open_index
 from etude.studio.nearness import words
 
 
@@ -21,8 +24,8 @@ def piece(seed, notes=120):
 
 
 @pytest.fixture(scope="module")
-def export(tmp_path_factory):
-    """A folder with the index of a corpus of sixteen pieces."""
+def home(tmp_path_factory):
+    """A run's results: a corpus of sixteen pieces."""
     home = tmp_path_factory.mktemp("near")
     rows = []
     for number in range(16):
@@ -39,15 +42,73 @@ def export(tmp_path_factory):
             }
         )
     write_csv(home / "results/corpora/mine/pieces.csv", list(rows[0]), rows)
+    return home
+
+
+def exported(home, experiment):
+    """An export of nothing but its index."""
     given = {
         "corpora": {"mine": {"source": "folder", "path": str(home / "music")}},
-        "experiments": {"remi_llama": {"corpus": "mine"}},
-        "run": ["remi_llama"],
+        "experiments": {experiment: {"corpus": "mine"}},
+        "run": [experiment],
     }
     settings = config.read(config.DEFAULT, overrides=given)
-    (home / "export").mkdir()
-    assert add_index(home / "export", settings, "remi_llama", home / "results")
-    return home / "export"
+    folder = home / experiment
+    folder.mkdir()
+    assert add_index(folder, settings, experiment, home / "results")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def export(home):
+    return exported(home, "remi_llama")
+
+
+def sounding(table):
+    """Notes as plain tones [samples] at the fingerprint's rate."""
+    wave = np.zeros(round((table.seconds + 1) * RATE), np.float32)
+    for start, pitch in zip(table.onset_s, table.pitch, strict=True):
+        time = np.arange(round(0.3 * RATE)) / RATE
+        at = round(float(start) * RATE)
+        tone = np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * time) * np.exp(-4 * time)
+        wave[at : at + len(tone)] += 0.2 * tone
+    return wave
+
+
+@pytest.fixture(scope="module")
+def sound_export(home):
+    """That of a model of sound, whose corpus was searched for copies."""
+    wav = home / "results/corpora/mine/wav/0000"
+    wav.mkdir(parents=True)
+    waves = {f"p{number:02d}": sounding(piece(number)) for number in range(16)}
+    for name, wave in waves.items():
+        write_wav(wav / f"{name}.wav", wave, RATE)
+    catalogue = home / "results/memorisation/mine/two_seconds/catalogue/fingerprints.npz"
+    training = [(name, features(wave)) for name, wave in waves.items() if name < "p12"]
+    Catalogue.build(training).save(catalogue)
+    return exported(home, "audiolm")
+
+
+def test_of_sound_a_copy_is_found_and_heard(sound_export, tmp_path):
+    index = open_index(sound_export)
+    assert isinstance(index, SoundIndex)
+    assert len(index.null) > 4
+    start, long = round(7.3 * RATE), 8 * RATE
+    write_wav(tmp_path / "copy.wav", 0.4 * sounding(piece(5))[start:][:long], RATE)
+    found = index.search(tmp_path / "copy.wav", 0.0)
+    assert (found.piece, found.sounds, found.unusual) == ("Piece 5", True, True)
+    assert 7.2 <= found.start_s <= 15.4 - 1.7, "where the likest 1.7 s of the copy stand"
+    assert len(index.excerpt(found.piece, found.start_s)) > 5
+    write_wav(tmp_path / "own.wav", sounding(piece(98))[:long], RATE)
+    own = index.search(tmp_path / "own.wav", 0.0)
+    assert own.share < found.share - 0.2
+    # What was given is not searched: the copy is a prime, and what follows is the model's own.
+    both = np.append(0.4 * sounding(piece(5))[start:][:long], sounding(piece(98))[:long])
+    write_wav(tmp_path / "both.wav", both, RATE)
+    assert index.search(tmp_path / "both.wav", 0.0).piece == "Piece 5"
+    assert index.search(tmp_path / "both.wav", 8.0).share == pytest.approx(own.share, abs=0.05)
+    write_wav(tmp_path / "silent.wav", np.zeros(long, np.float32), RATE)
+    assert index.search(tmp_path / "silent.wav", 0.0) is None
 
 
 def test_a_copy_is_found_and_music_of_ones_own_is_not(export, tmp_path):

@@ -1,6 +1,8 @@
 """What listeners preferred: strengths, intervals, what is left out, rows of the leaderboard."""
 
 import csv
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from etude.errors import UserError
 from etude.results.leaderboard import COLUMNS as BOARD
 from etude.results.leaderboard import PREFERRED
 from etude.results.listening import write_listening
+from etude.results.partial import write_rated
 from etude.results.preference import (
     COLUMNS,
     Rating,
@@ -137,7 +140,9 @@ def board(results, *names):
         "train_seeds": "0",
         "draws": "0",
     }
-    write_csv(results / "leaderboard.csv", BOARD, [row | {"experiment": name} for name in names])
+    test = [row | {"experiment": name, "split": "test", "role": "primary"} for name in names]
+    last = [old | {"metric": "perplexity", "split": "train", "role": ""} for old in test]
+    write_csv(results / "leaderboard.csv", BOARD, [*test, *last])
 
 
 def test_ratings_become_tidy_rows(tmp_path):
@@ -152,6 +157,7 @@ def test_ratings_become_tidy_rows(tmp_path):
     assert "25 % [" in text or "26 % [" in text
     generated, real = read_csv(results / "listening/mine.csv")
     assert (generated["metric"], generated["unit"], generated["n"]) == (PREFERRED, "%", "6")
+    assert generated["split"] == "test", "that of the clips, not of the board's last row"
     assert 20 < float(generated["value"]) < 30
     assert float(generated["ci_low"]) < float(generated["value"]) < float(generated["ci_high"])
     assert (real["clips"], float(real["value"])) == ("real", 50)
@@ -163,6 +169,28 @@ def test_ratings_become_tidy_rows(tmp_path):
     other = write(tmp_path / "o.csv", [{"listener": "l", "pair": "p", "b": "elsewhere"}])
     with pytest.raises(UserError, match="no ratings of this run"):
         write_listening([other], results)
+
+
+@pytest.mark.parametrize("configs", [[], [Path("mine.yaml")]])
+def test_tables_are_made_anew_by_the_rules_own_script(tmp_path, monkeypatch, capsys, configs):
+    """With the run's configuration or, without one, the default; a failure is told and is one."""
+    monkeypatch.chdir(tmp_path)
+    board(tmp_path / "results", "mine")
+    (tmp_path / "results/fad.txt").touch()
+    rated = write(tmp_path / "r.csv", [{"listener": "l", "pair": "p", "answer": "1"}])
+    asked = []
+
+    def run(command, **_):
+        asked.append(command[2:])
+        return subprocess.CompletedProcess(command, len(asked) - 1, stderr="no such file")
+
+    monkeypatch.setattr("etude.results.partial.subprocess.run", run)
+    write_rated([rated], configs)
+    wanted = ["--configfile", "mine.yaml"] if configs else []
+    assert asked == [["results/fad.txt", *wanted]], "the page was never made: it is not made now"
+    with pytest.raises(UserError, match="not everything"):
+        write_rated([rated], configs)
+    assert "no such file" in capsys.readouterr().out
 
 
 def test_a_page_is_read_by_its_key(tmp_path):

@@ -1,5 +1,6 @@
 """The studio's worker on real (tiny) exports: what it makes, the command makes again."""
 
+import errno
 import json
 import shlex
 from pathlib import Path
@@ -12,6 +13,7 @@ from etude.__main__ import main
 from etude.audio.files import write_wav
 from etude.generation.export import export
 from etude.midi.writing import plain_table, write_midi
+from etude.studio import answers
 from etude.studio.instruments import Ask, find_instruments
 from etude.studio.store import Store
 from etude.studio.worker import Worker
@@ -111,3 +113,16 @@ def test_a_version_that_is_there_is_not_made_again(studio):
     again = studio.store.clips_of([job["id"]])[job["id"]]
     assert again[0] == clips[0]
     assert [c["number"] for c in again] == [0, 1]
+
+
+@pytest.mark.parametrize("last", ["worker.write_wav", "store.Store.add_clip"])
+def test_a_full_disk_ends_the_job_in_words_and_leaves_no_half_of_a_clip(studio, monkeypatch, last):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "/secret/place")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"etude.studio.{last}", full)
+        job, clips = made(studio, "notes")
+    assert (job["state"], job["error"], clips) == ("failed", answers.FULL, [])
+    assert list(studio.store.clips.iterdir()) == []
+    assert made(studio, "notes")[0]["state"] == "done", "the worker goes on once there is room"

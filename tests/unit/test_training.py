@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import numpy as np
@@ -21,7 +22,7 @@ from etude.training.data import step_indices, validation_batches
 from etude.training.loop import Hooks, Interrupted, fit
 from etude.training.optimiser import build_optimiser, learning_rate
 from etude.training.stage import copy_kept_step, stage_fingerprint, train_stage
-from etude.training.state import State, fingerprint
+from etude.training.state import State, fingerprint, state_of
 
 
 def train(packed, tmp_path, name, should_stop=lambda: False, **training):
@@ -234,6 +235,28 @@ def test_on_validate_is_called(packed, tmp_path):
         hooks,
     )
     assert seen == [(2, model), (4, model), (5, model)]
+
+
+def test_who_looks_on_reads_the_history_while_it_trains(packed, tmp_path):
+    """The rows so far lie in the state, by the name of the training, also after a stop."""
+    root, name, seen = tmp_path / "state", "mine/semantic/seed-0", []
+
+    def look():
+        state = state_of(root, name)
+        seen.append(state.history.is_file() and list(read_csv(state.history))[-1]["step"])
+        return seen.count("10") > 1
+
+    assert state_of(root, name) is None
+    for stop in (look, lambda: False):
+        with contextlib.suppress(Interrupted):
+            train_stage(
+                experiment(), "semantic", 0, Parts(packed=packed),
+                tmp_path / "models" / name, root, should_stop=stop,
+            )  # fmt: skip
+    assert list(dict.fromkeys(seen)) == [False, "5", "10"]
+    live, written = state_of(root, name).history, tmp_path / "models" / name / "history.csv"
+    assert [row["step"] for row in read_csv(live)] == ["5", "10", "12"]
+    assert live.read_bytes() == written.read_bytes()
 
 
 def test_every_epoch_sees_every_item_once():

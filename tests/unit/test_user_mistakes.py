@@ -38,15 +38,25 @@ GIVEN = {
     "listen": {"--page": "new.page", "--results": "heard", "--pairs": "1"},
     "clean": {"--configfile": "mine.yaml"},
     "doctor": {"--configfile": "mine.yaml"},
+    "verify": {"--configfile": "mine.yaml"},
 }
 ELSEWHERE = {
     "resume": "Snakemake reads its arguments",
     "graph": "it has none",
+    "withdraw": "it needs a corpus with owners: test_withdrawal.py",
     "studio": "it serves until it is stopped: test_studio_guard.py",
 }
 # What starts a process of its own, and what is for that alone.
 OUTSIDE = {("table", "--page"), ("table", "--configfile")}
-PLAN = {"tables": [], "replicates": [], "rivals": [], "gated": [], "hashes": {}, "failed": {}}
+PLAN = {
+    "tables": [],
+    "replicates": [],
+    "rivals": [],
+    "concepts": [],
+    "gated": [],
+    "hashes": {},
+    "failed": {},
+}
 PLAN |= {"evaluation": {}}
 
 NUMBERS = {"negative": "-5", "huge": "1" + "0" * 40, "nan": "nan", "infinite": "inf"}

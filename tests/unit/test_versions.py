@@ -11,6 +11,7 @@ import pytest
 
 from etude import config
 from etude.config.systems import CLASSES
+from etude.corpus import withdrawn
 from etude.errors import UserError
 from etude.workflow import ledger, versions
 from etude.workflow.plan import Plan
@@ -96,6 +97,7 @@ def params(settings: config.Config) -> dict[str, set[str]]:
     found = {}
     for rule, text in rules().items():
         names = {"version": Versions(settings), "CONFIG": settings, "plan": Plan(settings)}
+        names["withdrawals"] = lambda w: withdrawn.version_of(settings.corpora[w.corpus])
         version = eval(written(text), names)
         if isinstance(version, str):
             found[rule] = {version}

@@ -3,6 +3,8 @@
 import gzip
 import io
 import re
+import socket
+import ssl
 import time
 import zipfile
 
@@ -24,6 +26,7 @@ from etude.studio.app import STATIC
 
 pytestmark = [pytest.mark.slow, pytest.mark.workflow]
 HERTZ = 523.25
+RULE = "MAP studio.test 127.0.0.1"
 ROOMS = ("play", "listen", "results", "train")
 
 
@@ -33,7 +36,7 @@ def chrome(tmp_path_factory):
     tone = tmp_path_factory.mktemp("mic") / "mic.wav"
     soundfile.write(tone, 0.3 * np.sin(2 * np.pi * HERTZ * np.arange(48000 * 5) / 48000), 48000)
     switches = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-    more = ("--autoplay-policy=no-user-gesture-required",)
+    more = ("--autoplay-policy=no-user-gesture-required", f"--host-resolver-rules={RULE}")
     with launched(*switches, *more, f"--use-file-for-fake-audio-capture={tone}") as browser:
         yield browser
 
@@ -82,7 +85,8 @@ def press(page, keys, seconds=0.12):
 def done(page):
     """The newest request, once all of it is made."""
     job = page.locator(".job").first
-    expect(job.locator("progress")).to_be_hidden()
+    job.wait_for()  # what is not there yet is hidden too
+    expect(job.locator("progress")).to_be_hidden(timeout=60_000)
     return job
 
 
@@ -162,6 +166,92 @@ def test_from_keys_to_midi_to_clips_to_files(page, tmp_path):
     assert playing(page) >= 0, "it began again"
     page.keyboard.press("0")
     assert playing(page) == -1
+
+
+# A keyboard that speaks when the test says so, and one that is plugged in later.
+MIDI = """
+const inputs = new Map([["1", { name: "Keys" }]]), access = { inputs };
+window.midi = { input: (n) => inputs.get(n), plug() { inputs.set("2", { name: "Pads" }); access.onstatechange(); } };
+navigator.requestMIDIAccess = async () => access;
+"""
+
+
+def test_a_midi_keyboard_is_played(chrome, studio):
+    """Which keys and how hard; other channels too; clocks, bends and pressure are no notes."""
+    with visited(chrome, studio[0], script=MIDI) as page:
+        page.click("#midi-in")
+        expect(page.locator("#prime-text")).to_contain_text("Connected: Keys")
+
+        def say(*data, of="1"):
+            page.evaluate(f"midi.input('{of}').onmidimessage({{ data: {list(data)} }})")
+            page.wait_for_timeout(80)
+
+        for words in ((0x90, 60, 101), (0xF8,), (0x80, 60, 0), (0x93, 64, 33), (0x93, 64, 0)):
+            say(*words)
+        for words in ((0xE0, 0, 70), (0xA0, 60, 50), (0x90, 127, 80), (0x80, 127, 0)):
+            say(*words)  # and a key that no piano has
+        page.evaluate("midi.plug()")
+        say(0x90, 71, 127, of="2")
+        expect(page.locator("[data-pitch='71']")).to_have_class(re.compile("down"))
+        say(0x80, 71, 64, of="2")
+        expect(page.locator("#prime-text")).to_contain_text("3 notes")
+        asked(page, clips=1)
+        page.click("#go")
+        with page.expect_download() as waiting:
+            done(page).locator(".zip").click()
+        packed = zipfile.ZipFile(io.BytesIO(waiting.value.path().read_bytes()))
+        table = parse_midi(packed.read("prime.mid"))
+        assert table.pitch.tolist() == [60, 64, 71]
+        assert table.velocity.tolist() == [101, 33, 127]
+
+
+def test_without_web_midi_the_page_says_so(chrome, studio):
+    with visited(chrome, studio[0], script="navigator.requestMIDIAccess = undefined") as page:
+        page.click("#midi-in")
+        expect(page.get_by_role("alert")).to_contain_text("no Web MIDI")
+
+
+# ------------------------------------------------------------------------------------ encryption
+
+
+def test_a_certificate_of_ones_own_opens_the_microphone(chrome, tmp_path):
+    write_export(tmp_path / "exports/notes")
+    options = ("--host", "0.0.0.0", "--make-certificate", "studio.test", "127.0.0.1")
+    with server(tmp_path / "data", tmp_path / "exports", *options) as (address, _):
+        port = int(address.rsplit(":", 1)[1])
+        # Browsers read the subjectAltName alone; so does Python, which checks it here.
+        trusted = ssl.create_default_context(cafile=tmp_path / "data/studio.crt")
+        for name in ("studio.test", "127.0.0.1"):
+            with (
+                socket.create_connection(("127.0.0.1", port)) as wire,
+                trusted.wrap_socket(wire, server_hostname=name) as line,
+            ):
+                assert line.version().startswith("TLSv1.")
+        assert (tmp_path / "data/studio.key").stat().st_mode & 0o077 == 0
+        home = f"https://studio.test:{port}"
+        with visited(chrome, home, ignore_https_errors=True) as page:
+            (cookie,) = page.context.cookies()
+            assert cookie["secure"]
+            assert page.evaluate("isSecureContext")
+            page.click("[data-way=mic]")
+            page.click("#record")
+            page.wait_for_timeout(900)
+            page.click("#record")
+            expect(page.locator("#prime-text")).to_contain_text("Your recording")
+
+
+def test_over_http_from_elsewhere_the_page_says_why_there_is_no_microphone(chrome, tmp_path):
+    write_export(tmp_path / "exports/notes")
+    options = ("--host", "0.0.0.0", "--insecure", "--name", "studio.test")
+    with server(tmp_path / "data", tmp_path / "exports", *options) as (address, _):
+        home = f"http://studio.test:{address.rsplit(':', 1)[1]}"
+        with visited(chrome, home) as page:
+            page.click("[data-way=mic]")
+            expect(page.locator("#record")).to_be_disabled()
+            expect(page.locator("#mic-hint")).to_contain_text("certificate")
+            page.click("[data-way=keys]")
+            press(page, "a")
+            expect(page.locator("#prime-text")).to_contain_text("1 notes")
 
 
 def test_progress_is_shown_and_a_cancel_obeyed(page):

@@ -8,13 +8,14 @@ from studio import ended, open_studio, serving
 from studio_worker import SLOW
 
 from etude.errors import UserError
-from etude.studio.training import PREFIX, Choice, Plan, Trainings, _shorter
+from etude.studio.training import PREFIX, Choice, Plan, Trainings, _shorter, curves
+from etude.training.state import open_state, write_history
 from tests import music
 
 TRAINING = {"steps": 30, "warmup_steps": 5, "batch_size": 4, "validate_every": 10}
 
 
-def write_plan(folder, **more):
+def write_plan(folder, steps=30, **more):
     """A configuration that trains a small model of notes."""
     music.make_chorales(folder / "music", 8)
     network = {"kind": "llama", "layers": 1, "dim": 16, "heads": 2}
@@ -24,7 +25,7 @@ def write_plan(folder, **more):
         "experiments": {
             "notes": {
                 "system": "symbolic_lm", "corpus": "mine", "tokens": "remi",
-                "stages": {"lm": {"network": network, "training": TRAINING}},
+                "stages": {"lm": {"network": network, "training": TRAINING | {"steps": steps}}},
                 "generate": {"clips": 2, "new_tokens": 64},
             }
         },
@@ -34,10 +35,10 @@ def write_plan(folder, **more):
     return path
 
 
-def open_training(tmp_path, monkeypatch):
+def open_training(tmp_path, monkeypatch, steps=30):
     monkeypatch.chdir(tmp_path)
     state = open_studio(tmp_path, codes=(None, "operate"))
-    state.trainings = Trainings(state.store, [write_plan(tmp_path)], 1)
+    state.trainings = Trainings(state.store, [write_plan(tmp_path, steps)], 1)
     return state
 
 
@@ -45,11 +46,13 @@ def newest(client):
     return client.get("/api/trainings").json()["jobs"][0]
 
 
-def until(client, *states, percent=0.0, seconds=400):
+def until(client, *states, percent=0.0, shown=False, seconds=400):
+    """The newest training once it is in one of the states, that far, and its curves are `shown`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = newest(client)
-        if found["state"] in states and found["percent"] >= percent:
+        far = found["percent"] >= percent and (bool(found.get("curves")) or not shown)
+        if found["state"] in states and far:
             return found
         assert found["state"] in ("waiting", "running") or found["state"] in states, found
         time.sleep(0.2)
@@ -93,6 +96,24 @@ def test_of_concepts_those_that_are_chosen_are_learned(tmp_path):
         plan.overlay(Choice(plan=plan.id))
 
 
+def test_curves_are_those_of_the_training_that_runs(tmp_path):
+    """Not of another day's, which lies in the same place until the new one has begun."""
+    plan = Plan.of(write_plan(tmp_path))
+    name = f"{PREFIX}notes/lm/seed-{plan.experiment.seeds.train[0]}"
+    results, job = tmp_path / "results", {"state": "running", "started": time.time() - 60}
+    assert curves(plan, job, results) == {}
+    state = open_state(results / "state/abc", name, {})
+    rows = [{"step": s, "train_loss": 3 - s / 10, "learning_rate": 1.0} for s in (10, 20)]
+    write_history(state.history, list(rows[0]), rows)
+    lines = {"lm": {"train_loss": [[10.0, 2.0], [20.0, 1.0]]}}
+    assert curves(plan, job, results) == lines
+    assert curves(plan, job | {"started": time.time() + 60}, results) == {}
+    assert curves(plan, job | {"started": None, "state": "waiting"}, results) == {}
+    assert curves(plan, job | {"state": "cancelled"}, results) == lines
+    write_history(results / "models" / name / "history.csv", list(rows[0]), rows[:1] * 2)
+    assert curves(plan, job | {"state": "done"}, results)["lm"]["train_loss"] == [[10.0, 2.0]] * 2
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{}, {"plan": "../../etc"}, {"plan": "x" * 16}, {"length": "full; rm"}, {"concepts": ["<x>"]}, {"more": 1}, {"concepts": "x"}],
@@ -111,7 +132,7 @@ def test_what_is_no_choice_is_refused(tmp_path, monkeypatch, wrong):
 @pytest.mark.slow
 @pytest.mark.workflow
 def test_from_a_choice_to_hearing_it(tmp_path, monkeypatch):
-    state = open_training(tmp_path, monkeypatch)
+    state = open_training(tmp_path, monkeypatch, steps=300)
     with serving(state) as client:
         client.post("/api/enter", json={"code": "operate"})
         before = len(client.get("/api/me").json()["models"])
@@ -129,10 +150,13 @@ def test_from_a_choice_to_hearing_it(tmp_path, monkeypatch):
         until(client, "cancelled")
         assert ended(client, waits["id"])["state"] == "done"
         assert client.post("/api/trainings", json=choice).status_code == 201
+        live = until(client, "running", "done", shown=True)
+        assert live["state"] == "running", "the curves are there while it trains"
+        assert len(live["curves"]["lm"]["train_loss"]) < 30
         found = until(client, "done", "failed")
         log = (state.trainings.place(found["id"]) / "log").read_text()
         assert found["state"] == "done", log[-3000:]
-        assert len(found["curves"]["lm"]["train_loss"]) == 3
+        assert len(found["curves"]["lm"]["train_loss"]) == 30
         models = client.get("/api/me").json()["models"]
         assert len(models) == before + 1
         trained = next(m for m in models if m["name"] == PREFIX + "notes")

@@ -118,6 +118,10 @@ def test_words_from_a_folder_with_bad_input(learned):
     proof = {r["check"]: r["passed"] for r in rows(workspace, VERIFIED)}
     assert proof["parameters"] == "true"
     assert proof["word_margin"] == "false", "the networks are random, and it says so"
+    done = workspace.etude("verify", "--cores", 1, "--configfile", *configs, check=False)
+    assert done.returncode == 1, "they are used all the same, but are not proven"
+    assert "musicgen_small: FAILED: " in done.stdout
+    assert "word_margin" in done.stdout
     models = workspace.folder / "results/models/words/concept/seed-0"
     assert '"equal": true' in (models / "frozen.json").read_text()
     assert (models / "böen.safetensors").is_file()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Distinct, Section, UserPath, merge
+from etude.config.base import Composed, Distinct, Section, UserPath, merge
 from etude.config.systems.base import GenerateSettings, StageSettings, TrainedExperiment
 from etude.config.systems.training import Sampling
 from etude.config.tokens import TokenSet, frame_rate
@@ -65,7 +65,13 @@ class TextStage(StageSettings):
 
 
 TRAINING: dict[str, Any] = {
-    "training": {"steps": 800, "batch_size": 16, "learning_rate": 1.5e-3, "betas": (0.9, 0.95)}
+    "training": {
+        "steps": 800,
+        "batch_size": 16,
+        "learning_rate": 1.5e-3,
+        "betas": (0.9, 0.95),
+        "validate_every": 100,
+    }
 }
 
 
@@ -111,7 +117,10 @@ class TextGenerate(GenerateSettings):
         exclude_if=lambda file: file is None,  # a key that is not used makes nothing anew
         description="a recording whose melody clips follow, by pretrained melody_to_music networks",
     )
-    sampling: Sampling = Sampling(top_k=250)
+    sampling: Sampling = Field(
+        Sampling(temperature=0.6, top_k=250),
+        description="small networks are noisy at temperature 1; the pretrained ones want it",
+    )
 
     @property
     def primes(self) -> list[Path]:
@@ -128,6 +137,7 @@ class MusicGen(TrainedExperiment):
     """MusicGen (Copet et al., arXiv 2306.05284): text -> a codec's tokens, delayed by quantizer."""
 
     conditions: ClassVar[frozenset[str]] = frozenset({"text", "length"})
+    judges_concepts: ClassVar[bool] = True
     reads_captions: ClassVar[bool] = True
     pretrained_kinds: ClassVar[tuple[str, ...]] = ("text_to_music", "melody_to_music")
     proves_texts: ClassVar[bool] = True
@@ -143,6 +153,7 @@ class MusicGen(TrainedExperiment):
         "musicgen.sampling": "systems/musicgen/sampling",
         "musicgen.melody": "systems/musicgen/melody",
         "musicgen.player": "systems/musicgen/player",
+        "musicgen.asked": "systems/musicgen/asked",
     }
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "build": ("musicgen.network", "musicgen.texts"),
@@ -150,6 +161,10 @@ class MusicGen(TrainedExperiment):
         "generate": (
             *("musicgen.network", "musicgen.texts", "musicgen.sampling", "musicgen.player"),
             *("musicgen.melody", "sampling", "clips"),
+        ),
+        "concepts": (
+            *("musicgen.network", "musicgen.texts", "musicgen.sampling", "musicgen.player"),
+            *("musicgen.data", "musicgen.asked", "sampling"),
         ),
         "baselines": (
             *("musicgen.network", "musicgen.texts", "musicgen.sampling", "musicgen.player"),
@@ -175,7 +190,7 @@ class MusicGen(TrainedExperiment):
     templates: Annotated[list[str], Distinct] = Field(
         list(TEMPLATES), min_length=1, description="what captions stand in, one by chance; {} is it"
     )
-    leave_out: Annotated[list[str], Distinct] = Field(
+    leave_out: Annotated[list[Annotated[str, Composed]], Distinct] = Field(
         [], description="concepts (folders of the corpus) that are not learned, to be taught later"
     )
     stages: TextStages = Field(TextStages.model_validate({}), description="network and training")

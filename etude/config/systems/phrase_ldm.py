@@ -203,6 +203,11 @@ class PhraseGenerate(GenerateSettings):
         description="the form, as letters with lengths in bars: i8A8A8B4; none: one of the "
         "training pieces' of this length, or none",
     )
+    repeats: Literal["same", "free"] = Field(
+        "same",
+        description="sections of one letter: the same music, as in the repeats that letters come "
+        "from (same), or each made by itself (free: for `labels` whose letters mean less)",
+    )
     key: str = Field(
         "",
         pattern=r"^([A-G][b#]?( (major|minor))?)?$",
@@ -218,7 +223,10 @@ class PhraseGenerate(GenerateSettings):
     tempo: float | None = Field(
         None, gt=0, le=1000, description="quarters a minute (none: the tokenizer's)"
     )
-    denoising: Denoising = Denoising()
+    denoising: Denoising = Field(
+        Denoising(solver="ddim", steps=50, eta=1.0, temperature=0.8),
+        description="with fresh noise at each step, a little less than in training",
+    )
     midi: UserPath | list[UserPath] | None = Field(
         None,
         description="a MIDI file, of which `keep` stays, or which clips go on from; two: clips "
@@ -230,14 +238,9 @@ class PhraseGenerate(GenerateSettings):
         description="bars of the file that stay while the rest is made: 1-8, 13-16 (none: all, "
         "and `bars` more are made behind it)",
     )
-    between: float = Field(
-        0.5, ge=0, le=1, description="where between two files clips lie; 0: at the first"
-    )
+    between: float = Field(0.5, ge=0, le=1, description="where between two files clips lie")
     strength: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="how much noise what lies between two files is given, and made music of again",
+        0.5, ge=0, le=1, description="how much noise what lies between two files is given"
     )
 
     @property
@@ -338,9 +341,7 @@ class PhraseLdm(TrainedExperiment):
     system: Literal["phrase_ldm"]
     tokens: str = Field(description="a token set of a `remi_z` tokenizer from `tokens`")
     cut: str = Field("two_seconds", description="a name from `cuts`: what clips are compared with")
-    stages: PhraseStages = Field(
-        PhraseStages.model_validate({}), description="networks and training"
-    )
+    stages: PhraseStages = Field(PhraseStages.model_validate({}), description="how it is trained")
     generate: PhraseGenerate = PhraseGenerate()
 
     def stage_plans(self) -> list[StagePlan]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Distinct, Section, merge
+from etude.config.base import Composed, Distinct, Section, merge
 from etude.config.pretrained import PRETRAINED_KINDS
 from etude.config.systems.base import StagePlan, StageSettings, TrainedExperiment, known
 from etude.config.systems.musicgen import (
@@ -64,6 +64,7 @@ TRAINING: dict[str, Any] = {
         "final_ratio": 0.1,
         "weight_decay": 0.0,
         "validate_every": 10,
+        "validate_items": 64,  # of few pieces; more would cost a third of the time
         "save_every": 50,
         "use": "best",
         "patience": 8,
@@ -90,6 +91,7 @@ class TextualInversion(TrainedExperiment):
 
     conditions: ClassVar[frozenset[str]] = frozenset({"text", "concept", "length"})
     judges_concepts: ClassVar[bool] = True
+    rivals: ClassVar[tuple[str, ...]] = ()  # its words have rivals, its clips are of them alone
     reads_captions: ClassVar[bool] = True
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those real clips through the codec",
@@ -115,7 +117,8 @@ class TextualInversion(TrainedExperiment):
         ),
         "concepts": (
             *(*_base, "musicgen.sampling", "musicgen.player", "musicgen.data"),
-            *("textual_inversion.concepts", "textual_inversion.asked", "sampling"),
+            *("textual_inversion.concepts", "textual_inversion.asked", "musicgen.asked"),
+            "sampling",
         ),
         "baselines": (
             *(*_base, "musicgen.sampling", "musicgen.player", "textual_inversion.concepts"),
@@ -134,7 +137,7 @@ class TextualInversion(TrainedExperiment):
     tokens: str = Field("embedded", description="a token set of audio, of the base's codec")
     base: str = Field(description="an experiment of the system `musicgen`, trained or pretrained")
     base_seed: int = Field(0, ge=0, description="which of its trainings, by the training seed")
-    concepts: Annotated[list[str], Distinct] = Field(
+    concepts: Annotated[list[Annotated[str, Composed]], Distinct] = Field(
         min_length=1, description="folders of the corpus; each gets a word of its name, <name>"
     )
     tokens_per_concept: int = Field(5, ge=1, le=100, description="rows that a word stands for")

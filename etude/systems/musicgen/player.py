@@ -28,7 +28,7 @@ from etude.systems.musicgen.sampling import sample, steps_of
 from etude.systems.musicgen.texts import unknown_words
 from etude.tokenizers.registry import load as load_tokenizer
 
-VERSION = 1  # raised when the same codes give other clips
+VERSION = 2  # raised when the same codes, or the same settings, give other clips
 
 LONGEST = 30.0  # seconds of a window of pretrained networks, as they were trained
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,8 +15,10 @@ from etude.clips.clip import Clip
 from etude.clips.progress import never, silent
 from etude.config.systems.musicgen import MusicGen
 from etude.errors import UserError
+from etude.systems.asked import Asked
 from etude.systems.base import Batch, ClipSet, Codec, Data, Figure, Parts, RealMusic, Wave
 from etude.systems.conditions import Conditions
+from etude.systems.musicgen.asked import known_sounds
 from etude.systems.musicgen.data import (
     Captioned,
     known_words,
@@ -117,8 +120,14 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         return MusicGenPlayer(
             *(model, open_codec(parts.tokenizers)),
             takes=MusicGen.conditions,
-            texts=held_out_captions(parts),
+            texts=held_out_captions(experiment, parts),
         )
+
+    def asked(
+        self, experiment: MusicGen, parts: Parts, seed: int, settings: Any
+    ) -> Iterator[Asked]:
+        """Sounds whose words were learned from captions; see `etude.systems.asked`."""
+        yield from known_sounds(experiment, parts, self.open(experiment, parts), settings, seed)
 
     def reader(self, weights: Path, tokenizer: Path) -> Reader:
         """Pretrained weights as their proof asks them (etude.systems.asked.TextReader)."""
@@ -141,7 +150,7 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         player = MusicGenPlayer(
             *(model, open_codec(parts.tokenizers)),
             takes=MusicGen.conditions,
-            texts=held_out_captions(parts),
+            texts=held_out_captions(experiment, parts),
         )
         yield from sets_of_codec(player, experiment.generate.seconds, real, seed)
         asked = player.prepare(experiment.generate, Conditions())
@@ -190,10 +199,11 @@ def codec_shape(parts: Parts) -> dict[str, Any]:
     }
 
 
-def held_out_captions(parts: Parts) -> list[str]:
-    """The captions of the validation split's pieces, or of all where it has none, each once.
+def held_out_captions(experiment: MusicGen, parts: Parts) -> list[str]:
+    """The captions of the validation split's pieces, or of all where it has none; of known sounds.
 
-    Nothing outside the workflow, where no packed tokens are.
+    In a random order and as often as they occur, so that however few are asked for, they ask for
+    what the held-out music is. Nothing outside the workflow, where no packed tokens are.
     """
     if parts.packed is None or parts.captions is None:
         return []
@@ -202,7 +212,8 @@ def held_out_captions(parts: Parts) -> list[str]:
     captions = read_captions(parts.captions)
     held_out = datasets.load_from_disk(str(parts.packed / "valid"))["piece"]
     rows = [captions[piece] for piece in dict.fromkeys(held_out) if piece in captions]
-    return list(dict.fromkeys(row["caption"] for row in rows or captions.values()))
+    rows = [r for r in rows or captions.values() if r["concept"] not in experiment.leave_out]
+    return [rows[number]["caption"] for number in np.random.default_rng(0).permutation(len(rows))]
 
 
 def sets_of_codec(

@@ -266,7 +266,7 @@ class BarDit(nn.Module):
         mask = about["mask"]
         inputs = [x]
         if self.twins:
-            inputs.append(twin_mean(x, about))
+            inputs.append(twin_mean(x, twins(about)))
         if self.settings.self_condition:
             inputs.append(torch.zeros_like(x) if estimate is None else estimate)
         h = torch.cat([self._positions(part) for part in inputs], dim=-1)
@@ -299,16 +299,20 @@ class BarDit(nn.Module):
         return sum((look_up(tables[name], about[name]) for name in names), torch.zeros(()))
 
 
-def twin_mean(x: Tensor, about: Mapping[str, Tensor]) -> Tensor:
-    """The mean of each bar and those at the same place of a section of the same letter, as x.
+def twins(about: Mapping[str, Tensor]) -> Tensor:
+    """Which bars are at the same place of a section of the same letter, bool [B, bars, bars].
 
-    Each is another noisy look at the same music. A bar whose section is not known is its own mean.
+    A bar whose section is not known is its own twin alone.
     """
     letter, place = about["letter"], about["place"]
     alike = (letter[:, :, None] == letter[:, None]) & (place[:, :, None] == place[:, None])
     known = (letter >= 0) & about["mask"]
     alike = alike & known[:, :, None] & known[:, None]
-    alike = alike | torch.eye(letter.shape[1], dtype=torch.bool, device=x.device)
+    return alike | torch.eye(letter.shape[1], dtype=torch.bool, device=letter.device)
+
+
+def twin_mean(x: Tensor, alike: Tensor) -> Tensor:
+    """The mean of each bar and its twins, as x: each is another noisy look at the same music."""
     weights = alike.to(x.dtype)
     weights = weights / weights.sum(-1, keepdim=True)
     return torch.einsum("bij,bjsz->bisz", weights, x)

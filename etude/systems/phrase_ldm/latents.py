@@ -54,12 +54,18 @@ CHANGES = -1  # the meter of a piece that has several
 
 @torch.inference_mode()
 def posteriors(vae: Vae, phrases: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance of phrases, float32 [phrases, z], on the CPU; like lengths together."""
-    order = sorted(range(len(phrases)), key=lambda i: len(phrases[i]))
+    """Mean and log-variance of phrases, float32 [phrases, z], on the CPU; like lengths together.
+
+    An autoencoder that sees bars (`bar_layers`) needs the phrases of whole bars.
+    """
+    bars = [range(i, i + vae.together) for i in range(0, len(phrases), vae.together)]
+    bars.sort(key=lambda bar: max(len(phrases[i]) for i in bar))
+    order = [i for bar in bars for i in bar]
     size = (len(phrases), vae.settings.latent)
     mean, log_variance = torch.zeros(size), torch.zeros(size)
-    for start in range(0, len(order), BATCH):
-        part = order[start : start + BATCH]
+    step = BATCH // vae.together * vae.together
+    for start in range(0, len(order), step):
+        part = order[start : start + step]
         ids = filled([phrases[i] for i in part], vae.shape["pad"]).to(vae.device)
         found = vae.posterior(ids)
         mean[part], log_variance[part] = (tensor.cpu() for tensor in found)

@@ -24,7 +24,7 @@ from etude.diffusion.schedules import Schedule
 from etude.diffusion.solvers import Denoiser, Sampler, clip_of
 from etude.systems.base import Batch
 from etude.systems.phrase_ldm import sections
-from etude.systems.phrase_ldm.dit import BarDit, without
+from etude.systems.phrase_ldm.dit import BarDit, twin_mean, twins, without
 from etude.systems.phrase_ldm.pieces import standardised
 from etude.systems.stage_module import StageModule
 
@@ -156,6 +156,7 @@ class Ldm(StageModule):
             how.spacing,
             how.eta,
             None if clip == "none" else float(clip),
+            how.temperature,
         )
 
     def about(self, wanted: Sequence[Wanted]) -> dict[str, Tensor]:
@@ -183,6 +184,7 @@ class Ldm(StageModule):
         how: Denoising,
         *,
         strength: float = 1.0,
+        repeats: bool = False,
         half: bool = False,
         report: Callable[[float], None] = lambda share: None,
     ) -> list[Tensor]:
@@ -193,6 +195,8 @@ class Ldm(StageModule):
         Args:
             strength: how far the `source` of pieces is noised; 1: nothing of it is left but what
                 is `known`.
+            repeats: bars at the same place of sections of one letter are the same; not where a
+                source is.
             half: matrix products in bfloat16.
             report: told the share of the steps that are done.
         """
@@ -200,15 +204,22 @@ class Ldm(StageModule):
         lengths = [piece.bars for piece in wanted]
         inner = (self.shape["slots"], self.shape["latent"])
         streams = ClipStreams([piece.seed for piece in wanted], self.device)
-        noise = streams.normal(lengths, *inner)
-        source, known = self._source(wanted, noise)
+        denoiser = self._denoiser(about, how, half)
+
+        def normal() -> Tensor:
+            return streams.normal(lengths, *inner)
+
+        source, known = self._source(wanted, noise := normal())
+        fresh = normal
+        if repeats and source is None:
+            noise, fresh, denoiser = as_one(about, noise, fresh, denoiser)
         latents = self.sampler(how).sample(
-            self._denoiser(about, how, half),
+            denoiser,
             noise,
             source=source,
             strength=strength,
             known=known,
-            fresh=lambda: streams.normal(lengths, *inner),
+            fresh=fresh,
             report=report,
         )
         latents = latents * self.deviation + self.mean
@@ -252,6 +263,23 @@ class Ldm(StageModule):
 
 def _told(batch: Mapping[str, Tensor]) -> tuple[str, ...]:
     return tuple(name for name in ("key", "mode", "meter", *sections.OF_BARS) if name in batch)
+
+
+def as_one(
+    about: Mapping[str, Tensor], noise: Tensor, fresh: Callable[[], Tensor], denoiser: Denoiser
+) -> tuple[Tensor, Callable[[], Tensor], Denoiser]:
+    """Noise, fresh noise and a network with which twins (see `twins`) stay equal.
+
+    They begin with the same noise, and what is predicted for them is the mean. Where sections come
+    from exact repeats, as they do without labels, this is what the letters mean.
+    """
+    alike = twins(about)
+    first = alike.int().argmax(-1)[:, :, None, None].expand_as(noise)
+
+    def predict(x: Tensor, time: Tensor, estimate: Tensor | None) -> Tensor:
+        return twin_mean(denoiser(x, time, estimate), alike)
+
+    return noise.gather(1, first), lambda: fresh().gather(1, first), predict
 
 
 def between(first: Tensor, second: Tensor, share: float) -> Tensor:

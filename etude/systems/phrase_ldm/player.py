@@ -261,7 +261,10 @@ class PhraseLdmPlayer:
             seeds = [clip_seed(draw, number) for number in part]
             wanted = [self._wanted(settings, conditions, own_seed) for own_seed in seeds]
             strength = settings.strength if conditions.known is None else 1.0
-            latents = self.ldm.make(wanted, settings.denoising, strength=strength, report=report)
+            repeats = settings.repeats == "same"
+            latents = self.ldm.make(
+                wanted, settings.denoising, strength=strength, repeats=repeats, report=report
+            )
             forms = [piece.form for piece in wanted]
             for bars, form in zip(self.bars_of(latents, conditions), forms, strict=True):
                 yield self._clip(bars, form, settings, conditions, {"seed": seed, "draw": draw})

@@ -273,8 +273,11 @@ class Vae(Autoencode):
     that voices agree; with `context: notes` also what the slots before it have written: a bar is
     one text, phrase after phrase. Phrases then come bar by bar, slot after slot.
 
-    Attributes: kl (the settings' `kl`), rising (batches over which its weight grows), and `done`,
-    a counter of training batches that is saved with the weights, so that a resumed one goes on.
+    With `bar_layers` a latent depends on its whole bar, and need not say what others say.
+
+    Attributes: together (phrases that are encoded at once), kl (the settings' `kl`), rising
+    (batches over which its weight grows), and `done`, a counter of training batches that is saved
+    with the weights, so that a resumed one goes on.
     """
 
     stage = "vae"
@@ -298,16 +301,35 @@ class Vae(Autoencode):
             self.context_head = nn.Linear(latent, width)
             self.slots = nn.Embedding(2 * self.shape["slots"], width)  # of the others, of its own
             nn.init.normal_(self.slots.weight, std=0.5)
+        self.together = self.shape["slots"] if settings.bar_layers else 1  # encoded at once
+        if settings.bar_layers:
+            self.bar_slots = nn.Embedding(self.together, width)
+            nn.init.normal_(self.bar_slots.weight, std=0.5)
+            sizes = width, settings.heads, settings.inner, settings.dropout
+            self.bar_blocks = nn.ModuleList(
+                nn.TransformerEncoderLayer(*sizes, F.gelu, batch_first=True, norm_first=True)
+                for _ in range(settings.bar_layers)
+            )
         self.register_buffer("done", torch.zeros((), dtype=torch.long))
         self.kl: Any = None
         self.rising = 0.0
 
     def posterior(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance [B, latent] of phrases [B, S], in float32."""
-        states, _ = super().remember(ids)
+        """Mean and log-variance [B, latent] of phrases [B, S] (`together` in a row), in float32."""
+        states = self._of_bars(super().remember(ids)[0])
         with torch.autocast(states.device.type, enabled=False):
             mean, log_variance = self.latent_head(self.norm(states.float().flatten(1))).chunk(2, 1)
         return mean, log_variance.clamp(-20, 10)
+
+    def _of_bars(self, states: Tensor) -> Tensor:
+        """States of phrases [B, queries, width] that have seen those of their bar."""
+        if self.together == 1:
+            return states
+        bars = states.unflatten(0, (-1, self.together)) + self.bar_slots.weight[:, None]
+        bars = bars.flatten(1, 2)
+        for block in self.bar_blocks:
+            bars = block(bars)
+        return bars.unflatten(1, (self.together, -1)).flatten(0, 1)
 
     def memory(self, latents: Tensor) -> Tensor:
         """What the decoder sees of latents [B, latent] (with context: of bars): [rows, M, dim]."""

@@ -32,7 +32,7 @@ from etude.systems.musicgen.network import Lm
 from etude.systems.musicgen.player import MusicGenPlayer, open_codec
 from etude.systems.musicgen.system import MusicGenSystem, sets_of_codec
 from etude.systems.stage_module import StageModule, transformer_flops
-from etude.systems.textual_inversion.asked import Judged, with_untrained
+from etude.systems.textual_inversion.asked import learned_words, with_untrained
 from etude.systems.textual_inversion.audition import DISTANCE, Listener
 from etude.systems.textual_inversion.concepts import Concepts, check_names
 from etude.systems.textual_inversion.data import splits_of
@@ -148,9 +148,7 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         first = self.build(experiment, CONCEPT, parts, seed)
         begun = {name: rows.detach() for name, rows in first.words().items()}
         player = self._player(experiment, parts, base, with_untrained(words, begun))
-        model = Concepts(first.shape, experiment, player.model).to(player.model.device).eval()
-        for name in experiment.concepts:
-            yield Judged(experiment, parts, player, model, name, settings, seed).asked()
+        yield from learned_words(experiment, parts, player, settings, seed)
 
     def codec(self, parts: Parts) -> Codec:  # noqa: D102
         return MusicGenSystem().codec(parts)
