@@ -238,7 +238,9 @@ def make_stable_audio_3(folder: Path):
         scheduler=FlowMatchEulerDiscreteScheduler(),
     )
     _scale(transformer, 2.0)
-    _scale(vae, 1.0)
+    for part in vae.parameters():  # its blocks begin as nothing, and it would be deaf to all
+        if not part.any():
+            torch.nn.init.normal_(part, std=0.2)
     pipeline.save_pretrained(str(folder))
     return pipeline
 

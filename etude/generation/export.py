@@ -68,7 +68,7 @@ def export(
     check_place(folder)
     refuse_what_is_there(folder)
     trained = in_results(settings, name, seed)
-    owners = _publishing(settings, trained)
+    owners = publishing(settings, trained)
     experiment, parts = trained.experiment, trained.parts
     player = open_player(trained)  # what cannot play here would not play elsewhere
     with atomic_directory(folder) as temporary:
@@ -96,14 +96,14 @@ def export(
     log.info("%s, training seed %d: %d files", name, trained.seed, len(kept) + 3)
 
 
-class _Owners(NamedTuple):
+class Owners(NamedTuple):
     """What an export says of the owners: in its card, and in export.json."""
 
     text: str
     known: dict[str, list[str]]
 
 
-def _publishing(settings: Config, trained: Trained) -> _Owners:
+def publishing(settings: Config, trained: Trained) -> Owners:
     """See that a model may be published.
 
     Raises:
@@ -119,7 +119,7 @@ def _publishing(settings: Config, trained: Trained) -> _Owners:
         clips = [f"seed-{trained.seed}/draw-{draw}" for draw in experiment.seeds.generate]
         parts.append(searched_text(name, clips, trained.parts.models))
     known = {"pieces": pieces_of(owned)} if owned else {}
-    return _Owners("\n".join(filter(None, parts)), known)
+    return Owners("\n".join(filter(None, parts)), known)
 
 
 def _about(trained: Trained) -> dict[str, Any]:

@@ -13,8 +13,11 @@ from etude import config
 from etude.errors import UserError
 from etude.generation.clips import make_clips
 from etude.generation.export import export
+from etude.generation.registry import drop, exports
 from etude.generation.trained import in_results
+from etude.generation.unwrap import unwrap
 from etude.storage import read_csv, read_json, write_csv, write_json, write_text
+from etude.systems import open_system
 from etude.workflow.lineage import corpora_behind, corpora_used, experiments_behind
 from etude.workflow.plan import Plan
 
@@ -74,6 +77,30 @@ def test_the_card_says_what_the_search_for_copies_found(owned, tmp_path):
         "| neighbours (timbre) | n/a: too few | not measured |",
     ):
         assert line in card
+
+
+def test_other_forms_are_exports_too(owned, tmp_path, monkeypatch):
+    """With owners' consent, on record, and with the pieces by which a withdrawal finds them."""
+    system = type(open_system("audiolm"))
+    monkeypatch.setattr(system, "forms", ("plain",))
+    monkeypatch.setattr(
+        system, "write_form", lambda _, e, p, form, folder: write_text(folder / "a/model.bin", form)
+    )
+    unwrap(owned, "mine", None, "plain", tmp_path / "out")
+    assert (tmp_path / "out/a/model.bin").read_text() == "plain"
+    assert "| Bo | 3.00 |" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    about = read_json(tmp_path / "out/export.json")
+    assert list(about["sha256"]) == ["a/model.bin"]
+    export(owned, "mine", None, tmp_path / "plain")
+    assert about["pieces"] == read_json(tmp_path / "plain/export.json")["pieces"]
+    assert [Path(entry["folder"]).name for entry in exports()] == ["out", "plain"]
+    drop(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match="there is no form 'other'"):
+        unwrap(owned, "mine", None, "other", tmp_path / "other")
+    (tmp_path / "results/metrics/mine/seed-3/draw-0/memorisation.csv").unlink()
+    with pytest.raises(UserError, match="not searched for copies"):
+        unwrap(owned, "mine", None, "plain", tmp_path / "again")
 
 
 def test_unsearched_music_is_not_published(owned, tmp_path):
