@@ -33,6 +33,7 @@ def owned(workspace, monkeypatch):
     (folder / "metadata.csv").write_text(f"path,split\n{PLANTED},train\n", encoding="utf-8")
     content = own_folder(folder)
     content["corpora"]["mine"]["ownership"] = "ownership.csv"
+    content["evaluation"] = {"memorisation": {"planted": 10}}  # with fewer nothing is published
     return workspace, [SMOKE, workspace.config("mine", content)]
 
 
