@@ -122,7 +122,7 @@ def test_it_goes_to_the_table_and_the_page(made):
     for name in ("sound", "siren"):
         assert f"\n  {name} (stable_audio" in table
         assert name in page
-    clips = rows(workspace, "clips/siren/seed-0/draw-0/clips.csv")
+    clips = rows(workspace, "clips/siren/seed-0/draw-0/conditions.csv")
     assert len(clips) == 3
     assert all("wobbly" in row["prompt"] or "loud" in row["prompt"] or row["prompt"] == "fine"
                for row in clips)  # fmt: skip
