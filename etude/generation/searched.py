@@ -6,6 +6,7 @@ also has the share of planted copies that each rung of the search finds.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,17 +28,18 @@ def searched_text(
         models: the folders of its stages.
 
     Raises:
-        UserError: a set has not been searched, or not with these weights, or nobody knows how
-            many copies the search would find.
+        UserError: a set has not been searched, or not with these weights, or without planted
+            copies. Where too little music is held out to judge by, the text says so.
     """
     parts = ["## Copies of the training music", ""]
     for which in clips:
         path = results / "metrics" / name / which / TABLE
         _check_searched(path, results / "clips" / name / which, models)
         rows = list(read_csv(path))
-        planted = [row for row in rows if row["metric"].startswith("recall_") and row["value"]]
+        every = [row for row in rows if row["metric"].startswith("recall_")]
+        planted = [row for row in every if row["value"]]
         found = [row for row in rows if _is_finding(row)]
-        if not planted or not found:
+        if not every or not found:
             raise UserError(
                 "nobody knows how many copies the search would have found",
                 where=str(path),
@@ -54,6 +56,11 @@ def searched_text(
             *lines,
             "",
         ]
+        if not planted:  # a small collection can be published, and says what is not known
+            parts += [
+                f"**How many copies this search would find is not known**: {_why(every)}.",
+                "",
+            ]
     parts += [
         "A rung flags what is nearer to the training music than 99 % of held-out music is.",
         "What a recall leaves open, the search cannot see.",
@@ -101,6 +108,11 @@ def _flagged(row: Row) -> str:
 def _share(row: Row) -> str:
     value, low, high = (100 * float(row[key]) for key in ("value", "ci_low", "ci_high"))
     return f"{value:.0f} % [{low:.0f}, {high:.0f}]"
+
+
+def _why(planted: Sequence[Row]) -> str:
+    """The commonest reason for which the recall of planted copies has no value."""
+    return Counter(row["note"].removeprefix("n/a: ") for row in planted).most_common(1)[0][0]
 
 
 def _recall(found: Row, planted: Sequence[Row]) -> str:

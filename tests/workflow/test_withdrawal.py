@@ -12,7 +12,7 @@ from workspace import SMOKE, own_folder
 
 from etude.storage import hash_file, read_csv, read_json
 
-pytestmark = [pytest.mark.slow, pytest.mark.workflow]
+pytestmark = [pytest.mark.proof, pytest.mark.workflow]
 HEAD = "file,contributor,licence,share,consent_date,may_train,may_publish\n"
 PLANTED = "Zoë/Quetzal für zwei.mid"
 
@@ -33,7 +33,6 @@ def owned(workspace, monkeypatch):
     (folder / "metadata.csv").write_text(f"path,split\n{PLANTED},train\n", encoding="utf-8")
     content = own_folder(folder)
     content["corpora"]["mine"]["ownership"] = "ownership.csv"
-    content["evaluation"] = {"memorisation": {"planted": 10}}  # with fewer nothing is published
     return workspace, [SMOKE, workspace.config("mine", content)]
 
 
