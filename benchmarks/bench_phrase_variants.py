@@ -59,7 +59,7 @@ COMMAND = "python benchmarks/bench_phrase_variants.py FOLDER --table"
 # Autoencoders, over those of the preset: steps that one core makes in some four minutes.
 VAE = {"validate_every": 100_000, "validate_items": 64}
 SMALL = {"dim": 96, "layers": 2, "heads": 3, "dropout": 0.0, "latent": 16}
-ALONE = ALONE  # each phrase becomes a latent by itself
+ALONE = SMALL | {"bar_layers": 0}  # each phrase becomes a latent by itself
 STEPS = {"steps": 1200, "batch_size": 32}
 VAES: dict[str, dict[str, Any]] = {
     "context of the bar, kl .05": {"network": ALONE | {"context": "bar"}, "kl": {"weight": 0.05},
