@@ -61,6 +61,7 @@ ELSEWHERE = {
     *("score_perplexity", "fetch_weights", "verify_models", "verify_embedding", "check_criteria"),
     *("encode_stage", "score_latents"),  # of systems with latents: test_toys.py, test_phrases.py
     *("caption_corpus", "score_concepts"),  # of systems with texts: test_words.py
+    "list_owners",  # of corpora that have owners: test_withdrawal.py
     "verify_text",  # of networks that read texts: test_verify_text.py
 }
 
