@@ -290,7 +290,7 @@ def _export(options: argparse.Namespace) -> None:
     from etude.generation.export import export
 
     settings = config.read(config.DEFAULT, *options.configfile)
-    if options.form:
+    if options.form is not None:
         from etude.generation.unwrap import unwrap
 
         unwrap(settings, options.experiment, options.train_seed, options.form, options.output)
