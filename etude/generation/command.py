@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def _write(
     """Make the clips, write and name them."""
     settings = laid_over(trained.experiment.generate, options)
     player = open_player(trained)
-    prepared = player.prepare(settings, conditions)
+    prepared = player.prepare(settings, with_files(conditions, settings))
     notes, name = "notes" in trained.experiment.makes, str(options.output)
     for suffix in (".wav", *[".mid"] * notes):
         name = name.removesuffix(suffix)
@@ -145,6 +146,22 @@ def _write(
     for path in written:
         print(path)
     return written
+
+
+def with_files(conditions: Conditions, settings: GenerateSettings) -> Conditions:
+    """The conditions with the files that `--set` names, as the workflow has those of a config.
+
+    Raises:
+        UserError: the command has a file of its own too.
+    """
+    if not settings.primes:
+        return conditions
+    if conditions.files:
+        raise UserError(
+            f"two ways to name a file: {conditions.files[0]} and --set",
+            do="leave one of them out",
+        )
+    return replace(conditions, files=tuple(settings.primes))
 
 
 def _write_clip(clip: Clip, name: str, rate: int, fade_s: float) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -18,7 +19,7 @@ from etude.clips.progress import never, silent
 from etude.config import RemiZ
 from etude.config.systems.phrase_ldm import PhraseGenerate, PhraseLdm
 from etude.errors import UserError
-from etude.generation.command import laid_over
+from etude.generation.command import laid_over, with_files
 from etude.midi.keys import find_key
 from etude.midi.notes import parse_midi, read_midi
 from etude.midi.writing import write_midi
@@ -289,6 +290,16 @@ def test_all_keys_can_be_set_on_the_command_line():
     for wrong in ("bars", "=4", "bars=[", "bras=4", "denoising=4", "bars=0"):
         with pytest.raises(UserError):
             laid_over(base, Namespace(batch_size=1, set=[wrong]))
+
+
+def test_files_that_are_set_on_the_command_line_are_what_clips_go_on_from():
+    options = Namespace(batch_size=1, set=["midi=[a.mid, b.mid]", "between=0.3"])
+    settings = laid_over(settings_of(), options)
+    assert with_files(Conditions(), settings).files == (Path("a.mid"), Path("b.mid"))
+    with pytest.raises(UserError, match="two ways"):
+        with_files(Conditions(files=(Path("c.mid"),)), settings)
+    plain = Conditions(files=(Path("c.mid"),))
+    assert with_files(plain, settings_of()) == plain
 
 
 # ----------------------------------------------------------------------------- what does not fit
