@@ -59,19 +59,9 @@ class T5Network(nn.Module):
         x = x if added is None else x + added[:, None]
         return self._decode(x, cache.memory, cache.keep, cache.inner)[:, 0]
 
-    def logits(
-        self,
-        ids: Tensor,
-        memory: Tensor,
-        keep: Tensor | None = None,
-        added: Tensor | None = None,
+    def logits(  # noqa: D102 (as RotaryNetwork's)
+        self, ids: Tensor, memory: Tensor, keep: Tensor | None = None, added: Tensor | None = None
     ) -> Tensor:
-        """Logits [B, T, vocabulary] behind each of the ids [B, T], given a memory [B, M, dim].
-
-        Args:
-            keep: which of the memory is there, bool [B, M]; None: all.
-            added: to the embeddings of the ids, [B, T, dim].
-        """
         x = self.embedding(ids)
         return self._decode(x if added is None else x + added, memory, keep, None)
 
