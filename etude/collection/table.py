@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,15 +99,6 @@ def problems(found: Captions, most: int = MANY_WORDS) -> Iterator[Row]:
     for file in found.files:
         if file not in found.row_of:
             yield {"row": "", "file": printable(file), "words": 0, "problem": "missing"}
-
-
-def same_captions(found: Captions) -> dict[str, list[str]]:
-    """Recordings by a caption that several of them have."""
-    files: defaultdict[str, list[str]] = defaultdict(list)
-    for file in found.files:
-        if caption := " ".join(found.caption(file).lower().split()):
-            files[caption].append(file)
-    return {caption: names for caption, names in files.items() if len(names) > 1}
 
 
 def as_rows(found: Captions) -> tuple[list[str], list[list[str]]]:
