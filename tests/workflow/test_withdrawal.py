@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import music
@@ -36,13 +37,25 @@ def owned(workspace, monkeypatch):
     return workspace, [SMOKE, workspace.config("mine", content)]
 
 
+def inside(path: Path) -> bytes:
+    """What a file holds; of an archive (NumPy's too) what its members hold, uncompressed."""
+    if not path.is_file():
+        return b""
+    if not zipfile.is_zipfile(path):
+        return path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        return b"".join(archive.read(name) for name in archive.namelist())
+
+
 def grep(home: Path, words: list[bytes]) -> list[str]:
     """Files that were made and have one of the words in their names or bytes."""
+    texts = [word.decode() for word in words if word.isascii()]
+    every = [*words, *(text.encode("utf-32-le") for text in texts)]  # as NumPy writes texts
     found = []
     for top in ("results", "cache", "out"):
         for path in (home / top).rglob("*"):
-            data = path.read_bytes() if path.is_file() else b""
-            if any(word in data or word in os.fsencode(path.name) for word in words):
+            data = inside(path)
+            if any(word in data or word in os.fsencode(path.name) for word in every):
                 found.append(str(path.relative_to(home)))
     return found
 
