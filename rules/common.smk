@@ -13,9 +13,10 @@ sys.path.insert(0, str(HOME))
 
 import etude.config
 import etude.runs
-from etude.corpus import forecast, scan, withdrawn
+from etude.corpus import consent, forecast, scan, withdrawn
 from etude.errors import UserError
 from etude.own import label
+from etude.withdrawal import removal
 from etude.workflow import extras, needs, sources
 from etude.workflow import given_tokenizers as given_tokenizer
 from etude.workflow.data import share
@@ -159,11 +160,38 @@ def stop_without_extras():
         raise WorkflowError(str(error))
 
 
+def withdrawals(wildcards):
+    """For a `version`: changes with the files that were withdrawn, and is nothing without any."""
+    return withdrawn.version_of(corpus_of(wildcards))
+
+
+def owner_tables(corpus):
+    """Where the tables about owners lie, as the JSON of a corpus."""
+    places = {"ownership": corpus.ownership, "withdrawn": corpus.withdrawn}
+    return json.dumps({key: str(path) for key, path in places.items() if path})
+
+
+def forget_withdrawn():
+    """Delete what knew a file whose owner took the consent back, before anything else is made."""
+    if not workflow.is_main_process:
+        return
+    try:
+        said = removal.carry_out(CONFIG)
+    except UserError as error:
+        raise WorkflowError(str(error))
+    if said:
+        logger.warning("\n".join(said))
+    kept = (job for job in workflow.dag.jobs if not workflow.dag.needrun(job))
+    if said and not all(Path(str(file)).exists() for job in kept for file in job.output):
+        raise WorkflowError("That was more than this run had planned for: start it again.")
+
+
 # A folder or file that is not there is said at once, not from within the planning of a job.
 if workflow.is_main_process:
     etude.runs.tell_if_alive()
     try:
         needs.check(CONFIG)
+        consent.check_run(CONFIG)
     except UserError as error:
         raise WorkflowError(str(error))
     for lacking in needs.to_bring(CONFIG):  # a plan can be made without it
