@@ -138,6 +138,11 @@ def scanned(name):
         raise WorkflowError(str(error))
 
 
+def withdrawals(wildcards):
+    """For a `version`: changes with the files that were withdrawn, and is nothing without any."""
+    return withdrawn.version_of(corpus_of(wildcards))
+
+
 # ----------------------------------------------------------------------------------- what stops
 
 
@@ -158,17 +163,6 @@ def stop_without_extras():
             extras.check_installed(name)
     except UserError as error:
         raise WorkflowError(str(error))
-
-
-def withdrawals(wildcards):
-    """For a `version`: changes with the files that were withdrawn, and is nothing without any."""
-    return withdrawn.version_of(corpus_of(wildcards))
-
-
-def owner_tables(corpus):
-    """Where the tables about owners lie, as the JSON of a corpus."""
-    places = {"ownership": corpus.ownership, "withdrawn": corpus.withdrawn}
-    return json.dumps({key: str(path) for key, path in places.items() if path})
 
 
 def forget_withdrawn():

@@ -22,7 +22,7 @@ rule fetch_source:
         corpus=lambda w: sources.fetch_params(corpus_of(w)),
         # With `input`, Snakemake does not compare it: a folder that has moved is no reason.
         root=lambda w, input: str(getattr(corpus_of(w), "path", "")),
-        tables=lambda w, input: owner_tables(corpus_of(w)),  # as above
+        tables=lambda w, input: consent.table_params(corpus_of(w)),  # as above
         digest=scan_digest,
     message:
         "Fetching the music of corpus {wildcards.corpus}"
@@ -52,7 +52,7 @@ rule ingest_corpus:
         # With `input`, Snakemake does not compare it: a folder that has moved is no reason.
         root=lambda w, input: input.get("source") or str(corpus_of(w).path),
         # So it is with the tables about owners, which decide no row, only whether there is one.
-        tables=lambda w, input: owner_tables(corpus_of(w)),
+        tables=lambda w, input: consent.table_params(corpus_of(w)),
         digest=scan_digest,
     message:
         "Reading every file of {wildcards.corpus}, shard {wildcards.shard}"

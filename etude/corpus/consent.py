@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from etude.config import Config, CorpusBase
@@ -33,3 +34,9 @@ def root_of(settings: CorpusBase, name: str, results: Path = Path("results")) ->
     """Where the files of a corpus lie: the user's own folder, or what was fetched."""
     fetched = results / "corpora" / name / "source"
     return fetched if is_fetched(settings) else Path(getattr(settings, "path", fetched))
+
+
+def table_params(settings: CorpusBase) -> str:
+    """Where the tables about owners lie, as the JSON that a job reads its corpus from."""
+    places = {"ownership": settings.ownership, "withdrawn": settings.withdrawn}
+    return json.dumps({key: str(path) for key, path in places.items() if path})
