@@ -51,7 +51,7 @@ def test_they_take_the_embedded_ones_place(heard):
     workspace, _ = heard
     configs = [SMOKE, workspace.folder / "heard.yaml"]
     clips = "results/clips/mine/seed-0/draw-0"
-    workspace.run(clips, *VERIFIED, configs=configs)
+    workspace.by_hand(clips, *VERIFIED, "--before", configs=configs)
     for name in ("semantic", "acoustic"):
         with (workspace.folder / f"results/verified/mine/{name}.csv").open() as file:
             checks = {row["check"]: row["passed"] for row in csv.DictReader(file)}

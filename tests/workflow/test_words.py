@@ -95,7 +95,7 @@ def rows(workspace, path):
 def test_words_from_a_folder_with_bad_input(learned):
     workspace, _, configs = learned
     table = "results/metrics/words/seed-0/concept.csv"
-    workspace.run(table, configs=configs)
+    workspace.by_hand(table, "--before", configs=configs)
     found = rows(workspace, table)
     assert [r["concept"] for r in found if r["condition"] == "learned"] == [
         *("steel drum", "böen", "piano")

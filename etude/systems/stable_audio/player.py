@@ -32,7 +32,7 @@ from etude.systems.stable_audio.network import Sound, set_strength
 from etude.systems.stable_audio.texts import is_cut, new_words
 from etude.systems.stable_audio.told import Told
 
-VERSION = 1  # raised when the same latents or settings give other clips
+VERSION = 2  # raised when the same latents or settings give other clips
 
 log = logging.getLogger(__name__)
 
