@@ -457,11 +457,12 @@ def test_clips_have_any_length_and_their_seconds(base):
     assert long[0].condition["total"] == "9", "no training window is as long"
 
 
-def test_negative_texts_and_guidance_change_clips(base):
+def test_negative_texts_guidance_and_temperature_change_clips(base):
     plain = made(experiment(), base, "low hum")
     guidance = {"denoising": {**FAST["denoising"], "guidance": 4.0}}
     for more in ({"negative": "high beep"}, guidance,
-                 {"denoising": {**guidance["denoising"], "rescale": 0.7}}):  # fmt: skip
+                 {"denoising": {**guidance["denoising"], "rescale": 0.7}},
+                 {"denoising": {**FAST["denoising"], "temperature": 0.5}}):  # fmt: skip
         assert not np.allclose(plain[0].wave, made(experiment(), base, "low hum", **more)[0].wave)
 
 

@@ -200,7 +200,8 @@ class SoundPlayer:
         if clip == "percentile":
             clip = clip_of(self.model.shape["percentile"])
         limit = None if clip == "none" else float(clip)
-        return Sampler(self.model.schedule, "v", how.solver, how.steps, how.spacing, how.eta, limit)
+        steps = (how.solver, how.steps, how.spacing, how.eta)
+        return Sampler(self.model.schedule, "v", *steps, limit, how.temperature)
 
     def _denoiser(
         self, settings: SoundGenerate, texts: Sequence[str], spans: list[tuple[float, float]]
