@@ -70,8 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands.add_parser("evaluate", help="distances and copies of two folders"))
     add_results(commands, _add_config)
 
-    config = commands.add_parser("config", help="check the configuration, write config/README.md")
-    config.add_argument("--write", action="store_true", help="write config/README.md anew")
+    config = commands.add_parser("config", help="check the configuration; write the reference pages")
+    config.add_argument(
+        "--write", action="store_true", help="write config/README.md and docs/cli.md again"
+    )
     _add_config(config)
     config.set_defaults(run=_config)
 
@@ -89,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(verify)
     verify.set_defaults(run=_verify)
 
-    graph = "draw the flow of the rules for the README"
+    graph = "draw the flow of the rules: docs/flow.svg"
     commands.add_parser("graph", help=graph).set_defaults(run=_graph)
 
     add_commands(commands, _add_config)
@@ -339,7 +341,7 @@ def _config(options: argparse.Namespace) -> None:
 
         print("tried:", *try_parts(settings))
     if options.write:
-        write_reference(Path("config/README.md"))
+        write_reference(Path("config/README.md"), Path("docs/cli.md"), _parser())
     print("the configuration is valid")
 
 
