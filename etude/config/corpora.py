@@ -35,7 +35,7 @@ class Split(Section):
     train: float = Field(0.7, gt=0, le=1, description="share of the pieces for training")
     valid: float = Field(0.1, ge=0, lt=1, description="share for validation")
     test: float = Field(0.2, ge=0, lt=1, description="share kept for the metrics' reference")
-    seed: int = Field(0, ge=0, description="order in which groups are dealt out")
+    seed: int = Field(0, ge=0, description="order in which groups are distributed")
     similarity: float = Field(
         0.15,
         gt=0,
@@ -99,8 +99,8 @@ class Render(Section):
 class Annotations(Section):
     """Files beside each MIDI that say more of it, as POP909 has them; used when music is fetched.
 
-    Beats make music that was played freely follow bar lines; keys become key signatures. A folder
-    of the user's own is copied for this, as an archive is unpacked.
+    Beats make music that was played freely follow bar lines; keys become key signatures. Your own
+    folder is copied for this, as an archive is unpacked.
     """
 
     beats: str | None = Field(
@@ -138,9 +138,9 @@ class CorpusBase(Section):
     shards: int = Field(
         2, ge=1, le=2000, description="jobs per step that this corpus is spread over"
     )
-    limit: int | None = Field(None, ge=1, description="take only so many files (a fixed choice)")
+    limit: int | None = Field(None, ge=1, description="use at most this many files (the same ones each time)")
     filter: Filter | Literal["we_sharp"] = Field(
-        Filter(), description="what is taken; `we_sharp` is the seed's own filter"
+        Filter(), description="which files are used; `we_sharp` is we-sharp's own filter"
     )
     metadata: str = Field(
         "metadata.csv",
@@ -198,7 +198,7 @@ class Music21Corpus(CorpusBase):
         [],
         exclude_if=lambda programs: not programs,
         description="in place of `program`: each score is played by some of these, chosen by its "
-        "name; a list of programs is a mixture, dealt out to the parts in turn. Each lies in a "
+        "name; a list of programs is a mixture, distributed to the parts in turn. Each lies in a "
         "folder of its own, named as the program is",
     )
     renditions: int = Field(

@@ -43,7 +43,7 @@ class Denoising(Section):
     eta: float = Field(0.0, ge=0, le=1, description="share of fresh noise in ddim")
     clip: Literal["percentile", "none"] | Annotated[float, Field(ge=2.5)] = Field(
         "percentile",
-        description="estimates of the data are kept within so many deviations; percentile: where "
+        description="estimates of the data are kept within this many deviations; percentile: where "
         "99.9 % of the training latents lie, 2.5 at least",
     )
     temperature: float = Field(

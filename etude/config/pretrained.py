@@ -84,7 +84,7 @@ class Hubert(Section):
     normalize: bool = Field(
         False,
         description="bring each segment to mean 0 and deviation 1 first (fairseq's HuBERT base "
-        "and the seed do not)",
+        "and we-sharp do not)",
     )
     iterations: int = Field(10, ge=1, description="k-means iterations")
     batch_seconds: float = Field(32.0, gt=0, description="audio that the network hears at once")

@@ -103,7 +103,7 @@ class TextGenerate(GenerateSettings):
         None,
         gt=0,
         le=30,
-        description="seconds that are sampled at once; longer clips go on window by window (none: "
+        description="seconds that are sampled at once; longer clips continue window by window (none: "
         "as long as what was learned; of pretrained networks 30)",
     )
     melody: UserPath | None = Field(
@@ -182,7 +182,7 @@ class MusicGen(TrainedExperiment):
         "them, each time it is read",
     )
     templates: Annotated[list[str], Distinct] = Field(
-        list(TEMPLATES), min_length=1, description="what captions stand in, one by chance; {} is it"
+        list(TEMPLATES), min_length=1, description="sentences around captions, one at random; {} is the caption"
     )
     leave_out: Annotated[list[Annotated[str, Composed]], Distinct] = Field(
         [], description="concepts (folders of the corpus) that are not learned, to be taught later"

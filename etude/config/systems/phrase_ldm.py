@@ -229,7 +229,7 @@ class PhraseGenerate(GenerateSettings):
     )
     midi: UserPath | list[UserPath] | None = Field(
         None,
-        description="a MIDI file, of which `keep` stays, or which clips go on from; two: clips "
+        description="a MIDI file, of which `keep` stays, or which clips continue; two: clips "
         "lie between them",
     )
     keep: str = Field(

@@ -112,7 +112,7 @@ class SoundGenerate(GenerateSettings):
         None, gt=0, description="seconds of that piece (none: as in training, by chance)"
     )
     strength: float = Field(
-        0.7, gt=0, le=1, description="how much of a recording is made anew; 1: nearly all"
+        0.7, gt=0, le=1, description="how much of a recording is made again; 1: nearly all"
     )
     recording: UserPath | list[UserPath] | None = Field(
         None, description="recordings that clips are made from, in turn"
@@ -236,7 +236,7 @@ class StableAudio(TrainedExperiment):
         "them, each time it is read",
     )
     templates: Annotated[list[str], Distinct] = Field(
-        ["{}"], min_length=1, description="what captions stand in, one by chance; {} is it"
+        ["{}"], min_length=1, description="sentences around captions, one at random; {} is the caption"
     )
     stages: SoundStages = Field(SoundStages.model_validate({}), description="networks and training")
     generate: SoundGenerate = SoundGenerate()

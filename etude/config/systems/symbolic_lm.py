@@ -97,8 +97,8 @@ class Augment(Section):
         le=1,
         description="share of sequences of which pitch, and of which velocity moves",
     )
-    pitch: int = Field(12, ge=0, le=48, description="semitones up or down, at the most")
-    velocity: int = Field(4, ge=0, le=127, description="velocity up or down, at the most (MIDI)")
+    pitch: int = Field(12, ge=0, le=48, description="semitones up or down, at most")
+    velocity: int = Field(4, ge=0, le=127, description="velocity up or down, at most (MIDI)")
 
 
 class SymbolicTraining(Training):
@@ -151,10 +151,10 @@ class SymbolicSampling(Sampling):
         None, gt=0, le=1, description="only what is at least so likely, relative to the likeliest"
     )
     repetition_penalty: float = Field(
-        1.0, ge=1, description="scores of tokens that stand in the context are divided by this"
+        1.0, ge=1, description="scores of tokens that are in the context are divided by this"
     )
     no_repeat_ngram: int | None = Field(
-        None, ge=1, description="no sequence of so many tokens twice (Neuromusic's greedy test: 2)"
+        None, ge=1, description="no sequence of this many tokens twice (Neuromusic's greedy test: 2)"
     )
     grammar: bool = Field(
         True, description="draw only what the tokenizer's grammar allows (no stuck notes)"
@@ -173,10 +173,10 @@ class SymbolicGenerate(GenerateSettings):
         2.0, gt=0, le=3600, description="seconds of each clip that metrics hear, after its prompt"
     )
     prompt: Literal["none", "held_out"] = Field(
-        "none", description="none: from nothing; held_out: go on from pieces of the test split"
+        "none", description="none: from nothing; held_out: continue pieces of the test split"
     )
     prompt_tokens: int = Field(512, ge=1, description="tokens of a prompt")
-    new_tokens: int = Field(512, ge=1, description="tokens that are generated, at the most")
+    new_tokens: int = Field(512, ge=1, description="tokens that are generated, at most")
     move: int | None = Field(
         None,
         ge=1,
@@ -184,7 +184,7 @@ class SymbolicGenerate(GenerateSettings):
     )
     sampling: SymbolicSampling = SymbolicSampling()
     prime: UserPath | None = Field(
-        None, description="a MIDI file that every clip goes on from; its last `prompt_tokens` count"
+        None, description="a MIDI file that every clip continues; its last `prompt_tokens` count"
     )
     times: bool = Field(
         False, description="results.json has generation_time (no two runs then give the same bytes)"

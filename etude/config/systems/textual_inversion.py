@@ -37,7 +37,7 @@ TEST_TEMPLATES = ("music in the style of {}", "a piece for {}")
 
 
 class Templates(Section):
-    """Sentences that concepts stand in; {} is the concept."""
+    """Sentences around concepts; {} is the concept."""
 
     train: Annotated[list[str], Distinct] = Field(
         list(TRAINING_TEMPLATES), min_length=1, description="to learn in, one by chance"

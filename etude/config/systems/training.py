@@ -54,7 +54,7 @@ class Training(Section):
         [], description="steps whose weights are kept as outputs, none above `steps`"
     )
     train_items: int | None = Field(
-        None, ge=1, description="train on the first so many sequences only (to overfit)"
+        None, ge=1, description="train on the first this many sequences only (to overfit)"
     )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="bf16: matrix products in bfloat16, weights and sums in float32"
@@ -69,7 +69,7 @@ class Training(Section):
         "last", description="which weights are written; best: of the lowest validation loss"
     )
     patience: int | None = Field(
-        None, ge=1, description="stop after so many validations without a lower loss"
+        None, ge=1, description="stop after this many validations without a lower loss"
     )
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="share of the target that goes to all tokens alike"
