@@ -17,7 +17,7 @@ class Criteria(Section):
         "nats per predicted token)",
     )
     steady_share: float = Field(
-        0.1, gt=0, le=1, description="in this last share of the steps it must stay there"
+        0.1, gt=0, le=1, description="the loss must stay below during this last share of the steps"
     )
     smooth_steps: int = Field(
         500, ge=1, description="losses are means over this many steps (500, as we-sharp plots them)"

@@ -58,7 +58,7 @@ class Llama(_Decoder):
 
     kind: Literal["llama"]
     key_value_heads: int | None = Field(
-        None, ge=1, description="heads of keys and values, a divisor of `heads` (none: as many)"
+        None, ge=1, description="heads of keys and values, a divisor of `heads` (none: equal to it)"
     )
     rope_base: float = Field(10000.0, gt=1, description="base of the rotary embedding")
     attention_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of attention weights")
@@ -95,7 +95,7 @@ class Augment(Section):
         0.0,
         ge=0,
         le=1,
-        description="share of sequences of which pitch, and of which velocity moves",
+        description="share of sequences whose pitch is moved; the same share for velocity",
     )
     pitch: int = Field(12, ge=0, le=48, description="semitones up or down, at most")
     velocity: int = Field(4, ge=0, le=127, description="velocity up or down, at most (MIDI)")
@@ -106,8 +106,8 @@ class SymbolicTraining(Training):
 
     sequences: Literal["windowed", "packed"] = Field(
         "windowed",
-        description="windowed: a window a row, filled up; packed: windows one behind the other in "
-        "rows without gaps (give the token set a stride equal to its window)",
+        description="windowed: one window per row, padded; packed: windows joined in rows "
+        "without padding (give the token set a stride equal to its window)",
     )
     augment: Augment = Augment()
 
@@ -148,7 +148,7 @@ class SymbolicSampling(Sampling):
 
     top_k: int | None = Field(None, ge=1, description="only the k likeliest; none: all")
     min_p: float | None = Field(
-        None, gt=0, le=1, description="only what is at least so likely, relative to the likeliest"
+        None, gt=0, le=1, description="only tokens at least this likely, relative to the likeliest"
     )
     repetition_penalty: float = Field(
         1.0, ge=1, description="scores of tokens that are in the context are divided by this"
@@ -170,7 +170,7 @@ class SymbolicGenerate(GenerateSettings):
     )
 
     seconds: float = Field(
-        2.0, gt=0, le=3600, description="seconds of each clip that metrics hear, after its prompt"
+        2.0, gt=0, le=3600, description="seconds of each clip that are measured, after its prompt"
     )
     prompt: Literal["none", "held_out"] = Field(
         "none", description="none: from nothing; held_out: continue pieces of the test split"
@@ -249,7 +249,7 @@ class SymbolicLm(TrainedExperiment):
 
     system: Literal["symbolic_lm"]
     tokens: str = Field(description="a symbolic token set from `tokens`")
-    cut: str = Field("two_seconds", description="a name from `cuts`: what clips are compared with")
+    cut: str = Field("two_seconds", description="a name from `cuts`: how real music is cut for the comparison")
     stages: SymbolicStages = Field(
         SymbolicStages.model_validate({}), description="network and training"
     )
