@@ -2,17 +2,25 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from etude import config
 from etude.__main__ import _parser
+from etude.config.base import merge
+from etude.config.reading import load
+from etude.errors import UserError
 from etude.reference import USUAL, render_commands, render_reference
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 MOST_LINES, MOST_MEDIA = 125, 2**20  # of the README, and bytes of its picture and sounds
 
 
@@ -58,6 +66,67 @@ def test_the_readme_is_short_and_its_picture_and_sounds_are_small():
     assert {"real.mp3", "generated.mp3", "chance.mp3"} < {path.name for path in media}
     assert any(path.suffix in (".webp", ".png") for path in media)
     assert sum(path.stat().st_size for path in media) < MOST_MEDIA
+
+
+# ---------------------------------------------------------------------------- examples in pages
+
+
+def blocks(kind):
+    """(page, text) of each block of code of a kind; `` is a block without a name: commands."""
+    for page in PAGES:
+        for name, text in FENCE.findall(page.read_text(encoding="utf-8")):
+            if name == kind:
+                yield page.relative_to(ROOT).as_posix(), text
+
+
+def commands():
+    """(page, words) of each command of Étude in the pages' blocks, without what is not to type."""
+    for page, text in blocks(""):
+        for line in text.replace("\\\n", " ").splitlines():
+            found = re.search(r"(?:\.venv/bin/)?python -m etude (.*)", line)
+            if found and not re.search(r"[…$]|error:", found[1]):
+                yield page, shlex.split(found[1], comments=True)
+
+
+def test_commands_in_pages_can_be_typed(capsys):
+    """Options that there are, with values that they take; what they name may be the reader's."""
+    every = list(commands())
+    assert len(every) > 30
+    for page, words in every:
+        if words[0] == "resume":
+            continue  # its arguments are Snakemake's
+        try:
+            _parser().parse_args(words)
+        except SystemExit:
+            pytest.fail(f"{page}: python -m etude {' '.join(words)}: {capsys.readouterr().err}")
+
+
+def test_targets_and_presets_in_pages_are_there():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    for page, text in blocks(""):
+        asked = re.findall(r"^(?:\$ )?make ([a-z-]+)", text, re.MULTILINE)
+        assert set(asked) <= targets, (page, asked)
+    for page in PAGES:
+        for name in re.findall(r"config/presets/(\w+)\.yaml", page.read_text(encoding="utf-8")):
+            assert (ROOT / "config/presets" / f"{name}.yaml").is_file(), (page, name)
+
+
+def test_configurations_in_pages_are_valid():
+    """Each block of YAML over the default and the blocks before it on its page, as a reader does."""
+    default = yaml.safe_load(config.DEFAULT.read_text(encoding="utf-8"))
+    raw, checked = {}, 0
+    for page, text in blocks("yaml"):
+        if "…" in text or not isinstance(mine := yaml.safe_load(text), dict):
+            continue
+        if set(mine) <= {*config.Config.model_fields, "defaults"}:
+            raw[page] = merge(raw.get(page, default), mine)
+            try:
+                load(raw[page])
+            except UserError as error:
+                pytest.fail(f"{page}: {error}\n{text}")
+            checked += 1
+    assert checked > 8
 
 
 @pytest.mark.slow
