@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands.add_parser("evaluate", help="distances and copies of two folders"))
     add_results(commands, _add_config)
 
-    config = commands.add_parser("config", help="check the configuration; write the reference pages")
+    config = commands.add_parser(
+        "config", help="check the configuration; write the reference pages"
+    )
     config.add_argument(
         "--write", action="store_true", help="write config/README.md and docs/cli.md again"
     )
@@ -233,7 +235,9 @@ def _add_continue(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top_k", type=whole(1, 10**9), help="only the k likeliest tokens")
     parser.add_argument("--top_p", type=above(0, 1), help="only the likeliest up to this mass")
     parser.add_argument(
-        "--min_p", type=above(0, 1), help="only tokens at least this likely, relative to the likeliest"
+        "--min_p",
+        type=above(0, 1),
+        help="only tokens at least this likely, relative to the likeliest",
     )
     parser.add_argument("--free", action="store_true", help="without the tokenizer's grammar")
     _add_set(parser)

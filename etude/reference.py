@@ -76,8 +76,8 @@ CLI_HEAD = """# Commands
 
 Written by `python -m etude config --write` from the commands themselves; do not edit.
 
-`python -m etude COMMAND --help` prints the same. A mistake is reported in four lines (what, where, why,
-what to do) with exit status 1. What stands in brackets at the end of a description is the default.
+`python -m etude COMMAND --help` prints the same. A mistake is reported in four lines (what, where,
+why, what to do) with exit status 1. The default is in brackets at the end of a description.
 """
 
 # What a section of the configuration is about, where its field does not say enough.

@@ -57,7 +57,6 @@ def draw(logits: Tensor, uniform: Tensor, settings: Sampling) -> Tensor:
 
     Example:
         >>> import torch
-
         >>> logits = torch.tensor([[0.0, 5.0, 1.0]])
         >>> draw(logits, torch.tensor([0.99]), Sampling(temperature=0)).tolist()  # greedy
         [1]

@@ -22,7 +22,9 @@ class ConceptMetrics(Section):
     """Learned words against other ways of asking (results/metrics/{experiment}/*/concept.csv)."""
 
     segments: int = Field(
-        64, ge=8, description="at most this many held-out segments of a concept, spread over its pieces"
+        64,
+        ge=8,
+        description="at most this many held-out segments of a concept, spread over its pieces",
     )
     clips: int = Field(32, ge=2, description="clips of each condition, for distance and classifier")
     recognised: float = Field(

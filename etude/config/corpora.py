@@ -61,8 +61,9 @@ class Filter(Section):
         description="drum tracks: `drop` leaves them out, `reject` refuses pieces that have any",
     )
     programs: list[Program] | None = Field(
-        None, description="General MIDI programs (0-127) that a piece may use; a piece with others is"
-        " rejected"
+        None,
+        description="General MIDI programs (0-127) that a piece may use; a piece with others is"
+        " rejected",
     )
     map_programs_to: int | None = Field(
         None, ge=0, le=127, description="play every pitched track with this program"
@@ -124,8 +125,8 @@ class Annotations(Section):
         description="as `beats`: lines `begin end Gb:maj` (POP909: key_audio.txt)",
     )
     leave_out: list[str] = Field(
-        [], description="files that are not part of the corpus, for example `*/versions/*` or "
-        "`*.txt`"
+        [],
+        description="files that are not part of the corpus, for example `*/versions/*` or `*.txt`",
     )
 
     @model_validator(mode="after")
@@ -138,10 +139,10 @@ class Annotations(Section):
 class CorpusBase(Section):
     """What every corpus has, wherever it comes from."""
 
-    shards: int = Field(
-        2, ge=1, le=2000, description="jobs that share this corpus in each step"
+    shards: int = Field(2, ge=1, le=2000, description="jobs that share this corpus in each step")
+    limit: int | None = Field(
+        None, ge=1, description="use at most this many files (the same ones each time)"
     )
-    limit: int | None = Field(None, ge=1, description="use at most this many files (the same ones each time)")
     filter: Filter | Literal["we_sharp"] = Field(
         Filter(), description="which files are used; `we_sharp` is we-sharp's own filter"
     )
@@ -161,7 +162,10 @@ class CorpusBase(Section):
         "drop", description="keep one or all of several pieces with the same notes or samples"
     )
     max_rejected: float = Field(
-        0.9, ge=0, le=1, description="the run stops if a larger share of the music files is rejected"
+        0.9,
+        ge=0,
+        le=1,
+        description="the run stops if a larger share of the music files is rejected",
     )
     split: Split = Field(Split(), description="train, valid, test")
     render: Render = Field(Render(), description="MIDI to audio")
@@ -229,8 +233,10 @@ class FolderCorpus(CorpusBase):
     """The user's own folder of MIDI and audio, of any depth, read where it lies."""
 
     source: Literal["folder"]
-    path: UserPath = Field(description="the folder with your music, of any depth; metadata.csv in it is carried "
-        "through")
+    path: UserPath = Field(
+        description="the folder with your music, of any depth; metadata.csv in it is carried "
+        "through"
+    )
 
 
 class ArchiveCorpus(CorpusBase):

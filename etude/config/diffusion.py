@@ -24,7 +24,9 @@ class DiffusionProcess(Section):
     prediction: Literal["v", "epsilon", "x0"] = Field(
         "v", description="what the network predicts; epsilon fails in half precision"
     )
-    masked: bool = Field(True, description="leave padding out of the loss; false: it is learned, as silence")
+    masked: bool = Field(
+        True, description="leave padding out of the loss; false: it is learned, as silence"
+    )
     sample_posterior: bool = Field(
         True, description="draw each training latent from its posterior; false: take its mean"
     )
@@ -57,7 +59,10 @@ class Denoising(Section):
         1.0, ge=0, le=20, description="how strongly conditions are followed; 1: as learned"
     )
     rescale: float = Field(
-        0.0, ge=0, le=1, description="how much of the variance that guidance adds is removed, 0 to 1"
+        0.0,
+        ge=0,
+        le=1,
+        description="how much of the variance that guidance adds is removed, 0 to 1",
     )
 
 
@@ -78,7 +83,9 @@ class BarTransformer(Section):
         description="alternate (of phrases): within a bar and across bars of a slot, in turn",
     )
     longest: int = Field(
-        128, ge=1, description="distance from either end, in bars, up to which bars are distinguished"
+        128,
+        ge=1,
+        description="distance from either end, in bars, up to which bars are distinguished",
     )
     self_condition: bool = Field(
         False, description="the network is given its last estimate of the data (arXiv 2208.04202)"
@@ -97,7 +104,10 @@ class BarTransformer(Section):
         ["length", "mode", "meter", "sections"], description="what the network is conditioned on"
     )
     drop_conditions: float = Field(
-        0.1, ge=0, lt=1, description="share of pieces for which a condition is dropped, and for which all are"
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of pieces for which a condition is dropped, and for which all are",
     )
     diffusion: DiffusionProcess = DiffusionProcess()
 

@@ -13,7 +13,9 @@ class Memorisation(Section):
     """Does a clip repeat the training music? A ladder of searches, with measured recall."""
 
     null_clips: int = Field(
-        320, ge=1, description="held-out excerpts that show what a high score is; at least 300 are needed"
+        320,
+        ge=1,
+        description="held-out excerpts that show what a high score is; at least 300 are needed",
     )
     planted: int = Field(
         20, ge=0, description="planted copies per attack, from which recall is measured; 0: none"

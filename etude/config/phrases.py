@@ -92,4 +92,6 @@ class Kl(Section):
         "decode to nonsense)",
     )
     start: float = Field(0.2, ge=0, le=1, description="share of the weight at the first step")
-    warm_up: float = Field(0.5, ge=0, le=1, description="share of the steps after which the weight is reached")
+    warm_up: float = Field(
+        0.5, ge=0, le=1, description="share of the steps after which the weight is reached"
+    )

@@ -52,8 +52,9 @@ class Config(Section):
     tokens: dict[str, AnyTokenSet] = Field({}, description="named token sets")
     experiments: dict[str, Experiment] = Field({}, description="named experiments")
     sweep: dict[str, Sweep] = Field(
-        {}, description="named grids of experiments; a sweep's name in `run` stands for all of its "
-        "experiments"
+        {},
+        description="named grids of experiments; a sweep's name in `run` stands for all of its "
+        "experiments",
     )
     evaluation: Evaluation = Field(Evaluation(), description="the metrics' protocol")
     criteria: dict[str, Criteria] = Field(

@@ -27,7 +27,6 @@ def guided(
 
     Example:
         >>> import torch
-
         >>> words = lambda x, time, estimate: x + 1
         >>> none = lambda x, time, estimate: x
         >>> guided(words, none, scale=3.0)(torch.zeros(1, 1), torch.zeros(1), None).tolist()
@@ -53,7 +52,6 @@ def deviation(values: Tensor, mask: Tensor | None) -> Tensor:
 
     Example:
         >>> import torch
-
         >>> deviation(torch.tensor([[[0.0], [2.0]]]), None).tolist()
         [[[1.0]]]
     """

@@ -28,7 +28,6 @@ def to_x0(
 
     Example:
         >>> import torch
-
         >>> data, noise = torch.tensor([2.0]), torch.tensor([1.0])
         >>> noisy, output = 0.6 * data + 0.8 * noise, target("v", data, noise, 0.6, 0.8, False)
         >>> to_x0("v", output, noisy, 0.6, 0.8, False).round(decimals=4).tolist()
@@ -48,7 +47,6 @@ def from_x0(
 
     Example:
         >>> import torch
-
         >>> data, noise = torch.tensor([2.0]), torch.tensor([1.0])
         >>> noisy = 0.6 * data + 0.8 * noise
         >>> from_x0("epsilon", data, noisy, 0.6, 0.8, False).round(decimals=4).tolist()
@@ -70,7 +68,6 @@ def target(
 
     Example:
         >>> import torch
-
         >>> data, noise = torch.tensor([2.0]), torch.tensor([1.0])
         >>> target("v", data, noise, 0.6, 0.8, straight=False).tolist()  # 0.6 x 1 - 0.8 x 2
         [-1.0]
@@ -93,7 +90,6 @@ def noised(
 
     Example:
         >>> import torch
-
         >>> x, wanted = noised(
         ...     Schedule("flow"), "v", torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([0.25])
         ... )
@@ -115,7 +111,6 @@ def stratified(places: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-
         >>> stratified(torch.tensor([0.1, 0.7, 0.9, 0.3])).round(decimals=2).tolist()
         [0.10000000149011612, 0.3499999940395355, 0.6000000238418579, 0.8500000238418579]
     """
@@ -132,7 +127,6 @@ def squared_error(output: Tensor, wanted: Tensor, mask: Tensor | None = None) ->
 
     Example:
         >>> import torch
-
         >>> mask = torch.tensor([[True, False]])
         >>> float(squared_error(torch.tensor([[[1.0], [9.0]]]), torch.zeros(1, 2, 1), mask))
         1.0

@@ -35,7 +35,6 @@ class Schedule:
 
     Example:
         >>> import torch
-
         >>> alpha, sigma = Schedule("flow").levels(torch.tensor([0.25]))
         >>> float(alpha), float(sigma)
         (0.75, 0.25)

@@ -66,7 +66,6 @@ def statistics(rows: Array) -> tuple[Array, Array]:
 
     Example:
         >>> import numpy as np
-
         >>> mean, covariance = statistics(np.array([[0.0, 0.0], [2.0, 0.0]]))
         >>> mean.tolist(), covariance.tolist()
         ([1.0, 0.0], [[2.0, 0.0], [0.0, 0.0]])
@@ -82,7 +81,6 @@ def frechet_distance(mean1: Array, cov1: Array, mean2: Array, cov2: Array) -> fl
 
     Example:
         >>> import numpy as np
-
         >>> one = np.eye(2)
         >>> frechet_distance(np.zeros(2), one, np.array([3.0, 4.0]), one)  # equal shape: 3^2 + 4^2
         25.0

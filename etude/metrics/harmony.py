@@ -65,7 +65,6 @@ def chroma(power: Array, lowest: int = 0) -> Array:
 
     Example:
         >>> import numpy as np
-
         >>> power = np.zeros((1, 24))
         >>> power[0, [0, 12, 7]] = 1  # C, the C above, G
         >>> chroma(power)[0].round(2).tolist()[:8]
@@ -98,8 +97,7 @@ def outside(shares: Array) -> Array:
 
     Example:
         >>> import numpy as np
-
-        >>> shares = np.full((1, 12), 1 / 12)  # all twelve pitch classes: five are outside of any scale
+        >>> shares = np.full((1, 12), 1 / 12)  # five of twelve are outside
         >>> outside(shares).round(3).tolist()
         [0.417]
     """

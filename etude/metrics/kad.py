@@ -41,7 +41,6 @@ def median_distance(rows: Array, seed: int = 0) -> float:
 
     Example:
         >>> import numpy as np
-
         >>> median_distance(np.array([[0.0], [1.0], [3.0]]))
         2.0
     """
@@ -106,7 +105,6 @@ def evaluate(reference: Array, estimate: Array, bandwidth: float | None = None) 
 
     Example:
         >>> import numpy as np
-
         >>> draw = np.random.default_rng(0).standard_normal
         >>> near = evaluate(draw((200, 4)), draw((200, 4)))["kad"]
         >>> far = evaluate(draw((200, 4)), draw((200, 4)) + 2)["kad"]

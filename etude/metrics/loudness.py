@@ -86,7 +86,6 @@ def integrated(wave: Array, rate: int) -> Array:
 
     Example:
         >>> import numpy as np
-
         >>> time = np.arange(48000 * 2) / 48000
         >>> sine = np.sin(2 * np.pi * 997 * time)  # ITU-R BS.1770: full scale in one channel
         >>> round(float(integrated(sine, 48000)), 1)
@@ -100,7 +99,6 @@ def level(wave: Array, rate: int, target: float = TARGET_LUFS) -> Array:
 
     Example:
         >>> import numpy as np
-
         >>> sine = 0.3 * np.sin(np.arange(48000) / 10)
         >>> round(float(integrated(level(sine, 48000, -20.0), 48000)), 2)
         -20.0

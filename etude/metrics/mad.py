@@ -74,7 +74,6 @@ def histogram(labels: Index, count: int, smoothing: float = SMOOTHING) -> Array:
 
     Example:
         >>> import numpy as np
-
         >>> histogram(np.array([0, 0, 1]), 3, smoothing=0).round(2).tolist()
         [0.67, 0.33, 0.0]
     """
@@ -89,7 +88,6 @@ def divergence(p: Array, q: Array) -> Array:
 
     Example:
         >>> import numpy as np
-
         >>> half = np.array([0.5, 0.5])
         >>> divergence(half, np.array([half, [1.0, 0.0]])).tolist()
         [0.0, inf]
@@ -105,7 +103,6 @@ def mauve(p: Array, q: Array) -> float:
 
     Example:
         >>> import numpy as np
-
         >>> half = np.array([0.5, 0.5])
         >>> round(mauve(half, half), 6), mauve(half, np.array([0.9, 0.1])) < 1
         (1.0, True)
@@ -137,7 +134,6 @@ def mad(p: Array, q: Array) -> float:
 
     Example:
         >>> import numpy as np
-
         >>> half = np.array([0.5, 0.5])
         >>> round(mad(half, half), 6), mad(half, np.array([0.9, 0.1])) > 0
         (0.0, True)

@@ -70,7 +70,6 @@ def overlap(before: Ids, after: Ids) -> int:
 
     Example:
         >>> import numpy as np
-
         >>> ids = np.arange(20)
         >>> overlap(ids[:12], ids[4:]), overlap(ids[:10], ids[10:])
         (8, 0)
@@ -98,7 +97,6 @@ def joined(windows: Sequence[Ids]) -> list[Ids]:
 
     Example:
         >>> import numpy as np
-
         >>> ids = np.arange(20)
         >>> [part.tolist() == ids.tolist() for part in joined([ids[:12], ids[4:]])]
         [True]

@@ -153,7 +153,6 @@ def noise(wave: Array, generator: np.random.Generator) -> Array:
 
     Example:
         >>> import numpy as np
-
         >>> wave = np.full(10_000, 0.5)
         >>> loud = noise(wave, np.random.default_rng(0))
         >>> round(float(np.sqrt(np.mean(loud**2))), 1)

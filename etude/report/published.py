@@ -15,7 +15,7 @@ from etude.errors import UserError
 from etude.results.leaderboard import FLOOR, GENERATED, PRIMARY, number
 from etude.results.rates import COPIED, DECIDING
 from etude.results.summary import NAMES
-from etude.results.systems import clip_sets, worthless
+from etude.results.systems import about, clip_sets, worthless
 from etude.storage import hash_file, read_csv, read_json, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,11 +91,19 @@ def render(docs: Path = DOCS) -> str:
         return NOT_YET
     rows = list(read_csv(path))
     metric, embedding = _primary(rows)
-    head = ["experiment", "generated", "real music", "nearest rival", "copies", "trainings", "clips"]
+    head = [
+        "experiment",
+        "generated",
+        "real music",
+        "nearest rival",
+        "copies",
+        "trainings",
+        "clips",
+    ]
     lines = [
         (
-            f"{CALLED[metric]}{f' on `{embedding}`' if embedding else ''} (lower is nearer to "
-            "held-out real music) with its 95 % interval; of the rivals, the nearest."
+            f"{CALLED[metric]}{f' on `{embedding}`' if embedding else ''} to held-out real music: "
+            "lower is nearer. Intervals are 95 %."
         ),
         "",
         f"| {' | '.join(head)} |",
@@ -114,7 +122,7 @@ def _short(rows: list[Row], all_rows: list[Row]) -> list[str]:
     made, floor = known.get(GENERATED), known.get(FLOOR)
     if made is None:
         return ["n/a", *[""] * 5]
-    beaten = [row for clips, row in known.items() if clips in worthless(made["system"])]
+    beaten = [row for clips, row in known.items() if clips in about(made["system"]).rivals]
     rival = min(beaten, key=lambda row: float(row["value"]), default=None)
     return [
         f"**{_figure(made)}**",

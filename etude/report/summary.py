@@ -85,7 +85,9 @@ def _place(
         return Place(name, verdict, word, note="not measured")
     made = known[GENERATED]
     if (number(made.get("n")) or 0) < least:
-        return Place(name, verdict, word, note=f"too few clips: {made.get('n')}, {least} are needed")
+        return Place(
+            name, verdict, word, note=f"too few clips: {made.get('n')}, {least} are needed"
+        )
     music, chance = (number(known[clips]["value"]) or 0.0 for clips in (FLOOR, CHANCE))
     if chance <= music:
         return Place(name, verdict, word, note="the metric hears no difference to chance")

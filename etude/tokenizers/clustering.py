@@ -27,9 +27,9 @@ def kmeans(frames: Tensor, clusters: int, iterations: int, seed: int) -> Tensor:
 
     Example:
         >>> import torch
-
         >>> frames = torch.tensor([[0.0], [0.2], [5.0], [5.2]])
-        >>> sorted(round(x, 1) for x in kmeans(frames, clusters=2, iterations=5, seed=0).flatten().tolist())
+        >>> entries = kmeans(frames, clusters=2, iterations=5, seed=0)
+        >>> sorted(round(x, 1) for x in entries.flatten().tolist())
         [0.1, 5.1]
     """
     generator = torch.Generator().manual_seed(seed)
@@ -49,7 +49,6 @@ def nearest(frames: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
 
     Example:
         >>> import torch
-
         >>> labels, distances = nearest(torch.tensor([[0.0], [4.0]]), torch.tensor([[1.0], [4.0]]))
         >>> labels.tolist(), distances.tolist()
         ([0, 1], [1.0, 0.0])

@@ -99,7 +99,6 @@ def fill_codebook(entries: Tensor, size: int) -> Tensor:
 
     Example:
         >>> import torch
-
         >>> fill_codebook(torch.tensor([[1.0], [2.0]]), 5).flatten().tolist()
         [1.0, 2.0, 1.0, 2.0, 1.0]
     """

@@ -36,7 +36,6 @@ def magnitudes(wave: Tensor, n_fft: int, hop: int, bins: int | None = None) -> T
 
     Example:
         >>> import torch
-
         >>> sine = torch.sin(2 * torch.pi * 1000 * torch.arange(8000) / 8000)
         >>> found = magnitudes(sine, n_fft=256, hop=128)
         >>> list(found.shape), round(float(found[10].max()), 1)
@@ -70,7 +69,6 @@ def triangles(positions: Tensor, centres: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-
         >>> places = torch.arange(5.0)
         >>> triangles(places, torch.tensor([1.0, 3.0])).T.tolist()
         [[0.25, 0.5, 0.25, 0.0, 0.0], [0.0, 0.0, 0.25, 0.5, 0.25]]
@@ -88,7 +86,6 @@ def semitones(frequency: Tensor, reference: float) -> Tensor:
 
     Example:
         >>> import torch
-
         >>> semitones(torch.tensor([440.0, 880.0]), 440.0).tolist()
         [0.0, 12.0]
     """
@@ -100,7 +97,6 @@ def mel(frequency: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-
         >>> mel(torch.tensor([0.0, 1000.0])).round().tolist()
         [0.0, 1000.0]
     """
@@ -118,7 +114,6 @@ def cosine_transform(size: int, coefficients: int) -> Tensor:
 
     Example:
         >>> import torch
-
         >>> matrix = cosine_transform(8, 8)
         >>> torch.allclose(matrix.T @ matrix, torch.eye(8), atol=1e-6)
         True
@@ -134,7 +129,6 @@ def slope(frames: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-
         >>> slope(torch.tensor([[0.0], [1.0], [3.0]])).flatten().tolist()
         [1.0, 3.0, 2.0]
     """

@@ -43,7 +43,10 @@ def test_what_is_beyond_either_end_stays_in_the_figure():
 @pytest.mark.parametrize(
     ("found", "note"),
     [
-        (rows(n="8", generated=3.0, real=1.0, random_notes=11.0), "too few clips: 8, 64 are needed"),
+        (
+            rows(n="8", generated=3.0, real=1.0, random_notes=11.0),
+            "too few clips: 8, 64 are needed",
+        ),
         (rows(generated=3.0, real=1.0), "not measured"),
         (rows(generated="", real=1.0, random_notes=11.0), "not measured"),
         (rows(name="b", generated=3.0, real=1.0, random_notes=11.0), "not measured"),

@@ -63,7 +63,9 @@ def found_in(text: str, quoted: tuple[str, ...] = ()) -> list[str]:
         # Names of keys and tests, and a template's variables, are what they are.
         plain = re.sub(r"`[^`]*`|\{\{.*?\}\}|\{%.*?%\}", "``", line)
         for word, better in BETTER.items():
-            hit = re.search(rf"\b{word}\b" if word[-1] != ")" else rf"\b{word}", plain, re.IGNORECASE)
+            hit = re.search(
+                rf"\b{word}\b" if word[-1] != ")" else rf"\b{word}", plain, re.IGNORECASE
+            )
             if hit and not any(said in line for said in quoted):
                 lines.append(f"{number}: {hit[0]!r} (better: {better}): {line.strip()[:120]}")
     return lines

@@ -184,11 +184,14 @@ class MusicGen(TrainedExperiment):
         " is read; never all of them",
     )
     templates: Annotated[list[str], Distinct] = Field(
-        list(TEMPLATES), min_length=1, description="sentences around captions, one at random; {} is the caption"
+        list(TEMPLATES),
+        min_length=1,
+        description="sentences around captions, one at random; {} is the caption",
     )
     leave_out: Annotated[list[Annotated[str, Composed]], Distinct] = Field(
-        [], description="concepts (folders of the corpus) that are left out of training, to be "
-        "learned later"
+        [],
+        description="concepts (folders of the corpus) that are left out of training, to be "
+        "learned later",
     )
     stages: TextStages = Field(TextStages.model_validate({}), description="network and training")
     generate: TextGenerate = TextGenerate()

@@ -107,7 +107,9 @@ class SoundGenerate(GenerateSettings):
         "the pretrained ones 7), no clip",
     )
     start: float | None = Field(
-        None, ge=0, description="start of the clip in a piece, in seconds (none: random, as in training)"
+        None,
+        ge=0,
+        description="start of the clip in a piece, in seconds (none: random, as in training)",
     )
     total: float | None = Field(
         None, gt=0, description="length of that piece, in seconds (none: random, as in training)"
@@ -238,7 +240,9 @@ class StableAudio(TrainedExperiment):
         " is read; never all of them",
     )
     templates: Annotated[list[str], Distinct] = Field(
-        ["{}"], min_length=1, description="sentences around captions, one at random; {} is the caption"
+        ["{}"],
+        min_length=1,
+        description="sentences around captions, one at random; {} is the caption",
     )
     stages: SoundStages = Field(SoundStages.model_validate({}), description="networks and training")
     generate: SoundGenerate = SoundGenerate()

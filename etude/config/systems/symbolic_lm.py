@@ -154,7 +154,9 @@ class SymbolicSampling(Sampling):
         1.0, ge=1, description="scores of tokens that are in the context are divided by this"
     )
     no_repeat_ngram: int | None = Field(
-        None, ge=1, description="no sequence of this many tokens twice (Neuromusic's greedy test: 2)"
+        None,
+        ge=1,
+        description="no sequence of this many tokens twice (Neuromusic's greedy test: 2)",
     )
     grammar: bool = Field(
         True, description="draw only what the tokenizer's grammar allows (no stuck notes)"
@@ -249,7 +251,9 @@ class SymbolicLm(TrainedExperiment):
 
     system: Literal["symbolic_lm"]
     tokens: str = Field(description="a symbolic token set from `tokens`")
-    cut: str = Field("two_seconds", description="a name from `cuts`: how real music is cut for the comparison")
+    cut: str = Field(
+        "two_seconds", description="a name from `cuts`: how real music is cut for the comparison"
+    )
     stages: SymbolicStages = Field(
         SymbolicStages.model_validate({}), description="network and training"
     )

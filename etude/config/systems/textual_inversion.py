@@ -135,7 +135,9 @@ class TextualInversion(TrainedExperiment):
 
     system: Literal["textual_inversion"]
     tokens: str = Field("embedded", description="a token set of audio, of the base's codec")
-    base: str = Field(description="an experiment of the system `musicgen`, trained here or pretrained")
+    base: str = Field(
+        description="an experiment of the system `musicgen`, trained here or pretrained"
+    )
     base_seed: int = Field(0, ge=0, description="which of its trainings, by the training seed")
     concepts: Annotated[list[Annotated[str, Composed]], Distinct] = Field(
         min_length=1, description="folders of the corpus; each gets a word of its name, <name>"
@@ -147,9 +149,7 @@ class TextualInversion(TrainedExperiment):
         ge=0,
         description="weight of the squared cosines between the rows of a word (original: 0.1)",
     )
-    contrast: float = Field(
-        0.0, ge=0, description="weight of the loss that keeps words apart"
-    )
+    contrast: float = Field(0.0, ge=0, description="weight of the loss that keeps words apart")
     margin: float = Field(
         1.5, gt=0, le=2, description="least distance between words (scaled to length 1)"
     )

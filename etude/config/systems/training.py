@@ -39,7 +39,9 @@ class Training(Section):
     final_ratio: float = Field(
         0.02, ge=0, le=1, description="last learning rate / peak (all but constant)"
     )
-    weight_decay: float = Field(0.01, ge=0, description="weight decay, except on norms, biases and embeddings")
+    weight_decay: float = Field(
+        0.01, ge=0, description="weight decay, except on norms, biases and embeddings"
+    )
     betas: tuple[MomentDecay, MomentDecay] = Field((0.9, 0.99), description="AdamW's moment decays")
     clip_norm: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
     validate_every: int = Field(50, ge=1, description="steps between validations")

@@ -35,7 +35,6 @@ def pcm_hash(wave: NDArray[np.floating]) -> str:
 
     Example:
         >>> import numpy as np
-
         >>> pcm_hash(np.array([0.5])) == pcm_hash(np.array([0.5 + 1e-9]))  # the same 16 bits
         True
     """
@@ -50,7 +49,6 @@ def segment_hashes(
 
     Example:
         >>> import numpy as np
-
         >>> [start for start, _ in segment_hashes(np.zeros(40), rate=10, seconds=2.0, hop=1.0)]
         [0.0, 1.0, 2.0]
     """

@@ -45,7 +45,6 @@ def shares(counts: Array, smoothing: str = "jeffreys") -> Array:
 
     Example:
         >>> import numpy as np
-
         >>> shares(np.array([3, 1]), "none").tolist()
         [0.75, 0.25]
     """
@@ -59,7 +58,6 @@ def kl(p: Array, q: Array) -> Array:
 
     Example:
         >>> import numpy as np
-
         >>> p = np.array([0.5, 0.5])
         >>> float(kl(p, p)), round(float(kl(p, np.array([0.25, 0.75]))), 4)
         (0.0, 0.1438)
@@ -75,8 +73,7 @@ def js(p: Array, q: Array) -> Array:
 
     Example:
         >>> import numpy as np
-
-        >>> round(float(js(np.array([1.0, 0.0]), np.array([0.0, 1.0]))), 4)  # nothing in common: ln 2
+        >>> round(float(js(np.array([1.0, 0.0]), np.array([0.0, 1.0]))), 4)  # ln 2
         0.6931
     """
     middle = (p + q) / 2
@@ -88,7 +85,6 @@ def entropy_bits(counts: Array) -> Array:
 
     Example:
         >>> import numpy as np
-
         >>> float(entropy_bits(np.array([1, 1, 1, 1])))
         2.0
     """

@@ -112,7 +112,6 @@ def groove_consistency(grid: NDArray[np.bool_]) -> float:
 
     Example:
         >>> import numpy as np
-
         >>> same, other = np.eye(64, dtype=bool)[[0, 0]], np.eye(64, dtype=bool)[[0, 1]]
         >>> groove_consistency(same), groove_consistency(other)
         (1.0, 0.96875)
@@ -125,7 +124,6 @@ def groove_similarity(grid: NDArray[np.bool_]) -> float:
 
     Example:
         >>> import numpy as np
-
         >>> groove_similarity(np.eye(64, dtype=bool)[[0, 0, 0]])
         1.0
     """
@@ -153,7 +151,6 @@ def scale_consistency(classes: Array) -> float:
 
     Example:
         >>> import numpy as np
-
         >>> classes = np.zeros(12)
         >>> classes[[0, 2, 4, 5, 7, 9, 11]] = 1  # C major
         >>> scale_consistency(classes), scale_consistency(np.ones(12)) < 0.6

@@ -73,7 +73,6 @@ def find_key(seconds: Array) -> tuple[int, str]:
 
     Example:
         >>> import numpy as np
-
         >>> seconds = np.zeros(12)
         >>> seconds[[7, 9, 11, 0, 2, 4, 6]] = [4, 1, 2, 1, 3, 1, 1]  # G major
         >>> find_key(seconds)

@@ -53,7 +53,6 @@ def mean_of(values: Array) -> Array:
 
     Example:
         >>> import numpy as np
-
         >>> mean_of(np.array([[1.0], [np.nan], [3.0]])).tolist()
         [2.0]
     """
@@ -65,7 +64,6 @@ def interval(value: float, replicates: Array) -> tuple[float, float] | None:
 
     Example:
         >>> import numpy as np
-
         >>> low, high = interval(10.0, np.linspace(8, 12, 101))
         >>> round(low, 1), round(high, 1)
         (8.1, 11.9)
@@ -88,7 +86,6 @@ def evaluate(reference: Array, estimate: Array) -> dict[str, float]:
 
     Example:
         >>> import numpy as np
-
         >>> evaluate(np.array([1.0, 3.0]), np.array([5.0]))
         {'mean': 5.0, 'mean_from_real': 3.0}
     """

@@ -34,7 +34,6 @@ def pair_distances(first: Array, second: Array) -> Array:
 
     Example:
         >>> import numpy as np
-
         >>> pair_distances(np.array([0.0, 1.0]), np.array([3.0])).tolist()
         [[3.0], [2.0]]
     """

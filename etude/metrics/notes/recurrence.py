@@ -94,7 +94,6 @@ def bar_similarity(matrix: Array) -> float:
 
     Example:
         >>> import numpy as np
-
         >>> bar_similarity(np.array([[1.0, 0.8], [0.8, 1.0]]))
         0.8
     """
@@ -108,7 +107,6 @@ def bright_ratio(matrix: Array, threshold: float = BRIGHT) -> float:
 
     Example:
         >>> import numpy as np
-
         >>> bright_ratio(np.array([[1.0, 0.9], [0.9, 1.0]]), threshold=0.5)
         1.0
     """

@@ -199,7 +199,6 @@ def transposed(table: NoteTable, semitones: int) -> NoteTable:
 
     Example:
         >>> import numpy as np
-
         >>> from etude.midi.writing import plain_table
         >>> scale = plain_table(np.array([0, 480]), np.array([480, 480]), np.array([60, 62]))
         >>> transposed(scale, 2).pitch.tolist()
@@ -228,7 +227,6 @@ def begun_before(table: NoteTable, seconds: float | None) -> NoteTable:
 
     Example:
         >>> import numpy as np
-
         >>> from etude.midi.writing import plain_table
         >>> scale = plain_table(np.array([0, 480]), np.array([480, 480]), np.array([60, 62]))
         >>> len(begun_before(scale, 0.4)), len(begun_before(scale, None))

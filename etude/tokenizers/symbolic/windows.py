@@ -13,7 +13,7 @@ def window_spans(length: int, settings: SymbolicTokenSet) -> list[tuple[int, int
     of its own length, or none (`short_pieces`); one of more may be none as well (`long_pieces`).
 
     Example:
-        >>> settings = SymbolicTokenSet(tokenizer="remi", window=100, stride=50, shortest=20, fewest=16)
+        >>> settings = SymbolicTokenSet(tokenizer="remi", window=100, stride=50, shortest=20)
         >>> window_spans(180, settings)
         [(0, 100), (50, 150), (80, 180)]
         >>> window_spans(60, settings)
