@@ -18,8 +18,9 @@ CHANCE = "random_notes"
 CODEC = "reconstruction"
 LEFT, RIGHT = 12.0, 84.0  # per cent of the figure's width at which music and chance are drawn
 VERDICTS = {
-    HOLDS: "clearly nearer to real music than every trivial baseline, and not copied from it",
-    FAILS: "not good enough: no nearer to real music than a trivial baseline, silent, or copied",
+    HOLDS: "clearly nearer to real music than every trivial baseline; the search for copies found "
+    "no more than chance",
+    FAILS: "not good enough: no nearer to real music than a trivial baseline, or silent, or copied",
     UNDECIDED: "not decided yet: this takes more clips",
     "ungated": "made by somebody else: measured, not judged",
     "missing": "not measured",
