@@ -73,11 +73,12 @@ quick: setup ## the inner loop: unit tests, under two minutes
 test: lint ## all checks and all tests but the long proofs
 	$(PYTEST) -m "not proof"
 
-lint: setup ## ruff, mypy, and Snakemake's own checks
+lint: setup ## ruff, mypy, spelling, and Snakemake's own checks
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/snakefmt --check Snakefile rules
+	$(VENV)/bin/codespell README.md CONTRIBUTING.md docs config models etude scripts rules
 	$(SNAKEMAKE) --lint
 
 docs: setup ## the documentation as a site, in site/: offline, every link checked

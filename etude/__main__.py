@@ -70,12 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands.add_parser("evaluate", help="distances and copies of two folders"))
     add_results(commands, _add_config)
 
-    config = commands.add_parser(
-        "config", help="check the configuration; write the reference pages"
-    )
-    config.add_argument(
-        "--write", action="store_true", help="write config/README.md and docs/cli.md again"
-    )
+    config = commands.add_parser("config", help="check the configuration; write its reference")
+    config.add_argument("--write", action="store_true", help="config/README.md and docs/cli.md")
     _add_config(config)
     config.set_defaults(run=_config)
 

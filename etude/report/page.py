@@ -119,17 +119,14 @@ def build_report(
         for one in (one for one in runs if one.name == table.experiment):
             one.tables.append(table)
     with atomic_directory(folder / "media") as media:
-        sets = [(one.name, one.draws) for one in runs]
-        listening = prepare(results, sets, media, page, threads, settings.seed)
+    XX
     text = results / "fad.txt"
-    corpora = [_corpus(pieces, made) for pieces in made.pieces]
     context = {
         **_figures(runs, made, settings),
         "listening": listening,
         "chosen": {heard.experiment: heard.chosen for heard in listening},
         "configs": list(configs),
-        "corpora": corpora,
-        "learned": sum(corpus.seconds.get("train", 0) for corpus in corpora),
+        "corpora": [_corpus(pieces, made) for pieces in made.pieces],
         "runtimes": read_runtimes(results, made.words(results)),
         "packed": list(map(_packed, made.packed)),
         "made_with": read_provenance(),

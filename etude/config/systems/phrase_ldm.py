@@ -214,13 +214,9 @@ class PhraseGenerate(GenerateSettings):
         description="for example G or Bb minor (none: C major or A minor, or as the training "
         "pieces are written)",
     )
-    mode: Literal["any", "major", "minor"] = Field(
-        "any", description="major or minor, as a condition"
-    )
+    mode: Literal["any", "major", "minor"] = Field("any", description="as a condition")
     meter: str = Field(
-        "",
-        pattern=r"^([0-9]+/[0-9]+)?$",
-        description="for example 3/4 (none: the first of the stage's `meters`)",
+        "", pattern=r"^([0-9]+/[0-9]+)?$", description="such as 3/4 (none: the first of `meters`)"
     )
     programs: list[Annotated[int, Field(ge=0, le=128)]] = Field(
         [], description="the instrument of each slot, 128: drums (none: the commonest of each)"
@@ -243,12 +239,7 @@ class PhraseGenerate(GenerateSettings):
         description="bars of the file that stay while the rest is generated: 1-8, 13-16 (none: "
         "all, and `bars` more are added after it)",
     )
-    between: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="position of clips between two files: 0 is the first, 1 the second",
-    )
+    between: float = Field(0.5, ge=0, le=1, description="0: at the first file, 1: at the second")
     strength: float = Field(
         0.5, ge=0, le=1, description="how much noise is added to a point between two files"
     )
@@ -350,12 +341,8 @@ class PhraseLdm(TrainedExperiment):
 
     system: Literal["phrase_ldm"]
     tokens: str = Field(description="a token set of a `remi_z` tokenizer from `tokens`")
-    cut: str = Field(
-        "two_seconds", description="a name from `cuts`: how real music is cut for the comparison"
-    )
-    stages: PhraseStages = Field(
-        PhraseStages.model_validate({}), description="networks and training"
-    )
+    cut: str = Field("two_seconds", description="a name from `cuts`: how real music is cut")
+    stages: PhraseStages = Field(PhraseStages.model_validate({}), description="its training")
     generate: PhraseGenerate = PhraseGenerate()
 
     def stage_plans(self) -> list[StagePlan]:
