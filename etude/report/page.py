@@ -118,8 +118,9 @@ def build_report(
     for table in made.read():
         for one in (one for one in runs if one.name == table.experiment):
             one.tables.append(table)
+    sets = [(one.name, one.draws) for one in runs]
     with atomic_directory(folder / "media") as media:
-    XX
+        listening = prepare(results, sets, media, page, threads, settings.seed)
     text = results / "fad.txt"
     context = {
         **_figures(runs, made, settings),
