@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.set_defaults(run=_audit)
 
     _add_generate(commands.add_parser("generate", help="clips from a trained experiment"))
-    _add_continue(commands.add_parser("continue", help="go on from a MIDI file of yours"))
+    _add_continue(commands.add_parser("continue", help="continue a MIDI file of yours"))
 
     _add_export(commands.add_parser("export", help="one folder that generates anywhere"))
 
@@ -70,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands.add_parser("evaluate", help="distances and copies of two folders"))
     add_results(commands, _add_config)
 
-    config = commands.add_parser("config", help="check the configuration, write config/README.md")
-    config.add_argument("--write", action="store_true", help="write config/README.md anew")
+    config = commands.add_parser("config", help="check the configuration; write its reference")
+    config.add_argument("--write", action="store_true", help="config/README.md and docs/cli.md")
     _add_config(config)
     config.set_defaults(run=_config)
 
@@ -89,14 +89,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(verify)
     verify.set_defaults(run=_verify)
 
-    graph = "draw the flow of the rules for the README"
+    graph = "draw the flow of the rules: docs/flow.svg"
     commands.add_parser("graph", help=graph).set_defaults(run=_graph)
 
     add_commands(commands, _add_config)
     add_withdraw(commands, _add_config)
     add_collection(commands)
 
-    resume = commands.add_parser("resume", help="go on after Snakemake itself was killed")
+    resume = commands.add_parser("resume", help="continue after Snakemake itself was killed")
     resume.add_argument(
         "args", nargs="*", help="arguments for snakemake, as they are (those of the killed run)"
     )
@@ -157,7 +157,7 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
         type=place,
         help="folder that keeps embeddings ($XDG_CACHE_HOME/etude/embeddings)",
     )
-    evaluate.add_argument("--no-cache", action="store_true", help="make all embeddings anew")
+    evaluate.add_argument("--no-cache", action="store_true", help="make all embeddings again")
     evaluate.set_defaults(run=_evaluate)
 
 
@@ -176,7 +176,7 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     generate.add_argument(
         "--prime_wave",
         type=place,
-        help="a recording to go on from: it is played whole, then --duration seconds more",
+        help="a recording to continue: it is played whole, then --duration seconds more",
     )
     generate.add_argument(
         "--text",
@@ -206,7 +206,7 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
 
 
 def _add_continue(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("midi", type=place, help="what to go on from")
+    parser.add_argument("midi", type=place, help="the file to continue")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--experiment", help="name of a symbolic experiment in the configuration")
     what.add_argument("--from", dest="exported", type=place, help="a folder of `etude export`")
@@ -223,7 +223,7 @@ def _add_continue(parser: argparse.ArgumentParser) -> None:
         help="gives continued1.mid, continued1.wav …",
     )
     parser.add_argument(
-        "--prompt_tokens", type=whole(1, 10**9), help="hear only so many of its last tokens"
+        "--prompt_tokens", type=whole(1, 10**9), help="use only this many of its last tokens"
     )
     parser.add_argument("--seed", type=SEED, default=0, help="generation seed (0)")
     parser.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
@@ -231,7 +231,9 @@ def _add_continue(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top_k", type=whole(1, 10**9), help="only the k likeliest tokens")
     parser.add_argument("--top_p", type=above(0, 1), help="only the likeliest up to this mass")
     parser.add_argument(
-        "--min_p", type=above(0, 1), help="only what is so likely beside the likeliest"
+        "--min_p",
+        type=above(0, 1),
+        help="only tokens at least this likely, relative to the likeliest",
     )
     parser.add_argument("--free", action="store_true", help="without the tokenizer's grammar")
     _add_set(parser)
@@ -339,7 +341,7 @@ def _config(options: argparse.Namespace) -> None:
 
         print("tried:", *try_parts(settings))
     if options.write:
-        write_reference(Path("config/README.md"))
+        write_reference(Path("config/README.md"), Path("docs/cli.md"), _parser())
     print("the configuration is valid")
 
 
