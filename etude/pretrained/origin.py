@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from etude.storage import read_json
+from etude.storage import hash_file, read_json
 
 ORIGIN = "origin.json"  # in a folder of results/pretrained/
 
 
 def read_origin(folder: Path) -> dict[str, str]:
-    """`from` and `sha256` of weights in results/pretrained/."""
+    """`from` and `sha256` of weights in results/pretrained/, or in a folder of the hub's form."""
+    if not (folder / ORIGIN).is_file():
+        return {"from": folder.name, "sha256": hash_file(folder / "model.safetensors")}
     about = read_json(folder / ORIGIN)
     return {key: about[key] for key in ("from", "sha256")}
 

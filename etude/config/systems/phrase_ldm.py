@@ -17,6 +17,7 @@ from etude.config.symbolic_tokens import RemiZ, SymbolicTokenSet
 from etude.config.systems.base import (
     RIVALS_WITH_NOTES,
     GenerateSettings,
+    OneLine,
     StagePlan,
     StageSettings,
     TrainedExperiment,
@@ -303,6 +304,7 @@ _OF_PLAYING = (
 class PhraseLdm(TrainedExperiment):
     """PhraseVAE and PhraseLDM: a latent for each phrase, and diffusion over those of a piece."""
 
+    one_line: ClassVar[OneLine] = OneLine(preset="phrase_ldm")
     makes: ClassVar[frozenset[str]] = frozenset({"audio", "notes"})
     conditions: ClassVar[frozenset[str]] = frozenset({"length", "midi"})
     latent_space: ClassVar[bool] = True

@@ -14,6 +14,7 @@ from etude.config.symbolic_tokens import SymbolicTokenSet
 from etude.config.systems.base import (
     RIVALS_WITH_NOTES,
     GenerateSettings,
+    OneLine,
     StageSettings,
     TrainedExperiment,
     known,
@@ -207,6 +208,10 @@ class SymbolicGenerate(GenerateSettings):
 class SymbolicLm(TrainedExperiment):
     """A language model of symbolic music: tokenizer x network x corpus."""
 
+    one_line: ClassVar[OneLine] = OneLine(
+        keys={"tokens": "remi", "stages": {"lm": {"network": {"kind": "llama"}}}},
+        chosen_by="midi",
+    )
     makes: ClassVar[frozenset[str]] = frozenset({"audio", "notes"})
     conditions: ClassVar[frozenset[str]] = frozenset({"midi"})
     likelihood: ClassVar[bool] = True
