@@ -69,6 +69,8 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
 
     _add_export(commands.add_parser("export", help="one folder that generates anywhere"))
 
+    _add_pack(commands.add_parser("pack", help="clips, weights, owners: a ZIP to take along"))
+
     _add_tokens(commands.add_parser("tokens", help="MIDI as lines of REMI-z, and back"))
     add_evaluate(commands, _add_config)
     add_results(commands, _add_config)
@@ -117,11 +119,24 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         help="without the training music that clips are compared with",
     )
     export.add_argument(
-        "--form", help="for other programs: diffusers, tools (stable-audio-tools) or peft"
+        "--form",
+        help="for other programs: transformers, diffusers, tools (stable-audio-tools) or peft",
     )
     export.add_argument("--half", action="store_true", help="weights in 16 bits, half as large")
     _add_config(export)
     export.set_defaults(run=_export)
+
+
+def _add_pack(pack: argparse.ArgumentParser) -> None:
+    pack.add_argument("--experiment", required=True, help="name in the configuration")
+    pack.add_argument("--output", type=place, required=True, help="the file, a new .zip")
+    pack.add_argument("--clips", nargs="+", default=[], type=text, help="clip-0003 … (all)")
+    pack.add_argument("--draw", type=SEED, help="which generation seed (the first configured)")
+    pack.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
+    pack.add_argument("--without-weights", action="store_true", help="clips and owners alone")
+    pack.add_argument("--contributor", type=text, help="whose own recordings and captions go along")
+    _add_config(pack)
+    pack.set_defaults(run=_pack)
 
 
 def _add_tokens(tokens: argparse.ArgumentParser) -> None:
@@ -279,6 +294,23 @@ def _export(options: argparse.Namespace) -> None:
 
         add_index(options.output, settings, options.experiment)
     print(options.output)
+
+
+def _pack(options: argparse.Namespace) -> None:
+    from etude import config
+    from etude.generation.pack import pack
+
+    names = pack(
+        config.read(config.DEFAULT, *options.configfile),
+        options.experiment,
+        options.output,
+        chosen=options.clips,
+        draw=options.draw,
+        seed=options.train_seed,
+        weights=not options.without_weights,
+        contributor=options.contributor or "",
+    )
+    print(*names, options.output, sep="\n")
 
 
 def _tokens(options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from etude.storage import hash_file, read_json
 
 ORIGIN = "origin.json"  # in a folder of results/pretrained/
+CHECKPOINT = "checkpoint"  # there, with its own suffix: a stage's file as others saved it
 
 
 def read_origin(folder: Path) -> dict[str, str]:
@@ -22,3 +23,8 @@ def written(origins: Iterable[Mapping[str, str]]) -> str:
     """Origins in one cell of a table: name and the first 16 digits of each hash."""
     words = (f"{about['from']} {about['sha256'][:16]}" for about in origins if about)
     return "; ".join(dict.fromkeys(words))
+
+
+def checkpoint_in(folder: Path) -> Path | None:
+    """The file of a stage in a folder of results/pretrained/; None: it holds a network."""
+    return next(iter(sorted(folder.glob(f"{CHECKPOINT}.*"))), None) if folder.is_dir() else None

@@ -159,6 +159,7 @@ class AudioLm(TrainedExperiment):
     one_line: ClassVar[OneLine] = OneLine(chosen_by="audio")
     conditions: ClassVar[frozenset[str]] = frozenset({"recording"})
     continues: ClassVar[bool] = True
+    pretrained_kinds: ClassVar[tuple[str, ...]] = ("checkpoint",)
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those real clips through the codec",
         "shuffled": "their tokens in random order",

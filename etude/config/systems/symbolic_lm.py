@@ -216,6 +216,7 @@ class SymbolicLm(TrainedExperiment):
     conditions: ClassVar[frozenset[str]] = frozenset({"midi"})
     likelihood: ClassVar[bool] = True
     continues: ClassVar[bool] = True
+    pretrained_kinds: ClassVar[tuple[str, ...]] = ("checkpoint",)
     rivals: ClassVar[tuple[str, ...]] = ("untrained", "shuffled", "ngram", *RIVALS_WITH_NOTES)
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those pieces as tokens and back, played by the corpus's renderer",
