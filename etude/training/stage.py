@@ -184,19 +184,17 @@ def begin_stage(
     if (settings is None) != (weights is None):
         raise ValueError("`weights` is the file that the stage's settings name, and None if none")
     checkpoint = checkpoint_in(weights) if weights else None
-    if weights and checkpoint is None:
-        taken = system.take_over(experiment, stage, parts, weights)
-        if taken is not None:
-            return taken, origin_of(weights)
+    given = checkpoint or weights
+    if given and (taken := system.take_over(experiment, stage, parts, given)) is not None:
+        return taken, origin_of(weights or given)
     model: StageModule = system.build(experiment, stage, parts, seed)
-    if settings is None or weights is None:
+    if settings is None or given is None or weights is None:
         return model, None
     if checkpoint is not None:
         # Its hash was compared when it was fetched, and tensors alone are read.
-        seen = Weights(path=checkpoint, sha256=read_origin(weights)["sha256"])
-        transfer(model, checkpoint, seen, parts.info.get("tokenizers", {}))
-        return model, origin_of(weights)
-    return model, transfer(model, weights, settings, parts.info.get("tokenizers", {}))
+        settings = Weights(path=checkpoint, sha256=read_origin(weights)["sha256"])
+    transfer(model, given, settings, parts.info.get("tokenizers", {}))
+    return model, origin_of(weights)
 
 
 def encode_stage(experiment: TrainedExperiment, stage: str, parts: Parts, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from random import Random
 
 import music
 import pytest
@@ -16,6 +17,12 @@ from etude.train import command
 from etude.train.options import leaves
 
 TRAINED = [name for name, found in CLASSES.items() if found.trained]
+
+
+def make_recordings(folder, n, seed):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(n):
+        music.recording(folder / f"take {number}.wav", Random(seed + number), rate=32000)
 
 
 @pytest.fixture
@@ -34,7 +41,7 @@ def folder_of(tmp_path, kind):
     if kind == "midi":
         music.make_chorales(folder, 6, seed=1)
     else:
-        music.make_recordings(folder, 6, seed=1)
+        make_recordings(folder, 6, seed=1)
     return folder
 
 
@@ -58,7 +65,7 @@ def test_a_folder_is_enough(kind, tmp_path, started, capsys):
 
 def test_the_line_of_textual_inversion(tmp_path, started):
     """As TI-MusicGen's `run-training --concepts 8bit --tokens-num 10`."""
-    music.make_recordings(tmp_path / "concepts/8bit", 3, seed=1)
+    make_recordings(tmp_path / "concepts/8bit", 3, seed=1)
     words = ["--system", "textual_inversion", "--corpus", "concepts", "--concepts", "8bit"]
     assert main(["train", *words, "--tokens", "10", "--steps", "200", "--name", "x", "-n"]) == 0
     file = next(tmp_path.glob("*.yaml"))
@@ -112,7 +119,7 @@ def test_a_key_of_a_stage_counts_more_than_one_of_all(tmp_path, started):
 )
 def test_mistakes_are_said(words, said, tmp_path, started, capsys):
     (tmp_path / "bare").mkdir()
-    music.make_recordings(tmp_path / "music", 3, seed=1)
+    make_recordings(tmp_path / "music", 3, seed=1)
     assert main(["train", *words]) == 1
     assert said in capsys.readouterr().err
     assert not started
@@ -121,7 +128,7 @@ def test_mistakes_are_said(words, said, tmp_path, started, capsys):
 def test_what_is_chosen_is_by_most_of_the_music(tmp_path):
     music.make_chorales(tmp_path, 3, seed=1)
     midi = command.chosen(tmp_path)
-    music.make_recordings(tmp_path, 5, seed=2)
+    make_recordings(tmp_path, 5, seed=2)
     assert {CLASSES[midi].one_line.chosen_by, CLASSES[command.chosen(tmp_path)].one_line.chosen_by} == {
         "midi", "audio",
     }  # fmt: skip

@@ -103,6 +103,7 @@ class TextualInversion(TrainedExperiment):
     judges_concepts: ClassVar[bool] = True
     rivals: ClassVar[tuple[str, ...]] = ()  # its words have rivals, its clips are of them alone
     reads_captions: ClassVar[bool] = True
+    pretrained_kinds: ClassVar[tuple[str, ...]] = ("checkpoint",)
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those real clips through the codec",
         "shuffled": "their frames of codes in random order",
