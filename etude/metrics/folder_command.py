@@ -32,6 +32,7 @@ from etude.metrics.frechet import frechet_distance, statistics
 from etude.midi.notes import MidiError
 from etude.midi.render import load_soundfont, render_midi
 from etude.pool import map_in_order
+from etude.pretrained.networks import WEIGHTS
 from etude.storage import check_place, embeddings_folder, write_csv, write_text
 
 SUMMARY = "summary.txt"
@@ -57,6 +58,13 @@ def evaluate(options: argparse.Namespace) -> str:
             "nothing to compare the clips with",
             where="--baseline",
             do="name a folder of real music, or fadtk's statistics",
+        )
+    if options.weights is not None and not (options.weights / WEIGHTS).is_file():
+        raise UserError(
+            "no weights are there",
+            where=str(options.weights),
+            why=f"it has no {WEIGHTS}",
+            do="name a CLAP's folder in the hub's form",
         )
     cache = None if options.no_cache else options.cache or embeddings_folder()
     weighed = why_not(options.model) != ""  # an embedding that does not come with Étude
