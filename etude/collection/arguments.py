@@ -1,4 +1,4 @@
-"""The commands `etude snippets`, `captions` and `exchange`; light, since every command reads them."""
+"""The commands `etude snippets`, `captions`, `exchange`; light, since every command reads them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Tables of recordings as other programs keep them, read and written.
 
-metadata_train.json, _val.json    TI-MusicGen's, a JSON object a line: audio_path, encoded_path, concept, track_id
+metadata_train.json, _val.json    TI-MusicGen's, a JSON object a line: audio_path, encoded_path,
+                                  concept, track_id
 metadata_concepts.json            its descriptions: concept -> text
 dataset.json, custom_metadata.py  stable-audio-tools': folders, and the rule that gives a prompt
 
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 COLUMNS = ["path", "caption", "split"]
 FORMS = ("ti_musicgen", "stable_audio_tools")
 SIDES = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}
-RULE = '''"""The prompt of each recording, for stable-audio-tools; written by `python -m etude exchange`."""
+RULE = '''"""The prompt of each recording; written by `python -m etude exchange`."""
 
 import json
 from pathlib import Path

@@ -27,8 +27,8 @@ class Pretrained(Section):
         description="what they are: HuBERT, EnCodec, CLAP (transformers' classes), the centres of "
         "a k-means, or a MusicGen (transformers' classes): small, medium or large "
         "(text_to_music), or one that follows melodies too (melody_to_music); text_to_sound: a "
-        "Stable Audio Open or Stable Audio 3 (diffusers' classes); checkpoint: a stage's weights as "
-        "another program saved them"
+        "Stable Audio Open or Stable Audio 3 (diffusers' classes); checkpoint: a stage's weights "
+        "as another program saved them"
     )
     hub: str | None = Field(
         None, description="a name on the Hugging Face hub, as in facebook/hubert-base-ls960"

@@ -55,7 +55,9 @@ def pack(
     """
     if output.suffix != ".zip" or output.exists():
         why = "it exists" if output.exists() else "its name does not end in .zip"
-        raise UserError("no pack can be written there", where=str(output), why=why, do="name another")
+        raise UserError(
+            "no pack can be written there", where=str(output), why=why, do="name another"
+        )
     trained = in_results(settings, name, seed)
     draw = trained.experiment.seeds.generate[0] if draw is None else draw
     clips = Path(f"results/clips/{name}/seed-{trained.seed}/draw-{draw}")

@@ -59,7 +59,8 @@ class Clap:
                 "this folder holds no CLAP that can be read",
                 where=str(weights),
                 why=str(error).strip().split("\n")[0] or type(error).__name__,
-                do="fetch it again, whole: config.json, model.safetensors, preprocessor_config.json",
+                do="fetch it again, whole: config.json, model.safetensors and "
+                "preprocessor_config.json",
             ) from None
         self.origin = read_origin(weights)
         self.sample_rate = int(self.extractor.sampling_rate)

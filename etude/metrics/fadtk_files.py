@@ -2,7 +2,7 @@
 
 <folder>/embeddings/<model>/<clip>.npy    [windows, dim] of each clip
 <folder>/stats/<model>/mu.npy, cov.npy    mean [dim] and covariance [dim, dim] of all windows
-<name>.npz                                `<model>.mu` and `<model>.cov` of each model, as fma_pop.npz
+<name>.npz                                `<model>.mu`, `<model>.cov` of each model, as fma_pop
 """
 
 from __future__ import annotations

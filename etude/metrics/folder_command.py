@@ -68,7 +68,9 @@ def evaluate(options: argparse.Namespace) -> str:
         )
     cache = None if options.no_cache else options.cache or embeddings_folder()
     weighed = why_not(options.model) != ""  # an embedding that does not come with Étude
-    effort = Effort(options.workers, options.batch_size, cache, options.weights if weighed else None)
+    effort = Effort(
+        options.workers, options.batch_size, cache, options.weights if weighed else None
+    )
     if _is_statistics(options.baseline):
         text = compare_with_statistics(
             options.baseline, options.eval, options.model, options.output, effort
@@ -109,7 +111,9 @@ def _compare(options: argparse.Namespace, effort: Effort) -> str:
     if set(kinds) == {"audio", "midi"}:
         raise UserError(
             "MIDI cannot be compared with recordings",
-            where=" and ".join(f"{folder} ({kind})" for folder, kind in zip(folders, kinds, strict=True)),
+            where=" and ".join(
+                f"{folder} ({kind})" for folder, kind in zip(folders, kinds, strict=True)
+            ),
             why="rendered by a SoundFont, any music sounds unlike a recording, so the distance "
             "would be that of the instruments",
             do="give MIDI on both sides, or audio on both",
@@ -162,7 +166,9 @@ def compare_with_statistics(
     mean, covariance = read_statistics(baseline, embedding)
     made = look_through(clips)
     lengths = [summary.seconds for summary in made.files.values()]
-    heard = listen(made, embedding, float(np.clip(np.median(lengths), SHORTEST_S, LONGEST_S)), effort)
+    heard = listen(
+        made, embedding, float(np.clip(np.median(lengths), SHORTEST_S, LONGEST_S)), effort
+    )
     rows = heard.clips.windows
     if rows.shape[1] != len(mean):
         raise UserError(

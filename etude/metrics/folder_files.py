@@ -103,7 +103,7 @@ def _means(clips: Clips) -> Array:
 
 
 def draw_regions(path: Path, counts: NDArray[np.int64], names: Sequence[str], what: str) -> None:
-    """Draw a heatmap: a row for each real file that has any (the most of them), left its beginning."""
+    """Draw a heatmap: a row for each real file that has any (those with the most)."""
     plt = pyplot()
     chosen = np.argsort(-counts.sum(1), kind="stable")[:MOST]
     chosen = np.sort(chosen[counts[chosen].sum(1) > 0])

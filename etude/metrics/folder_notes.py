@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from etude.config.symbolic_metrics import SymbolicMetrics
 from etude.corpus.scan import list_files, music_kind, printable
 from etude.errors import UserError
-from etude.metrics.folder_files import REGIONS, draw_regions
+from etude.metrics.folder_files import REGIONS, draw_regions, put_into
 from etude.metrics.memorisation.sequences import SuffixIndex, note_sequence
 from etude.metrics.notes import word2vec
 from etude.metrics.notes.clips import DROPPED, parted
@@ -200,8 +200,8 @@ def _said(copies: Sequence[Mapping[str, Any]]) -> list[str]:
     whole = [row for row in copies if row["share"] == "1.000"]
     shares = [float(row["share"]) for row in copies]
     half = sum(share >= 0.5 for share in shares)
-    lines = [
+    told = (
         f"runs of notes that a real file has too, in any key: all of {len(whole)} of {len(copies)} "
         f"clips, at least half of {half}; median {np.median(shares):.0%} of a clip"
-    ]
-    return lines + [f"  {row['clip']} = {row['file']} from {row['second']} s" for row in whole]
+    )
+    return [told, *(f"  {row['clip']} = {row['file']} from {row['second']} s" for row in whole)]

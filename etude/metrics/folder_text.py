@@ -19,6 +19,7 @@ def distance_table(
     rows: Iterator[dict[str, Any]],
     metrics: list[str],
 ) -> Iterator[str]:
+    """The table of distances, with what it is and the notes of its cells."""
     yield f"Distances ({embedding}) to every second of the {len(real.files)} files of {real},"
     yield f"FD and MAD of n stretches of {seconds:.3g} s, KAD of all; lower is nearer. FD: Fréchet"
     yield "distance, KAD: 100 x MMD², MAD: -ln MAUVE; [95 % interval]"
@@ -52,12 +53,14 @@ def _cell(found: Estimate | str) -> str:
 
 
 def heard_in_part(*folders: tuple[Folder, float]) -> Iterator[str]:
+    """Of each folder the share of its audio that was heard, where it was not all."""
     for folder, share in folders:
         if share < 1:
             yield f"  of {folder} {share:.1%} was heard, spread over all files"
 
 
 def copies_found(matches: list[dict[str, str]]) -> Iterator[str]:
+    """The exact copies, clip by clip."""
     copies = [row for row in matches if row["is_match"] == "True"]
     yield f"exact copies (same samples): {len(copies)} of {len(matches)} clips"
     for row in copies:

@@ -3,7 +3,8 @@
 Each row names a folder (`composition_dir`) with midi/prompt.midi, generated.midi and original.midi;
 Étude's own clip folders have prompts/, generated/ and originals/ beside results.json instead. What
 comes out has its names: kl_divergence.json, features_distributions.json and
-distances_distributions.png, the distances from the prompt to what was generated and to the original.
+distances_distributions.png: the distances from the prompt to what was generated, and to the
+original.
 """
 
 from __future__ import annotations

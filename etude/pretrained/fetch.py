@@ -3,8 +3,8 @@
 What lies in results/pretrained/{name}/ afterwards: config.json and model.safetensors as
 `save_pretrained` of transformers' class writes them (for CLAP with the feature extractor's
 preprocessor_config.json), or centres.safetensors for a k-means, or the parts of a text-to-sound
-model (etude/pretrained/sound.py), or a stage's file as it is (checkpoint.pt); and origin.json, which says whose they are. Everything downstream
-reads that folder and no network.
+model (etude/pretrained/sound.py), or a stage's file as it is (checkpoint.pt); and origin.json,
+which says whose they are. Everything downstream reads that folder and no network.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from etude.studio.app import STATIC
 from etude.studio.pairs import Pair, Test, write_pair
 
 HERE = Path(__file__).parent
+WELCOME = "You hear two clips at a time. Which is the better music?"
 WEBMUSHRA = "etude.yaml"  # webMUSHRA's configuration, in place of the page
 HEAR_SECONDS = 3.0  # of both sides, before an answer counts
 
@@ -69,37 +70,23 @@ def webmushra(name: str, pairs: list[str]) -> str:
 
     The folder goes below webMUSHRA's configs/, as configs/etude/.
     """
-    pages: list[dict[str, Any]] = [
+    first = {"type": "generic", "id": "welcome", "name": "Welcome", "content": WELCOME}
+    pages = [
         {
-            "type": "generic",
-            "id": "welcome",
-            "name": "Welcome",
-            "content": "You hear two clips at a time. Which is the better music?",
+            "type": "paired_comparison",
+            "id": f"pair_{pair}",
+            "name": f"Pair {int(pair) + 1}",
+            "unforced": "no preference",
+            "content": "Which is the better music?",
+            "showWaveform": False,
+            "enableLooping": True,
+            "reference": f"configs/etude/{pair}-a.wav",
+            "stimuli": {"b": f"configs/etude/{pair}-b.wav"},
         }
+        for pair in pairs
     ]
-    for pair in pairs:
-        pages.append(
-            {
-                "type": "paired_comparison",
-                "id": f"pair_{pair}",
-                "name": f"Pair {int(pair) + 1}",
-                "unforced": "no preference",
-                "content": "Which is the better music?",
-                "showWaveform": False,
-                "enableLooping": True,
-                "reference": f"configs/etude/{pair}-a.wav",
-                "stimuli": {"b": f"configs/etude/{pair}-b.wav"},
-            }
-        )
-    pages.append(
-        {
-            "type": "finish",
-            "name": "Thank you",
-            "content": "Your answers have been sent.",
-            "showResults": False,
-            "writeResults": True,
-        }
-    )
+    last = {"type": "finish", "name": "Thank you", "content": "Your answers have been sent."}
+    end = last | {"showResults": False, "writeResults": True}
     test = {
         "testname": "Étude",
         "testId": name,
@@ -107,7 +94,7 @@ def webmushra(name: str, pairs: list[str]) -> str:
         "stopOnErrors": True,
         "showButtonPreviousPage": False,
         "remoteService": "service/write.php",
-        "pages": pages,
+        "pages": [first, *pages, end],
     }
     return yaml.safe_dump(test, sort_keys=False, allow_unicode=True)
 

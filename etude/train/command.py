@@ -95,8 +95,8 @@ def configuration(
     else:
         name = corpus = options.name or named_after(folder)
         entry, files = {"system": system, "corpus": corpus, **line.keys}, []
-    stages = [plan for plan, _ in CLASSES[system].model_fields["stages"].annotation.model_fields.items()]
-    entry = merge(entry, keys_of(options, stages))
+    stages: Any = CLASSES[system].model_fields["stages"].annotation
+    entry = merge(entry, keys_of(options, list(stages.model_fields)))
     return files, {
         "corpora": {corpus: {"source": "folder", "path": str(folder)}},
         "experiments": {name: entry},

@@ -104,7 +104,10 @@ def test_a_model_of_notes_is_a_folder_of_transformers(kind, tmp_path, monkeypatc
     make_notes(tmp_path)
     over = {"experiments": {"notes": {"stages": {"lm": {"network": NETWORKS[kind]}}}}}
     settings = config.read(config.DEFAULT, "mine.yaml", overrides=over)
-    place, model = tmp_path / "results/tokenizers/mine/remi", tmp_path / "results/models/notes/lm/seed-0"
+    place, model = (
+        tmp_path / "results/tokenizers/mine/remi",
+        tmp_path / "results/models/notes/lm/seed-0",
+    )
     info = {"window": 64, **load(place).describe()} | {"kind": "symbolic"}
     stage = build_stage(settings.experiments["notes"], "lm", info, 0)
     stage.save(model, {"symbolic": hash_folder(place)})
@@ -114,7 +117,9 @@ def test_a_model_of_notes_is_a_folder_of_transformers(kind, tmp_path, monkeypatc
     ids = load(place).encode(read_midi(tune(tmp_path / "a.mid")))
     text = " ".join(load(place).names()[i] for i in ids)
     assert words(text)["input_ids"] == ids
-    assert theirs.generate(torch.tensor([ids[:8]]), max_new_tokens=4, do_sample=False).shape[1] <= 12
+    assert (
+        theirs.generate(torch.tensor([ids[:8]]), max_new_tokens=4, do_sample=False).shape[1] <= 12
+    )
     assert (words.pad_token_id, words.bos_token_id) == (load(place).pad, load(place).bos)
 
 
@@ -143,13 +148,24 @@ def test_ti_musicgens_tables_go_out_and_come_back(recordings, tmp_path):
 
     table = [{"path": "8bit/b.wav", "caption": "", "split": "test"}]
     write_csv(recordings / "metadata.csv", list(table[0]), table)
-    assert main(["exchange", str(recordings), "--form", "ti_musicgen", "--output", str(tmp_path / "o")]) == 0
-    sides = {"train": str(tmp_path / "o/metadata_train.json"), "val": str(tmp_path / "o/metadata_val.json")}
+    assert (
+        main(
+            ["exchange", str(recordings), "--form", "ti_musicgen", "--output", str(tmp_path / "o")]
+        )
+        == 0
+    )
+    sides = {
+        "train": str(tmp_path / "o/metadata_train.json"),
+        "val": str(tmp_path / "o/metadata_val.json"),
+    }
     found = load_dataset("json", data_files=sides, cache_dir=str(tmp_path / "cache"))
     assert {row["concept"] for row in found["train"]} == {"8bit", "choir"}
     assert [row["audio_path"] for row in found["val"]] == [str(recordings / "8bit/b.wav")]
     assert set(found["train"].column_names) == {"audio_path", "encoded_path", "concept", "track_id"}
-    assert json.loads((tmp_path / "o/metadata_concepts.json").read_text()).keys() == {"8bit", "choir"}
+    assert json.loads((tmp_path / "o/metadata_concepts.json").read_text()).keys() == {
+        "8bit",
+        "choir",
+    }
     (recordings / "metadata.csv").unlink()
     moved = (tmp_path / "o/metadata_train.json").read_text().replace(str(recordings), "/else/where")
     (tmp_path / "o/metadata_train.json").write_text(moved)
@@ -166,11 +182,16 @@ def test_ti_musicgens_tables_go_out_and_come_back(recordings, tmp_path):
 def test_stable_audio_tools_dataset_goes_out_and_comes_back(recordings, tmp_path):
     """The rule that is written is run as that program runs it; a rule of others is not run."""
     out = tmp_path / "o"
-    assert main(["exchange", str(recordings), "--form", "stable_audio_tools", "--output", str(out)]) == 0
+    assert (
+        main(["exchange", str(recordings), "--form", "stable_audio_tools", "--output", str(out)])
+        == 0
+    )
     data = json.loads((out / "dataset.json").read_text())
     (entry,) = data["datasets"]
     assert (data["dataset_type"], entry["path"]) == ("audio_dir", str(recordings))
-    spec = importlib.util.spec_from_file_location("metadata_module", entry["custom_metadata_module"])
+    spec = importlib.util.spec_from_file_location(
+        "metadata_module", entry["custom_metadata_module"]
+    )
     rule = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(rule)
     asked = {"relpath": "choir/heavy_bass [1].wav"}
@@ -195,7 +216,9 @@ def test_pairs_are_a_listening_test_of_webmushra(tmp_path):
     for number, name in enumerate(("one", "two")):
         place = tmp_path / f"heard/clips/{name}/seed-0/draw-0"
         place.mkdir(parents=True)
-        soundfile.write(place / "clip-0000.wav", np.sin(np.arange(24000) / (20 + number)) / 2, 24000)
+        soundfile.write(
+            place / "clip-0000.wav", np.sin(np.arange(24000) / (20 + number)) / 2, 24000
+        )
         row = {"clip": "clip-0000", "file": "clip-0000.wav"}
         write_csv(place / "clips.csv", ["clip", "file"], [row])
     words = ["listen", "--page", str(tmp_path / "page"), "--results", str(tmp_path / "heard")]

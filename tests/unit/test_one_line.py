@@ -132,6 +132,6 @@ def test_what_is_chosen_is_by_most_of_the_music(tmp_path):
     assert {CLASSES[midi].one_line.chosen_by, CLASSES[command.chosen(tmp_path)].one_line.chosen_by} == {
         "midi", "audio",
     }  # fmt: skip
+    (tmp_path / "bare").mkdir()
     with pytest.raises(UserError, match="no music"):
-        (tmp_path / "bare").mkdir()
         command.chosen(tmp_path / "bare")

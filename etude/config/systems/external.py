@@ -62,7 +62,6 @@ class External(ExperimentBase):
         description="longer recordings are cut into clips of this length; of MIDI so much is heard",
     )
 
-
     @property  # type: ignore[misc]
     def generate(self) -> GenerateSettings:
         """How many clips of this length they are compared with."""

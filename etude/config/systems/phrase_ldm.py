@@ -309,8 +309,7 @@ class PhraseLdm(TrainedExperiment):
     conditions: ClassVar[frozenset[str]] = frozenset({"length", "midi"})
     latent_space: ClassVar[bool] = True
     rivals: ClassVar[tuple[str, ...]] = (
-        *("untrained", "shuffled_latents", "gaussian_latents"),
-        *RIVALS_WITH_NOTES,
+        *("untrained", "shuffled_latents", "gaussian_latents", *RIVALS_WITH_NOTES),
     )
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "held-out pieces through the autoencoder",

@@ -56,7 +56,8 @@ def import_notes(source: Path, parts: Parts, seconds: float, folder: Path) -> in
         UserError: the folder holds no MIDI that can be read, or the corpus has no notes to compare
             them with.
     """
-    assert parts.corpus is not None and parts.pieces is not None
+    assert parts.corpus is not None
+    assert parts.pieces is not None
     rows = [row for row in read_csv(parts.pieces) if row["status"] == "kept"]
     if rows and not any(row["kind"] == "midi" for row in rows):
         raise UserError(
@@ -94,14 +95,15 @@ def _read_notes(
             continue
         try:
             table, data = read_midi(source / path), (source / path).read_bytes()
-            if not len(table):
-                raise MidiError("no_notes")
             if (sound := sounds.get(_stem(path))) is not None:
                 wave = read_audio(source / sound, rate, upsample=True)
             else:
                 wave = play_notes(table, parts.corpus, midi=data)
         except (MidiError, AudioError) as error:
             rejected.append({"path": name, "reason": str(error)})
+            continue
+        if not len(table):
+            rejected.append({"path": name, "reason": "no_notes"})
             continue
         found = True
         row = {"seed": 0, "draw": 0, "prime_seconds": "0.000", "heard_seconds": f"{seconds:g}"}

@@ -1,8 +1,8 @@
 """A trained language model of notes as transformers has one: its network, and a fast tokenizer.
 
 config.json, model.safetensors           read by `AutoModelForCausalLM.from_pretrained`
-tokenizer.json, tokenizer_config.json    read by `PreTrainedTokenizerFast.from_pretrained`: each token
-                                         is a word, `on_60_15 on_64_0`
+tokenizer.json, tokenizer_config.json    read by `PreTrainedTokenizerFast.from_pretrained`: each
+                                         token is a word, `on_60_15 on_64_0`
 """
 
 from __future__ import annotations
