@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 import tiny_models
-from test_folders import RATE, fill
-from test_folders import music as sound
+from stretches import RATE, fill
+from stretches import music as sound
 from tiny_experiments import make_notes
 
 from etude import config

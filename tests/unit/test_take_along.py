@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from test_published import owned  # noqa: F401 (a fixture)
+from tiny_experiments import make_owned
 
 from etude.__main__ import main
 from etude.audio.files import write_wav
@@ -18,8 +18,10 @@ from etude.storage import hash_file, read_csv, write_csv
 
 
 @pytest.fixture
-def ready(owned, tmp_path):  # noqa: F811
-    """With clips, and the recordings of three people."""
+def ready(tmp_path, monkeypatch):
+    """A trained experiment with clips, and the recordings of three people."""
+    monkeypatch.chdir(tmp_path)
+    owned = make_owned(tmp_path)
     place = tmp_path / "results/clips/mine/seed-3/draw-0"
     rows = []
     for number in range(3):

@@ -19,8 +19,8 @@ from etude.tokenizers.symbolic.making import load
 def convert(source: Path, folder: Path, level: str, output: Path) -> str:
     """Write a MIDI file as JSON lines, or JSON lines as a MIDI file, by what `source` is.
 
-    A tokenizer without bars and phrases has one line for a file, `{"input_ids": [...]}`, as MidiLM's
-    data sets have; of several lines, each becomes a file of its own.
+    A tokenizer without bars and phrases has one line for a file, `{"input_ids": [...]}`, as MidiLM;
+    of several lines, each becomes a file of its own.
 
     Args:
         folder: of the tokenizer.
