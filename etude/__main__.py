@@ -68,7 +68,6 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     _add_continue(commands.add_parser("continue", help="go on from a MIDI file of yours"))
 
     _add_export(commands.add_parser("export", help="one folder that generates anywhere"))
-
     _add_pack(commands.add_parser("pack", help="clips, weights, owners: a ZIP to take along"))
 
     _add_tokens(commands.add_parser("tokens", help="MIDI as lines of REMI-z, and back"))
@@ -94,8 +93,8 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     _add_config(verify)
     verify.set_defaults(run=_verify)
 
-    graph = "draw the flow of the rules for the README"
-    commands.add_parser("graph", help=graph).set_defaults(run=_graph)
+    graph = commands.add_parser("graph", help="draw the flow of the rules for the README")
+    graph.set_defaults(run=_graph)
 
     add_train(commands, _add_config, arguments)
     add_commands(commands, _add_config)

@@ -27,7 +27,7 @@ from etude.storage import read_csv, write_csv, write_json, write_text
 log = logging.getLogger(__name__)
 
 COLUMNS = ["path", "caption", "split"]
-FORMS = ("ti_musicgen", "stable_audio_tools")
+FORMS = ("concepts", "tools")
 SIDES = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}
 RULE = '''"""The prompt of each recording; written by `python -m etude exchange`."""
 
@@ -141,7 +141,7 @@ def write_form(folder: Path, form: str, target: Path) -> list[str]:
         raise UserError("no recording is there", where=str(folder), do="name a folder of audio")
     told = _told(folder)
     captions = {name: told.get(name, {}).get("caption") or from_file_name(name) for name in names}
-    if form == "stable_audio_tools":
+    if form == "tools":
         entry = {
             "id": folder.resolve().name,
             "path": str(folder.resolve()),

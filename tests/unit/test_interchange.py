@@ -149,9 +149,7 @@ def test_ti_musicgens_tables_go_out_and_come_back(recordings, tmp_path):
     table = [{"path": "8bit/b.wav", "caption": "", "split": "test"}]
     write_csv(recordings / "metadata.csv", list(table[0]), table)
     assert (
-        main(
-            ["exchange", str(recordings), "--form", "ti_musicgen", "--output", str(tmp_path / "o")]
-        )
+        main(["exchange", str(recordings), "--form", "concepts", "--output", str(tmp_path / "o")])
         == 0
     )
     sides = {
@@ -182,10 +180,7 @@ def test_ti_musicgens_tables_go_out_and_come_back(recordings, tmp_path):
 def test_stable_audio_tools_dataset_goes_out_and_comes_back(recordings, tmp_path):
     """The rule that is written is run as that program runs it; a rule of others is not run."""
     out = tmp_path / "o"
-    assert (
-        main(["exchange", str(recordings), "--form", "stable_audio_tools", "--output", str(out)])
-        == 0
-    )
+    assert main(["exchange", str(recordings), "--form", "tools", "--output", str(out)]) == 0
     data = json.loads((out / "dataset.json").read_text())
     (entry,) = data["datasets"]
     assert (data["dataset_type"], entry["path"]) == ("audio_dir", str(recordings))

@@ -45,7 +45,7 @@ def lines():
 
 
 @functools.cache
-def tests_of(file):
+def collected(file):
     """The tests that pytest would collect from a file."""
     path = ROOT / file
     if not path.is_file() or not path.name.startswith("test_"):
@@ -58,7 +58,7 @@ def wrong_with(number, proof):
     """What is wrong with a proof; empty where nothing is."""
     named = TEST.findall(proof)
     for file, test in named:
-        if test not in tests_of(file):
+        if test not in collected(file):
             return f"there is no test {file}::{test}"
     if proof.startswith("left out: "):
         reason = proof.removeprefix("left out: ")

@@ -30,7 +30,7 @@ GIVEN = {
     "export": {"--experiment": "notes", "--configfile": "mine.yaml", "--output": "new.out"},
     "tokens": {"file": "music/a.mid", "--tokenizer": "remi_z", "--output": "new.jsonl"},
     "evaluate": {"--baseline": "real", "--eval": "made", "--cache": "cache", "--workers": "1"},
-    "exchange": {"folder": "real", "--form": "ti_musicgen", "--output": "new.tables"},
+    "exchange": {"folder": "real", "--form": "concepts", "--output": "new.tables"},
     "compare": {"a": "notes", "b": "mine"},
     "table": {"--partial": "plan.json"},
     "table of a run": {"--publish": "full"},
