@@ -53,7 +53,9 @@ def add_commands(commands: Any) -> None:
         help="metadata_*.json (TI-MusicGen) or dataset.json (stable-audio-tools): written as "
         "metadata.csv beside the recordings",
     )
-    what.add_argument("--form", choices=("concepts", "tools"), help="to write")
+    what.add_argument(
+        "--form", choices=("concepts", "tools"), help="TI-MusicGen or stable-audio-tools"
+    )
     other.add_argument("--output", type=place, help="folder for --form (that of the recordings)")
     other.set_defaults(run=_exchange)
 

@@ -33,7 +33,7 @@ def add_train(
     add_config(train, "laid under what is written: a smaller or larger preset, settings of yours")
     train.set_defaults(run=_train)
     if arguments[:1] == ["train"]:
-        from etude.config import CLASSES
+        from etude.config.systems import CLASSES
         from etude.train.options import add_options, named_system
 
         if (system := named_system(list(arguments))) in CLASSES:

@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from etude import config
-from etude.config import CLASSES, Config
+from etude.config import Config
 from etude.config.base import merge, nearest
 from etude.config.reading import DEFAULT
+from etude.config.systems import CLASSES
 from etude.corpus.audit import audit
 from etude.corpus.forecast import describe, forecast
 from etude.corpus.scan import list_files, music_kind

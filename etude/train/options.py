@@ -14,7 +14,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from etude.config import CLASSES, Training, merge
+from etude.config import Training, merge
+from etude.config.systems import CLASSES
 from etude.errors import UserError
 
 FIXED = ("system", "corpus")  # keys that the command has options of its own for

@@ -11,7 +11,7 @@ import yaml
 
 from etude import config
 from etude.__main__ import _parse, _parser, main
-from etude.config import CLASSES
+from etude.config.systems import CLASSES
 from etude.errors import UserError
 from etude.train import command
 from etude.train.options import leaves
