@@ -60,7 +60,7 @@ def read_tables(files: Iterable[Path], folder: Path) -> Rows:
         content = _read(file)
         if isinstance(content, dict) and "datasets" in content:
             found |= {row["path"]: row for row in _of_tools(content, known)}
-        elif isinstance(content, dict):
+        elif isinstance(content, dict) and "audio_path" not in content:
             descriptions |= {str(k): str(v) for k, v in content.items()}
         else:
             found |= {row["path"]: row for row in _of_inversion(content, known, file)}
