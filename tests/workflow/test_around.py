@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
+import music
 import pytest
 import soundfile
-from workspace import ROOT, SMOKE, own_folder
+from workspace import ROOT, SMOKE, jobs, own_folder
 
 from etude.storage import read_csv
 
@@ -148,6 +149,21 @@ def test_somebody_elses_clips_stand_in_the_same_table(copied):
     found = [r for r in board if metric.items() <= r.items() and r["value"]]
     figures = {r["clips"]: float(r["value"]) for r in found}
     assert figures["generated"] == pytest.approx(figures["real"], abs=0.01)
+
+
+def test_midi_of_others_is_planned_with_its_notes(workspace):
+    """Nothing is tokenized or trained for it; its notes are measured as every system's."""
+    for folder, count in (("music", 6), ("theirs", 2)):
+        music.make_chorales(workspace.folder / folder, count, seed=count)
+    mine = own_folder(workspace.folder / "music")
+    mine["experiments"]["mine"] = {
+        "system": "external", "corpus": "mine", "clips": str(workspace.folder / "theirs"),
+    }  # fmt: skip
+    plain = jobs(workspace.run("-n", configs=[SMOKE, workspace.config("plain", mine)]))
+    mine["experiments"]["mine"]["notes"] = True
+    notes = jobs(workspace.run("-n", configs=[SMOKE, workspace.config("notes", mine)]))
+    assert {"train_word2vec", "measure_symbolic", "score_symbolic"} <= notes - plain
+    assert not {"pack_tokens", "tokenize_audio", "train_stage"} & notes
 
 
 def test_kept_steps_are_outputs(copied):

@@ -88,3 +88,20 @@ def test_the_expo_plans_before_its_files_are_there(preset, workspace):
     assert run.returncode
     assert "has to be brought by hand" in run.stderr + run.stdout
     assert not (workspace.folder / "results/corpora").exists()
+
+
+@pytest.mark.parametrize(
+    ("preset", "said", "rules"),
+    [
+        ("expo_released", "semantic.transformer.25000.pt", {"import_weights", "verify_models"}),
+        ("ti_musicgen_released", "<run>-best.pt", {"import_weights", "verify_text"}),
+        ("audio_tune", "model_config.json", {"import_weights", "encode_stage"}),
+    ],
+)
+def test_released_weights_are_planned_without_a_training(preset, said, rules, workspace):
+    """Before its files are there; what they are is said."""
+    done = workspace.run("-n", configs=[ROOT / f"config/presets/{preset}.yaml"])
+    planned = jobs(done)
+    assert said in done.stdout + done.stderr
+    assert {"generate_clips", "score_fad", "find_memorisation", "build_report"} | rules <= planned
+    assert "train_stage" not in planned

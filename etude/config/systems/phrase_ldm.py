@@ -17,6 +17,7 @@ from etude.config.symbolic_tokens import RemiZ, SymbolicTokenSet
 from etude.config.systems.base import (
     RIVALS_WITH_NOTES,
     GenerateSettings,
+    OneLine,
     StagePlan,
     StageSettings,
     TrainedExperiment,
@@ -304,12 +305,12 @@ _OF_PLAYING = (
 class PhraseLdm(TrainedExperiment):
     """PhraseVAE and PhraseLDM: a latent for each phrase, and diffusion over those of a piece."""
 
+    one_line: ClassVar[OneLine] = OneLine(preset="phrase_ldm")
     makes: ClassVar[frozenset[str]] = frozenset({"audio", "notes"})
     conditions: ClassVar[frozenset[str]] = frozenset({"length", "midi"})
     latent_space: ClassVar[bool] = True
     rivals: ClassVar[tuple[str, ...]] = (
-        *("untrained", "shuffled_latents", "gaussian_latents"),
-        *RIVALS_WITH_NOTES,
+        *("untrained", "shuffled_latents", "gaussian_latents", *RIVALS_WITH_NOTES),
     )
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "held-out pieces through the autoencoder",
