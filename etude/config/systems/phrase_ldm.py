@@ -212,8 +212,7 @@ class PhraseGenerate(GenerateSettings):
     key: str = Field(
         "",
         pattern=r"^([A-G][b#]?( (major|minor))?)?$",
-        description="for example G or Bb minor (none: C major or A minor, or as the training "
-        "pieces are written)",
+        description="such as G or Bb minor (none: as training pieces, mostly C or A minor)",
     )
     mode: Literal["any", "major", "minor"] = Field("any", description="as a condition")
     meter: str = Field(
