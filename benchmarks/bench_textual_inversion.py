@@ -85,18 +85,15 @@ def lines_of(found: dict[tuple[str, str, str, int], Row]) -> list[str]:
         cells = [rows["learned"]["pieces"], *(paired(rows.get(c)) for c in CONTROLS), *clips]
         lines.append([name, concept, str(seed), *cells])
     head = ["run", "sound", "seed", "pieces", *CONTROLS, "distance", "primary", "recognised"]
-    return [
-        (
-            "Nats per token of held-out segments under the word less those under no text (null), the "
-            "nearest known word, its rows before training, and another sound's word; paired, pieces as "
-            "units, 95 %. Below 0 the word is worth more. Then, of 32 clips each, under the word / under "
-            "no text / real ones through the codec: Fréchet distance on timbre, the primary metric "
-            f"({primary}), and the share that a classifier takes for the sound. `base`: sounds that it "
-            "knows from captions, the ceiling."
-        ),
-        "",
-        *table(head, lines),
-    ]
+    about = (
+        "Nats per token of held-out segments under the word less those under no text (null), the "
+        "nearest known word, its rows before training, and another sound's word; paired, pieces "
+        "as units, 95 %. Below 0 the word is worth more. Then, of 32 clips each, under the word / "
+        "under no text / real ones through the codec: Fréchet distance on timbre, the primary "
+        f"metric ({primary}), and the share that a classifier takes for the sound. `base`: sounds "
+        "that it knows from captions, the ceiling."
+    )
+    return [about, "", *table(head, lines)]
 
 
 def paired(row: Row | None) -> str:
