@@ -25,6 +25,7 @@ def add_commands(commands: Any, add_config: Callable[[argparse.ArgumentParser], 
     listen.add_argument("--results", type=place, default=Path("results"), help=results)
     listen.add_argument("--pairs", type=whole(1, 1000), help="how many (as configured, 20)")
     listen.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, help="of the choice (0)")
+    listen.add_argument("--form", choices=("webmushra",), help="a test for another program")
     add_config(listen)
     listen.set_defaults(run=_listen)
 

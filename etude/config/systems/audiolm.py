@@ -10,7 +10,12 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from etude.config.base import OWN, Section, UserPath, merge
 from etude.config.networks import OwnNetwork
-from etude.config.systems.base import GenerateSettings, StageSettings, TrainedExperiment
+from etude.config.systems.base import (
+    GenerateSettings,
+    OneLine,
+    StageSettings,
+    TrainedExperiment,
+)
 from etude.config.systems.training import Sampling
 from etude.config.tokens import TokenSet, frame_rate
 
@@ -151,8 +156,10 @@ class Generate(GenerateSettings):
 class AudioLm(TrainedExperiment):
     """AudioLM: semantic -> coarse -> fine transformers over discrete audio tokens."""
 
+    one_line: ClassVar[OneLine] = OneLine(chosen_by="audio")
     conditions: ClassVar[frozenset[str]] = frozenset({"recording"})
     continues: ClassVar[bool] = True
+    pretrained_kinds: ClassVar[tuple[str, ...]] = ("checkpoint",)
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those real clips through the codec",
         "shuffled": "their tokens in random order",

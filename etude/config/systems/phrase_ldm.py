@@ -17,6 +17,7 @@ from etude.config.symbolic_tokens import RemiZ, SymbolicTokenSet
 from etude.config.systems.base import (
     RIVALS_WITH_NOTES,
     GenerateSettings,
+    OneLine,
     StagePlan,
     StageSettings,
     TrainedExperiment,
@@ -211,8 +212,7 @@ class PhraseGenerate(GenerateSettings):
     key: str = Field(
         "",
         pattern=r"^([A-G][b#]?( (major|minor))?)?$",
-        description="for example G or Bb minor (none: C major or A minor, or as the training "
-        "pieces are written)",
+        description="such as G or Bb minor (none: as training pieces, mostly C or A minor)",
     )
     mode: Literal["any", "major", "minor"] = Field("any", description="as a condition")
     meter: str = Field(
@@ -304,12 +304,12 @@ _OF_PLAYING = (
 class PhraseLdm(TrainedExperiment):
     """PhraseVAE and PhraseLDM: a latent for each phrase, and diffusion over those of a piece."""
 
+    one_line: ClassVar[OneLine] = OneLine(preset="phrase_ldm")
     makes: ClassVar[frozenset[str]] = frozenset({"audio", "notes"})
     conditions: ClassVar[frozenset[str]] = frozenset({"length", "midi"})
     latent_space: ClassVar[bool] = True
     rivals: ClassVar[tuple[str, ...]] = (
-        *("untrained", "shuffled_latents", "gaussian_latents"),
-        *RIVALS_WITH_NOTES,
+        *("untrained", "shuffled_latents", "gaussian_latents", *RIVALS_WITH_NOTES),
     )
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "held-out pieces through the autoencoder",

@@ -14,6 +14,7 @@ from etude.config.diffusion import Denoising
 from etude.config.sound import Adaptation, Latents, SoundTransformer
 from etude.config.systems.base import (
     GenerateSettings,
+    OneLine,
     StagePlan,
     StageSettings,
     TrainedExperiment,
@@ -185,6 +186,7 @@ _OF_PLAYING = (
 class StableAudio(TrainedExperiment):
     """Stable Audio Open (Evans et al., arXiv 2407.14358): text -> latents of sound."""
 
+    one_line: ClassVar[OneLine] = OneLine(preset="stable_audio_open")
     conditions: ClassVar[frozenset[str]] = frozenset({"text", "length", "recording"})
     reads_captions: ClassVar[bool] = True
     encodes_audio: ClassVar[bool] = True

@@ -14,6 +14,7 @@ from etude.config.symbolic_tokens import SymbolicTokenSet
 from etude.config.systems.base import (
     RIVALS_WITH_NOTES,
     GenerateSettings,
+    OneLine,
     StageSettings,
     TrainedExperiment,
     known,
@@ -209,10 +210,15 @@ class SymbolicGenerate(GenerateSettings):
 class SymbolicLm(TrainedExperiment):
     """A language model of symbolic music: tokenizer x network x corpus."""
 
+    one_line: ClassVar[OneLine] = OneLine(
+        keys={"tokens": "remi", "stages": {"lm": {"network": {"kind": "llama"}}}},
+        chosen_by="midi",
+    )
     makes: ClassVar[frozenset[str]] = frozenset({"audio", "notes"})
     conditions: ClassVar[frozenset[str]] = frozenset({"midi"})
     likelihood: ClassVar[bool] = True
     continues: ClassVar[bool] = True
+    pretrained_kinds: ClassVar[tuple[str, ...]] = ("checkpoint",)
     rivals: ClassVar[tuple[str, ...]] = ("untrained", "shuffled", "ngram", *RIVALS_WITH_NOTES)
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those pieces as tokens and back, played by the corpus's renderer",

@@ -11,7 +11,13 @@ from pydantic import Field, model_validator
 
 from etude.config.base import Composed, Distinct, Section, merge
 from etude.config.pretrained import PRETRAINED_KINDS
-from etude.config.systems.base import StagePlan, StageSettings, TrainedExperiment, known
+from etude.config.systems.base import (
+    OneLine,
+    StagePlan,
+    StageSettings,
+    TrainedExperiment,
+    known,
+)
 from etude.config.systems.musicgen import (
     MusicGen,
     TextGenerate,
@@ -89,10 +95,15 @@ class InversionStages(Section):
 class TextualInversion(TrainedExperiment):
     """Textual inversion (Gal et al., arXiv 2208.01618) of a text-to-music model."""
 
+    one_line: ClassVar[OneLine] = OneLine(
+        preset="ti_musicgen",
+        names={"tokens": "tokens_per_concept", "tokens-num": "tokens_per_concept"},
+    )
     conditions: ClassVar[frozenset[str]] = frozenset({"text", "concept", "length"})
     judges_concepts: ClassVar[bool] = True
     rivals: ClassVar[tuple[str, ...]] = ()  # its words have rivals, its clips are of them alone
     reads_captions: ClassVar[bool] = True
+    pretrained_kinds: ClassVar[tuple[str, ...]] = ("checkpoint",)
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those real clips through the codec",
         "shuffled": "their frames of codes in random order",
