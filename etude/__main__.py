@@ -65,7 +65,7 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     audit.set_defaults(run=_audit)
 
     _add_generate(commands.add_parser("generate", help="clips from a trained experiment"))
-    _add_continue(commands.add_parser("continue", help="go on from a MIDI file of yours"))
+    _add_continue(commands.add_parser("continue", help="continue a MIDI file of yours"))
 
     _add_export(commands.add_parser("export", help="one folder that generates anywhere"))
     _add_pack(commands.add_parser("pack", help="clips, weights, owners: a ZIP to take along"))
@@ -74,8 +74,8 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     add_evaluate(commands, _add_config)
     add_results(commands, _add_config)
 
-    config = commands.add_parser("config", help="check the configuration, write config/README.md")
-    config.add_argument("--write", action="store_true", help="write config/README.md anew")
+    config = commands.add_parser("config", help="check the configuration; write its reference")
+    config.add_argument("--write", action="store_true", help="config/README.md and docs/cli.md")
     _add_config(config)
     config.set_defaults(run=_config)
 
@@ -93,15 +93,15 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     _add_config(verify)
     verify.set_defaults(run=_verify)
 
-    graph = commands.add_parser("graph", help="draw the flow of the rules for the README")
-    graph.set_defaults(run=_graph)
+    graph = "draw the flow of the rules: docs/flow.svg"
+    commands.add_parser("graph", help=graph).set_defaults(run=_graph)
 
     add_train(commands, _add_config, arguments)
     add_commands(commands, _add_config)
     add_withdraw(commands, _add_config)
     add_collection(commands)
 
-    resume = commands.add_parser("resume", help="go on after Snakemake itself was killed")
+    resume = commands.add_parser("resume", help="continue after Snakemake itself was killed")
     resume.add_argument(
         "args", nargs="*", help="arguments for snakemake, as they are (those of the killed run)"
     )
@@ -166,7 +166,7 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     generate.add_argument(
         "--prime_wave",
         type=place,
-        help="a recording to go on from: it is played whole, then --duration seconds more; or a "
+        help="a recording to continue: it is played whole, then --duration seconds more; or a "
         "folder of them, each in turn",
     )
     generate.add_argument(
@@ -197,7 +197,7 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
 
 
 def _add_continue(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("midi", type=place, help="what to go on from: a file, or a folder of them")
+    parser.add_argument("midi", type=place, help="what to continue: a file, or a folder of them")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--experiment", help="name of a symbolic experiment in the configuration")
     what.add_argument("--from", dest="exported", type=place, help="a folder of `etude export`")
@@ -214,7 +214,7 @@ def _add_continue(parser: argparse.ArgumentParser) -> None:
         help="gives continued1.mid, continued1.wav …",
     )
     parser.add_argument(
-        "--prompt_tokens", type=whole(1, 10**9), help="hear only so many of its last tokens"
+        "--prompt_tokens", type=whole(1, 10**9), help="use only this many of its last tokens"
     )
     parser.add_argument("--seed", type=SEED, default=0, help="generation seed (0)")
     parser.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
@@ -222,7 +222,9 @@ def _add_continue(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top_k", type=whole(1, 10**9), help="only the k likeliest tokens")
     parser.add_argument("--top_p", type=above(0, 1), help="only the likeliest up to this mass")
     parser.add_argument(
-        "--min_p", type=above(0, 1), help="only what is so likely beside the likeliest"
+        "--min_p",
+        type=above(0, 1),
+        help="only tokens at least this likely, relative to the likeliest",
     )
     parser.add_argument("--free", action="store_true", help="without the tokenizer's grammar")
     _add_set(parser)
@@ -328,7 +330,7 @@ def _config(options: argparse.Namespace) -> None:
 
         print("tried:", *try_parts(settings))
     if options.write:
-        write_reference(Path("config/README.md"))
+        write_reference(Path("config/README.md"), Path("docs/cli.md"), _parser())
     print("the configuration is valid")
 
 

@@ -56,9 +56,9 @@ class Pretrained(Section):
     bring: str | None = Field(None, exclude=True, description=BRING)
     verify: Literal["strict", "report"] = Field(
         "strict",
-        description="`strict`: nothing runs on weights that fail verify_models; `report`: they are "
-        "used all the same, and every report says so (for weights that are small or random on "
-        "purpose)",
+        description="`strict`: nothing runs on weights that fail verify_models; `report`: they "
+        "are used anyway, and every report says so (for weights that are small or "
+        "random on purpose)",
     )
 
     @model_validator(mode="after")
@@ -94,10 +94,10 @@ class Hubert(Section):
     normalize: bool = Field(
         False,
         description="bring each segment to mean 0 and deviation 1 first (fairseq's HuBERT base "
-        "and the seed do not)",
+        "and we-sharp do not)",
     )
     iterations: int = Field(10, ge=1, description="k-means iterations")
-    batch_seconds: float = Field(32.0, gt=0, description="audio that the network hears at once")
+    batch_seconds: float = Field(32.0, gt=0, description="seconds of audio in one batch")
     fit: Fit = Fit()
     sample_rate: int = Field(16000, ge=4000, description="the network's own rate")
 
@@ -120,7 +120,7 @@ class Encodec(Section):
     quantizers: int = Field(
         8, ge=1, le=128, description="codebooks in use; 8 are 6 kbps of the 24 kHz model"
     )
-    batch_seconds: float = Field(32.0, gt=0, description="audio that the network hears at once")
+    batch_seconds: float = Field(32.0, gt=0, description="seconds of audio in one batch")
     fit: Fit = Fit()
     sample_rate: int = Field(24000, ge=4000, description="the network's own rate")
 

@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="127.0.0.1",
         metavar="ADDRESS",
-        help="a proxy with TLS stands in front; from where it comes (127.0.0.1)",
+        help="a proxy with TLS is in front; its address (127.0.0.1)",
     )
     parser.add_argument(
         "--insecure", action="store_true", help="http for other machines: no microphone there"
@@ -86,4 +86,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train", type=place, nargs="+", default=[], help="configurations that may be trained here"
     )
-    parser.add_argument("--expo", action="store_true", help="begin anew after a while of quiet")
+    parser.add_argument("--expo", action="store_true", help="start again after a while of quiet")

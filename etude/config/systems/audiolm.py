@@ -132,8 +132,8 @@ class Generate(GenerateSettings):
     sampling: Sampling = Sampling()
     prime: UserPath | list[UserPath] | None = Field(
         None,
-        description="a recording that the clips go on from, or several, each for as many clips: "
-        "clip 0 goes on from the first, clip 1 from the second, and so on in turn",
+        description="a recording that the clips continue, or several, each for as many clips: "
+        "clip 0 continues the first, clip 1 the second, and so on in turn",
     )
 
     @property

@@ -61,7 +61,7 @@ class StageSettings(Section):
 
 
 class GenerateSettings(Section):
-    """How many clips are generated, how long they are, and what they go on from."""
+    """How many clips are generated, how long they are, and what they continue."""
 
     clips: int = Field(64, ge=1, description="number of clips; the gate wants 64 at least")
     seconds: float = Field(2.0, gt=0, le=3600, description="length of each clip")
