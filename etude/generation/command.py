@@ -165,7 +165,8 @@ def _write(
     notes, name = "notes" in trained.experiment.makes, str(options.output)
     for suffix in (".wav", *[".mid"] * notes):
         name = name.removesuffix(suffix)
-    written, refused = [], []
+    written: list[Path] = []
+    refused: list[str] = []
     with ProgressBar("generating") as bar:
         tell = teller(bar, options.progress)
         for label, files in prompts.items():

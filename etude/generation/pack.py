@@ -128,7 +128,8 @@ def _ownership(settings: Config, name: str, target: Path) -> None:
 
 def _recordings(settings: Config, trained: Trained, contributor: str, folder: Path) -> int:
     """Copy a contributor's own files, with their captions; how many."""
-    lines, names, count = [], set(), 0
+    lines: list[dict[str, str]] = []
+    names: set[str] = set()
     for owned in owned_corpora(settings, trained.name):
         if owned.ownership is None:
             continue
@@ -150,15 +151,14 @@ def _recordings(settings: Config, trained: Trained, contributor: str, folder: Pa
             shutil.copyfile(paths[row["piece"]], folder / file)
             caption = captions.get(row["piece"], {})
             lines.append({"file": file.as_posix()} | {k: caption.get(k, "") for k in CAPTIONS[1:]})
-            count += 1
-    if not count:
+    if not lines:
         raise UserError(
             f"nothing is owned by {contributor!r}",
             where="--contributor",
             do=f"use one of: {', '.join(sorted(names)) or 'none, no corpus has a table of owners'}",
         )
     write_csv(folder / "recordings" / "captions.csv", CAPTIONS, lines)
-    return count
+    return len(lines)
 
 
 def _readme(trained: Trained, clips: int, weights: bool, contributor: str, own: int) -> str:

@@ -127,8 +127,7 @@ def _compare(options: argparse.Namespace, effort: Effort) -> str:
         places = [Path(scratch, name) for name in ("real", "made")]
         for notes, place in zip((real, made), places, strict=True):
             render_folder(notes.path, list(notes.tables), place, options.workers)
-        names = tuple(str(folder) for folder in folders)
-        sound = compare(*places, names=names)
+        sound = compare(*places, names=(str(folders[0]), str(folders[1])))
     return f"{text}\nAs sound, by the default SoundFont:\n{sound}"
 
 

@@ -87,15 +87,17 @@ def configuration(
 ) -> tuple[list[Path], dict[str, Any]]:
     """The preset that an experiment is laid over, if its system has one, and what is written."""
     line = CLASSES[system].one_line
+    entry: dict[str, Any] = {"system": system}
+    files: list[Path] = []
     if line.preset:
         base = PRESETS / f"{line.preset}.yaml"
         raw = yaml.safe_load(base.read_text(encoding="utf-8"))
         name = next(n for n in raw["run"] if raw["experiments"][n]["system"] == system)
-        corpus, entry = raw["experiments"][name]["corpus"], {"system": system}
-        files = [base]
+        corpus = raw["experiments"][name]["corpus"]
+        files.append(base)
     else:
         name = corpus = options.name or named_after(folder)
-        entry, files = {"system": system, "corpus": corpus, **line.keys}, []
+        entry |= {"corpus": corpus, **line.keys}
     stages: Any = CLASSES[system].model_fields["stages"].annotation
     entry = merge(entry, keys_of(options, list(stages.model_fields)))
     return files, {

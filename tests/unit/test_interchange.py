@@ -9,27 +9,33 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 import yaml
-from symbols import NETWORKS
+from symbols import NETWORKS, SHAPE, make_symbolic, symbolic_experiment
 from tiny_experiments import make_notes
 
 from etude import config
 from etude.__main__ import main
 from etude.collection.exchange import read_tables
 from etude.config import OnOff, Remi, Tsd
+from etude.config.systems.symbolic_lm import SymbolicLm
 from etude.errors import UserError
 from etude.generation.unwrap import unwrap
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import hash_folder, read_csv, write_csv
+from etude.systems.base import Parts
+from etude.systems.symbolic_lm import families
 from etude.systems.symbolic_lm.forms import fast_tokenizer
-from etude.systems.symbolic_lm.stage import build_stage
+from etude.systems.symbolic_lm.stage import build_stage, load_stage
 from etude.tokenizers.symbolic.making import create, load
+from etude.training.stage import import_stage
+from etude.workflow.given_weights import weights_file
 
 
 def tune(path):
@@ -121,6 +127,23 @@ def test_a_model_of_notes_is_a_folder_of_transformers(kind, tmp_path, monkeypatc
         theirs.generate(torch.tensor([ids[:8]]), max_new_tokens=4, do_sample=False).shape[1] <= 12
     )
     assert (words.pad_token_id, words.bos_token_id) == (load(place).pad, load(place).bos)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_a_folder_of_transformers_takes_the_place_of_a_training(kind, tmp_path):
+    """As `save_pretrained` of the class wrote it, whoever trained it."""
+    packed = make_symbolic(tmp_path / "packed")
+    network = families.build_network(symbolic_experiment(kind).stages.lm.network, SHAPE)
+    network.save_pretrained(tmp_path / "theirs")
+    lm = {"network": NETWORKS[kind], "weights": {"path": str(tmp_path / "theirs")}}
+    how = SymbolicLm(system="symbolic_lm", corpus="c", tokens="t", stages={"lm": lm})
+    (file,) = weights_file(how.stages.lm.weights, "lm", 0)
+    import_stage(how, "lm", 0, Parts(packed=packed), Path(file), tmp_path / "lm/seed-0")
+    ids = torch.randint(3, SHAPE["vocabulary"], (2, 16))
+    taken = load_stage(tmp_path / "lm/seed-0").network.eval()
+    with torch.inference_mode():
+        wanted = network.eval()(ids).logits
+        torch.testing.assert_close(taken(ids).logits, wanted)
 
 
 def test_tokens_that_are_no_words_are_refused(tmp_path):

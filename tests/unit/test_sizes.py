@@ -41,7 +41,10 @@ def test_stable_audio_open():
 
 
 def test_phrase_ldm():
-    """StableAudio's transformer at PhraseLDM's sizes: 512 wide, 6 layers, 16 heads, 8 of keys."""
+    """StableAudio's transformer at PhraseLDM's sizes: 512 wide, 6 layers, 16 heads, 8 of keys.
+
+    What it is told (the length) is 128 wide, and so is what its cross-attention reads.
+    """
     from diffusers import StableAudioDiTModel
 
     with torch.device("meta"):
@@ -53,8 +56,8 @@ def test_phrase_ldm():
             attention_head_dim=32,
             num_attention_heads=16,
             num_key_value_attention_heads=8,
-            cross_attention_dim=256,
-            cross_attention_input_dim=256,
+            cross_attention_dim=128,
+            cross_attention_input_dim=128,
             global_states_input_dim=128,
             time_proj_dim=128,
         )
