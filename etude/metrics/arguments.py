@@ -51,7 +51,7 @@ def add_evaluate(commands: argparse._SubParsersAction, add_config: AddConfig) ->
         type=place,
         help="folder that keeps embeddings ($XDG_CACHE_HOME/etude/embeddings)",
     )
-    evaluate.add_argument("--no-cache", action="store_true", help="make all embeddings anew")
+    evaluate.add_argument("--no-cache", action="store_true", help="make all embeddings again")
     evaluate.add_argument(
         "--step", type=whole(1, 10**9), help="of --experiment: a step that `keep_steps` kept"
     )

@@ -106,7 +106,9 @@ def test_targets_and_presets_in_pages_are_there():
         asked = re.findall(r"^(?:\$ )?make ([a-z-]+)", text, re.MULTILINE)
         assert set(asked) <= targets, (page, asked)
     for page in PAGES:
-        for name in re.findall(r"config/presets/([a-z_]+)\.yaml", page.read_text(encoding="utf-8")):
+        lines = page.read_text(encoding="utf-8").splitlines()
+        said = "\n".join(line for line in lines if "not yet" not in line)
+        for name in re.findall(r"config/presets/([a-z_]+)\.yaml", said):
             assert (ROOT / "config/presets" / f"{name}.yaml").is_file(), (page, name)
 
 
