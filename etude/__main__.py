@@ -332,14 +332,18 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _config(options: argparse.Namespace) -> None:
     from etude import config
     from etude.reference import write_reference
+    from etude.workflow import needs
 
     settings = config.read(config.DEFAULT, *options.configfile)
+    needs.check(settings)
     if settings.own_parts:
         from etude.trial import try_parts
 
         print("tried:", *try_parts(settings))
     if options.write:
         write_reference(Path("config/README.md"))
+    for note in (*needs.to_bring(settings), *needs.downloads(settings)):
+        print(note)
     print("the configuration is valid")
 
 

@@ -16,9 +16,13 @@ from etude.errors import UserError
 
 PAIRS = {
     "melodies": "corpora.melodies.source",
+    "songbook": "corpora.songs.source",
     "loudness": "tokenizers.loudness.kind",
+    "steps": "tokenizers.steps.kind",
     "gru": "experiments.audiolm.stages.coarse.network.kind",
+    "lstm": "experiments.remi_llama.stages.lm.network.kind",
     "pitches": "evaluation.signals: pitches:Attacks",
+    "energy": "evaluation.distances: energy:Energy",
 }
 CONFIGS = [f"{name}.yaml" for name in PAIRS]
 
@@ -70,7 +74,9 @@ def test_each_config_stands_alone_and_imports_nothing(name, here):
 
 def test_the_config_command_tries_each_part(here, capsys):
     assert main(["config", "--configfile", *CONFIGS]) == 0
-    assert "tried: melodies:Melodies loudness:Loudness gru:Gru" in capsys.readouterr().out
+    tried = capsys.readouterr().out.splitlines()[0].removeprefix("tried: ").split()
+    names = [f"{name}:{name.title()}" for name in PAIRS if name != "pitches"]
+    assert sorted(tried) == sorted([*names, "pitches:Chroma", "pitches:Attacks"])
     text = (here / "gru.yaml").read_text(encoding="utf-8").replace("dim:", "dm:")
     write(here, text, "gru.yaml")
     assert main(["config", "--configfile", *CONFIGS]) == 1
@@ -281,7 +287,7 @@ def test_own_metrics_are_told_apart(here):
     write(here, "class Chroma: pass\n")
     for evaluation, words in [
         ({"embeddings": ["pitches:Chroma", "mine:Chroma"]}, ["two classes are called 'Chroma'"]),
-        ({"options": {"pitches:Chroma": {}}}, ["neither `embeddings` nor `signals`"]),
+        ({"options": {"pitches:Chroma": {}}}, ["in none of `embeddings`, `signals`, `distances`"]),
         ({"signals": ["Attacks"]}, ["evaluation.signals.0", "my_module:MyClass"]),
     ]:
         fails(lambda e=evaluation: load(merge(default(), {"evaluation": e})), *words)

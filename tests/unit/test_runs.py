@@ -175,6 +175,21 @@ def test_live_run_refuses_to_resume(tmp_path, start):
     assert not ended(job)
 
 
+def test_a_lock_that_a_crash_left_names_what_ends_its_jobs(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / ".snakemake/etude"
+    runs.tell_if_alive(folder)
+    main_record(folder)
+    runs.tell_if_alive(folder)
+    assert capsys.readouterr().err == ""
+    (tmp_path / ".snakemake/locks").mkdir()
+    (tmp_path / ".snakemake/locks/0.input.lock").touch()
+    runs.tell_if_alive(folder)
+    assert "make resume" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["snakemake", "--unlock"])
+    runs.tell_if_alive(folder)
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("kind", ["main", "job"])
 def test_run_of_another_machine_is_not_judged_from_here(tmp_path, start, kind):
     if kind == "main":
@@ -324,3 +339,23 @@ def test_killed_snakemake_is_resumed(tmp_path):
     assert (tmp_path / "done.txt").exists()
     assert json.loads((tmp_path / ".snakemake/etude/main.json").read_text())["state"] == "ended"
     assert [p.name for p in (tmp_path / ".snakemake/etude").iterdir()] == ["main.json"]
+
+
+@pytest.mark.workflow
+def test_after_ctrl_c_the_last_line_says_how_to_go_on(tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    places = {"root": str(ROOT), "python": sys.executable}
+    (tmp_path / "Snakefile").write_text(SNAKEFILE.format(**places))
+    (tmp_path / "job.py").write_text(LONG_JOB.format(**places))
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "done.txt"]
+    main = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not (tmp_path / "began").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    main.send_signal(signal.SIGINT)
+    _, said = main.communicate(timeout=60)
+    assert main.returncode == 1
+    assert said.splitlines()[-1] == runs.LAST_WORDS
+    again = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)  # noqa: PLW1510
+    assert again.returncode == 0, again.stderr
+    assert runs.LAST_WORDS not in again.stderr
