@@ -1,4 +1,4 @@
-"""`python -m etude`: what can be done outside the workflow."""
+"""`etude`, or `python -m etude`: what can be done outside the workflow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from etude.arguments import above, at_least, name, place, text, whole
+from etude.arguments import above, at_least, name, place, spelled, text, whole
 from etude.collection.arguments import add_commands as add_collection
 from etude.errors import UserError, of_a_file
 from etude.report.arguments import add_results
@@ -50,11 +50,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     """What follows `resume` is Snakemake's, options in front included, which argparse refuses."""
     if arguments[:1] == ["resume"] and not {"-h", "--help"} & set(arguments[1:2]):
         return argparse.Namespace(run=_resume, args=arguments[1:])
-    return _parser().parse_args(arguments)
+    return _parser().parse_args(spelled(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m etude", description=__doc__)
+    parser = argparse.ArgumentParser(prog="etude", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
 
     audit = commands.add_parser("audit", help="what a folder of music holds, before any training")
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument("--experiment", required=True, help="name in the configuration")
     export.add_argument("--output", type=place, required=True, help="the folder, new or empty")
-    export.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
+    export.add_argument("--train-seed", type=SEED, help="which training (the first configured)")
     export.add_argument(
         "--no-index",
         action="store_true",
@@ -166,17 +166,18 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     what.add_argument("--experiment", help="name in the configuration")
     what.add_argument("--from", dest="exported", type=place, help="a folder of `etude export`")
     generate.add_argument(
-        "--duration",
+        "--seconds",
+        dest="duration",
         type=SECONDS,
         help="seconds to generate, without the prime (8; none where pieces have a length in bars)",
     )
     generate.add_argument(
-        "--batch_size", type=whole(1, 10_000), default=2, help="number of clips (2)"
+        "--clips", type=whole(1, 10_000), default=2, help="how many (2)"
     )
     generate.add_argument(
-        "--prime_wave",
+        "--prime",
         type=place,
-        help="a recording to go on from: it is played whole, then --duration seconds more",
+        help="a recording to go on from: it is played whole, then --seconds more",
     )
     generate.add_argument(
         "--text",
@@ -191,10 +192,10 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
         help="track gives track1.wav, track2.wav …, which replace older ones",
     )
     generate.add_argument("--seed", type=SEED, default=0, help="generation seed (0)")
-    generate.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
+    generate.add_argument("--train-seed", type=SEED, help="which training (the first configured)")
     generate.add_argument("--temperature", type=at_least(0), help="0 is greedy (as configured)")
-    generate.add_argument("--top_k", type=whole(1, 10**9), help="only the k likeliest tokens")
-    generate.add_argument("--top_p", type=above(0, 1), help="only the likeliest up to this mass")
+    generate.add_argument("--top-k", type=whole(1, 10**9), help="only the k likeliest tokens")
+    generate.add_argument("--top-p", type=above(0, 1), help="only the likeliest up to this mass")
     generate.add_argument("--hop", type=SECONDS, help="seconds a window moves on (half of it)")
     generate.add_argument(
         "--fade", type=at_least(0), default=0.5, help="fade at the end, seconds (0.5)"
@@ -213,25 +214,24 @@ def _add_continue(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bars", type=above(0, 1000), default=8.0, help="bars to add (8)")
     parser.add_argument("--seconds", type=SECONDS, help="seconds to add, in place of --bars")
     parser.add_argument(
-        "--batch_size", type=whole(1, 10_000), default=1, help="number of continuations (1)"
+        "--clips", type=whole(1, 10_000), default=1, help="how many continuations (1)"
     )
     parser.add_argument(
-        "--out",
-        dest="output",
+        "--output",
         type=name,
         default="continued",
         help="gives continued1.mid, continued1.wav …",
     )
     parser.add_argument(
-        "--prompt_tokens", type=whole(1, 10**9), help="hear only so many of its last tokens"
+        "--prompt-tokens", type=whole(1, 10**9), help="hear only this many of its last tokens"
     )
     parser.add_argument("--seed", type=SEED, default=0, help="generation seed (0)")
-    parser.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
+    parser.add_argument("--train-seed", type=SEED, help="which training (the first configured)")
     parser.add_argument("--temperature", type=at_least(0), help="0 is greedy (as configured)")
-    parser.add_argument("--top_k", type=whole(1, 10**9), help="only the k likeliest tokens")
-    parser.add_argument("--top_p", type=above(0, 1), help="only the likeliest up to this mass")
+    parser.add_argument("--top-k", type=whole(1, 10**9), help="only the k likeliest tokens")
+    parser.add_argument("--top-p", type=above(0, 1), help="only the likeliest up to this mass")
     parser.add_argument(
-        "--min_p", type=above(0, 1), help="only what is so likely beside the likeliest"
+        "--min-p", type=above(0, 1), help="only what is this likely beside the likeliest"
     )
     parser.add_argument("--free", action="store_true", help="without the tokenizer's grammar")
     _add_set(parser)
@@ -341,7 +341,7 @@ def _config(options: argparse.Namespace) -> None:
 
         print("tried:", *try_parts(settings))
     if options.write:
-        write_reference(Path("config/README.md"))
+        write_reference(config.DEFAULT.with_name("README.md"))
     for note in (*needs.to_bring(settings), *needs.downloads(settings)):
         print(note)
     print("the configuration is valid")
@@ -370,9 +370,10 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _graph(options: argparse.Namespace) -> None:
+    from etude.config import DEFAULT
     from etude.report.graph import draw_graph
 
-    draw_graph(Path("docs/flow.svg"))
+    draw_graph(DEFAULT.parents[1] / "docs/flow.svg")
 
 
 def _resume(options: argparse.Namespace) -> None:

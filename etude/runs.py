@@ -6,7 +6,7 @@ a pid that was given to another process since is never mistaken for ours. The ma
 puts a mark into its environment, which everything it starts inherits: pool workers that outlived
 their job are found by it. `resume` reads the notes, ends what was left behind, unlocks, and
 repeats the command; jobs in a SLURM cluster are cancelled first (`etude.slurm`). Read at parse
-time, so: standard library only.
+time, so: standard library and psutil only.
 """
 
 from __future__ import annotations

@@ -278,7 +278,7 @@ def test_resume_has_a_help(capsys):
 def test_no_requirement_is_idle():
     """What is asked for is imported by name, but for what others need of it."""
     lines = (ROOT / "requirements/main.in").read_text(encoding="utf-8").splitlines()
-    names = {"pyyaml": "yaml", "pyfluidsynth": "fluidsynth", "faiss-cpu": "faiss"}
+    names = {"pyyaml": "yaml", "pyfluidsynth": "fluidsynth", "faiss-cpu": "faiss", "pillow": "PIL"}
     others = {"snakemake", "pretty_midi"}  # runs the rules; its wheel holds the SoundFont
     others |= {"tensorboard"}  # torch.utils.tensorboard
     others |= {"snakemake-executor-plugin-slurm"}  # snakemake --executor slurm

@@ -225,7 +225,7 @@ def packages(path, seen):
                 if file.is_file() and file not in seen:
                     yield from packages(file, seen)
         elif top not in sys.stdlib_module_names | {"adapter"}:
-            yield {"yaml": "pyyaml", "fluidsynth": "pyfluidsynth", "faiss": "faiss-cpu"}.get(
+            yield {"yaml": "pyyaml", "fluidsynth": "pyfluidsynth", "faiss": "faiss-cpu", "PIL": "pillow"}.get(
                 top, canonical(top)
             )
 
@@ -433,7 +433,7 @@ def test_both_registries_have_the_same_systems():
 
 @pytest.mark.parametrize(
     ("module", "allowed"),
-    [("config", {"pydantic", "yaml"}), ("runs", set()), ("setup", set()), ("errors", set())],
+    [("config", {"pydantic", "yaml"}), ("runs", {"psutil"}), ("setup", set()), ("errors", set())],
 )
 def test_parse_time_imports_are_light(module, allowed):
     code = f"""

@@ -146,11 +146,31 @@ def test_a_network_takes_the_place_of_the_transformer(here):
 
 
 def test_a_network_without_a_cache_is_sampled_too(here):
-    from types import SimpleNamespace
+    """It draws the same ids as with one."""
+    import torch
 
-    from etude.systems.audiolm.networks import can_cache
+    from etude.clips.sampling import ClipStreams
+    from etude.config import Sampling
+    from etude.config.systems.audiolm import AudioLm
+    from etude.systems.audiolm.building import build_stage
+    from etude.systems.audiolm.sampling import continue_sequence
 
-    assert not can_cache(SimpleNamespace(forward=None))
+    text = (here / "gru.py").read_text()
+    write(here, text.replace("def cache(", "def no_cache("), "slow.py")
+    packed = {
+        "semantic_vocabulary": 5, "semantic_frames": 8, "semantic_frame_rate": 4,
+        "codebook_size": 5, "quantizers": 3, "acoustic_frames": 8, "acoustic_frame_rate": 4,
+        "cut": {"seconds": 2},
+    }  # fmt: skip
+    drawn = []
+    for kind in ("gru:Gru", "slow:Gru"):
+        stages = {"semantic": {"network": {"kind": kind, "options": {"dim": 16}}}}
+        experiment = AudioLm(system="audiolm", corpus="c", stages=stages)
+        stage = build_stage(experiment, "semantic", packed, seed=0).eval()
+        assert hasattr(stage.transformer, "cache") == (kind == "gru:Gru")
+        given = torch.zeros((2, 1), dtype=torch.long)
+        drawn.append(continue_sequence(stage, given, 8, ClipStreams([0, 1]), Sampling()))
+    assert torch.equal(*drawn)
 
 
 def test_a_changed_module_is_another_training(here):

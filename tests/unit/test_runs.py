@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -259,8 +258,6 @@ def test_jobs_of_a_run_do_not_pass_for_the_run(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-# An empty Debian has none, but /proc; systems without /proc have it.
-@pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps here")
 def test_births_without_proc(monkeypatch, start):
     process = start("import time; print('ready', flush=True); time.sleep(60)")
     monkeypatch.setattr(processes, "_PROC", Path("no-such-folder"))

@@ -28,7 +28,7 @@ def mine(tmp_path, monkeypatch):
 
 
 def played(*arguments) -> list[bytes]:
-    common = ["--duration", "6", "--batch_size", "2", "--fade", "0"]
+    common = ["--seconds", "6", "--clips", "2", "--fade", "0"]
     paths = generate(_parser().parse_args(["generate", *common, *map(str, arguments)]))
     assert [path.suffix for path in paths] == [".mid", ".wav"] * 2
     assert len(read_midi(paths[0]))
@@ -49,7 +49,7 @@ def test_an_export_plays_and_goes_on_anywhere(mine, tmp_path, monkeypatch):
     assert played("--from", moved, "--output", "track") == own
     onset = 240 * np.arange(16)
     write_midi(plain_table(onset, np.full(16, 240), 60 + onset % 7), elsewhere / "my.mid")
-    arguments = ["continue", "my.mid", "--from", str(moved), "--bars", "8", "--out", "more"]
+    arguments = ["continue", "my.mid", "--from", str(moved), "--bars", "8", "--output", "more"]
     paths = continue_midi(_parser().parse_args(arguments))
     assert [path.name for path in paths] == ["more1.mid", "more1.wav"]
     assert read_midi(paths[0]).seconds > read_midi(elsewhere / "my.mid").seconds
@@ -72,7 +72,7 @@ def test_an_export_names_its_tokenizer_by_hash_and_takes_no_other(mine, tmp_path
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--prime_wave", "x.wav"], ["takes no recording", "it takes: midi", "etude continue"]),
+        (["--prime", "x.wav"], ["takes no recording", "it takes: midi", "etude continue"]),
         (["--hop", "0.5"], ["--hop means nothing"]),
     ],
 )

@@ -52,7 +52,7 @@ MISTAKES = {
     "ids that are floats": ("loudness", "torch.bucketize(high, edges[1])", "low", ["encode", "int64"]),
     "ids beyond the codebook": ("loudness", "levels**2", "levels", ["encode", "codebook_size is 6"]),
     "frames that are not there": ("loudness", "return samples // self.hop", "return samples // self.hop + 1", ["encode"]),
-    "what is learned is lost": ("loudness", 'self.tensors["edges"]', "Loudness.edges", ["tensors"]),
+    "what is learned is lost": ("loudness", 'self.tensors["edges"]', "self.edges", ["tensors", "AttributeError"]),
     "notes that are a list": ("steps", "return plain_table", "return list", ["decode"]),
     "words beyond the vocabulary": ("steps", "self.vocabulary = 1 + (highest", "self.vocabulary = 1 + (48", ["id outside"]),
     "no words": ("steps", ".tolist()", ".tolist()[:0]", ["encode", "no ids"]),
