@@ -171,9 +171,7 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
         type=SECONDS,
         help="seconds to generate, without the prime (8; none where pieces have a length in bars)",
     )
-    generate.add_argument(
-        "--clips", type=whole(1, 10_000), default=2, help="how many (2)"
-    )
+    generate.add_argument("--clips", type=whole(1, 10_000), default=2, help="how many (2)")
     generate.add_argument(
         "--prime",
         type=place,

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-
 # Spellings of earlier versions and of the originals, by command; each option has one name now.
 OLD = {
     "generate": {"--batch-size": "--clips", "--duration": "--seconds", "--prime-wave": "--prime"},

@@ -67,6 +67,6 @@ def ancestors(pid: int, parents: dict[int, int]) -> set[int]:
 
 
 def marked(mark: str, run: str) -> set[int]:
-    """Pids of the processes that have `mark`=`run` in their environment, as far as it can be seen."""
+    """Pids of the processes that have `mark`=`run` in their environment, where one may look."""
     every = psutil.process_iter(["environ"])
     return {process.pid for process in every if (process.info["environ"] or {}).get(mark) == run}

@@ -96,7 +96,9 @@ def _learnt(name: str, learn: Callable[[], None]) -> str:
     try:
         learn()
     except Exception as error:  # noqa: BLE001 (whatever it is, the run has more music)
-        return f" (made only: it does not learn from a few seconds: {type(error).__name__}: {error})"
+        return (
+            f" (made only: it does not learn from a few seconds: {type(error).__name__}: {error})"
+        )
     return ""
 
 

@@ -91,9 +91,10 @@ def downloads(config: Config, results: Path = Path("results")) -> list[str]:
     found = []
     for name in dict.fromkeys(e.corpus for e in experiments_of(config).values()):
         corpus = config.corpora[name]
-        if isinstance(corpus, ArchiveCorpus) and not sources.archive_file(corpus):
-            if not (results / "corpora" / name / "source").exists():
-                found.append(f"to be downloaded: the corpus {name!r} from {corpus.url}")
+        if not isinstance(corpus, ArchiveCorpus) or sources.archive_file(corpus):
+            continue
+        if not (results / "corpora" / name / "source").exists():
+            found.append(f"to be downloaded: the corpus {name!r} from {corpus.url}")
     for name in weights_used(config):
         weights = config.pretrained[name]
         if weights.path is None and not (results / "pretrained" / name).exists():

@@ -225,9 +225,12 @@ def packages(path, seen):
                 if file.is_file() and file not in seen:
                     yield from packages(file, seen)
         elif top not in sys.stdlib_module_names | {"adapter"}:
-            yield {"yaml": "pyyaml", "fluidsynth": "pyfluidsynth", "faiss": "faiss-cpu", "PIL": "pillow"}.get(
-                top, canonical(top)
-            )
+            yield {
+                "yaml": "pyyaml",
+                "fluidsynth": "pyfluidsynth",
+                "faiss": "faiss-cpu",
+                "PIL": "pillow",
+            }.get(top, canonical(top))
 
 
 def rules_with_env():

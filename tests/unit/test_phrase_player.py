@@ -281,9 +281,7 @@ def test_a_file_in_another_meter_is_refused(player, tmp_path):
 
 def test_all_keys_can_be_set_on_the_command_line():
     base = settings_of(midi="own.mid", keep="1-2")
-    options = Namespace(
-        clips=3, set=["bars=null", "sections=A2B2", "denoising.steps=7", "key=G"]
-    )
+    options = Namespace(clips=3, set=["bars=null", "sections=A2B2", "denoising.steps=7", "key=G"])
     found = laid_over(base, options)
     assert (found.length, found.sections, found.denoising.steps, found.key) == (4, "A2B2", 7, "G")
     assert (found.clips, found.batch_size, found.keep) == (3, 2, "")

@@ -98,7 +98,9 @@ def test_the_command_works_from_any_folder_and_needs_no_git(tmp_path):
     words = re.search(r"-m (pip install .*--editable) \.", makefile)[1].split()
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PIP_NO_INDEX": "1"}
     command = [python, "-m", *words, copy, "--ignore-installed"]
-    done = subprocess.run(command, cwd=elsewhere, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=elsewhere, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     for start in ([tmp_path / "venv/bin/etude"], [python, "-m", "etude"]):
         said = subprocess.run(
@@ -106,5 +108,7 @@ def test_the_command_works_from_any_folder_and_needs_no_git(tmp_path):
         )
         assert said.stdout == "the configuration is valid\n", said.stderr
     where = [python, "-c", "import etude; print(etude.__file__)"]
-    found = subprocess.run(where, cwd=elsewhere, env=env, capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        where, cwd=elsewhere, env=env, capture_output=True, text=True, check=True
+    )
     assert Path(found.stdout.strip()).parent == copy / "etude"

@@ -68,7 +68,9 @@ MISTAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [path.removesuffix(".yaml") for path in contributing.files() if path.endswith(".yaml")])
+@pytest.mark.parametrize(
+    "name", [path.removesuffix(".yaml") for path in contributing.files() if path.endswith(".yaml")]
+)
 def test_each_extension_is_two_short_files_and_right_the_first_time(name, here, capsys):
     lines = [len((here / f"{name}{kind}").read_text().splitlines()) for kind in (".py", ".yaml")]
     assert sum(lines) <= 60
@@ -89,7 +91,12 @@ def test_a_mistake_is_found_before_the_run(mistake, here, capsys):
 
 
 def test_a_tokenizer_that_no_token_set_names_yet_is_tried_by_what_it_has(here, capsys):
-    assert config(here, {"tokenizers": {"a": {"kind": "steps:Steps"}, "b": {"kind": "loudness:Loudness"}}}) == 0
+    assert (
+        config(
+            here, {"tokenizers": {"a": {"kind": "steps:Steps"}, "b": {"kind": "loudness:Loudness"}}}
+        )
+        == 0
+    )
     assert "tried: steps:Steps loudness:Loudness" in capsys.readouterr().out
 
 
@@ -97,7 +104,10 @@ def test_what_cannot_learn_from_noise_is_no_mistake(here, capsys):
     text = (here / "loudness.py").read_text().replace("heard = ", "heard = 1 / 0 * ")
     (here / "loudness.py").write_text(text, encoding="utf-8")
     assert main(["config", "--configfile", "loudness.yaml"]) == 0
-    assert "made only: it does not learn from a few seconds: ZeroDivisionError" in capsys.readouterr().out
+    assert (
+        "made only: it does not learn from a few seconds: ZeroDivisionError"
+        in capsys.readouterr().out
+    )
 
 
 # --------------------------------------------------------------------------------------- distances
@@ -112,9 +122,12 @@ def test_an_embedding_may_have_one_dimension(here, capsys):
     loud = "import numpy as np\n\n\nclass Level:\n    dim = components = 1\n    deviation_floor = 0.1\n\n    def __init__(self, sample_rate):\n        self.sample_rate = sample_rate\n\n    def embed(self, wave):\n        return np.log(np.square(wave).mean(1) + 1e-6)[:, None, None]\n"
     (here / "level.py").write_text(loud, encoding="utf-8")
     assert config(here, {"evaluation": {"embeddings": ["logmel", "level:Level"]}}) == 0
-    yardstick = Yardstick(clip_set(1, 40), 1, 0.1)
-    found = {m: c for _, m, _, c in measure_sets(yardstick, {"generated": clip_set(2, 40, shift=3.0)}, {})}
-    assert found["frechet_distance"].value == pytest.approx(9, rel=0.2)
+    real, made = clip_set(1, 40), clip_set(2, 40, shift=3.0)
+    found = {m: c for _, m, _, c in measure_sets(Yardstick(real, 1, 0.1), {"generated": made}, {})}
+    scale = real.windows.std()
+    shift = (made.windows.mean() - real.windows.mean()) / scale
+    spread = (made.windows.std(ddof=1) - real.windows.std(ddof=1)) / scale
+    assert found["frechet_distance"].value == pytest.approx(shift**2 + spread**2)
     assert all(not isinstance(found[metric], str) for metric in METRICS)
 
 
@@ -122,7 +135,11 @@ def test_a_distance_of_ones_own_has_an_interval_and_a_direction(here):
     own = open_distances(["energy:Energy"], {})
     yardstick = Yardstick(clip_set(1, 40, d=3), 2, 0.1)
     yardstick.own = own
-    sets = {"generated": clip_set(2, 24, d=3), "noise": clip_set(3, 24, d=3, shift=2.0), "few": clip_set(4, 6, d=3)}
+    sets = {
+        "generated": clip_set(2, 24, d=3),
+        "noise": clip_set(3, 24, d=3, shift=2.0),
+        "few": clip_set(4, 6, d=3),
+    }
     found = {s: c for s, m, _, c in measure_sets(yardstick, sets, {}, list(own))}
     assert found["generated"].value < found["noise"].value
     assert found["noise"].interval[0] > found["generated"].interval[1]
@@ -136,7 +153,10 @@ def test_a_distance_that_fails_costs_its_rows_alone(here):
     yardstick = Yardstick(clip_set(1, 40, d=3), 2, 0.1)
     yardstick.own = open_distances(["energy:Energy"], {})
     metrics = ["frechet_distance", *yardstick.own]
-    found = {m: c for _, m, _, c in measure_sets(yardstick, {"generated": clip_set(2, 24, d=3)}, {}, metrics)}
+    found = {
+        m: c
+        for _, m, _, c in measure_sets(yardstick, {"generated": clip_set(2, 24, d=3)}, {}, metrics)
+    }
     assert found["distance_Energy"].startswith("failed: ZeroDivisionError")
     assert found["frechet_distance"].value > 0
 
@@ -146,7 +166,9 @@ def test_a_distance_that_fails_costs_its_rows_alone(here):
 
 def test_what_a_source_reads_is_known_without_an_import(here):
     corpus = OwnCorpus(**SONGS)
-    (here / "songbook.py").write_text((here / "songbook.py").read_text() + "\n1 / 0\n", encoding="utf-8")
+    (here / "songbook.py").write_text(
+        (here / "songbook.py").read_text() + "\n1 / 0\n", encoding="utf-8"
+    )
     (songs,) = sources.read_where_they_lie(corpus)
     before = digest_of([songs])
     assert digest_of([songs]) == before
@@ -208,7 +230,11 @@ def test_a_source_that_refuses_all_says_why(here):
     ids=["a folder", "a source"],
 )  # fmt: skip
 def test_a_path_that_is_not_there_makes_no_valid_configuration(corpus, here, capsys):
-    mine = {"corpora": {"mine": corpus}, "experiments": {"mine": {"system": "audiolm", "corpus": "mine"}}, "run": ["mine"]}
+    mine = {
+        "corpora": {"mine": corpus},
+        "experiments": {"mine": {"system": "audiolm", "corpus": "mine"}},
+        "run": ["mine"],
+    }
     assert config(here, mine) == 1
     said = capsys.readouterr()
     assert "no/such" in said.err

@@ -244,7 +244,12 @@ def test_values_keep_their_underscores():
 
 def test_an_option_has_one_name_everywhere():
     """What means the same is called the same, and no name has an underscore."""
-    names = {name: action.help for parser in parsers().values() for action in parser._actions for name in action.option_strings}
+    names = {
+        name: action.help
+        for parser in parsers().values()
+        for action in parser._actions
+        for name in action.option_strings
+    }
     assert not [name for name in names if "_" in name or name in ("--out", "--duration")]
     assert "--batch-size" in parsers()["evaluate"].format_help()
     assert "--batch-size" not in parsers()["generate"].format_help()

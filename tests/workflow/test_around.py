@@ -193,7 +193,10 @@ def test_the_default_plans_without_the_packages_of_its_jobs(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(MISSING.format(names=modules), encoding="utf-8")
     env = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
     start = [sys.executable, "-c", "import torch"]
-    assert b"there is no torch here" in subprocess.run(start, capture_output=True, env=env, check=False).stderr
+    assert (
+        b"there is no torch here"
+        in subprocess.run(start, capture_output=True, env=env, check=False).stderr
+    )
     command = [sys.executable, "-m", "snakemake", "-n", "-s", str(ROOT / "Snakefile")]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=tmp_path, env=env
