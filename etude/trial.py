@@ -113,7 +113,7 @@ def _try_audio(settings: OwnTokenizer) -> str:
     with own.blamed(name, "encode"):
         codes = tokenizer.encode(wave)
         frames = int(tokenizer.frames(rate))
-    shapes = [(2, int(tokenizer.quantizers), frames)]
+    shapes: list[tuple[int, ...]] = [(2, int(tokenizer.quantizers), frames)]
     shapes += [(2, frames)] if tokenizer.quantizers == 1 else []
     found = tuple(codes.shape)
     if found not in shapes or codes.is_floating_point():

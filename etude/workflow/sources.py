@@ -116,11 +116,11 @@ def check_files(settings: Corpus) -> None:
         UserError: the folder, the local archive or the SoundFont is missing.
     """
     lacking = to_bring(settings)  # what is to be brought may be missing as yet
-    for path in read_where_they_lie(settings):
-        if path not in lacking and not path.exists():
+    for place in read_where_they_lie(settings):
+        if place not in lacking and not place.exists():
             raise UserError(
                 "the folder of a corpus cannot be read",
-                where=str(path.absolute()),
+                where=str(place.absolute()),
                 why="there is no such folder",
                 do="check the corpus's `path` (of a source of your own, its `options`) in the "
                 "configuration",

@@ -345,12 +345,14 @@ def test_after_ctrl_c_the_last_line_says_how_to_go_on(tmp_path):
     (tmp_path / "Snakefile").write_text(SNAKEFILE.format(**places))
     (tmp_path / "job.py").write_text(LONG_JOB.format(**places))
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "done.txt"]
-    main = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    main = subprocess.Popen(
+        command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     end = time.monotonic() + 60
     while not (tmp_path / "began").exists() and time.monotonic() < end:
         time.sleep(0.1)
-    main.send_signal(signal.SIGINT)
-    _, said = main.communicate(timeout=60)
+    os.killpg(main.pid, signal.SIGINT)  # as a terminal does
+    _, said = main.communicate(timeout=300)
     assert main.returncode == 1
     assert said.splitlines()[-1] == runs.LAST_WORDS
     again = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)  # noqa: PLW1510
