@@ -115,16 +115,6 @@ def check_files(settings: Corpus) -> None:
     Raises:
         UserError: the folder, the local archive or the SoundFont is missing.
     """
-    lacking = to_bring(settings)  # what is to be brought may be missing as yet
-    for place in read_where_they_lie(settings):
-        if place not in lacking and not place.exists():
-            raise UserError(
-                "the folder of a corpus cannot be read",
-                where=str(place.absolute()),
-                why="there is no such folder",
-                do="check the corpus's `path` (of a source of your own, its `options`) in the "
-                "configuration",
-            )
     named = [("archive", "url", path) for path in archive_file(settings)]
     named += [("SoundFont", "render.soundfont", path) for path in soundfont_file(settings)]
     for what, key, path in named:
@@ -134,4 +124,14 @@ def check_files(settings: Corpus) -> None:
                 where=str(Path(path).absolute()),
                 why="it is a folder" if Path(path).is_dir() else "there is no such file",
                 do=f"check the corpus's `{key}` in the configuration",
+            )
+    lacking = to_bring(settings)  # what is to be brought may be missing as yet
+    for place in read_where_they_lie(settings):
+        if place not in lacking and not place.exists():
+            raise UserError(
+                "the folder of a corpus cannot be read",
+                where=str(place.absolute()),
+                why="there is no such folder",
+                do="check the corpus's `path` (of a source of your own, its `options`) in the "
+                "configuration",
             )
