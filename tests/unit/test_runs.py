@@ -345,10 +345,12 @@ def test_after_ctrl_c_the_last_line_says_how_to_go_on(tmp_path):
     (tmp_path / "Snakefile").write_text(SNAKEFILE.format(**places))
     (tmp_path / "job.py").write_text(LONG_JOB.format(**places))
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "done.txt"]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind `nohup … &`
     main = subprocess.Popen(
         command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    end = time.monotonic() + 60
+    signal.signal(signal.SIGINT, before)
+    end = time.monotonic() + 300
     while not (tmp_path / "began").exists() and time.monotonic() < end:
         time.sleep(0.1)
     os.killpg(main.pid, signal.SIGINT)  # as a terminal does
