@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo studio resume show quick test lint format proof proof-gpu graph ledger lock distclean
+.PHONY: help setup demo studio resume show quick test lint docs format proof proof-gpu graph ledger lock distclean
 
 help: ## this list
 	@echo "Étude: from a folder of MIDI or audio to trained music generators and a table of results"
@@ -75,12 +75,17 @@ quick: setup ## the inner loop: unit tests, under two minutes
 test: lint ## all checks and all tests but the long proofs
 	$(PYTEST) -m "not proof"
 
-lint: setup ## ruff, mypy, and Snakemake's own checks
+lint: setup ## ruff, mypy, spelling, and Snakemake's own checks
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/snakefmt --check Snakefile rules
+	$(VENV)/bin/codespell README.md CONTRIBUTING.md docs config models etude scripts rules
 	$(SNAKEMAKE) --lint
+
+docs: setup ## the documentation as a site, in site/: offline, every link checked
+	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going --quiet -c docs . site
+	@echo "read: $(CURDIR)/site/index.html"
 
 format: setup ## write the code in the house's form
 	$(VENV)/bin/ruff check --fix .
@@ -98,7 +103,7 @@ REASON ?=
 ledger: setup ## docs/ledger.csv as the code is: make ledger REASON="names only"
 	@$(PY) -m etude.workflow.ledger --reason "$(REASON)"
 
-graph: setup ## the picture of the flow in the README
+graph: setup ## the picture of the flow, docs/flow.svg
 	$(PY) -m etude graph
 
 # One lock for every machine: torch's local version (+cpu) and the CUDA packages are what the index
@@ -111,5 +116,5 @@ lock: setup ## compile requirements/*.in into requirements/lock.txt
 	mv $(LOCK).new $(LOCK)
 
 distclean: ## delete .venv and the tools' caches; results stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find etude scripts tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -6,13 +6,16 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from etude.arguments import above, at_least, name, place, spelled, text, whole
 from etude.collection.arguments import add_commands as add_collection
 from etude.errors import UserError, of_a_file
+from etude.metrics.arguments import add_evaluate
 from etude.report.arguments import add_results
 from etude.studio.arguments import add_commands
+from etude.train.arguments import add_train
 from etude.withdrawal.arguments import add_command as add_withdraw
 
 SEED, SECONDS = whole(0, 2**32 - 1), above(0, 3600)
@@ -50,10 +53,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     """What follows `resume` is Snakemake's, options in front included, which argparse refuses."""
     if arguments[:1] == ["resume"] and not {"-h", "--help"} & set(arguments[1:2]):
         return argparse.Namespace(run=_resume, args=arguments[1:])
-    return _parser().parse_args(spelled(arguments))
+    arguments = spelled(arguments)
+    return _parser(arguments).parse_args(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="etude", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -62,16 +66,17 @@ def _parser() -> argparse.ArgumentParser:
     audit.set_defaults(run=_audit)
 
     _add_generate(commands.add_parser("generate", help="clips from a trained experiment"))
-    _add_continue(commands.add_parser("continue", help="go on from a MIDI file of yours"))
+    _add_continue(commands.add_parser("continue", help="continue a MIDI file of yours"))
 
     _add_export(commands.add_parser("export", help="one folder that generates anywhere"))
+    _add_pack(commands.add_parser("pack", help="clips, weights, owners: a ZIP to take along"))
 
     _add_tokens(commands.add_parser("tokens", help="MIDI as lines of REMI-z, and back"))
-    _add_evaluate(commands.add_parser("evaluate", help="distances and copies of two folders"))
+    add_evaluate(commands, _add_config)
     add_results(commands, _add_config)
 
-    config = commands.add_parser("config", help="check the configuration, write config/README.md")
-    config.add_argument("--write", action="store_true", help="write config/README.md anew")
+    config = commands.add_parser("config", help="check the configuration; write its reference")
+    config.add_argument("--write", action="store_true", help="config/README.md and docs/cli.md")
     _add_config(config)
     config.set_defaults(run=_config)
 
@@ -89,14 +94,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(verify)
     verify.set_defaults(run=_verify)
 
-    graph = "draw the flow of the rules for the README"
+    graph = "draw the flow of the rules: docs/flow.svg"
     commands.add_parser("graph", help=graph).set_defaults(run=_graph)
 
+    add_train(commands, _add_config, arguments)
     add_commands(commands, _add_config)
     add_withdraw(commands, _add_config)
     add_collection(commands)
 
-    resume = commands.add_parser("resume", help="go on after Snakemake itself was killed")
+    resume = commands.add_parser("resume", help="continue after Snakemake itself was killed")
     resume.add_argument(
         "args", nargs="*", help="arguments for snakemake, as they are (those of the killed run)"
     )
@@ -113,11 +119,24 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         help="without the training music that clips are compared with",
     )
     export.add_argument(
-        "--form", help="for other programs: diffusers, tools (stable-audio-tools) or peft"
+        "--form",
+        help="for other programs: transformers, diffusers, tools (stable-audio-tools) or peft",
     )
     export.add_argument("--half", action="store_true", help="weights in 16 bits, half as large")
     _add_config(export)
     export.set_defaults(run=_export)
+
+
+def _add_pack(pack: argparse.ArgumentParser) -> None:
+    pack.add_argument("--experiment", required=True, help="name in the configuration")
+    pack.add_argument("--output", type=place, required=True, help="the file, a new .zip")
+    pack.add_argument("--clips", nargs="+", default=[], type=text, help="clip-0003 … (all)")
+    pack.add_argument("--draw", type=SEED, help="which generation seed (the first configured)")
+    pack.add_argument("--train-seed", type=SEED, help="which training (the first configured)")
+    pack.add_argument("--without-weights", action="store_true", help="clips and owners alone")
+    pack.add_argument("--contributor", type=text, help="whose own recordings and captions go along")
+    _add_config(pack)
+    pack.set_defaults(run=_pack)
 
 
 def _add_tokens(tokens: argparse.ArgumentParser) -> None:
@@ -131,34 +150,6 @@ def _add_tokens(tokens: argparse.ArgumentParser) -> None:
         help="what a line is; a phrase is a track in a bar (phrase)",
     )
     tokens.set_defaults(run=_tokens)
-
-
-def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
-    evaluate.add_argument("--baseline", type=place, required=True, help="folder of real music")
-    evaluate.add_argument("--eval", type=place, required=True, help="folder of clips")
-    evaluate.add_argument("--model", default="logmel", help="embedding (logmel)")
-    evaluate.add_argument("--use-inf", action="store_true", help="FAD-infinity as well")
-    cores = min(8, os.cpu_count() or 1)
-    evaluate.add_argument(
-        "--workers",
-        type=whole(1, 1024),
-        default=cores,
-        help="files embedded at once (one a core, up to 8)",
-    )
-    evaluate.add_argument(
-        "--batch-size",
-        type=whole(1, 1024),
-        default=8,
-        help="stretches of a file embedded at once (8)",
-    )
-    evaluate.add_argument("--output", type=place, help="folder for hash_comparison_detailed.csv")
-    evaluate.add_argument(
-        "--cache",
-        type=place,
-        help="folder that keeps embeddings ($XDG_CACHE_HOME/etude/embeddings)",
-    )
-    evaluate.add_argument("--no-cache", action="store_true", help="make all embeddings anew")
-    evaluate.set_defaults(run=_evaluate)
 
 
 def _add_generate(generate: argparse.ArgumentParser) -> None:
@@ -175,7 +166,8 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     generate.add_argument(
         "--prime",
         type=place,
-        help="a recording to go on from: it is played whole, then --seconds more",
+        help="a recording to continue: it is played whole, then --seconds more; or a "
+        "folder of them, each in turn",
     )
     generate.add_argument(
         "--text",
@@ -205,7 +197,7 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
 
 
 def _add_continue(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("midi", type=place, help="what to go on from")
+    parser.add_argument("midi", type=place, help="what to continue: a file, or a folder of them")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--experiment", help="name of a symbolic experiment in the configuration")
     what.add_argument("--from", dest="exported", type=place, help="a folder of `etude export`")
@@ -221,7 +213,7 @@ def _add_continue(parser: argparse.ArgumentParser) -> None:
         help="gives continued1.mid, continued1.wav …",
     )
     parser.add_argument(
-        "--prompt-tokens", type=whole(1, 10**9), help="hear only this many of its last tokens"
+        "--prompt-tokens", type=whole(1, 10**9), help="use only this many of its last tokens"
     )
     parser.add_argument("--seed", type=SEED, default=0, help="generation seed (0)")
     parser.add_argument("--train-seed", type=SEED, help="which training (the first configured)")
@@ -229,7 +221,9 @@ def _add_continue(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-k", type=whole(1, 10**9), help="only the k likeliest tokens")
     parser.add_argument("--top-p", type=above(0, 1), help="only the likeliest up to this mass")
     parser.add_argument(
-        "--min-p", type=above(0, 1), help="only what is this likely beside the likeliest"
+        "--min-p",
+        type=above(0, 1),
+        help="only tokens at least this likely, relative to the likeliest",
     )
     parser.add_argument("--free", action="store_true", help="without the tokenizer's grammar")
     _add_set(parser)
@@ -302,29 +296,27 @@ def _export(options: argparse.Namespace) -> None:
     print(options.output)
 
 
+def _pack(options: argparse.Namespace) -> None:
+    from etude import config
+    from etude.generation.pack import pack
+
+    names = pack(
+        config.read(config.DEFAULT, *options.configfile),
+        options.experiment,
+        options.output,
+        chosen=options.clips,
+        draw=options.draw,
+        seed=options.train_seed,
+        weights=not options.without_weights,
+        contributor=options.contributor or "",
+    )
+    print(*names, options.output, sep="\n")
+
+
 def _tokens(options: argparse.Namespace) -> None:
     from etude.tokenizers.symbolic.command import convert
 
     print(convert(options.file, options.tokenizer, options.level, options.output))
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from etude.metrics.folders import Effort, compare_folders
-    from etude.storage import check_place, embeddings_folder
-
-    for folder in (options.output, options.cache):
-        if folder is not None:
-            check_place(folder / "file")
-    cache = None if options.no_cache else options.cache or embeddings_folder()
-    text = compare_folders(
-        options.baseline,
-        options.eval,
-        options.model,
-        options.output,
-        use_inf=options.use_inf,
-        effort=Effort(options.workers, options.batch_size, cache),
-    )
-    print(text, end="")
 
 
 def _config(options: argparse.Namespace) -> None:
@@ -339,7 +331,8 @@ def _config(options: argparse.Namespace) -> None:
 
         print("tried:", *try_parts(settings))
     if options.write:
-        write_reference(config.DEFAULT.with_name("README.md"))
+        home = config.DEFAULT.parents[1]
+        write_reference(home / "config/README.md", home / "docs/cli.md", _parser())
     for note in (*needs.to_bring(settings), *needs.downloads(settings)):
         print(note)
     print("the configuration is valid")

@@ -17,8 +17,11 @@ OLD = {
 def spelled(arguments: Sequence[str]) -> list[str]:
     """The arguments of a command with the names that its options have today.
 
-    `--top_k` is `--top-k`, and so on; what follows a bare `--`, or an equals sign, stays.
+    `--top_k` is `--top-k`, and so on; what follows a bare `--`, or an equals sign, stays, and so do
+    the options of `train`, which are keys of the configuration.
     """
+    if arguments[:1] == ["train"]:
+        return list(arguments)
     known, found = OLD.get(arguments[0], {}) if arguments else {}, list(arguments)
     end = found.index("--") if "--" in found else len(found)
     for place, word in enumerate(found[:end]):

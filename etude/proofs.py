@@ -8,16 +8,13 @@ in the tables; a failed one stops its rule, whose message says which.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from etude import config
+from etude.runs import run_workflow
 from etude.storage import read_csv
 from etude.workflow import needs
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def verify(configfiles: Sequence[Path], cores: int) -> tuple[str, bool]:
@@ -32,13 +29,10 @@ def verify(configfiles: Sequence[Path], cores: int) -> tuple[str, bool]:
     if not proofs:
         return "nothing to prove: this run uses no weights that others trained", True
     needs.check(settings)
-    files = ["--configfile", *map(str, configfiles)] if configfiles else []
-    workflow = ["-s", str(ROOT / "Snakefile"), "--cores", str(cores), "--keep-going"]
-    command = [sys.executable, "-m", "snakemake", *workflow, *proofs, *files]
-    done = subprocess.run(command, check=False)
+    status = run_workflow(cores, "--keep-going", *proofs, configfiles=configfiles)
     found = [told(name, Path(proof)) for proof, name in proofs.items()]
     lines = "\n".join(line for line, _ in found)
-    return lines, done.returncode == 0 and all(passed for _, passed in found)
+    return lines, status == 0 and all(passed for _, passed in found)
 
 
 def told(name: str, proof: Path) -> tuple[str, bool]:

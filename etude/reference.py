@@ -1,7 +1,10 @@
-"""config/README.md: the table of every key, generated from the models in etude.config."""
+"""The reference pages that are generated: config/README.md (every key, from the models in
+etude.config) and docs/cli.md (every command, from its parser).
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import UnionType
@@ -12,7 +15,17 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from etude.config import Config
+from etude.config import (
+    Config,
+    CorpusBase,
+    Cut,
+    Evaluation,
+    ExperimentBase,
+    FolderCorpus,
+    GenerateSettings,
+    Seeds,
+    Training,
+)
 from etude.config.systems import CLASSES
 from etude.storage import write_text
 
@@ -30,7 +43,42 @@ named keeps its default. A misspelt key is an error that names the nearest one.
 says that it is of no use alone: unless another file names what runs, Étude stops with these words.
 
 Where a `source`, a `kind`, an embedding or a signal is named, `module:Class` takes your own: a
-module in the folder that you run in, or on the Python path (CONTRIBUTING.md shows one of each).
+module in the folder that you run in, or on the Python path
+([CONTRIBUTING.md](../CONTRIBUTING.md#a-part-of-your-own) shows one of each).
+"""
+
+# The keys that most people change: where each stands, and the model and field that describe it.
+USUAL: tuple[tuple[str, type[BaseModel], str], ...] = (
+    ("run", Config, "run"),
+    ("corpora.NAME.path", FolderCorpus, "path"),
+    ("corpora.NAME.limit", CorpusBase, "limit"),
+    ("corpora.NAME.filter", CorpusBase, "filter"),
+    ("corpora.NAME.split", CorpusBase, "split"),
+    ("cuts.NAME.seconds", Cut, "seconds"),
+    ("experiments.NAME.corpus", ExperimentBase, "corpus"),
+    ("experiments.NAME.tokens", ExperimentBase, "tokens"),
+    ("experiments.NAME.seeds.train", Seeds, "train"),
+    ("experiments.NAME.stages.STAGE.training.steps", Training, "steps"),
+    ("experiments.NAME.stages.STAGE.training.batch_size", Training, "batch_size"),
+    ("experiments.NAME.stages.STAGE.training.learning_rate", Training, "learning_rate"),
+    ("experiments.NAME.generate.clips", GenerateSettings, "clips"),
+    ("experiments.NAME.generate.seconds", GenerateSettings, "seconds"),
+    ("evaluation.primary", Evaluation, "primary"),
+)
+USUAL_HEAD = """## The usual keys
+
+Fifteen keys are what most people change. NAME is a name of yours, STAGE a stage of the system; an
+experiment's `system` decides which other keys it has, a corpus's `source` likewise. All keys follow
+below.
+
+| key | allowed | default | meaning |
+|---|---|---|---|"""
+CLI_HEAD = """# Commands
+
+Written by `python -m etude config --write` from the commands themselves; do not edit.
+
+`python -m etude COMMAND --help` prints the same. A mistake is reported in four lines (what, where,
+why, what to do) with exit status 1. The default is in brackets at the end of a description.
 """
 
 # What a section of the configuration is about, where its field does not say enough.
@@ -47,18 +95,56 @@ TITLES = {
 }
 
 
-def write_reference(path: Path) -> None:
-    """Write the reference table."""
-    write_text(path, render_reference())
+def write_reference(keys: Path, commands: Path, parser: argparse.ArgumentParser) -> None:
+    """Write the tables of all keys and of all commands."""
+    write_text(keys, render_reference())
+    write_text(commands, render_commands(parser))
 
 
 def render_reference() -> str:
     """The whole page as Markdown."""
-    parts = [HEAD]
+    parts = [HEAD, _usual()]
     for title, models in sections():
         parts.append(f"## {title}\n")
         parts += [_table(model) for model in models]
     return "\n".join(parts)
+
+
+def _usual() -> str:
+    rows = [_row(key, model.model_fields[name]) for key, model, name in USUAL]
+    return "\n".join([USUAL_HEAD, *rows, ""])
+
+
+def render_commands(parser: argparse.ArgumentParser) -> str:
+    """docs/cli.md: a section for each command of a parser, its options in a table."""
+    (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001
+    summaries = {action.dest: action.help or "" for action in commands._choices_actions}  # noqa: SLF001
+    parts = [CLI_HEAD, "| command | what it does |", "|---|---|"]
+    parts += [f"| [`{name}`](#{name}) | {summaries[name]} |" for name in commands.choices]
+    for name, command in commands.choices.items():
+        parts += ["", f"## {name}", "", f"{_sentence(summaries[name])}", ""]
+        rows = [_option(action) for action in command._actions if action.dest != "help"]  # noqa: SLF001
+        parts += ["| argument | meaning |", "|---|---|", *rows] if rows else ["No arguments."]
+    return "\n".join([*parts, ""])
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _option(action: argparse.Action) -> str:
+    """A row: the argument as it is typed, whether it must be given, and what it does."""
+    names = [f"`{name}`" for name in action.option_strings] or [f"`{action.dest}`"]
+    values = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
+    if action.choices:
+        values = f" {', '.join(map(str, action.choices))}"
+    if not action.option_strings:
+        values = ""
+    if action.nargs in ("+", "*"):
+        values += " …"
+    must = "**required**; " if action.required and action.option_strings else ""
+    cells = (", ".join(names) + values, must + (action.help or "").replace("%%", "%"))
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def sections() -> Iterator[tuple[str, list[type[BaseModel]]]]:
@@ -100,11 +186,13 @@ def _table(model: type[BaseModel]) -> str:
         "| key | allowed | default | meaning |",
         "|---|---|---|---|",
     ]
-    for name, field in model.model_fields.items():
-        key = field.alias or name
-        cells = (f"`{key}`", _allowed(field), _default(field), field.description or "see below")
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    lines += [_row(field.alias or name, field) for name, field in model.model_fields.items()]
     return "\n".join([*lines, ""])
+
+
+def _row(key: str, field: FieldInfo) -> str:
+    cells = (f"`{key}`", _allowed(field), _default(field), field.description or "see below")
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _allowed(field: FieldInfo) -> str:

@@ -39,6 +39,14 @@ GRACE_S = 10.0  # training saves its state on SIGTERM; ten seconds are enough fo
 SETTLE_S = 0.5  # the shell around a job ends by itself, just after it
 RESUME = "make resume (elsewhere: etude resume), which ends the jobs that were left behind too"
 WORKERS_GRACE_S = 2.0  # a worker without its job has nothing to save
+SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
+
+
+def run_workflow(cores: int | str, *arguments: str, configfiles: Sequence[Path] = ()) -> int:
+    """Run Snakemake on this checkout's workflow, in the current folder; its exit status."""
+    files = ["--configfile", *map(str, configfiles)] if configfiles else []
+    command = [sys.executable, "-m", "snakemake", "-s", str(SNAKEFILE), "--cores", str(cores)]
+    return subprocess.run([*command, *arguments, *files], check=False).returncode
 
 
 # ------------------------------------------------------------------------------- the records

@@ -43,6 +43,7 @@ rule generate_clips:
 rule import_clips:
     input:
         pieces=for_experiment("results/corpora/{corpus}/pieces.csv"),
+        soundfont=plan.soundfont_of,
     output:
         folder=directory("results/clips/{experiment}/seed-{seed}/draw-{draw}"),
     log:
@@ -62,6 +63,7 @@ rule import_clips:
         experiment=lambda w: experiment_of(w).params(),
         cut=lambda w: cut_of_experiment(w).params(),
         digest=lambda w: scan.digests(experiment_of(w).clips, 1)[0],
+        corpus=plan.rendering_of,
     message:
         "Reading the clips of {wildcards.experiment} that somebody else made"
     script:

@@ -77,7 +77,7 @@ rule score_symbolic:
         baselines="results/metrics/{experiment}/baselines/symbolic_clips.json",
         vectors=for_experiment("results/corpora/{corpus}/harmony.w2v.txt"),
         changes=for_experiment("results/corpora/{corpus}/chord_changes.csv"),
-        packed=for_experiment("results/packed/{corpus}/{tokens}"),
+        packed=trained_here("results/packed/{corpus}/{tokens}"),
     output:
         table=report(
             "results/metrics/{experiment}/{clips}/symbolic.csv",

@@ -46,10 +46,11 @@ class Job:
         runpy.run_path(str(self.script), {"snakemake": self.snakemake}, run_name="__main__")
 
 
-def jobs(targets, configfiles=(), snakefile=SNAKEFILE, cores=None):
+def jobs(targets, configfiles=(), snakefile=SNAKEFILE, cores=None, before=False):
     """The jobs that make these outputs, planned by Snakemake itself in a dry run.
 
-    Without targets all jobs of the run that have a script, in an order in which they can run.
+    With `before` also those that make what they need, and without targets all jobs of the run that
+    have a script, in an order in which they can run.
     """
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import (
@@ -78,7 +79,7 @@ def jobs(targets, configfiles=(), snakefile=SNAKEFILE, cores=None):
             # The one look behind Snakemake's own doors: its API tells of files, not of jobs.
             planned = workflow._workflow.dag.jobs  # noqa: SLF001
             by_output = {str(path): job for job in planned for path in job.output}
-            if not targets:
+            if before or not targets:
                 levels = workflow._workflow.dag.toposorted()  # noqa: SLF001
                 ordered = (job for level in levels for job in sorted(level, key=_name))
                 return [_job(job) for job in ordered if job.rule.script]
@@ -109,6 +110,7 @@ def main():
     parser.add_argument(
         "outputs", nargs="*", help="files or folders that the workflow makes; none: all of the run"
     )
+    parser.add_argument("--before", action="store_true", help="also make what these outputs need")
     parser.add_argument("--configfile", nargs="+", default=[], help="as for snakemake")
     parser.add_argument("--snakefile", default=SNAKEFILE, help="another than Étude's own")
     parser.add_argument("--directory", default=".", help="where results/ is")
@@ -116,7 +118,8 @@ def main():
     options = parser.parse_args()
     configfiles = [Path(path).resolve() for path in options.configfile]
     os.chdir(options.directory)
-    for job in jobs(options.outputs, configfiles, Path(options.snakefile).resolve(), options.cores):
+    snakefile = Path(options.snakefile).resolve()
+    for job in jobs(options.outputs, configfiles, snakefile, options.cores, options.before):
         print(f"{job.script.name}: {', '.join(job.snakemake.output)}", flush=True)
         job.run()
 

@@ -5,9 +5,13 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Cut, Experiment, parse
+    from etude.config import CorpusBase, Cut, Experiment, parse
     from etude.systems import open_system
+    from etude.systems.base import Parts
 
-    experiment = parse(Experiment, snakemake.params.experiment)
-    rate = parse(Cut, snakemake.params.cut).rate
-    open_system(experiment.system).bring(experiment, rate, Path(snakemake.output.folder))
+    params = snakemake.params
+    experiment = parse(Experiment, params.experiment)
+    rate = parse(Cut, params.cut).rate
+    corpus = parse(CorpusBase, params.corpus) if params.corpus else None
+    parts = Parts(corpus=corpus, pieces=Path(snakemake.input.pieces[0]))
+    open_system(experiment.system).bring(experiment, rate, Path(snakemake.output.folder), parts)

@@ -9,6 +9,7 @@ with job(snakemake):
     from etude.config import Experiment, parse
     from etude.metrics.notes.score import write_symbolic
 
+    packed = snakemake.input.packed  # of clips that somebody else made there is none
     write_symbolic(
         parse(Experiment, snakemake.params.experiment),
         dict(snakemake.wildcards.items()),
@@ -17,7 +18,7 @@ with job(snakemake):
         baselines=Path(snakemake.input.baselines),
         vectors=Path(snakemake.input.vectors[0]),
         changes=Path(snakemake.input.changes[0]),
-        packed=Path(snakemake.input.packed[0]),
+        packed=Path(packed[0]) if packed else None,
         table=Path(snakemake.output.table),
         replicates=Path(snakemake.output.replicates),
         figures=Path(snakemake.output.figures),

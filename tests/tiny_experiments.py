@@ -9,7 +9,7 @@ import yaml
 from symbols import NETWORKS
 
 from etude import config
-from etude.storage import hash_file, hash_folder, write_csv, write_json
+from etude.storage import hash_file, hash_folder, write_csv, write_json, write_text
 from etude.systems.audiolm.building import STAGES
 from etude.systems.audiolm.building import build_stage as build_sound_stage
 from etude.systems.symbolic_lm.stage import build_stage
@@ -119,3 +119,31 @@ def write_search(home: Path, name: str, seeds: tuple[int, ...]) -> None:
         models = sorted((home / "results/models" / name).glob(f"*/seed-{seed}/model.safetensors"))
         stages = {path.parts[-3]: hash_file(path) for path in models}
         write_json(home / "results/clips" / place / "weights.json", {"stages": stages})
+
+
+HEAD = "file,contributor,licence,share,consent_date,may_train,may_publish"
+ROWS = [
+    "one.wav,Ann,CC-BY-4.0,,2026-03-01,yes,yes",
+    "zwei für.wav,Bo,by agreement,,2026-03-01,yes,yes",
+    "held out.wav,Cy,CC0-1.0,,2026-03-01,yes,yes",
+]
+PIECES = [("one.wav", 60, "train"), ("zwei für.wav", 180, "train"), ("held out.wav", 90, "test")]
+
+
+def make_owned(home: Path) -> config.Config:
+    """`make_sound` over a corpus of three people's music."""
+    make_sound(home)
+    content = yaml.safe_load((home / "mine.yaml").read_text())
+    content["corpora"]["mine"]["ownership"] = "ownership.csv"
+    write_text(home / "mine.yaml", yaml.safe_dump(content))
+    write_text(home / "ownership.csv", "\n".join([HEAD, *ROWS]))
+    rows = [
+        {
+            "piece": f"p{number}", "path": path, "sha256": f"{number}" * 64, "status": "kept",
+            "seconds": seconds, "split": split,
+        }
+        for number, (path, seconds, split) in enumerate(PIECES)
+    ]  # fmt: skip
+    write_csv(home / "results/corpora/mine/pieces.csv", list(rows[0]), rows)
+    write_search(home, "mine", (3, 5))
+    return config.read(config.DEFAULT, home / "mine.yaml")

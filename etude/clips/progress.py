@@ -34,7 +34,12 @@ def silent(_: GenerationProgress) -> None:
 
 
 def never() -> bool:
-    """Nobody asks to stop."""
+    """Nobody asks to stop.
+
+    Example:
+        >>> never()
+        False
+    """
     return False
 
 
@@ -54,7 +59,15 @@ def stopping(tell: Tell, should_stop: Callable[[], bool]) -> Tell:
 
 
 def part_of(tell: Tell, part: range, total: int) -> Tell:
-    """The progress of these of `total` clips, told as that of all."""
+    """The progress of these of `total` clips, told as that of all.
+
+    Example:
+        >>> seen = []
+        >>> tell = part_of(seen.append, range(2, 4), total=4)
+        >>> tell(GenerationProgress("drawing", 50.0, 1.0, 0.0))
+        >>> seen[0].percent
+        75.0
+    """
 
     def tell_share(event: GenerationProgress) -> None:
         done = (part.start + len(part) * event.percent / 100) / total
@@ -104,6 +117,11 @@ def teller(bar: ProgressBar, path: Path | None) -> Tell:
 
 
 def batches(count: int, size: int) -> Iterator[range]:
-    """Ranges of at most `size` clips."""
+    """Ranges of at most `size` clips.
+
+    Example:
+        >>> list(batches(5, 2))
+        [range(0, 2), range(2, 4), range(4, 5)]
+    """
     for start in range(0, count, size):
         yield range(start, min(start + size, count))

@@ -42,13 +42,27 @@ class ClipStreams:
 
 
 def clip_seed(seed: int, clip: int) -> int:
-    """The seed of one clip, far from those of its neighbours and of other draws."""
+    """The seed of one clip, far from those of its neighbours and of other draws.
+
+    Example:
+        >>> clip_seed(0, 1) == clip_seed(0, 1), clip_seed(0, 1) == clip_seed(1, 0)
+        (True, False)
+    """
     state = torch.Generator().manual_seed(seed * 1_000_003 + clip)
     return int(torch.randint(2**62, (1,), generator=state))
 
 
 def draw(logits: Tensor, uniform: Tensor, settings: Sampling) -> Tensor:
-    """One id per row: logits [B, V], uniform [B] in [0, 1) -> long [B]."""
+    """One id per row: logits [B, V], uniform [B] in [0, 1) -> long [B].
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0.0, 5.0, 1.0]])
+        >>> draw(logits, torch.tensor([0.99]), Sampling(temperature=0)).tolist()  # greedy
+        [1]
+        >>> draw(logits, torch.tensor([0.999]), Sampling(top_k=2)).tolist()
+        [2]
+    """
     if settings.temperature == 0:
         return logits.argmax(-1)
     logits = logits.double() / settings.temperature

@@ -56,7 +56,7 @@ GENERATED = Kind(
     ("clip", "file", "seed", "draw", "seconds", "tokens", "ended", "prime_seconds"),
     conditions=True,
 )
-IMPORTED = Kind((*GENERATED.columns, "source"))
+IMPORTED = Kind((*GENERATED.columns, "source"), conditions=True)
 COMPARED = Kind(("clip", "file", "piece", "start_s", "seconds"), note=True)
 
 

@@ -1,4 +1,4 @@
-"""The commands `etude snippets` and `etude captions`; light, since every command reads them."""
+"""The commands `etude snippets`, `captions`, `exchange`; light, since every command reads them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LENGTH = above(0, 3600)
 
 
 def add_commands(commands: Any) -> None:
-    """`etude snippets` and `etude captions`."""
+    """`etude snippets`, `etude captions` and `etude exchange`."""
     cut = commands.add_parser("snippets", help="raw recordings, cut, with a table to fill in")
     cut.add_argument("folder", type=place, help="of recordings")
     cut.add_argument("--output", type=place, required=True, help="the folder, new or empty")
@@ -42,6 +42,22 @@ def add_commands(commands: Any) -> None:
         "--most-words", type=whole(1, 10_000), default=100, help="longer ones are told (100)"
     )
     sheet.set_defaults(run=_captions)
+
+    other = commands.add_parser("exchange", help="tables of recordings as other programs have them")
+    other.add_argument("folder", type=place, help="of recordings")
+    what = other.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--read",
+        type=place,
+        nargs="+",
+        help="metadata_*.json (TI-MusicGen) or dataset.json (stable-audio-tools): written as "
+        "metadata.csv beside the recordings",
+    )
+    what.add_argument(
+        "--form", choices=("concepts", "tools"), help="TI-MusicGen or stable-audio-tools"
+    )
+    other.add_argument("--output", type=place, help="folder for --form (that of the recordings)")
+    other.set_defaults(run=_exchange)
 
 
 def _snippets(options: argparse.Namespace) -> None:
@@ -88,3 +104,17 @@ def _captions(options: argparse.Namespace) -> int:
         f"{page}: {len(found.files)} recordings, {alike} like another one, {len(wrong)} to look at"
     )
     return 0
+
+
+def _exchange(options: argparse.Namespace) -> None:
+    from etude.collection.exchange import read_tables, write_form, write_metadata
+    from etude.storage import check_place
+
+    target: Path = options.output or options.folder
+    check_place(target / "file")
+    if options.read:
+        rows = read_tables(options.read, options.folder)
+        print(f"{write_metadata(rows, options.folder)}: {len(rows)} recordings")
+        return
+    for name in write_form(options.folder, options.form, target):
+        print(target / name)

@@ -21,13 +21,14 @@ class Captions(Section):
         ["column", "folder", "notes", "file_name"],
         alias="from",
         min_length=1,
-        description="where a caption is looked for, in this order; the first that has one counts. "
-        "column: of metadata.csv; folder: the top folder that the file lies in; notes: words "
-        "derived from MIDI; file_name: without its suffix and what follows `[`",
+        description="where to look for a caption, in this order; the first one found is used. "
+        "column: of metadata.csv; folder: the top folder that the file is in; "
+        "notes: words derived from MIDI; file_name: without its suffix and what "
+        "follows `[`",
     )
     column: str = Field("caption", min_length=1, description="the column of metadata.csv")
     words: Annotated[list[NoteWord], Distinct] = Field(
         ["program", "register", "tempo", "density", "mode"],
         min_length=1,
-        description="what is derived from notes; what is middling is not said",
+        description="what is derived from notes; average values are left out",
     )

@@ -22,19 +22,21 @@ class ConceptMetrics(Section):
     """Learned words against other ways of asking (results/metrics/{experiment}/*/concept.csv)."""
 
     segments: int = Field(
-        64, ge=8, description="held-out segments of a concept, the most; spread over its pieces"
+        64,
+        ge=8,
+        description="at most this many held-out segments of a concept, spread over its pieces",
     )
     clips: int = Field(32, ge=2, description="clips of each condition, for distance and classifier")
     recognised: float = Field(
         0.6,
         gt=0,
         le=1,
-        description="share of held-out clips that must be recognised after the codec; below it, "
-        "the codec cannot say the concept",
+        description="share of held-out clips that must be recognised after the codec; below it,"
+        " the codec cannot express the concept",
     )
     known: int = Field(
         4,
         ge=0,
-        description="sounds whose words a base has learned that are judged like new ones, those "
-        "with the most held-out pieces: what its words are worth is the ceiling of new ones",
+        description="how many of the base's own sounds are measured like new words (those with "
+        "the most held-out pieces), for comparison",
     )

@@ -29,19 +29,20 @@ class Split(Section):
 
     mode: Literal["group", "none"] = Field(
         "group",
-        description="`group`: by tune group, or by the `split` column of metadata.csv where it "
-        "is given; `none`: every piece is for training (to overfit on purpose)",
+        description="`group`: by tune group, or by the `split` column of metadata.csv if it has"
+        " one; `none`: every piece is for training (to overfit on purpose)",
     )
     train: float = Field(0.7, gt=0, le=1, description="share of the pieces for training")
     valid: float = Field(0.1, ge=0, lt=1, description="share for validation")
     test: float = Field(0.2, ge=0, lt=1, description="share kept for the metrics' reference")
-    seed: int = Field(0, ge=0, description="order in which groups are dealt out")
+    seed: int = Field(0, ge=0, description="order in which groups are distributed")
     similarity: float = Field(
         0.15,
         gt=0,
         le=1,
-        description="pieces whose top-voice interval 8-grams contain each other's to this share "
-        "are one tune group, unless the column `tune` of metadata.csv says otherwise",
+        description="pieces that share at least this much of their melodies (8-grams of "
+        "intervals of the top voice) are one tune group, unless the column `tune` "
+        "of metadata.csv says otherwise",
     )
 
     @model_validator(mode="after")
@@ -60,7 +61,9 @@ class Filter(Section):
         description="drum tracks: `drop` leaves them out, `reject` refuses pieces that have any",
     )
     programs: list[Program] | None = Field(
-        None, description="General MIDI programs (0-127) a piece may use; others reject it"
+        None,
+        description="General MIDI programs (0-127) that a piece may use; a piece with others is"
+        " rejected",
     )
     map_programs_to: int | None = Field(
         None, ge=0, le=127, description="play every pitched track with this program"
@@ -99,8 +102,8 @@ class Render(Section):
 class Annotations(Section):
     """Files beside each MIDI that say more of it, as POP909 has them; used when music is fetched.
 
-    Beats make music that was played freely follow bar lines; keys become key signatures. A folder
-    of the user's own is copied for this, as an archive is unpacked.
+    Beats make music that was played freely follow bar lines; keys become key signatures. Your own
+    folder is copied for this, as an archive is unpacked.
     """
 
     beats: str | None = Field(
@@ -122,7 +125,8 @@ class Annotations(Section):
         description="as `beats`: lines `begin end Gb:maj` (POP909: key_audio.txt)",
     )
     leave_out: list[str] = Field(
-        [], description="files that are no part of the corpus, as `*/versions/*` or `*.txt`"
+        [],
+        description="files that are not part of the corpus, for example `*/versions/*` or `*.txt`",
     )
 
     @model_validator(mode="after")
@@ -135,18 +139,18 @@ class Annotations(Section):
 class CorpusBase(Section):
     """What every corpus has, wherever it comes from."""
 
-    shards: int = Field(
-        2, ge=1, le=2000, description="jobs per step that this corpus is spread over"
+    shards: int = Field(2, ge=1, le=2000, description="jobs that share this corpus in each step")
+    limit: int | None = Field(
+        None, ge=1, description="use at most this many files (the same ones each time)"
     )
-    limit: int | None = Field(None, ge=1, description="take only so many files (a fixed choice)")
     filter: Filter | Literal["we_sharp"] = Field(
-        Filter(), description="what is taken; `we_sharp` is the seed's own filter"
+        Filter(), description="which files are used; `we_sharp` is we-sharp's own filter"
     )
     metadata: str = Field(
         "metadata.csv",
         pattern=r"^[^/\\]+\.csv$",
         exclude_if=lambda name: name == "metadata.csv",  # a key that is not used reads nothing anew
-        description="the table about the pieces, in the top folder of the corpus; of MAESTRO "
+        description="the table about the pieces, in the top folder of the corpus; for MAESTRO "
         "`maestro-v3.0.0.csv`, whose column `split` is the official one",
     )
     annotations: Annotations | None = Field(
@@ -155,10 +159,13 @@ class CorpusBase(Section):
         description="beats and keys from files beside each MIDI",
     )
     duplicates: Literal["drop", "keep"] = Field(
-        "drop", description="of pieces with the same notes or samples, keep one or all"
+        "drop", description="keep one or all of several pieces with the same notes or samples"
     )
     max_rejected: float = Field(
-        0.9, ge=0, le=1, description="a larger share of rejected music files stops the run"
+        0.9,
+        ge=0,
+        le=1,
+        description="the run stops if a larger share of the music files is rejected",
     )
     split: Split = Field(Split(), description="train, valid, test")
     render: Render = Field(Render(), description="MIDI to audio")
@@ -197,9 +204,9 @@ class Music21Corpus(CorpusBase):
     programs: Annotated[list[Program | Mixture], Distinct] = Field(
         [],
         exclude_if=lambda programs: not programs,
-        description="in place of `program`: each score is played by some of these, chosen by its "
-        "name; a list of programs is a mixture, dealt out to the parts in turn. Each lies in a "
-        "folder of its own, named as the program is",
+        description="in place of `program`: each score is played by some of these, chosen by "
+        "its name; a list of programs is a mixture, assigned to the parts in turn. "
+        "Each program has a folder of its own",
     )
     renditions: int = Field(
         1,
@@ -226,7 +233,10 @@ class FolderCorpus(CorpusBase):
     """The user's own folder of MIDI and audio, of any depth, read where it lies."""
 
     source: Literal["folder"]
-    path: UserPath = Field(description="the folder; metadata.csv in it is carried through")
+    path: UserPath = Field(
+        description="the folder with your music, of any depth; metadata.csv in it is carried "
+        "through"
+    )
 
 
 class ArchiveCorpus(CorpusBase):

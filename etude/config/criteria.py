@@ -8,7 +8,7 @@ from etude.config.base import Section
 
 
 class Criteria(Section):
-    """What an experiment must reach; its verdict stands in results/criteria/, and stops nothing."""
+    """What an experiment must reach; its verdict is in results/criteria/, and stops nothing."""
 
     loss_below: float | None = Field(
         None,
@@ -17,15 +17,15 @@ class Criteria(Section):
         "nats per predicted token)",
     )
     steady_share: float = Field(
-        0.1, gt=0, le=1, description="in this last share of the steps it must stay there"
+        0.1, gt=0, le=1, description="the loss must stay below during this last share of the steps"
     )
     smooth_steps: int = Field(
-        500, ge=1, description="losses are means over so many steps (500, as we-sharp plots them)"
+        500, ge=1, description="losses are means over this many steps (500, as we-sharp plots them)"
     )
     exact_matches: int | None = Field(
         None,
         ge=0,
-        description="at most so many segments of generated clips have the samples of a training "
+        description="at most this many segments of generated clips have the samples of a training "
         "segment (we-sharp: 0)",
     )
     distance_below: dict[str, PositiveFloat] = Field(

@@ -22,9 +22,11 @@ class DiffusionProcess(Section):
     )
     steps: int = Field(1000, ge=25, description="levels of noise of a schedule that is a table")
     prediction: Literal["v", "epsilon", "x0"] = Field(
-        "v", description="what the network predicts; epsilon does not stand half precision"
+        "v", description="what the network predicts; epsilon fails in half precision"
     )
-    masked: bool = Field(True, description="padding is not learned; false: it is, as silence")
+    masked: bool = Field(
+        True, description="leave padding out of the loss; false: it is learned, as silence"
+    )
     sample_posterior: bool = Field(
         True, description="draw each training latent from its posterior; false: take its mean"
     )
@@ -36,28 +38,31 @@ class Denoising(Section):
     solver: Literal["dpm", "ddim", "ddpm"] = Field(
         "dpm", description="dpm: DPM-Solver++(2M); ddpm wants hundreds of steps"
     )
-    steps: int = Field(20, ge=1, description="how often the network is asked")
+    steps: int = Field(20, ge=1, description="evaluations of the network")
     spacing: Literal["trailing", "leading"] = Field(
         "trailing", description="of the steps' times; leading never sees the most noise"
     )
     eta: float = Field(0.0, ge=0, le=1, description="share of fresh noise in ddim")
     clip: Literal["percentile", "none"] | Annotated[float, Field(ge=2.5)] = Field(
         "percentile",
-        description="estimates of the data are kept within so many deviations; percentile: where "
+        description="estimates of the data are kept within this many deviations; percentile: where "
         "99.9 % of the training latents lie, 2.5 at least",
     )
     temperature: float = Field(
         1.0,
         ge=0,
         le=2,
-        description="deviation of the noise; below 1 what is made is nearer to the usual, and "
-        "varies less",
+        description="standard deviation of the noise; below 1 results are more typical and vary"
+        " less",
     )
     guidance: float = Field(
         1.0, ge=0, le=20, description="how strongly conditions are followed; 1: as learned"
     )
     rescale: float = Field(
-        0.0, ge=0, le=1, description="how much of the deviation that guidance adds is taken back"
+        0.0,
+        ge=0,
+        le=1,
+        description="how much of the variance that guidance adds is removed, 0 to 1",
     )
 
 
@@ -71,14 +76,16 @@ class BarTransformer(Section):
     activation: Literal["gelu", "swiglu"] = Field("gelu", description="in the feed-forward part")
     dropout: float = Field(0.0, ge=0, lt=1, description="in attention and feed-forward")
     token: Literal["bar", "phrase"] = Field(
-        "bar", description="what a position is: a bar with all its slots, or one slot of a bar"
+        "bar", description="what one position is: a bar with all its slots, or one slot of a bar"
     )
     attention: Literal["whole", "alternate"] = Field(
         "whole",
         description="alternate (of phrases): within a bar and across bars of a slot, in turn",
     )
     longest: int = Field(
-        128, ge=1, description="bars from either end that are told apart; further ones are alike"
+        128,
+        ge=1,
+        description="distance from either end, in bars, up to which bars are distinguished",
     )
     self_condition: bool = Field(
         False, description="the network is given its last estimate of the data (arXiv 2208.04202)"
@@ -94,10 +101,13 @@ class BarTransformer(Section):
     )
     section_layers: int = Field(3, ge=1, description="layers over that sequence")
     conditions: Annotated[list[BarCondition], Distinct] = Field(
-        ["length", "mode", "meter", "sections"], description="what the network is told of a piece"
+        ["length", "mode", "meter", "sections"], description="what the network is conditioned on"
     )
     drop_conditions: float = Field(
-        0.1, ge=0, lt=1, description="share of pieces that are not told each of these, or any"
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of pieces for which a condition is dropped, and for which all are",
     )
     diffusion: DiffusionProcess = DiffusionProcess()
 

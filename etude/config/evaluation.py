@@ -45,10 +45,10 @@ class Evaluation(Section):
     )
     primary: Primary = Field(
         Primary(),
-        description="by what differences.csv says which experiment is better (Holm's correction "
-        "over all pairs); all else is exploratory (Benjamini and Hochberg's). Choose it before the "
-        "run. Where harmony is not among `embeddings`, the first of them that runs here takes its "
-        "place, and fad.txt says so",
+        description="the metric that decides which experiment is better (Holm's correction over"
+        " all pairs); all others are exploratory (Benjamini and Hochberg). Choose "
+        "it before the run. If harmony is not among `embeddings`, the first of them"
+        " that runs here takes its place, and fad.txt says so",
     )
     signals: Annotated[list[ModuleClass], Distinct] = Field(
         [], description="metrics of your own on single clips, `module:Class` each"
@@ -66,25 +66,26 @@ class Evaluation(Section):
     )
     fadtk: bool = Field(
         False,
-        description="run fadtk's embeddings in its own environment (needs --sdm conda, or fadtk "
-        "in the environment at hand); it fetches its weights itself",
+        description="run fadtk's embeddings in its own environment (needs --sdm conda, or fadtk"
+        " in the current environment); it downloads its weights itself",
     )
     verify: Literal["strict", "report"] = Field(
         "strict",
         exclude_if=lambda wanted: wanted == "strict",  # a key that is not used scores nothing anew
-        description="as in `pretrained`, for fadtk's CLAPs: `strict`: nothing is trained where "
-        "they do not order real music, its grains and noise; `report`: the table says so",
+        description="as in `pretrained`, for fadtk's CLAPs: `strict`: nothing is trained if "
+        "they do not rank real music before its grains and noise; `report`: the "
+        "table says so",
     )
     seed: int = Field(0, ge=0, description="choice of real segments, noise and shuffles")
     gate_embeddings: Annotated[list[str], Distinct] = Field(
         list(GATED),
         min_length=1,
-        description="of `embeddings`: against each rival clips must be nearer to real music by "
-        "KAD on the primary embedding (where that is none of these: on at least one), and farther "
-        "on none",
+        description="some of `embeddings`: by KAD, clips must be nearer to real music than each"
+        " rival on the primary embedding (or on at least one, if the primary is not"
+        " named here), and farther on none",
     )
     gate_clips: int = Field(
-        64, ge=2, description="the gate decides nothing on distances of fewer clips than this"
+        64, ge=2, description="with fewer clips than this the gate decides nothing about distances"
     )
     gate_silent: float = Field(0.02, gt=0, lt=0.3, description=f"share of silent clips; {BOUNDS}")
     gate_copied: float = Field(
@@ -101,13 +102,13 @@ class Evaluation(Section):
         description="share of training beginnings that are continued exactly, less that of "
         f"held-out ones; {BOUNDS}",
     )
-    gate_external: bool = Field(False, description="judge clips that others made as well")
+    gate_external: bool = Field(False, description="let the gate judge clips that others made, too")
     memorisation: Memorisation = Field(
         Memorisation(), description="whether clips repeat the training music"
     )
 
     symbolic: SymbolicMetrics = SymbolicMetrics()
-    concepts: ConceptMetrics = Field(ConceptMetrics(), description="of systems with learned words")
+    concepts: ConceptMetrics = Field(ConceptMetrics(), description="for systems with learned words")
 
     def check_embeddings(self, pretrained: Iterable[str]) -> None:
         """See that every embedding is known, and that one can run.

@@ -30,8 +30,8 @@ class _EncoderDecoder(Section):
     bar_layers: int = Field(
         0,
         ge=0,
-        description="layers by which the phrases of a bar attend to each other before they become "
-        "latents; 0: each becomes one by itself, as in the original",
+        description="layers in which the phrases of a bar attend to each other before they "
+        "become latents; 0: each phrase alone, as in the original",
     )
 
     @model_validator(mode="after")
@@ -87,8 +87,11 @@ class Kl(Section):
     weight: float = Field(
         0.04,
         ge=0,
-        description="of the KL divergence per number of the latent, beside the cross-entropy per "
-        "token (the original: 0.01, with which normal latents decode to nonsense)",
+        description="weight of the KL divergence per number of the latent, relative to the "
+        "cross-entropy per token (the original: 0.01, with which random latents "
+        "decode to nonsense)",
     )
     start: float = Field(0.2, ge=0, le=1, description="share of the weight at the first step")
-    warm_up: float = Field(0.5, ge=0, le=1, description="share of the steps until it is whole")
+    warm_up: float = Field(
+        0.5, ge=0, le=1, description="share of the steps after which the weight is reached"
+    )

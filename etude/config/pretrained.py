@@ -15,7 +15,8 @@ RATE_OF_50_HZ = 32000  # of the EnCodec that MusicGen was trained with
 
 
 PretrainedKind = Literal[
-    "hubert", "encodec", "clap", "kmeans", "text_to_music", "melody_to_music", "text_to_sound"
+    *("hubert", "encodec", "clap", "kmeans", "text_to_music", "melody_to_music", "text_to_sound"),
+    "checkpoint",
 ]
 
 
@@ -26,7 +27,8 @@ class Pretrained(Section):
         description="what they are: HuBERT, EnCodec, CLAP (transformers' classes), the centres of "
         "a k-means, or a MusicGen (transformers' classes): small, medium or large "
         "(text_to_music), or one that follows melodies too (melody_to_music); text_to_sound: a "
-        "Stable Audio Open or Stable Audio 3 (diffusers' classes)"
+        "Stable Audio Open or Stable Audio 3 (diffusers' classes); checkpoint: a stage's weights "
+        "as another program saved them"
     )
     hub: str | None = Field(
         None, description="a name on the Hugging Face hub, as in facebook/hubert-base-ls960"
@@ -38,6 +40,12 @@ class Pretrained(Section):
         "fairseq's .pt (HuBERT), joblib's .bin or .npy (k-means), stable-audio-tools' .ckpt or "
         ".safetensors with model_config.json and the T5 in text_encoder/ beside it",
     )
+    file: str | None = Field(
+        None,
+        pattern=r"^[^/\\]+(/[^/\\]+)*$",
+        exclude_if=lambda name: name is None,  # a key that is not used fetches nothing anew
+        description="kind checkpoint: which file of the hub's repository or of the folder",
+    )
     url: str | None = Field(None, description="https address of such a file; needs `sha256`")
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="hash that the file (or model file) must have"
@@ -48,9 +56,9 @@ class Pretrained(Section):
     bring: str | None = Field(None, exclude=True, description=BRING)
     verify: Literal["strict", "report"] = Field(
         "strict",
-        description="`strict`: nothing runs on weights that fail verify_models; `report`: they are "
-        "used all the same, and every report says so (for weights that are small or random on "
-        "purpose)",
+        description="`strict`: nothing runs on weights that fail verify_models; `report`: they "
+        "are used anyway, and every report says so (for weights that are small or "
+        "random on purpose)",
     )
 
     @model_validator(mode="after")
@@ -59,6 +67,8 @@ class Pretrained(Section):
         if len(places) != 1:
             found = f"it has {' and '.join(places)}" if places else "it has none"
             raise ValueError(f"needs exactly one of hub, path and url; {found}")
+        if self.kind == "checkpoint" and self.hub and not self.file:
+            raise ValueError("a checkpoint of a hub needs `file`: which one of the repository")
         if self.url and not self.sha256:
             raise ValueError("`url` needs `sha256`: who answers at an address can change")
         return self
@@ -84,10 +94,10 @@ class Hubert(Section):
     normalize: bool = Field(
         False,
         description="bring each segment to mean 0 and deviation 1 first (fairseq's HuBERT base "
-        "and the seed do not)",
+        "and we-sharp do not)",
     )
     iterations: int = Field(10, ge=1, description="k-means iterations")
-    batch_seconds: float = Field(32.0, gt=0, description="audio that the network hears at once")
+    batch_seconds: float = Field(32.0, gt=0, description="seconds of audio in one batch")
     fit: Fit = Fit()
     sample_rate: int = Field(16000, ge=4000, description="the network's own rate")
 
@@ -110,7 +120,7 @@ class Encodec(Section):
     quantizers: int = Field(
         8, ge=1, le=128, description="codebooks in use; 8 are 6 kbps of the 24 kHz model"
     )
-    batch_seconds: float = Field(32.0, gt=0, description="audio that the network hears at once")
+    batch_seconds: float = Field(32.0, gt=0, description="seconds of audio in one batch")
     fit: Fit = Fit()
     sample_rate: int = Field(24000, ge=4000, description="the network's own rate")
 

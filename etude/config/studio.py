@@ -21,7 +21,9 @@ class Studio(Section):
     )
     clips: int = Field(8, ge=1, le=32, description="versions of one request")
     seconds: float = Field(60, gt=0, le=600, description="seconds of one version")
-    prime_seconds: float = Field(180, gt=0, le=3600, description="seconds of what is gone on from")
+    prime_seconds: float = Field(
+        180, gt=0, le=3600, description="seconds of what is to be continued"
+    )
     waiting: int = Field(3, ge=1, description="requests that one visitor may have waiting")
     queue: int = Field(100, ge=1, le=1000, description="requests that may wait in all")
     hourly: int = Field(60, ge=1, description="uploads and requests of one visitor in an hour")
@@ -36,7 +38,7 @@ class Studio(Section):
         3, gt=0, description="seconds that a worker has to obey a cancel before it is ended"
     )
     expo_seconds: float = Field(
-        90, ge=5, description="seconds of quiet after which the expo mode begins anew"
+        90, ge=5, description="seconds of quiet after which the expo mode starts again"
     )
     pairs: int = Field(20, ge=1, le=200, description="pairs that a listener is asked about")
     catch_pairs: int = Field(2, ge=0, le=20, description="pairs besides, whose answer is known")

@@ -16,8 +16,8 @@ class Word2Vec(Section):
     window: int = Field(4, ge=1, description="bars on either side that are a word's context")
     least: int = Field(2, ge=1, description="a word that is rarer has no vector")
     epochs: int = Field(5, ge=1, description="passes over the pieces")
-    pieces: int = Field(4000, ge=1, description="training pieces, at the most")
-    seconds: float = Field(180.0, gt=0, description="seconds of a piece, at the most")
+    pieces: int = Field(4000, ge=1, description="training pieces, at most")
+    seconds: float = Field(180.0, gt=0, description="seconds of a piece, at most")
     seed: int = Field(0, ge=0, description="initial vectors")
 
 
@@ -34,7 +34,7 @@ class SymbolicMetrics(Section):
         "tables only",
     )
     clips: int = Field(
-        200, ge=2, description="clips of a set that are measured, the first ones, at the most"
+        200, ge=2, description="clips of a set that are measured, the first ones, at most"
     )
     harmony_clips: int = Field(
         32, ge=1, description="of those, clips whose harmony is reduced (the slow part)"

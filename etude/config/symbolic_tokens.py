@@ -20,7 +20,7 @@ class SymbolicFit(Section):
     """What byte pairs are learnt from: the training split of a corpus. Others learn nothing."""
 
     corpus: str | None = Field(None, description="none: the corpus that is being tokenized")
-    pieces: int = Field(2000, ge=1, description="training pieces used at the most")
+    pieces: int = Field(2000, ge=1, description="training pieces used at most")
     seed: int = Field(0, ge=0, description="choice of pieces")
     folder: UserPath | None = Field(
         None,
@@ -56,7 +56,7 @@ class OnOff(Section):
     velocity: int = Field(80, ge=1, le=127, description="velocity of decoded music")
     compat: Literal["we_sharp"] | None = Field(
         None,
-        description="`we_sharp`: the seed's own steps, its defects included (docs/decisions.md)",
+        description="`we_sharp`: we-sharp's own steps, defects included (docs/decisions.md)",
     )
 
 
@@ -135,7 +135,7 @@ class RemiZ(Section):
     order: Literal["pitch", "file"] = Field(
         "pitch",
         description="of tracks, drums last: `pitch`: by the mean over the whole piece, from high "
-        "to low; `file`: as they stand in the file (programs by their numbers)",
+        "to low; `file`: as they are in the file (programs by their numbers)",
     )
     time_signatures: bool = Field(
         True, description="time signature tokens; false: bars of four quarters throughout"
@@ -181,12 +181,12 @@ class SymbolicTokenSet(Section):
     """A symbolic token set: one tokenizer over the MIDI of a corpus, cut into windows."""
 
     tokenizer: str = Field(description="a symbolic tokenizer from `tokenizers`")
-    window: int = Field(1024, ge=8, le=65536, description="tokens of a window, at the most")
+    window: int = Field(1024, ge=8, le=65536, description="tokens of a window, at most")
     stride: int = Field(512, ge=1, description="tokens between starts of windows")
     shortest: int = Field(
         796,
         ge=1,
-        description="where so many tokens or more remain after the last whole window's successor "
+        description="where this many tokens or more remain after the last whole window's successor "
         "began, one more window holds the last `window` tokens",
     )
     short_pieces: Literal["keep", "drop"] = Field(

@@ -26,7 +26,8 @@ class Cut(Section):
         100.0,
         ge=0,
         le=32768,
-        description="quieter segments are `blank_segment` (int16 RMS; 100 is -50.3 dBFS)",
+        description="quieter segments are rejected as `blank_segment` (int16 RMS; 100 is -50.3 "
+        "dBFS)",
     )
     write_audio: bool = Field(False, description="also write each kept segment as a WAV")
 

@@ -14,7 +14,7 @@ class Fit(Section):
 
     corpus: str | None = Field(None, description="none: the corpus that is being tokenized")
     cut: str = Field("two_seconds", description="a name from `cuts`")
-    segments: int = Field(800, ge=1, description="training segments used at the most")
+    segments: int = Field(800, ge=1, description="training segments used at most")
     seed: int = Field(0, ge=0, description="choice of segments and k-means start")
     folder: UserPath | None = Field(
         None,

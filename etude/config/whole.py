@@ -52,11 +52,13 @@ class Config(Section):
     tokens: dict[str, AnyTokenSet] = Field({}, description="named token sets")
     experiments: dict[str, Experiment] = Field({}, description="named experiments")
     sweep: dict[str, Sweep] = Field(
-        {}, description="named grids of experiments; `run` takes a sweep's name for all of its own"
+        {},
+        description="named grids of experiments; a sweep's name in `run` stands for all of its "
+        "experiments",
     )
     evaluation: Evaluation = Field(Evaluation(), description="the metrics' protocol")
     criteria: dict[str, Criteria] = Field(
-        {}, description="what an experiment must reach, by its name"
+        {}, description="what each experiment must reach, by its name"
     )
     report: Page = Field(Page(), description="what the report page holds")
     studio: Studio = Field(Studio(), description="what visitors of the studio may do")

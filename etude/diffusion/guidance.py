@@ -24,6 +24,13 @@ def guided(
         rescale: how much of the deviation that guidance adds is taken back, 0 to 1 (Lin et al.,
             arXiv 2305.08891, eq. 15 and 16).
         mask: bool [B, T], where something is; elsewhere counts in no deviation.
+
+    Example:
+        >>> import torch
+        >>> words = lambda x, time, estimate: x + 1
+        >>> none = lambda x, time, estimate: x
+        >>> guided(words, none, scale=3.0)(torch.zeros(1, 1), torch.zeros(1), None).tolist()
+        [[3.0]]
     """
     if scale == 1:
         return conditioned
@@ -41,7 +48,13 @@ def guided(
 
 
 def deviation(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Standard deviation of each item of [B, T, ...], as [B, 1, ...]."""
+    """Standard deviation of each item of [B, T, ...], as [B, 1, ...].
+
+    Example:
+        >>> import torch
+        >>> deviation(torch.tensor([[[0.0], [2.0]]]), None).tolist()
+        [[[1.0]]]
+    """
     flat = values.flatten(2)
     there = flat.new_ones(flat.shape[:2]) if mask is None else mask.to(flat.dtype)
     count = there.sum(1) * flat.shape[2]

@@ -32,6 +32,15 @@ class Schedule:
 
     Raises:
         ValueError: fewer than 25 steps of a table (a beta of `linear` would pass 0.8).
+
+    Example:
+        >>> import torch
+        >>> alpha, sigma = Schedule("flow").levels(torch.tensor([0.25]))
+        >>> float(alpha), float(sigma)
+        (0.75, 0.25)
+        >>> Schedule("linear", 10)
+        Traceback (most recent call last):
+        ValueError: a schedule needs 25 steps at least, not 10
     """
 
     kind: Kind = "squared_cosine"

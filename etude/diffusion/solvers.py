@@ -157,5 +157,10 @@ def _signal(levels: Levels) -> float:
 
 
 def clip_of(percentile: float) -> float:
-    """The clip of data whose standardised size is `percentile` nearly everywhere (99.9 %)."""
+    """The clip of data whose standardised size is `percentile` nearly everywhere (99.9 %).
+
+    Example:
+        >>> clip_of(4.0), clip_of(1.0)
+        (4.0, 2.5)
+    """
     return max(percentile, LEAST_CLIP)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from etude.clips.clip import Clip
 from etude.clips.progress import GenerationProgress, ProgressBar, never, teller
 from etude.clips.writing import check_clip, write_notes
 from etude.config import GenerateSettings
+from etude.corpus.scan import list_files, music_kind
 from etude.corpus.withdrawn import refuse_if_pending
 from etude.errors import UserError
 from etude.generation.registry import refuse_withdrawn
@@ -43,21 +45,21 @@ def generate(options: argparse.Namespace) -> list[Path]:
             option that means nothing to its system.
     """
     trained = open_trained(options)
-    files: tuple[Path, ...] = ()
     if options.prime:
         _require(trained, "recording", "leave out --prime")
-        files = (options.prime,)
     if options.text:
         _require(trained, "text", "leave out --text")
     seconds = options.duration
     if seconds is None and "length" not in trained.experiment.conditions:
         options.duration = seconds = SECONDS
-    conditions = Conditions(files=files, text=options.text or "", seconds=seconds)
-    return _write(trained, conditions, options, options.fade)
+    conditions = Conditions(text=options.text or "", seconds=seconds)
+    return _write(trained, conditions, options, options.fade, options.prime)
 
 
 def continue_midi(options: argparse.Namespace) -> list[Path]:
-    """Go on from the user's own MIDI: the whole file, then so many bars of its last metre.
+    """Go on from the user's own MIDI, or from each file of a folder.
+
+    It is the whole file, then this many bars of its last metre.
 
     Raises:
         UserError: a system that does not, or a prompt that cannot be used.
@@ -65,12 +67,11 @@ def continue_midi(options: argparse.Namespace) -> list[Path]:
     trained = open_trained(options)
     _require(trained, "midi", "name another experiment")
     conditions = Conditions(
-        files=(options.midi,),
         seconds=options.seconds,
         bars=options.bars if options.seconds is None else None,
         tokens=options.prompt_tokens or 0,
     )
-    return _write(trained, conditions, options, 0.0)
+    return _write(trained, conditions, options, 0.0, options.midi)
 
 
 def open_trained(options: argparse.Namespace) -> Trained:
@@ -122,30 +123,81 @@ def _require(trained: Trained, condition: str, do: str) -> None:
         )
 
 
+def prompts_of(given: Path | None, takes: Collection[str]) -> dict[str, tuple[Path, ...]]:
+    """The files that clips go on from, by what the names of these clips get: a folder's stems.
+
+    Args:
+        takes: the conditions of the system: of a folder, files of the kinds that it can go on from.
+
+    Raises:
+        UserError: the folder holds none.
+    """
+    if given is None:
+        return {"": ()}
+    if not given.is_dir():
+        return {"": (given,)}
+    kinds = {"midi": "midi", "audio": "recording"}
+    names = [name for name in list_files(given) if kinds.get(music_kind(name)) in takes]
+    if not names:
+        raise UserError(
+            "no file to go on from is there",
+            where=str(given),
+            why=f"this system goes on from: {', '.join(sorted(takes & set(kinds.values())))}",
+            do="give a folder with such files, or one file",
+        )
+    stems = [name.rpartition(".")[0].replace("/", "-") for name in names]
+    twice = {stem for stem in stems if stems.count(stem) > 1}
+    labels = [n.replace("/", "-") if s in twice else s for s, n in zip(stems, names, strict=True)]
+    return {f"-{label}-": (given / name,) for label, name in zip(labels, names, strict=True)}
+
+
 def _write(
-    trained: Trained, conditions: Conditions, options: argparse.Namespace, fade_s: float
+    trained: Trained,
+    conditions: Conditions,
+    options: argparse.Namespace,
+    fade_s: float,
+    given: Path | None,
 ) -> list[Path]:
-    """Make the clips, write and name them."""
+    """Make the clips, write and name them; of a folder of prompts for each of its files."""
     settings = laid_over(trained.experiment.generate, options)
+    prompts = prompts_of(given, frozenset(trained.experiment.conditions))
     player = open_player(trained)
-    prepared = player.prepare(settings, with_files(conditions, settings))
     notes, name = "notes" in trained.experiment.makes, str(options.output)
     for suffix in (".wav", *[".mid"] * notes):
         name = name.removesuffix(suffix)
-    written = []
+    written: list[Path] = []
+    refused: list[str] = []
     with ProgressBar("generating") as bar:
         tell = teller(bar, options.progress)
-        clips = player.clips(settings, trained.seed, options.seed, prepared, tell, never)
-        for number, clip in enumerate(clips, start=1):
-            check_clip(clip, player.rate, f"the system {trained.experiment.system}", notes)
-            if clip.row.get("ended") == "true":
-                seconds = len(clip.wave) / player.rate
-                log.info("track %d ended by itself at %.1f s", number, seconds)
-            written += _write_clip(clip, f"{name}{number}", player.rate, fade_s)
+        for label, files in prompts.items():
+            asked = with_files(replace(conditions, files=files), settings)
+            try:
+                prepared = player.prepare(settings, asked)
+            except UserError as error:
+                if len(prompts) == 1:
+                    raise
+                refused.append(f"{files[0]}: {error.what}")
+                continue
+            clips = player.clips(settings, trained.seed, options.seed, prepared, tell, never)
+            for number, clip in enumerate(clips, start=1):
+                check_clip(clip, player.rate, f"the system {trained.experiment.system}", notes)
+                if clip.row.get("ended") == "true":
+                    seconds = len(clip.wave) / player.rate
+                    log.info("track %d ended by itself at %.1f s", number, seconds)
+                written += _write_clip(clip, f"{name}{label}{number}", player.rate, fade_s)
         tell(GenerationProgress("done", 100.0, settings.seconds, 0.0))
     for path in written:
         print(path)
+    _refuse_all(refused, len(prompts))
     return written
+
+
+def _refuse_all(refused: list[str], count: int) -> None:
+    """Name the prompts that cannot be used; an error where none can."""
+    if refused and len(refused) == count:
+        raise UserError("none of the prompts can be used:\n  " + "\n  ".join(refused[:8]))
+    for line in refused:
+        log.warning("left out: %s", line)
 
 
 def with_files(conditions: Conditions, settings: GenerateSettings) -> Conditions:

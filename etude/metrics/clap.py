@@ -16,6 +16,7 @@ import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from etude.errors import UserError
@@ -26,6 +27,7 @@ VERSION = 1
 WINDOW_SECONDS, HOP_SECONDS = 10, 1
 TOKENIZER = "tokenizer.json"
 LONGEST = 77  # tokens of a text, as the original
+BROKEN = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
 BATCH = 8  # windows that the network hears at once
 
 Array = NDArray[np.float64]
@@ -35,7 +37,10 @@ class Clap:
     """The embedding: `embed(wave[batch, samples]) -> float[batch, windows, dim]`.
 
     Args:
-        weights: a folder of results/pretrained/ of kind clap.
+        weights: a folder of results/pretrained/ of kind clap, or one in the hub's form.
+
+    Raises:
+        UserError: it cannot be read.
     """
 
     components = None  # distances are of the embeddings as they are
@@ -44,9 +49,20 @@ class Clap:
     def __init__(self, weights: Path) -> None:
         from transformers import ClapFeatureExtractor
 
-        self.weights, self.network = weights, load_network(weights, "clap")
+        try:
+            self.weights, self.network = weights, load_network(weights, "clap")
+            self.extractor = ClapFeatureExtractor.from_pretrained(
+                str(weights), local_files_only=True
+            )
+        except BROKEN as error:
+            raise UserError(
+                "this folder holds no CLAP that can be read",
+                where=str(weights),
+                why=str(error).strip().split("\n")[0] or type(error).__name__,
+                do="fetch it again, whole: config.json, model.safetensors and "
+                "preprocessor_config.json",
+            ) from None
         self.origin = read_origin(weights)
-        self.extractor = ClapFeatureExtractor.from_pretrained(str(weights), local_files_only=True)
         self.sample_rate = int(self.extractor.sampling_rate)
         self.dim = int(self.network.config.projection_dim)
 

@@ -20,41 +20,26 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from etude.audio.files import AudioError, AudioFile
-from etude.audio.recordings import Summary, summarise
+from etude.audio.files import AudioFile
 from etude.audio.tempered import tempered_share
 from etude.config.embeddings import why_not
-from etude.corpus.scan import AUDIO_SUFFIXES, list_files, music_kind, printable
 from etude.errors import UserError
 from etude.metrics import signals
 from etude.metrics.cache import Cache, version_of
 from etude.metrics.distances import METRICS, Yardstick, measure_sets
+from etude.metrics.fadtk_files import write_embeddings
+from etude.metrics.folder_files import draw_regions, regions, write_distances, write_matches
+from etude.metrics.folder_scan import Folder, find_copies, look_through
+from etude.metrics.folder_text import copies_found, distance_table, heard_in_part
 from etude.metrics.registry import open_embedding, projection, residual_weight
-from etude.metrics.samples import Clips, Estimate
+from etude.metrics.samples import Clips
 from etude.own import is_own
-from etude.storage import write_csv
 
 log = logging.getLogger(__name__)
 COMMON_RATE = 24000
 SHORTEST_S, LONGEST_S = 1.0, 30.0  # of a stretch
 BATCH_S = 30.0  # of audio embedded at once, at the most: frames overlap and fill memory
 STRETCHES = 4000  # of a folder, evenly spread over its files: memory and time have a bound
-HEADS = {"frechet_distance": "FD", "fad_infinity": "FAD-inf", "kad": "KAD", "mad": "MAD"}
-MATCHES = ["probe_filename", "probe_hash", "is_match", "matched_dataset_files"]
-
-
-@dataclass
-class Folder:
-    """The audio of a folder: what each readable file is, and why the others are not."""
-
-    path: Path
-    files: dict[str, Summary]
-    unreadable: list[str]
-
-    @property
-    def hashes(self) -> dict[str, str]:
-        """The SHA-256 of each file's own samples."""
-        return {name: summary.samples_hash for name, summary in self.files.items()}
 
 
 @dataclass
@@ -66,6 +51,11 @@ class Heard:
     harmony: float
     share: float
 
+    def of_file(self, number: int) -> np.ndarray:
+        """The windows [n, d] of a file."""
+        stretches = np.flatnonzero(self.files == number)
+        return self.clips.windows[np.isin(self.clips.clips, stretches)]
+
     def part(self, number: int) -> Clips:
         """The stretches of every second file: from the first (0) or the second (1) on."""
         stretches = np.flatnonzero(self.files % 2 == number)
@@ -75,17 +65,19 @@ class Heard:
 
 @dataclass(frozen=True)
 class Effort:
-    """How embeddings are made; no figure hangs on it.
+    """How embeddings are made; no figure depends on it.
 
     Args:
         workers: files read and embedded at once.
         batch_size: stretches of a file embedded at once, at the most (no more than 30 s).
         cache: where embeddings are kept (none: nowhere).
+        weights: of an embedding that needs some: a folder in the hub's form.
     """
 
     workers: int = 1
     batch_size: int = 8
     cache: Path | None = None
+    weights: Path | None = None
 
 
 def compare_folders(
@@ -96,72 +88,57 @@ def compare_folders(
     *,
     use_inf: bool = False,
     effort: Effort | None = None,
+    names: tuple[str, str] = ("", ""),
 ) -> str:
     """The distance table and the exact copies of two folders, as text.
 
     Args:
-        output: a folder that gets hash_comparison_detailed.csv.
+        output: a folder that gets tables, figures and embeddings (etude.metrics.folder_files).
         use_inf: FAD-infinity as well.
+        names: what the folders are called, where their audio was made of something else.
 
     Raises:
         UserError: an embedding that cannot run, a folder without readable audio.
     """
-    if reason := why_not(embedding):
-        raise UserError(f"the embedding {embedding} cannot run here", why=reason)
-    real, made = look_through(baseline), look_through(clips)
+    effort = effort or Effort()
+    refuse_embedding(embedding, effort)
+    real, made = look_through(baseline, names[0]), look_through(clips, names[1])
     matches = find_copies(real.hashes, made.hashes)
-    if output is not None:
-        write_csv(output / "hash_comparison_detailed.csv", MATCHES, matches)
     lengths = [summary.seconds for summary in made.files.values()]
     seconds = float(np.clip(np.median(lengths), SHORTEST_S, LONGEST_S))
     real_heard, made_heard = (listen(f, embedding, seconds, effort) for f in (real, made))
     metrics = [metric for metric in METRICS if use_inf or metric != "fad_infinity"]
-    rows = distances(real_heard, made_heard, embedding, seconds, metrics)
+    rows = list(distances(real_heard, made_heard, embedding, seconds, metrics, effort.weights))
+    if output is not None:
+        write_matches(output, matches)
+        write_distances(output, rows)
+        found = regions((real_heard.clips, real_heard.files), made_heard.clips)
+        draw_regions(output / "regions.png", found, [*real.files], "stretches of clips")
+        kept = {name.replace("/", "--"): made_heard.of_file(i) for i, name in enumerate(made.files)}
+        write_embeddings(output, embedding, kept)
     lines = [
-        *_table(real, made, embedding, seconds, rows, metrics),
-        *_heard_in_part((real, real_heard), (made, made_heard)),
+        *distance_table(real, made, embedding, seconds, iter(rows), metrics),
+        *heard_in_part((real, real_heard.share), (made, made_heard.share)),
         "",
         f"et_grid: clips {made_heard.harmony:.3f}, baseline {real_heard.harmony:.3f} (chance 0.5)",
-        *_copies(matches),
+        *copies_found(matches),
         *(f"not read: {line}" for line in [*real.unreadable, *made.unreadable]),
     ]
     return "\n".join(lines) + "\n"
 
 
-def look_through(folder: Path) -> Folder:
-    """Hash every audio file of a folder, of any depth, block by block.
-
-    The hash is of the file's own samples, as decoded, at its own rate and channels: equal sound
-    in WAV and FLAC has equal hashes.
+def refuse_embedding(embedding: str, effort: Effort) -> None:
+    """See that an embedding can run here.
 
     Raises:
-        UserError: no audio can be read.
+        UserError: it needs weights that are not given, or nothing has this name.
     """
-    if not folder.is_dir():
+    if reason := why_not(embedding, [embedding] if effort.weights else []):
         raise UserError(
-            "there is no such folder" if not folder.exists() else "this is no folder",
-            where=str(folder),
-            do="give the path of a folder with audio files",
+            f"the embedding {embedding} cannot run here",
+            why=reason,
+            do="name another with --model, or a CLAP's folder with --weights",
         )
-    found = Folder(folder, {}, [])
-    files = list(list_files(folder))
-    names = [name for name in files if music_kind(name) == "audio"]
-    if midi := sum(music_kind(name) == "midi" for name in files):
-        log.warning("%s: %d MIDI files are left out; only audio is compared", folder, midi)
-    for name in tqdm(names, desc=f"reading {folder.name}", unit="file", mininterval=1.0):
-        try:
-            found.files[name] = summarise(folder / name)
-        except AudioError as error:
-            found.unreadable.append(f"{printable(name)}: {error.reason}")
-    if not found.files:
-        why = f"{len(found.unreadable)} audio files are unreadable" if names else "there is none"
-        raise UserError(
-            "no audio can be read",
-            where=str(folder),
-            why=why,
-            do=f"give a folder with files of these kinds: {' '.join(sorted(AUDIO_SUFFIXES))}",
-        )
-    return found
 
 
 def listen(folder: Folder, embedding: str, seconds: float, effort: Effort | None = None) -> Heard:
@@ -198,7 +175,8 @@ class _Ear:
     """Hears one file: embeddings and harmony of its stretches."""
 
     def __init__(self, embedding: str, seconds: float, per_file: int, effort: Effort) -> None:
-        self.model = open_embedding(embedding, COMMON_RATE)
+        self.model = open_embedding(embedding, COMMON_RATE, weights=effort.weights)
+        self.rate = int(self.model.sample_rate)
         self.seconds, self.per_file = seconds, per_file
         self.batch_size = max(1, min(effort.batch_size, int(BATCH_S / seconds)))
         # Whether a user's own network may be used by several threads nobody knows.
@@ -206,8 +184,8 @@ class _Ear:
         self.cache = Cache(effort.cache)
         self.about = {
             "embedding": embedding,
-            "version": f"{version_of(embedding)} {signals.VERSION}",
-            "rate": self.model.sample_rate,
+            "version": f"{_version(embedding, self.model)} {signals.VERSION}",
+            "rate": self.rate,
             "seconds": seconds,
             "per_file": per_file,
         }
@@ -219,13 +197,13 @@ class _Ear:
         if (kept := self.cache.get(key)) is not None:
             return kept
         windows, sizes, harmony = [], [], []
-        waves = _stretches(path, length_s, self.seconds, self.per_file)
+        waves = _stretches(path, self.rate, length_s, self.seconds, self.per_file)
         for batch in _batches(waves, self.batch_size):
             with self.turn:
                 rows = np.asarray(self.model.embed(batch), dtype=np.float64)
             windows.append(rows.reshape(-1, rows.shape[-1]))
             sizes += [rows.shape[1]] * len(rows)
-            harmony += [tempered_share(w.astype(np.float64), COMMON_RATE) for w in batch]
+            harmony += [tempered_share(w.astype(np.float64), self.rate) for w in batch]
         found = {
             "windows": np.concatenate(windows),
             "sizes": np.array(sizes),
@@ -233,6 +211,11 @@ class _Ear:
         }
         self.cache.put(key, found)
         return found
+
+
+def _version(embedding: str, model: Any) -> str:
+    """What an embedding's figures depend on; of weights of others their hash."""
+    return str(model.origin["sha256"]) if hasattr(model, "origin") else version_of(embedding)
 
 
 def _batches(waves: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
@@ -247,35 +230,26 @@ def _batches(waves: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
         yield np.stack(held)
 
 
-def _stretches(path: Path, length_s: float, seconds: float, most: int) -> Iterator[np.ndarray]:
+def _stretches(
+    path: Path, rate: int, length_s: float, seconds: float, most: int
+) -> Iterator[np.ndarray]:
     """Stretches of a file, evenly spread; one that is shorter where the file is."""
     count = max(1, int(length_s / seconds))
     chosen = np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
     with AudioFile(path) as file:
         for index in chosen:
-            wave = file.read(COMMON_RATE, float(index) * seconds, seconds, upsample=True)
+            wave = file.read(rate, float(index) * seconds, seconds, upsample=True)
             # A file of fewer samples than one at this rate still is a stretch.
             yield wave if len(wave) else np.zeros(1, np.float32)
 
 
-def find_copies(real: dict[str, str], made: dict[str, str]) -> list[dict[str, str]]:
-    """Each clip with the real files that have the very same samples; unmatched clips as well."""
-    files: dict[str, list[str]] = {}
-    for name, digest in real.items():
-        files.setdefault(digest, []).append(printable(name))
-    return [
-        {
-            "probe_filename": printable(name),
-            "probe_hash": digest,
-            "is_match": str(digest in files),
-            "matched_dataset_files": ", ".join(files.get(digest, [])) or "No match",
-        }
-        for name, digest in made.items()
-    ]
-
-
 def distances(
-    real: Heard, made: Heard, embedding: str, seconds: float, metrics: list[str]
+    real: Heard,
+    made: Heard,
+    embedding: str,
+    seconds: float,
+    metrics: list[str],
+    weights: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Rows of clips, held-out real music and noise: all distances to one reference.
 
@@ -285,7 +259,7 @@ def distances(
     sets = {
         "clips": made.clips,
         "real vs real": real.part(1),
-        "noise": _noise(n, embedding, seconds),
+        "noise": _noise(n, embedding, seconds, weights),
     }
     notes = {"real vs real": "a single real file has no other to compare it with"}
     try:
@@ -302,64 +276,10 @@ def distances(
     yield from rows.values()
 
 
-def _noise(n: int, embedding: str, seconds: float) -> Clips:
+def _noise(n: int, embedding: str, seconds: float, weights: Path | None) -> Clips:
     """White noise at -20 dBFS, as many stretches as the other rows have."""
     generator = np.random.default_rng(0)
-    model = open_embedding(embedding, COMMON_RATE)
-    samples = round(seconds * COMMON_RATE)
+    model = open_embedding(embedding, COMMON_RATE, weights=weights)
+    samples = round(seconds * model.sample_rate)
     rows = [model.embed(0.1 * generator.standard_normal((1, samples)))[0] for _ in range(n)]
     return Clips(np.concatenate(rows), np.repeat(np.arange(n), [len(r) for r in rows]))
-
-
-def _table(
-    real: Folder,
-    made: Folder,
-    embedding: str,
-    seconds: float,
-    rows: Iterator[dict[str, Any]],
-    metrics: list[str],
-) -> Iterator[str]:
-    yield f"Distances ({embedding}) to every second of the {len(real.files)} files of {real.path},"
-    yield f"FD and MAD of n stretches of {seconds:.3g} s, KAD of all; lower is nearer. FD: Fréchet"
-    yield "distance, KAD: 100 x MMD², MAD: -ln MAUVE; [95 % interval]"
-    yield ""
-    yield f"  {'':<13} {'n':>5}" + "".join(f"  {HEADS[metric]:<24}" for metric in metrics).rstrip()
-    about = {
-        "clips": f"{made.path}",
-        "real vs real": "the other files of the baseline",
-        "noise": "white noise",
-    }
-    said: dict[str, None] = {}  # in order, each once
-    for row in rows:
-        cells = "".join(f"  {_cell(row[metric]):<24}" for metric in metrics)
-        yield f"  {row['clips']:<13} {row['n']:>5}{cells}  {about[row['clips']]}"
-        for metric in metrics:
-            found = row[metric]
-            note = found.note if isinstance(found, Estimate) else found
-            if note:
-                said[f"  {row['clips']}, {HEADS[metric]}: {note}"] = None
-    yield from said
-
-
-def _cell(found: Estimate | str) -> str:
-    if isinstance(found, str):
-        return "n/a"
-    figure = f"{found.value:.3g}" if abs(found.value) < 100 else f"{found.value:.0f}"
-    if found.interval is None:
-        return figure
-    low, high = found.interval
-    return f"{figure} [{low:.3g}, {high:.3g}]"
-
-
-def _heard_in_part(*folders: tuple[Folder, Heard]) -> Iterator[str]:
-    for folder, heard in folders:
-        if heard.share < 1:
-            yield f"  of {folder.path} {heard.share:.1%} was heard, spread over all files"
-
-
-def _copies(matches: list[dict[str, str]]) -> Iterator[str]:
-    copies = [row for row in matches if row["is_match"] == "True"]
-    yield f"exact copies (same samples): {len(copies)} of {len(matches)} clips"
-    for row in copies:
-        yield f"  {row['probe_filename']} = {row['matched_dataset_files']}"
-    yield "an exact hash finds whole files only; it says nothing about copied passages"

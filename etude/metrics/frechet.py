@@ -62,7 +62,14 @@ def validate(reference: Array, estimate: Array) -> None:
 
 
 def statistics(rows: Array) -> tuple[Array, Array]:
-    """Mean [d] and covariance [d, d] (divided by n - 1)."""
+    """Mean [d] and covariance [d, d] (divided by n - 1).
+
+    Example:
+        >>> import numpy as np
+        >>> mean, covariance = statistics(np.array([[0.0, 0.0], [2.0, 0.0]]))
+        >>> mean.tolist(), covariance.tolist()
+        ([1.0, 0.0], [[2.0, 0.0], [0.0, 0.0]])
+    """
     return rows.mean(0), np.atleast_2d(np.cov(rows, rowvar=False))
 
 
@@ -71,6 +78,12 @@ def frechet_distance(mean1: Array, cov1: Array, mean2: Array, cov2: Array) -> fl
 
     They equal those of S1 S2, whose square root is asked for, but are real and not negative by
     construction, unlike the general matrix square root's.
+
+    Example:
+        >>> import numpy as np
+        >>> one = np.eye(2)
+        >>> frechet_distance(np.zeros(2), one, np.array([3.0, 4.0]), one)  # equal shape: 3^2 + 4^2
+        25.0
     """
     values, vectors = linalg.eigh(cov1)
     root = (vectors * np.sqrt(values.clip(0))) @ vectors.T

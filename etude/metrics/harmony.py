@@ -62,6 +62,13 @@ def chroma(power: Array, lowest: int = 0) -> Array:
 
     Args:
         lowest: the pitch class of the first note.
+
+    Example:
+        >>> import numpy as np
+        >>> power = np.zeros((1, 24))
+        >>> power[0, [0, 12, 7]] = 1  # C, the C above, G
+        >>> chroma(power)[0].round(2).tolist()[:8]
+        [0.67, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.33]
     """
     padded = np.pad(power, ((0, 0), (lowest, -(power.shape[1] + lowest) % 12)))
     classes = padded.reshape(len(power), -1, 12).sum(1)
@@ -86,7 +93,14 @@ def intervals(power: Array, semitones: int = SEMITONES) -> Array:
 
 
 def outside(shares: Array) -> Array:
-    """What part of each frame stands outside of the clip's best diatonic scale: [frames]."""
+    """What part of each frame stands outside of the clip's best diatonic scale: [frames].
+
+    Example:
+        >>> import numpy as np
+        >>> shares = np.full((1, 12), 1 / 12)  # five of twelve are outside
+        >>> outside(shares).round(3).tolist()
+        [0.417]
+    """
     scale = SCALES[(SCALES @ shares.sum(0)).argmax()]
     return shares @ (1 - scale)
 

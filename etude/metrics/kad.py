@@ -38,6 +38,11 @@ def median_distance(rows: Array, seed: int = 0) -> float:
 
     Raises:
         UserError: all rows are equal.
+
+    Example:
+        >>> import numpy as np
+        >>> median_distance(np.array([[0.0], [1.0], [3.0]]))
+        2.0
     """
     if len(rows) > MEDIAN_ROWS:
         rows = rows[np.random.default_rng(seed).permutation(len(rows))[:MEDIAN_ROWS]]
@@ -96,7 +101,16 @@ class Kernel:
 
 
 def evaluate(reference: Array, estimate: Array, bandwidth: float | None = None) -> dict[str, float]:
-    """All metrics of this module."""
+    """All metrics of this module.
+
+    Example:
+        >>> import numpy as np
+        >>> draw = np.random.default_rng(0).standard_normal
+        >>> near = evaluate(draw((200, 4)), draw((200, 4)))["kad"]
+        >>> far = evaluate(draw((200, 4)), draw((200, 4)) + 2)["kad"]
+        >>> near < 1 < far
+        True
+    """
     validate(reference, estimate)
     kernel = Kernel(reference, bandwidth)
     return {"kad": float(kernel.distances(estimate, np.ones((len(estimate), 1)))[0])}

@@ -67,6 +67,12 @@ def overlap(before: Ids, after: Ids) -> int:
     """How many tokens at the beginning of a window are the end of the one before.
 
     Fewer than 8 are chance: windows that do not overlap.
+
+    Example:
+        >>> import numpy as np
+        >>> ids = np.arange(20)
+        >>> overlap(ids[:12], ids[4:]), overlap(ids[:10], ids[10:])
+        (8, 0)
     """
     longest = min(len(before), len(after))
     for start in np.flatnonzero(before[len(before) - longest :] == after[0]) if longest else ():
@@ -87,7 +93,14 @@ def windows_of(dataset: Any) -> Iterator[tuple[str, list[Ids]]]:
 
 
 def joined(windows: Sequence[Ids]) -> list[Ids]:
-    """A piece's windows without what they share; apart where they share nothing (a gap)."""
+    """A piece's windows without what they share; apart where they share nothing (a gap).
+
+    Example:
+        >>> import numpy as np
+        >>> ids = np.arange(20)
+        >>> [part.tolist() == ids.tolist() for part in joined([ids[:12], ids[4:]])]
+        [True]
+    """
     parts: list[list[Ids]] = []
     for before, window in zip([None, *windows], windows, strict=False):
         shared = overlap(before, window) if before is not None else 0

@@ -25,13 +25,27 @@ SILENT_DB = -60.0
 
 
 def flatness_db(power: Array) -> float:
-    """Spectral flatness in dB of spectra [frames, bins]: 0 for white noise, low for tones."""
+    """Spectral flatness in dB of spectra [frames, bins]: 0 for white noise, low for tones.
+
+    Example:
+        >>> import numpy as np
+        >>> round(flatness_db(np.ones((4, 100))), 6)  # as flat as white noise
+        0.0
+        >>> flatness_db(np.eye(100)[:1]) < -60  # one tone
+        True
+    """
     power = power.mean(0) + 1e-12
     return float(10 * (np.log10(power).mean() - np.log10(power.mean())))
 
 
 def level_db(wave: Array) -> float:
-    """RMS in dB below full scale; -inf becomes -120."""
+    """RMS in dB below full scale; -inf becomes -120.
+
+    Example:
+        >>> import numpy as np
+        >>> round(level_db(np.full(100, 0.1)), 6), level_db(np.zeros(100))
+        (-20.0, -120.0)
+    """
     rms = float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) if len(wave) else 0.0
     return 20 * float(np.log10(max(rms, 1e-6)))
 

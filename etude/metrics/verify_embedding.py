@@ -149,5 +149,13 @@ def grains(wave: Array, rate: int, generator: np.random.Generator) -> Array:
 
 
 def noise(wave: Array, generator: np.random.Generator) -> Array:
-    """White noise as long as a wave [samples], of the same level."""
+    """White noise as long as a wave [samples], of the same level.
+
+    Example:
+        >>> import numpy as np
+        >>> wave = np.full(10_000, 0.5)
+        >>> loud = noise(wave, np.random.default_rng(0))
+        >>> round(float(np.sqrt(np.mean(loud**2))), 1)
+        0.5
+    """
     return generator.standard_normal(len(wave)) * float(np.sqrt(np.mean(wave**2)))

@@ -3,8 +3,8 @@
 What lies in results/pretrained/{name}/ afterwards: config.json and model.safetensors as
 `save_pretrained` of transformers' class writes them (for CLAP with the feature extractor's
 preprocessor_config.json), or centres.safetensors for a k-means, or the parts of a text-to-sound
-model (etude/pretrained/sound.py); and origin.json, which says whose they are. Everything downstream
-reads that folder and no network.
+model (etude/pretrained/sound.py), or a stage's file as it is (checkpoint.pt); and origin.json,
+which says whose they are. Everything downstream reads that folder and no network.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from etude.errors import UserError
 from etude.pretrained import sound
 from etude.pretrained.joblib_file import read_centres
 from etude.pretrained.networks import WEIGHTS, network_class, save_network
+from etude.pretrained.origin import CHECKPOINT
 from etude.storage import atomic_directory, hash_file, write_json
 
 VERSION = 1  # raised when the folder changes
@@ -59,9 +60,13 @@ def fetch_weights(name: str, settings: Pretrained, folder: Path) -> None:
         if settings.kind == "kmeans":
             digest = hash_file(given)
             _write_centres(given, settings, temporary)
+            weights = temporary / CENTRES
+        elif settings.kind == "checkpoint":
+            weights = _copy_checkpoint(given, settings, temporary)
+            digest = hash_file(weights)
         else:
             digest = _write_network(given, settings, temporary)
-        weights = temporary / (CENTRES if settings.kind == "kmeans" else WEIGHTS)
+            weights = temporary / WEIGHTS
         about = {
             "kind": settings.kind,
             "from": settings.hub or settings.url or given.name,
@@ -109,6 +114,7 @@ def _from_hub(name: str, settings: Pretrained, scratch: Path) -> Path:
 
     assert settings.hub is not None
     patterns = PIPELINE if settings.kind == sound.SoundConfig.model_type else PATTERNS
+    patterns = [settings.file] if settings.file else patterns
     try:
         found = snapshot_download(
             settings.hub, revision=settings.revision, allow_patterns=patterns, cache_dir=None
@@ -116,6 +122,8 @@ def _from_hub(name: str, settings: Pretrained, scratch: Path) -> Path:
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise hub_error(name, settings.hub, error) from None
     folder = Path(found)
+    if settings.file is not None:
+        return folder
     if any((folder / n).is_file() for n in (WEIGHTS, INDEX, "pytorch_model.bin", sound.INDEX)):
         return folder
     raise UserError(
@@ -174,6 +182,22 @@ def _has_token() -> bool:
     from huggingface_hub import get_token
 
     return get_token() is not None
+
+
+def _copy_checkpoint(given: Path, settings: Pretrained, folder: Path) -> Path:
+    """A stage's file as it is, seen to be the one that is meant; the stage reads it."""
+    file = given / settings.file if given.is_dir() and settings.file else given
+    if not file.is_file():
+        raise UserError(
+            "the checkpoint is not there",
+            where=str(file),
+            why="a folder was named, and no `file` in it" if file.is_dir() else "",
+            do="name the file: `path`, or `file` beside `hub`",
+        )
+    _checked_file(file, settings)
+    target = folder / f"{CHECKPOINT}{file.suffix}"
+    shutil.copyfile(file, target)
+    return target
 
 
 def _write_network(given: Path, settings: Pretrained, folder: Path) -> str:

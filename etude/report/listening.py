@@ -17,6 +17,7 @@ from etude.results.systems import clip_sets
 
 PAIRS, FOR_THE_EAR = 6, 2
 PAIRED = ("real", "reconstruction")
+CHANCE = "random_notes"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Player:
     nearest: Player | None = None  # in the training music
     index: int = 0
     fad: float | None = None
-    copies: int = 0  # rungs of the ladder that call it a copy
+    copies: int = 0  # searches that call it a copy
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Listening:
     pair_notes: list[str]
     generated: list[ClipSet]
     others: list[ClipSet]
-    chosen: tuple[Player | None, Player | None]  # a generated clip and a real one, by chance
+    # A generated clip, a real one and one of chance: which ones is decided by the seed alone.
+    chosen: tuple[Player | None, Player | None, Player | None]
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def prepare(
     Args:
         runs: each experiment with its clip sets, as seed-0/draw-0.
         media: the folder `media` beside the page.
-        seed: chooses the clip and the real music that stand at the page's top.
+        seed: chooses the clips at the page's top.
     """
     shelves = [_shelves(results, name, draws, settings) for name, draws in runs]
     jobs = [
@@ -167,7 +169,9 @@ def _listening(experiment: str, sets: list[ClipSet], draws: int, seed: int) -> L
     pairs = [(left.get(name), right.get(name)) for name in sorted(left.keys() | right.keys())]
     made = [player for one in generated[:1] for player in one.players]
     choose = Random(f"{seed}/{experiment}")  # noqa: S311 (no secret: neither best nor worst)
-    chosen = (_any(made, choose), _any([real for real, _ in pairs if real], choose))
+    real = [first for first, _ in pairs if first]
+    dumb = others[CHANCE].players if CHANCE in others else []
+    chosen = (_any(made, choose), _any(real, choose), _any(dumb, choose))
     return Listening(experiment, pairs, notes, generated, list(others.values()), chosen)
 
 

@@ -40,6 +40,7 @@ from etude.report.leaderboard import read_boards, read_differences, read_figures
 from etude.report.listening import prepare
 from etude.report.provenance import read_provenance
 from etude.report.runtimes import read_runtimes
+from etude.report.summary import LEFT, RIGHT, read_places
 from etude.report.training import read_training
 from etude.results.leaderboard import weights_named
 from etude.results.summary import LADDER
@@ -48,7 +49,7 @@ from etude.results.table import Table, read_tables
 from etude.storage import atomic_directory, read_json, write_text
 from etude.tokenizers.usage import hardly_used
 
-VERSION = 6  # raised when the page changes
+VERSION = 7  # raised when the page changes
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).resolve().parent
@@ -117,8 +118,8 @@ def build_report(
     for table in made.read():
         for one in (one for one in runs if one.name == table.experiment):
             one.tables.append(table)
+    sets = [(one.name, one.draws) for one in runs]
     with atomic_directory(folder / "media") as media:
-        sets = [(one.name, one.draws) for one in runs]
         listening = prepare(results, sets, media, page, threads, settings.seed)
     text = results / "fad.txt"
     context = {
@@ -160,8 +161,12 @@ def _figures(runs: list[_Run], made: Made, settings: Evaluation) -> dict[str, An
     ]
     pairs = read_differences((row for path in made.differences for row in rows_of(path)), run)
     shown, more = shown_first(pairs)
+    results = [describe(one.name, one.tables, settings) for one in runs]
+    words = [(result.name, result.word) for result in results]
     return {
-        "results": [describe(one.name, one.tables, settings) for one in runs],
+        "results": results,
+        "places": read_places(plain, words, settings.deciding, settings.gate_clips),
+        "ends": (LEFT, RIGHT),
         "boards": read_boards(board, run, settings.deciding),
         "figures": read_figures(figures, run, map(label, settings.signals)),
         "differences": shown,

@@ -1,7 +1,8 @@
 """The published run: docs/results/ and the README's table, which is rendered from it.
 
 docs/results/ holds leaderboard.csv, differences.csv, fad.txt, config.json (the whole resolved
-configuration) and hashes.json; README.md holds what they render to, between two markers.
+configuration) and hashes.json; its README.md has all tables. The README of the repository has one
+table. Both stand between two markers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from etude.errors import UserError
 from etude.results.leaderboard import FLOOR, GENERATED, PRIMARY, number
 from etude.results.rates import COPIED, DECIDING
 from etude.results.summary import NAMES
-from etude.results.systems import clip_sets, worthless
+from etude.results.systems import about, clip_sets, worthless
 from etude.storage import hash_file, read_csv, read_json, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,22 +85,63 @@ def check(docs: Path = DOCS) -> list[str]:
 
 
 def render(docs: Path = DOCS) -> str:
-    """The tables in Markdown, one for each embedding, or that there is none yet.
-
-    A README has room for one distance; all figures lie beside this text, in docs/results/.
-    """
+    """The README's table in Markdown: the primary metric, a line for each experiment."""
     path = docs / "leaderboard.csv"
     if not path.is_file():
         return NOT_YET
     rows = list(read_csv(path))
-    named = ((r["metric"], r["embedding"]) for r in rows if r.get("role") == PRIMARY)
-    metric, first = next(named, (METRIC, ""))
+    metric, embedding = _primary(rows)
+    head = [
+        "experiment",
+        "generated",
+        "real music",
+        "nearest rival",
+        "copies",
+        "trainings",
+        "clips",
+    ]
     lines = [
         (
-            f"{CALLED[metric]} to held-out real music, with 95 % intervals. All figures: "
-            "[docs/results/](docs/results/)."
-        )
+            f"{CALLED[metric]}{f' on `{embedding}`' if embedding else ''} to held-out real music: "
+            "lower is nearer. Intervals are 95 %."
+        ),
+        "",
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
     ]
+    for name in dict.fromkeys(row["experiment"] for row in rows):
+        own = [row for row in rows if row["experiment"] == name]
+        known = [r for r in own if (r["metric"], r["embedding"]) == (metric, embedding)]
+        lines.append(f"| {' | '.join([name, *_short(known, own)])} |")
+    return "\n".join([*lines, "", _gate(docs)])
+
+
+def _short(rows: list[Row], all_rows: list[Row]) -> list[str]:
+    """The cells of one experiment in the README's table."""
+    known = {row["clips"]: row for row in rows if row["value"]}
+    made, floor = known.get(GENERATED), known.get(FLOOR)
+    if made is None:
+        return ["n/a", *[""] * 5]
+    beaten = [row for clips, row in known.items() if clips in about(made["system"]).rivals]
+    rival = min(beaten, key=lambda row: float(row["value"]), default=None)
+    return [
+        f"**{_figure(made)}**",
+        f"{float(floor['value']):.3g}" if floor else "",
+        f"{float(rival['value']):.3g} ({rival['clips'].replace('_', ' ')})" if rival else "",
+        (_copies(all_rows) or "not searched").partition(" (")[0],
+        f"{len(made['train_seeds'].split())} x {len(made['draws'].split())}",
+        made["n"],
+    ]
+
+
+def render_all(docs: Path = DOCS) -> str:
+    """All distances of the primary kind in Markdown, a table for each embedding."""
+    path = docs / "leaderboard.csv"
+    if not path.is_file():
+        return NOT_YET
+    rows = list(read_csv(path))
+    metric, first = _primary(rows)
+    lines = [f"{CALLED[metric]} to held-out real music, with 95 % intervals."]
     distances = [r for r in rows if r["metric"] == metric and r["value"]]
     distances.sort(key=lambda row: row["embedding"] != first)
     for embedding in dict.fromkeys(row["embedding"] for row in distances):
@@ -107,8 +149,17 @@ def render(docs: Path = DOCS) -> str:
     lines += [""]
     for name in dict.fromkeys(row["experiment"] for row in rows):
         lines += _experiment([row for row in rows if row["experiment"] == name])
-    gate = (docs / "fad.txt").read_text(encoding="utf-8").splitlines()[-1]
-    return "\n".join([*lines, "", f"`{gate}`"])
+    return "\n".join([*lines, "", _gate(docs)])
+
+
+def _primary(rows: list[Row]) -> tuple[str, str]:
+    """Metric and embedding that were named before the run."""
+    named = ((r["metric"], r["embedding"]) for r in rows if r.get("role") == PRIMARY)
+    return next(named, (METRIC, next((r["embedding"] for r in rows if r["metric"] == METRIC), "")))
+
+
+def _gate(docs: Path) -> str:
+    return f"`{(docs / 'fad.txt').read_text(encoding='utf-8').splitlines()[-1]}`"
 
 
 def _block(rows: list[Row], embedding: str) -> list[str]:
@@ -138,17 +189,24 @@ def _experiment(rows: list[Row]) -> list[str]:
         f"{'s' * (trainings != 1)} with {draws} draw{'s' * (draws != 1)} each"
         + (", so intervals are of sampling only" if trainings == draws == 1 else "")
     )
-    copies = [r for r in made if r["metric"] in SEARCHES and r["value"]]
-    worst = max(copies, key=lambda row: float(row["ci_high"] or 1), default=None)
-    if worst and worst["ci_high"]:
-        most = f"at most {100 * float(worst['ci_high']):.3g} %"
-        said += f"; flagged as copies: {most} ({worst['metric'].removeprefix(COPIED)})"
+    if copies := _copies(rows):
+        said += f"; flagged as copies: {copies}"
     return [
         (
             f"- {said}; settings `{first['config_hash']}`, data `{first['data_hash'][:16]}`, "
             f"code `{first['code_hash']}`, environment `{first['env_hash']}`."
         )
     ]
+
+
+def _copies(rows: list[Row]) -> str:
+    """The largest upper bound of the clips flagged as copies, and by which search."""
+    made = [r for r in rows if r["clips"] == GENERATED and r["train_seeds"]]
+    flagged = [r for r in made if r["metric"] in SEARCHES and r["value"]]
+    worst = max(flagged, key=lambda row: float(row["ci_high"] or 1), default=None)
+    if worst is None or not worst["ci_high"]:
+        return ""
+    return f"at most {100 * float(worst['ci_high']):.3g} % ({worst['metric'].removeprefix(COPIED)})"
 
 
 def _figure(row: Row) -> str:
@@ -158,21 +216,24 @@ def _figure(row: Row) -> str:
 
 
 def write_readme(readme: Path = README, docs: Path = DOCS) -> None:
-    """Put the table between the README's markers.
+    """Put the tables between the markers of the README and of the published run's own page.
 
     Raises:
         UserError: the markers are not there.
     """
     text = readme.read_text(encoding="utf-8")
     write_text(readme, with_table(text, render(docs)))
+    page = docs / "README.md"
+    if page.is_file():
+        write_text(page, with_table(page.read_text(encoding="utf-8"), render_all(docs)))
 
 
 def with_table(text: str, table: str) -> str:
-    """The README with another table."""
+    """A page with another table."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise UserError(
-            "the README has no place for the table", do=f"put {BEGIN} and {END} where it belongs"
+            "the page has no place for the table", do=f"put {BEGIN} and {END} where it belongs"
         )
     return f"{before}{BEGIN}\n{table}\n{END}{after}"

@@ -25,6 +25,7 @@ def add_commands(commands: Any, add_config: Callable[[argparse.ArgumentParser], 
     listen.add_argument("--results", type=place, default=Path("results"), help=results)
     listen.add_argument("--pairs", type=whole(1, 1000), help="how many (as configured, 20)")
     listen.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, help="of the choice (0)")
+    listen.add_argument("--form", choices=("webmushra",), help="a test for another program")
     add_config(listen)
     listen.set_defaults(run=_listen)
 
@@ -70,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="127.0.0.1",
         metavar="ADDRESS",
-        help="a proxy with TLS stands in front; from where it comes (127.0.0.1)",
+        help="a proxy with TLS is in front; its address (127.0.0.1)",
     )
     parser.add_argument(
         "--insecure", action="store_true", help="http for other machines: no microphone there"
@@ -85,4 +86,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train", type=place, nargs="+", default=[], help="configurations that may be trained here"
     )
-    parser.add_argument("--expo", action="store_true", help="begin anew after a while of quiet")
+    parser.add_argument("--expo", action="store_true", help="start again after a while of quiet")

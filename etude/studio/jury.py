@@ -2,6 +2,7 @@
 
 index.html        the page: one file, its script and style in it
 <pair>-a.wav, -b.wav
+etude.yaml        in place of the page: the same pairs for webMUSHRA (--form webmushra)
 
 What stands behind the pairs is not in the folder: results/listening/pages/<page>.csv has it, where
 `etude table --ratings` finds it when the answers come back.
@@ -16,6 +17,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import yaml
+
 from etude import config
 from etude.errors import UserError
 from etude.results.listening import KEYS
@@ -25,6 +28,8 @@ from etude.studio.app import STATIC
 from etude.studio.pairs import Pair, Test, write_pair
 
 HERE = Path(__file__).parent
+WELCOME = "You hear two clips at a time. Which is the better music?"
+WEBMUSHRA = "etude.yaml"  # webMUSHRA's configuration, in place of the page
 HEAR_SECONDS = 3.0  # of both sides, before an answer counts
 
 
@@ -52,9 +57,46 @@ def listen(options: argparse.Namespace) -> None:
             sides = (temporary / f"{key}-{side}.wav" for side in "ab")
             told.append({"pair": key, "hear": min(HEAR_SECONDS, write_pair(pair, *sides))})
             rows.append(_row(key, pair))
-        write_text(temporary / "index.html", _page({"id": name, "pairs": told}))
+        if options.form == "webmushra":
+            write_text(temporary / WEBMUSHRA, webmushra(name, [row["pair"] for row in told]))
+        else:
+            write_text(temporary / "index.html", _page({"id": name, "pairs": told}))
         write_csv(options.results / KEYS / f"{name}.csv", COLUMNS, rows)
-    print(folder / "index.html")
+    print(folder / (WEBMUSHRA if options.form == "webmushra" else "index.html"))
+
+
+def webmushra(name: str, pairs: list[str]) -> str:
+    """The configuration of a listening test in webMUSHRA: a page for each pair.
+
+    The folder goes below webMUSHRA's configs/, as configs/etude/.
+    """
+    first = {"type": "generic", "id": "welcome", "name": "Welcome", "content": WELCOME}
+    pages = [
+        {
+            "type": "paired_comparison",
+            "id": f"pair_{pair}",
+            "name": f"Pair {int(pair) + 1}",
+            "unforced": "no preference",
+            "content": "Which is the better music?",
+            "showWaveform": False,
+            "enableLooping": True,
+            "reference": f"configs/etude/{pair}-a.wav",
+            "stimuli": {"b": f"configs/etude/{pair}-b.wav"},
+        }
+        for pair in pairs
+    ]
+    last = {"type": "finish", "name": "Thank you", "content": "Your answers have been sent."}
+    end = last | {"showResults": False, "writeResults": True}
+    test = {
+        "testname": "Étude",
+        "testId": name,
+        "bufferSize": 2048,
+        "stopOnErrors": True,
+        "showButtonPreviousPage": False,
+        "remoteService": "service/write.php",
+        "pages": [first, *pages, end],
+    }
+    return yaml.safe_dump(test, sort_keys=False, allow_unicode=True)
 
 
 def _page(about: dict[str, Any]) -> str:

@@ -298,11 +298,12 @@ class SystemBase:
         """
         raise NotImplementedError
 
-    def bring(self, experiment: Any, rate: int, folder: Path) -> int:
+    def bring(self, experiment: Any, rate: int, folder: Path, parts: Parts) -> int:
         """Write the clips of a system that is not trained here as a clip set; how many there are.
 
         Args:
             rate: samples per second of its waves.
+            parts: of them corpus (how notes are played) and pieces (what it holds).
 
         Raises:
             UserError: none of them can be read.

@@ -24,6 +24,13 @@ def kmeans(frames: Tensor, clusters: int, iterations: int, seed: int) -> Tensor:
 
     Returns:
         float32 [min(clusters, frames), dim].
+
+    Example:
+        >>> import torch
+        >>> frames = torch.tensor([[0.0], [0.2], [5.0], [5.2]])
+        >>> entries = kmeans(frames, clusters=2, iterations=5, seed=0)
+        >>> sorted(round(x, 1) for x in entries.flatten().tolist())
+        [0.1, 5.1]
     """
     generator = torch.Generator().manual_seed(seed)
     entries = frames[torch.randperm(len(frames), generator=generator)[:clusters]].clone()
@@ -38,7 +45,14 @@ def kmeans(frames: Tensor, clusters: int, iterations: int, seed: int) -> Tensor:
 
 
 def nearest(frames: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
-    """Index of the nearest entry and squared distance to it, both [frames]."""
+    """Index of the nearest entry and squared distance to it, both [frames].
+
+    Example:
+        >>> import torch
+        >>> labels, distances = nearest(torch.tensor([[0.0], [4.0]]), torch.tensor([[1.0], [4.0]]))
+        >>> labels.tolist(), distances.tolist()
+        ([0, 1], [1.0, 0.0])
+    """
     scores = torch.addmm(entries.square().sum(1), frames, entries.T, alpha=-2)
     distances, labels = scores.min(dim=1)
     return labels, distances + frames.square().sum(1)

@@ -96,6 +96,11 @@ def fill_codebook(entries: Tensor, size: int) -> Tensor:
     """Entries repeated up to `size`, where there was less audio than a codebook has entries.
 
     So every number that a model may draw has a sound.
+
+    Example:
+        >>> import torch
+        >>> fill_codebook(torch.tensor([[1.0], [2.0]]), 5).flatten().tolist()
+        [1.0, 2.0, 1.0, 2.0, 1.0]
     """
     return entries[torch.arange(size) % len(entries)]
 

@@ -33,13 +33,25 @@ def magnitudes(wave: Tensor, n_fft: int, hop: int, bins: int | None = None) -> T
 
     Returns:
         float32 [samples // hop + 1, bins]; frame i is centred on sample i * hop.
+
+    Example:
+        >>> import torch
+        >>> sine = torch.sin(2 * torch.pi * 1000 * torch.arange(8000) / 8000)
+        >>> found = magnitudes(sine, n_fft=256, hop=128)
+        >>> list(found.shape), round(float(found[10].max()), 1)
+        ([63, 129], 1.0)
     """
     spectrum = stft(wave, n_fft, hop)
     return spectrum[:bins].abs().T * (4 / n_fft)
 
 
 def bin_frequencies(n_fft: int, rate: int) -> Tensor:
-    """Centre of each bin in Hz: [n_fft // 2 + 1]."""
+    """Centre of each bin in Hz: [n_fft // 2 + 1].
+
+    Example:
+        >>> bin_frequencies(4, 8000).tolist()
+        [0.0, 2000.0, 4000.0]
+    """
     return torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (rate / n_fft)
 
 
@@ -54,6 +66,12 @@ def triangles(positions: Tensor, centres: Tensor) -> Tensor:
 
     Returns:
         float32 [bins, filters].
+
+    Example:
+        >>> import torch
+        >>> places = torch.arange(5.0)
+        >>> triangles(places, torch.tensor([1.0, 3.0])).T.tolist()
+        [[0.25, 0.5, 0.25, 0.0, 0.0], [0.0, 0.0, 0.25, 0.5, 0.25]]
     """
     width = centres[1] - centres[0]
     distance = (positions[:, None] - centres[None, :]).abs()
@@ -64,12 +82,24 @@ def triangles(positions: Tensor, centres: Tensor) -> Tensor:
 
 
 def semitones(frequency: Tensor, reference: float) -> Tensor:
-    """Distance from a reference in equal-tempered semitones (0 Hz is far below)."""
+    """Distance from a reference in equal-tempered semitones (0 Hz is far below).
+
+    Example:
+        >>> import torch
+        >>> semitones(torch.tensor([440.0, 880.0]), 440.0).tolist()
+        [0.0, 12.0]
+    """
     return 12 * torch.log2(frequency.clamp(min=1e-3) / reference)
 
 
 def mel(frequency: Tensor) -> Tensor:
-    """O'Shaughnessy's mel scale, 2595 log10(1 + f / 700)."""
+    """O'Shaughnessy's mel scale, 2595 log10(1 + f / 700).
+
+    Example:
+        >>> import torch
+        >>> mel(torch.tensor([0.0, 1000.0])).round().tolist()
+        [0.0, 1000.0]
+    """
     return 2595 * torch.log10(1 + frequency / 700)
 
 
@@ -80,7 +110,14 @@ def mel_filters(n_fft: int, rate: int, filters: int) -> Tensor:
 
 
 def cosine_transform(size: int, coefficients: int) -> Tensor:
-    """Orthonormal DCT-II as a matrix [size, coefficients]."""
+    """Orthonormal DCT-II as a matrix [size, coefficients].
+
+    Example:
+        >>> import torch
+        >>> matrix = cosine_transform(8, 8)
+        >>> torch.allclose(matrix.T @ matrix, torch.eye(8), atol=1e-6)
+        True
+    """
     place = (torch.arange(size, dtype=torch.float64) + 0.5) * math.pi / size
     matrix = torch.cos(place[:, None] * torch.arange(coefficients)) * math.sqrt(2 / size)
     matrix[:, 0] /= math.sqrt(2)
@@ -88,6 +125,12 @@ def cosine_transform(size: int, coefficients: int) -> Tensor:
 
 
 def slope(frames: Tensor) -> Tensor:
-    """Difference between the next and the previous frame, [frames, dim]; the ends are repeated."""
+    """Difference between the next and the previous frame, [frames, dim]; the ends are repeated.
+
+    Example:
+        >>> import torch
+        >>> slope(torch.tensor([[0.0], [1.0], [3.0]])).flatten().tolist()
+        [1.0, 3.0, 2.0]
+    """
     padded = torch.cat([frames[:1], frames, frames[-1:]])
     return padded[2:] - padded[:-2]

@@ -15,9 +15,10 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
-from etude.config import TrainedExperiment
+from etude.config import TrainedExperiment, Weights
 from etude.devices import choose_device
 from etude.errors import UserError
+from etude.pretrained.origin import checkpoint_in, read_origin
 from etude.storage import (
     atomic,
     atomic_directory,
@@ -182,12 +183,18 @@ def begin_stage(
     settings, system = experiment.stage(stage).weights, open_system(experiment.system)
     if (settings is None) != (weights is None):
         raise ValueError("`weights` is the file that the stage's settings name, and None if none")
-    if weights and (taken := system.take_over(experiment, stage, parts, weights)) is not None:
-        return taken, origin_of(weights)
+    checkpoint = checkpoint_in(weights) if weights else None
+    given = checkpoint or weights
+    if given and (taken := system.take_over(experiment, stage, parts, given)) is not None:
+        return taken, origin_of(weights or given)
     model: StageModule = system.build(experiment, stage, parts, seed)
-    if settings is None or weights is None:
+    if settings is None or given is None or weights is None:
         return model, None
-    return model, transfer(model, weights, settings, parts.info.get("tokenizers", {}))
+    if checkpoint is not None:
+        # Its hash was compared when it was fetched, and tensors alone are read.
+        settings = Weights(path=checkpoint, sha256=read_origin(weights)["sha256"])
+    transfer(model, given, settings, parts.info.get("tokenizers", {}))
+    return model, origin_of(weights)
 
 
 def encode_stage(experiment: TrainedExperiment, stage: str, parts: Parts, folder: Path) -> None:

@@ -76,6 +76,21 @@ def same(name: str) -> pytest.MarkDecorator:
 # ------------------------------------------------------------------------------- the library
 
 
+@pytest.mark.parametrize(
+    ("name", "depth", "millions"), [("semantic", 12, 130), ("coarse", 6, 72), ("fine", 6, 81)]
+)
+def test_full_sizes_are_those_of_the_expo(name, depth, millions):
+    """On the meta device; within 1 %, of known counts that are whole millions."""
+    shape = SHAPE | {
+        "semantic_vocabulary": 500, "codebook_size": 1024, "quantizers": 8, "coarse_quantizers": 3,
+    }  # fmt: skip
+    network = AudioLmPytorch(backend="audiolm_pytorch", dim=1024, depth=depth, heads=16)
+    with torch.device("meta"):
+        stage = LIBRARY_STAGES[name](shape, network)
+    size = sum(p.numel() for p in stage.parameters()) / 1e6
+    assert size == pytest.approx(millions, rel=0.01)
+
+
 def test_its_import_changes_nothing_else():
     library.cache_clear()
     warn, level, modules = warnings.warn, logging.root.level, set(sys.modules)

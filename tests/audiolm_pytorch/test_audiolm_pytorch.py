@@ -82,10 +82,12 @@ def test_the_seeds_checkpoints_take_the_place_of_a_training(conda):
     command = [str(python), "-c", write, *STAGES]
     subprocess.run(command, cwd=conda.folder, env=environment, check=True)
     settings = yaml.safe_load(conda.configs[1].read_text())
-    given = {
-        s: {"network": NETWORK, "weights": {"path": f"{s}.transformer.20.pt", "trust": True}}
+    # As config/presets/expo_released.yaml names them.
+    settings["pretrained"] = {
+        f"seed_{s}": {"kind": "checkpoint", "path": f"{s}.transformer.20.pt", "trust": True}
         for s in STAGES
     }
+    given = {s: {"network": NETWORK, "weights": {"pretrained": f"seed_{s}"}} for s in STAGES}
     settings["experiments"]["seed"] = settings["experiments"]["mine"] | {"stages": given}
     settings["run"] = ["seed"]
     conda.configs = [SMOKE, conda.config("seed", settings)]

@@ -17,15 +17,17 @@ from etude.audio.levels import fade_out
 from etude.clips.clip import Clip
 from etude.clips.progress import GenerationProgress, Stopped, never, silent
 from etude.clips.writing import COMPARED, write_clips
-from etude.config import Cut
+from etude.config import CorpusBase, Cut
 from etude.config.systems.audiolm import Generate
 from etude.config.systems.external import External
 from etude.errors import UserError
 from etude.generation.baselines import CorpusFiles, choose, find_spans, make_baselines, places
 from etude.metrics.clip_sets import clip_sets, count_clips, read_clips, stretch
 from etude.metrics.folders import compare_folders, find_copies
-from etude.midi.writing import plain_table
+from etude.metrics.notes.clips import read_symbolic
+from etude.midi.writing import plain_table, write_midi
 from etude.storage import read_csv, write_csv
+from etude.systems import open_system
 from etude.systems.audiolm.player import AudioLmPlayer, Prepared, Prime, join_prime
 from etude.systems.audiolm.sampling import Tokens
 from etude.systems.base import Parts, Span
@@ -321,6 +323,62 @@ def test_long_external_clips_are_cut_to_one_length(tmp_path):
     assert import_clips(tmp_path / "theirs", RATE, 2.0, tmp_path / "set") == 3
     seconds = [row["seconds"] for row in read_csv(tmp_path / "set/clips.csv")]
     assert seconds == ["2.000", "2.000", "1.500"]
+
+
+def external_notes(tmp_path, kind="midi"):
+    """A folder of MIDI, and what the job that imports it is given."""
+    corpus = CorpusBase()
+    write_csv(tmp_path / "pieces.csv", ["status", "kind"], [{"status": "kept", "kind": kind}])
+    onset = np.arange(12) * 240
+    for number in range(3):
+        table = plain_table(onset, np.full(12, 240), 60 + number + onset % 7)
+        write_midi(table, tmp_path / f"theirs/deep/{number}.mid")
+    return tmp_path / "theirs", Parts(corpus=corpus, pieces=tmp_path / "pieces.csv")
+
+
+def test_midi_of_others_is_a_set_with_notes(tmp_path):
+    source, parts = external_notes(tmp_path)
+    (source / "bad.mid").write_bytes(b"MThd nothing")
+    (source / "readme.txt").write_text("hello")
+    soundfile.write(source / "deep/2.wav", tone(440, 3.0), RATE)
+    (source / "conditions.csv").write_text("file,prompt,mood\ndeep/1.mid,a slow hymn,sad\n")
+    experiment = External(system="external", corpus="c", clips=source, notes=True)
+    assert open_system("external").bring(experiment, RATE, tmp_path / "set", parts) == 3
+    rows = list(read_csv(tmp_path / "set/clips.csv"))
+    assert [row["source"] for row in rows] == ["deep/0.mid", "deep/1.mid", "deep/2.mid"]
+    assert {row["heard_seconds"] for row in rows} == {"2"}
+    for row in rows:
+        own = source / row["source"]
+        assert (tmp_path / "set" / row["midi"]).read_bytes() == own.read_bytes()
+    waves = [soundfile.read(tmp_path / "set" / row["file"])[0] for row in rows]
+    assert len(waves[2]) == 3 * RATE, "the recording beside the notes"
+    assert abs(waves[0]).max() > 0.05, "played"
+    asked = {row["clip"]: row for row in read_csv(tmp_path / "set/conditions.csv")}
+    assert (asked["clip-0001"]["prompt"], asked["clip-0001"]["mood"]) == ("a slow hymn", "sad")
+    reasons = {row["path"]: row["reason"] for row in read_csv(tmp_path / "set/rejected.csv")}
+    assert reasons.keys() == {"bad.mid", "readme.txt"}
+    read = read_symbolic(tmp_path / "set")
+    assert [len(clip.entire) for clip in read.clips] == [12, 12, 12]
+
+
+def test_midi_of_others_has_the_capabilities_of_notes(tmp_path):
+    plain = External(system="external", corpus="c", clips=tmp_path)
+    notes = External(system="external", corpus="c", clips=tmp_path, notes=True)
+    assert (External.makes, plain.makes) == ({"audio"}, {"audio"})
+    assert notes.makes == {"audio", "notes"}
+    assert set(notes.rivals) - set(plain.rivals) == {"one_chord"}
+    assert "notes" not in plain.params(), "a key that is not used imports nothing anew"
+
+
+def test_midi_is_not_taken_for_clips_of_sound(tmp_path):
+    source, parts = external_notes(tmp_path)
+    with pytest.raises(UserError) as caught:
+        import_clips(source, RATE, 2.0, tmp_path / "set")
+    assert "notes: true" in caught.value.do
+    source, parts = external_notes(tmp_path, kind="audio")
+    experiment = External(system="external", corpus="c", clips=source, notes=True)
+    with pytest.raises(UserError, match="corpus of recordings"):
+        open_system("external").bring(experiment, RATE, tmp_path / "set", parts)
 
 
 def test_a_folder_without_clips_is_a_clear_error(tmp_path):

@@ -167,7 +167,7 @@ FLOORS = [  # a module may import from its own floor and those before it; `etude
     {"metrics"},
     {"results"},
     {"collection", "report", "studio"},
-    {"clean", "doctor", "proofs", "reference", "trial", "withdrawal"},
+    {"clean", "doctor", "proofs", "reference", "train", "trial", "withdrawal"},
     {"__main__"},
 ]
 

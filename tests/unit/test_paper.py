@@ -178,6 +178,8 @@ def test_the_readmes_table_is_what_the_published_run_renders_to():
     """Whatever is published: README, figures, configuration and hashes must be of one run."""
     text = published.README.read_text(encoding="utf-8")
     assert published.with_table(text, published.render()) == text, "run: etude table --readme"
+    page = (published.DOCS / "README.md").read_text(encoding="utf-8")
+    assert published.with_table(page, published.render_all()) == page, "run: etude table --readme"
     assert published.check() == []
 
 
@@ -194,7 +196,7 @@ def test_publishing_takes_figures_configuration_and_hashes(results, settings, tm
     published.publish(results, settings, docs)
     assert published.check(docs) == []
     assert "somebody" not in (docs / "config.json").read_text()
-    table = published.render(docs)
+    table = published.render_all(docs)
     row = next(r for r in read_csv(docs / "leaderboard.csv")
                if (r["experiment"], r["clips"]) == ("a", "generated")
                and r["metric"] == "frechet_distance" and r["value"])  # fmt: skip
@@ -203,6 +205,9 @@ def test_publishing_takes_figures_configuration_and_hashes(results, settings, tm
     assert "- **a** (audiolm): 3 trainings with 2 draws each; " in table
     assert "settings `c-a`" in table
     assert table.splitlines()[-1].startswith("`gate: ")
+    short = published.render(docs)
+    assert f"| a | **{value:.3g} [{low:.3g}, {high:.3g}]** |" in short
+    assert short.splitlines()[-1].startswith("`gate: ")
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{published.BEGIN}\nthe one before\n{published.END}\nafter\n")
     published.write_readme(readme, docs)
@@ -226,10 +231,13 @@ def test_the_published_table_is_of_the_primary_metric(tmp_path, settings):
         run(results, settings=config.Evaluation(embeddings=["logmel", "harmony"])), results
     )
     published.publish(results, settings, docs)
-    table = published.render(docs)
+    table = published.render_all(docs)
     assert table.startswith("KAD to held-out real music")
     assert table.index("| harmony |") < table.index("| logmel |")
     assert "| a | **2** | 0.2 |" in table
+    short = published.render(docs)
+    assert short.startswith("KAD on `harmony`")
+    assert "| a | **2** | 0.2 |" in short
 
 
 def test_ceilings_are_marked_as_the_leaderboard_has_them():

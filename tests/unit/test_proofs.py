@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from etude import proofs
+from etude import runs
 from etude.__main__ import main
 from etude.storage import write_csv
 
@@ -32,7 +32,7 @@ def made(tmp_path, monkeypatch):
             write_csv(Path(path), list(rows[0]), rows)
         return SimpleNamespace(returncode=int(len(found.tables) < 2))
 
-    monkeypatch.setattr(proofs.subprocess, "run", run)
+    monkeypatch.setattr(runs.subprocess, "run", run)
     return found
 
 

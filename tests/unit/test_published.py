@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny_experiments import make_sound, write_search
+from tiny_experiments import HEAD, ROWS, make_owned, write_search
 
 from etude import config
 from etude.errors import UserError
@@ -22,34 +22,13 @@ from etude.workflow.lineage import corpora_behind, corpora_used, experiments_beh
 from etude.workflow.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAD = "file,contributor,licence,share,consent_date,may_train,may_publish"
-ROWS = [
-    "one.wav,Ann,CC-BY-4.0,,2026-03-01,yes,yes",
-    "zwei für.wav,Bo,by agreement,,2026-03-01,yes,yes",
-    "held out.wav,Cy,CC0-1.0,,2026-03-01,yes,yes",
-]
-PIECES = [("one.wav", 60, "train"), ("zwei für.wav", 180, "train"), ("held out.wav", 90, "test")]
 
 
 @pytest.fixture
 def owned(tmp_path, monkeypatch):
     """A trained experiment over a corpus of three people's music."""
     monkeypatch.chdir(tmp_path)
-    make_sound(tmp_path)
-    content = yaml.safe_load((tmp_path / "mine.yaml").read_text())
-    content["corpora"]["mine"]["ownership"] = "ownership.csv"
-    write_text(tmp_path / "mine.yaml", yaml.safe_dump(content))
-    write_text(tmp_path / "ownership.csv", "\n".join([HEAD, *ROWS]))
-    rows = [
-        {
-            "piece": f"p{number}", "path": path, "sha256": f"{number}" * 64, "status": "kept",
-            "seconds": seconds, "split": split,
-        }
-        for number, (path, seconds, split) in enumerate(PIECES)
-    ]  # fmt: skip
-    write_csv(tmp_path / "results/corpora/mine/pieces.csv", list(rows[0]), rows)
-    write_search(tmp_path, "mine", (3, 5))
-    return config.read(config.DEFAULT, tmp_path / "mine.yaml")
+    return make_owned(tmp_path)
 
 
 def test_the_card_says_whose_music_it_is(owned, tmp_path):

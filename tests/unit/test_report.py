@@ -119,7 +119,7 @@ def test_page_tells_each_rate_once(tmp_path):
 
 
 def test_page_opens_with_a_clip_and_a_real_one_by_chance(tmp_path):
-    """Which ones hangs on the seed alone: neither the worst nor the first leads."""
+    """Which ones depends on the seed alone: neither the worst nor the first leads."""
     results = tmp_path / "results"
     write_results(results)
     chosen = set()
@@ -127,7 +127,7 @@ def test_page_opens_with_a_clip_and_a_real_one_by_chance(tmp_path):
         settings = Evaluation(seed=seed)
         report(results, ["audiolm"], tmp_path / "page", settings=settings, configs=["trust"])
         page = (tmp_path / "page/index.html").read_text()
-        opening = page[page.index('id="verdict"') : page.index('id="leaderboard"')]
+        opening = page[page.index('id="summary"') : page.index('id="verdict"')]
         kinds = re.findall(r'aria-label="(generated|real) (clip-\d+)"', opening)
         assert [kind for kind, _ in kinds] == ["generated", "real"]
         chosen.add(kinds[0][1])

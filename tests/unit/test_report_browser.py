@@ -117,7 +117,7 @@ def test_keyboard_finds_its_way(chrome, built):
         assert skip.inner_text() == "Skip to the results"
         assert skip.is_visible()
         page.keyboard.press("Enter")
-        assert page.url.endswith("#verdict")
+        assert page.url.endswith("#summary")
         for _ in range(12):
             page.keyboard.press("Tab")
             outline = page.evaluate(

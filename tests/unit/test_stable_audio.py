@@ -18,14 +18,14 @@ from etude.config.systems.stable_audio import SoundGenerate, StableAudio
 from etude.errors import UserError
 from etude.pretrained.opened import hash_state
 from etude.storage import hash_file, read_csv, read_json, write_csv
-from etude.systems.base import Span
+from etude.systems.base import Parts, Span
 from etude.systems.conditions import Conditions
 from etude.systems.stable_audio.adapter import Adapter, load_adapter, merged, shape_of, targets_of
 from etude.systems.stable_audio.autoencoder import Autoencoder, of_tokenizer
 from etude.systems.stable_audio.data import Mixed, Windows
 from etude.systems.stable_audio.latents import encode_wave, write_latents
 from etude.systems.stable_audio.network import Sound, set_strength
-from etude.systems.stable_audio.system import StableAudioSystem
+from etude.systems.stable_audio.system import StableAudioSystem, held_out_captions
 from etude.systems.stable_audio.texts import as_ids, is_cut, new_words, tokenizer_of
 from etude.tokenizers.magnitude_rvq import MagnitudeRvqTokenizer
 from etude.training.stage import import_stage, train_stage
@@ -192,6 +192,16 @@ def test_what_cannot_be_encoded_is_a_row(base, tmp_path):
 
 
 # ------------------------------------------------------------------------------------- texts
+
+
+def test_clips_are_asked_as_held_out_music_is_called(tmp_path):
+    """As often as captions occur, and in no order of names; without a valid split, of training."""
+    rows = [{"piece": f"p{n:02}", "caption": f"{'drum' if n < 15 else 'horn'}"} for n in range(20)]
+    write_csv(tmp_path / "valid.csv", ["piece", "caption"], [])
+    write_csv(tmp_path / "train.csv", ["piece", "caption"], [*rows, {"piece": "z", "caption": ""}])
+    texts = held_out_captions(Parts(latents={"autoencoder": tmp_path}))
+    assert sorted(texts) == ["drum"] * 15 + ["horn"] * 5
+    assert "horn" in texts[:8]
 
 
 def test_new_words_have_rows_of_their_own():
@@ -447,11 +457,12 @@ def test_clips_have_any_length_and_their_seconds(base):
     assert long[0].condition["total"] == "9", "no training window is as long"
 
 
-def test_negative_texts_and_guidance_change_clips(base):
+def test_negative_texts_guidance_and_temperature_change_clips(base):
     plain = made(experiment(), base, "low hum")
     guidance = {"denoising": {**FAST["denoising"], "guidance": 4.0}}
     for more in ({"negative": "high beep"}, guidance,
-                 {"denoising": {**guidance["denoising"], "rescale": 0.7}}):  # fmt: skip
+                 {"denoising": {**guidance["denoising"], "rescale": 0.7}},
+                 {"denoising": {**FAST["denoising"], "temperature": 0.5}}):  # fmt: skip
         assert not np.allclose(plain[0].wave, made(experiment(), base, "low hum", **more)[0].wave)
 
 

@@ -55,6 +55,27 @@ def test_an_export_plays_and_goes_on_anywhere(mine, tmp_path, monkeypatch):
     assert read_midi(paths[0]).seconds > read_midi(elsewhere / "my.mid").seconds
 
 
+def test_a_folder_of_prompts_is_gone_on_from_one_by_one(mine, tmp_path, caplog):
+    onset = 240 * np.arange(16)
+    table = plain_table(onset, np.full(16, 240), 60 + onset % 7)
+    for name in ("a", "deep/b"):
+        write_midi(table, tmp_path / f"prompts/{name}.mid")
+    (tmp_path / "prompts/bad.mid").write_bytes(b"MThd nothing")
+    (tmp_path / "prompts/notes.txt").write_text("hello")
+    common = ["--experiment", "notes", "--configfile", "mine.yaml", "--bars", "2"]
+    words = ["continue", "prompts", *common, "--clips", "2", "--output", "more"]
+    paths = continue_midi(_parser().parse_args(words))
+    names = [path.name for path in paths if path.suffix == ".mid"]
+    assert names == ["more-a-1.mid", "more-a-2.mid", "more-deep-b-1.mid", "more-deep-b-2.mid"]
+    assert "bad.mid" in caplog.text, "one that cannot be used costs itself alone"
+    alone = ["continue", "prompts/a.mid", *common, "--clips", "2", "--output", "alone"]
+    one = continue_midi(_parser().parse_args(alone))
+    assert one[0].read_bytes() == paths[0].read_bytes(), "as if it were alone"
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(UserError, match="no file to go on from"):
+        continue_midi(_parser().parse_args(["continue", "bare", *common]))
+
+
 def test_an_export_names_its_tokenizer_by_hash_and_takes_no_other(mine, tmp_path):
     export(mine, "notes", None, tmp_path / "out")
     files = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")}

@@ -12,10 +12,12 @@ from trainings import stop_after
 
 from etude import config
 from etude.clips.progress import never, silent
+from etude.config import Pretrained
 from etude.config.systems.textual_inversion import TextualInversion
 from etude.errors import UserError
 from etude.generation import export
 from etude.generation.trained import Trained
+from etude.pretrained.fetch import fetch_weights
 from etude.pretrained.opened import hash_state
 from etude.storage import read_csv, read_json
 from etude.systems import open_system
@@ -238,6 +240,29 @@ def test_words_of_elsewhere_are_taken_over(with_base, tmp_path):
     more = inversion(concepts=["owned", "low"], stage={"weights": {"path": str(file)}})
     with pytest.raises(UserError, match="lacks the word <low>"):
         import_stage(more, "concept", 0, with_base, file, target)
+
+
+def test_a_file_of_the_original_takes_the_place_of_a_training(with_base, tmp_path):
+    """`<run>-best.pt` as TI-MusicGen's program writes it, fetched as the configuration names it."""
+    torch.manual_seed(3)
+    rows = torch.randn(7, Lm.load(with_base.models["base"]).text_dim)
+    torch.save({"owned": {"epoch": 90, "embeds": rows}}, tmp_path / "run-best.pt")
+    kind = Pretrained(kind="checkpoint", path=tmp_path / "run-best.pt", trust=True)
+    fetch_weights("learned", kind, tmp_path / "learned")
+    how = inversion(stage={"weights": {"pretrained": "learned"}})
+    target = tmp_path / "taken/concept/seed-0"
+    import_stage(how, "concept", 0, with_base, tmp_path / "learned", target)
+    assert torch.equal(Concepts.load(target).rows[0], rows)
+    base, words = open_words(replace(with_base, models=with_base.models | {"concept": target}))
+    player = MusicGenPlayer(base, Beeps(), takes=TextualInversion.conditions, concepts=words)
+    settings = how.generate.model_copy(update={"clips": 2})
+    prepared = player.prepare(settings, Conditions(concept="owned"))
+    assert len(list(player.clips(settings, 0, 0, prepared, silent, never))) == 2
+    torch.save({"owned": {"epoch": 90, "embeds": rows[:, :-1]}}, tmp_path / "other.pt")
+    kind = Pretrained(kind="checkpoint", path=tmp_path / "other.pt", trust=True)
+    fetch_weights("other", kind, tmp_path / "other")
+    with pytest.raises(UserError, match="another base"):
+        import_stage(how, "concept", 0, with_base, tmp_path / "other", target)
 
 
 def test_words_are_played_alone_and_in_sentences(with_base, tmp_path):

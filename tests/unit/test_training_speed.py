@@ -183,6 +183,26 @@ def test_wandb_gets_the_rows_and_changes_no_result(packed, tmp_path, monkeypatch
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_what_wandb_refuses_is_said_in_words(packed, tmp_path, monkeypatch):
+    class Refused(Exception):
+        pass
+
+    def init(**options):
+        raise Refused("api_key not configured (no-tty)")
+
+    stand_in = types.ModuleType("wandb")
+    stand_in.init, stand_in.errors = init, types.SimpleNamespace(Error=Refused)
+    monkeypatch.setitem(sys.modules, "wandb", stand_in)
+    with pytest.raises(UserError) as caught:
+        train_stage(
+            experiment(tracking=["wandb"]), "semantic", 0, Parts(packed=packed), tmp_path,
+            tmp_path / "s", tmp_path / "t",
+        )  # fmt: skip
+    assert "api_key not configured" in caught.value.why
+    for word in ("wandb login", "WANDB_API_KEY", "WANDB_MODE=offline"):
+        assert word in caught.value.do
+
+
 def test_a_missing_wandb_is_named_with_the_command(packed, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     wanted = experiment(tracking=["tensorboard", "wandb"])

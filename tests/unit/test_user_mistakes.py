@@ -30,6 +30,7 @@ GIVEN = {
     "export": {"--experiment": "notes", "--configfile": "mine.yaml", "--output": "new.out"},
     "tokens": {"file": "music/a.mid", "--tokenizer": "remi_z", "--output": "new.jsonl"},
     "evaluate": {"--baseline": "real", "--eval": "made", "--cache": "cache", "--workers": "1"},
+    "exchange": {"folder": "real", "--form": "concepts", "--output": "new.tables"},
     "compare": {"a": "notes", "b": "mine"},
     "table": {"--partial": "plan.json"},
     "table of a run": {"--publish": "full"},
@@ -45,6 +46,8 @@ GIVEN = {
 ELSEWHERE = {
     "resume": "Snakemake reads its arguments",
     "graph": "it has none",
+    "pack": "it needs clips: test_take_along.py",
+    "train": "it starts Snakemake: test_one_line.py",
     "withdraw": "it needs a corpus with owners: test_withdrawal.py",
     "studio": "it serves until it is stopped: test_studio_guard.py",
 }
@@ -82,6 +85,7 @@ USABLE = {
     "audit folder": set(),
     "evaluate --cache": {"missing", "long", "folder", "empty folder"},
     "evaluate --output": {"missing", "folder", "empty folder"},
+    "exchange --output": {"missing", "folder", "empty folder"},
     "export --output": {"missing", "empty folder"},
     "listen --page": {"missing", "empty folder"},
     "listen --results": set(),

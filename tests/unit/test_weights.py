@@ -10,9 +10,10 @@ import yaml
 from packed import make_packed
 from safetensors.torch import load_file, save_file
 
-from etude.config import DEFAULT, Weights, load, merge
+from etude.config import DEFAULT, Pretrained, Weights, load, merge
 from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
+from etude.pretrained.fetch import fetch_weights
 from etude.storage import hash_file, read_json, write_json
 from etude.systems.audiolm.building import build_stage, load_stage
 from etude.systems.base import Parts
@@ -45,6 +46,83 @@ def source(packed, tmp_path):
     folder = tmp_path / "results/models/first/semantic/seed-7"
     train_stage(experiment(), "semantic", 7, Parts(packed=packed), folder, tmp_path / "state")
     return folder
+
+
+# ------------------------------------------------------------------- as others published them
+
+
+def published(source, tmp_path, name="semantic.transformer.25000.pt", **settings):
+    """A stage's file as its trainer left it, fetched as the configuration names it."""
+    tensors = load_file(source / "model.safetensors")
+    torch.save({"model": tensors, "optim": {"state": {}}, "version": "2.4.0"}, tmp_path / name)
+    kind = Pretrained(kind="checkpoint", **({"path": tmp_path / name} | settings))
+    fetch_weights("theirs", kind, tmp_path / "results/pretrained/theirs")
+    return tmp_path / "results/pretrained/theirs"
+
+
+def test_a_published_checkpoint_takes_the_place_of_a_training(source, packed, tmp_path):
+    folder = published(source, tmp_path, trust=True)
+    about = read_json(folder / "origin.json")
+    assert about["from"] == "semantic.transformer.25000.pt"
+    assert about["sha256"] == hash_file(tmp_path / "semantic.transformer.25000.pt")
+    given = experiment({"pretrained": "theirs"})
+    import_stage(given, "semantic", 0, Parts(packed=packed), folder, tmp_path / "made")
+    first, second = (load_file(f / "model.safetensors") for f in (source, tmp_path / "made"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert about["sha256"][:16] in (tmp_path / "made/card.md").read_text()
+
+
+def test_a_published_checkpoint_may_lie_in_a_repository(source, packed, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    (tmp_path / "snapshot/weights").mkdir(parents=True)
+    asked = {}
+
+    def snapshot(name, **options):
+        asked.update(options)
+        return str(tmp_path / "snapshot")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    tensors = load_file(source / "model.safetensors")
+    torch.save(tensors, tmp_path / "snapshot/weights/vae.pt")
+    digest = hash_file(tmp_path / "snapshot/weights/vae.pt")
+    kind = Pretrained(kind="checkpoint", hub="a/b", file="weights/vae.pt", sha256=digest)
+    fetch_weights("theirs", kind, tmp_path / "p")
+    assert asked["allow_patterns"] == ["weights/vae.pt"]
+    assert (tmp_path / "p/checkpoint.pt").is_file()
+    with pytest.raises(ValueError, match="which one of the repository"):
+        Pretrained(kind="checkpoint", hub="a/b")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "pickle is read only when its hash is known"),
+        ({"sha256": "0" * 64}, "not the weights whose sha256"),
+        ({"trust": True, "path": "folder"}, "checkpoint is not there"),
+    ],
+)
+def test_a_published_checkpoint_that_cannot_be_used(settings, said, source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=said):
+        published(source, tmp_path, **settings)
+
+
+@pytest.mark.parametrize("damage", ["half", "another"])
+def test_a_damaged_or_foreign_checkpoint_is_a_clear_error(damage, source, packed, tmp_path):
+    folder = published(source, tmp_path, trust=True)
+    file = folder / "checkpoint.pt"
+    if damage == "half":
+        file.write_bytes(file.read_bytes()[:-2000])
+    else:
+        torch.save({"model": {"decoder.weight": torch.zeros(2, 2)}}, file)
+    write_json(folder / "origin.json", {"from": "x", "sha256": hash_file(file)})
+    given, parts = experiment({"pretrained": "theirs"}), Parts(packed=packed)
+    said = "cannot be read" if damage == "half" else "do not fit the network"
+    with pytest.raises(UserError, match=said):
+        import_stage(given, "semantic", 0, parts, folder, tmp_path / "made")
+    assert not (tmp_path / "made").exists()
 
 
 # ----------------------------------------------------------------------------- which file

@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 
+import music
 import pytest
 import soundfile
-from workspace import ROOT, SMOKE, own_folder
+from workspace import ROOT, SMOKE, jobs, own_folder
 
 from etude.storage import read_csv
 
@@ -136,17 +137,16 @@ def test_evaluate_compares_two_folders(finished):
     assert f"exact copies (same samples): {count} of {count}" in copies
 
 
-def test_somebody_elses_clips_stand_in_the_same_table(finished):
-    clips = finished.folder / "results/clips/mine/baselines/real"
+def test_somebody_elses_clips_stand_in_the_same_table(copied):
+    clips = copied.folder / "results/clips/mine/baselines/real"
     theirs = {
         "experiments": {"theirs": {"system": "external", "corpus": "mine", "clips": str(clips)}},
         "run": ["mine", "theirs"],
     }
-    configs = [SMOKE, finished.folder / "mine.yaml", finished.config("theirs", theirs)]
-    finished.run("results/fad.txt", configs=configs)
-    text = finished.text("results/fad.txt")
-    board = list(read_csv(finished.folder / "results/leaderboard.csv"))
-    finished.run("results/fad.txt", configs=configs[:2])  # as the other tests want it
+    configs = [SMOKE, copied.folder / "mine.yaml", copied.config("theirs", theirs)]
+    copied.run("results/fad.txt", configs=configs)
+    text = copied.text("results/fad.txt")
+    board = list(read_csv(copied.folder / "results/leaderboard.csv"))
     assert "\n  theirs (external), training seed 0, draw 0: measured, not judged\n" in text
     metric = {"experiment": "theirs", "metric": "frechet_distance"}
     found = [r for r in board if metric.items() <= r.items() and r["value"]]
@@ -154,13 +154,26 @@ def test_somebody_elses_clips_stand_in_the_same_table(finished):
     assert figures["generated"] == pytest.approx(figures["real"], abs=0.01)
 
 
-def test_kept_steps_are_outputs(finished):
+def test_midi_of_others_is_planned_with_its_notes(workspace):
+    """Nothing is tokenized or trained for it; its notes are measured as every system's."""
+    for folder, count in (("music", 6), ("theirs", 2)):
+        music.make_chorales(workspace.folder / folder, count, seed=count)
+    mine = own_folder(workspace.folder / "music")
+    mine["experiments"]["mine"] = {
+        "system": "external", "corpus": "mine", "clips": str(workspace.folder / "theirs"),
+    }  # fmt: skip
+    plain = jobs(workspace.run("-n", configs=[SMOKE, workspace.config("plain", mine)]))
+    mine["experiments"]["mine"]["notes"] = True
+    notes = jobs(workspace.run("-n", configs=[SMOKE, workspace.config("notes", mine)]))
+    assert {"train_word2vec", "measure_symbolic", "score_symbolic"} <= notes - plain
+    assert not {"pack_tokens", "tokenize_audio", "train_stage"} & notes
+
+
+def test_kept_steps_are_outputs(copied):
     keep = {"experiments": {"mine": {"stages": {"semantic": {"training": {"keep_steps": [10]}}}}}}
     target = "results/models/mine/semantic/seed-0/step-10.safetensors"
-    configs = [SMOKE, finished.folder / "mine.yaml", finished.config("keep", keep)]
-    finished.run(target, configs=configs)
-    assert (finished.folder / target).stat().st_size > 1_000_000
-    finished.run(configs=configs[:2])
+    copied.run(target, configs=[SMOKE, copied.folder / "mine.yaml", copied.config("keep", keep)])
+    assert (copied.folder / target).stat().st_size > 1_000_000
 
 
 def test_snakemakes_own_report_builds(finished):

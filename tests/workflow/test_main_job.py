@@ -80,7 +80,7 @@ def test_the_same_music_gives_the_same_bytes(finished, workspace):
     shutil.copytree(finished.folder / "music", workspace.folder / "music")
     # The path is part of the settings' hash, the bytes of the music are not.
     mine = workspace.config("mine", own_folder(workspace.folder / "music"))
-    workspace.run(configs=[SMOKE, mine])
+    workspace.by_hand(configs=[SMOKE, mine])  # the other run is Snakemake's
     first, second = finished.results(), workspace.results()
     # Other tests may have added experiments of their own to the first.
     assert second.keys() <= first.keys()
@@ -126,7 +126,7 @@ def test_folders_unlike_the_chorales(make, workspace):
     make(workspace.folder / "music", 12, seed=3)
     mine = workspace.config("mine", own_folder(workspace.folder / "music"))
     if make is music.make_mixed:  # as far as music comes; the others go on to the gate
-        workspace.run("results/clips/mine/seed-0/draw-0", configs=[SMOKE, mine])
+        workspace.by_hand("results/clips/mine/seed-0/draw-0", "--before", configs=[SMOKE, mine])
     else:
         workspace.run(configs=[SMOKE, mine])
         assert workspace.text("results/fad.txt").splitlines()[-1].startswith("gate: ")
@@ -163,9 +163,8 @@ def test_the_simplest_case_gives_its_training_segment_back(workspace):
     from etude.systems.audiolm.data import PackedData
     from etude.systems.base import Parts
 
-    workspace.run(
-        "results/clips/overfit/seed-0/draw-0", configs=[ROOT / "config/presets/overfit.yaml"]
-    )
+    preset = ROOT / "config/presets/overfit.yaml"
+    workspace.by_hand("results/clips/overfit/seed-0/draw-0", "--before", configs=[preset])
     results = workspace.folder / "results"
     models = {s: results / f"models/overfit/{s}/seed-0" for s in STAGES}
     named = {"semantic": "bands", "acoustic": "magnitude"}

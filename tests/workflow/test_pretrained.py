@@ -51,7 +51,7 @@ def test_they_take_the_embedded_ones_place(heard):
     workspace, _ = heard
     configs = [SMOKE, workspace.folder / "heard.yaml"]
     clips = "results/clips/mine/seed-0/draw-0"
-    workspace.run(clips, *VERIFIED, configs=configs)
+    workspace.by_hand(clips, *VERIFIED, "--before", configs=configs)
     for name in ("semantic", "acoustic"):
         with (workspace.folder / f"results/verified/mine/{name}.csv").open() as file:
             checks = {row["check"]: row["passed"] for row in csv.DictReader(file)}
@@ -68,7 +68,9 @@ def test_nothing_runs_on_weights_that_do_not_work(heard):
     config["pretrained"]["encodec"]["verify"] = "strict"
     strict = workspace.config("strict", config)
     tokens = "results/tokens/mine/seed/0000.jsonl"
-    done = workspace.run(tokens, configs=[SMOKE, strict], check=False)
+    # What was made by hand has no record of its settings that a change could be seen by.
+    again = ["--forcerun", "verify_models"]
+    done = workspace.run(tokens, *again, configs=[SMOKE, strict], check=False)
     assert done.returncode
     assert "do not work: round_trip" in done.stderr + done.stdout
     assert "Traceback" not in workspace.text("results/logs/verify_models/mine/acoustic.log")
@@ -86,3 +88,20 @@ def test_the_expo_plans_before_its_files_are_there(preset, workspace):
     assert run.returncode
     assert "has to be brought by hand" in run.stderr + run.stdout
     assert not (workspace.folder / "results/corpora").exists()
+
+
+@pytest.mark.parametrize(
+    ("preset", "said", "rules"),
+    [
+        ("expo_released", "semantic.transformer.25000.pt", {"import_weights", "verify_models"}),
+        ("ti_musicgen_released", "<run>-best.pt", {"import_weights", "verify_text"}),
+        ("audio_tune", "model_config.json", {"import_weights", "encode_stage"}),
+    ],
+)
+def test_released_weights_are_planned_without_a_training(preset, said, rules, workspace):
+    """Before its files are there; what they are is said."""
+    done = workspace.run("-n", configs=[ROOT / f"config/presets/{preset}.yaml"])
+    planned = jobs(done)
+    assert said in done.stdout + done.stderr
+    assert {"generate_clips", "score_fad", "find_memorisation", "build_report"} | rules <= planned
+    assert "train_stage" not in planned

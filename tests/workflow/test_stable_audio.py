@@ -75,7 +75,7 @@ def made(tmp_path_factory):
         "run": ["sound", "siren"],
     }  # fmt: skip
     configs = [SMOKE, workspace.config("tiny", content)]
-    workspace.run(configs=configs)
+    workspace.by_hand(configs=configs)
     return workspace, configs
 
 

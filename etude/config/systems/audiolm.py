@@ -10,7 +10,12 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from etude.config.base import OWN, Section, UserPath, merge
 from etude.config.networks import OwnNetwork
-from etude.config.systems.base import GenerateSettings, StageSettings, TrainedExperiment
+from etude.config.systems.base import (
+    GenerateSettings,
+    OneLine,
+    StageSettings,
+    TrainedExperiment,
+)
 from etude.config.systems.training import Sampling
 from etude.config.tokens import TokenSet, frame_rate
 
@@ -127,8 +132,8 @@ class Generate(GenerateSettings):
     sampling: Sampling = Sampling()
     prime: UserPath | list[UserPath] | None = Field(
         None,
-        description="a recording that the clips go on from, or several, each for as many clips: "
-        "clip 0 goes on from the first, clip 1 from the second, and so on in turn",
+        description="a recording that the clips continue, or several, each for as many clips: "
+        "clip 0 continues the first, clip 1 the second, and so on in turn",
     )
 
     @property
@@ -151,8 +156,10 @@ class Generate(GenerateSettings):
 class AudioLm(TrainedExperiment):
     """AudioLM: semantic -> coarse -> fine transformers over discrete audio tokens."""
 
+    one_line: ClassVar[OneLine] = OneLine(chosen_by="audio")
     conditions: ClassVar[frozenset[str]] = frozenset({"recording"})
     continues: ClassVar[bool] = True
+    pretrained_kinds: ClassVar[tuple[str, ...]] = ("checkpoint",)
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those real clips through the codec",
         "shuffled": "their tokens in random order",

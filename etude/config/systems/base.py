@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -61,7 +61,7 @@ class StageSettings(Section):
 
 
 class GenerateSettings(Section):
-    """How many clips are generated, how long they are, and what they go on from."""
+    """How many clips are generated, how long they are, and what they continue."""
 
     clips: int = Field(64, ge=1, description="number of clips; the gate wants 64 at least")
     seconds: float = Field(2.0, gt=0, le=3600, description="length of each clip")
@@ -103,6 +103,23 @@ class StagePlan:
     borrows: tuple[tuple[str, str, int], ...] = ()
 
 
+@dataclass(frozen=True)
+class OneLine:
+    """What `etude train` makes of one line.
+
+    Attributes:
+        preset: in config/presets, which the line is laid over; empty: the default alone.
+        keys: of the experiment, which are written where the line does not name them.
+        names: other names of keys, as options.
+        chosen_by: `midi` or `audio`: the music by which a folder chooses this system.
+    """
+
+    preset: str = ""
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    chosen_by: str = ""
+
+
 class ExperimentBase(Section):
     """An experiment: a system, a corpus, and how it is trained and played."""
 
@@ -127,6 +144,7 @@ class ExperimentBase(Section):
     # continuation, likelihood. Labels are those of etude/workflow/versions.py and of `modules`.
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     modules: ClassVar[Mapping[str, str]] = {}  # its own: label -> module below etude/
+    one_line: ClassVar[OneLine] = OneLine()
 
     system: str
     corpus: str = Field(description="a name from `corpora`")

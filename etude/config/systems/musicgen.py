@@ -93,7 +93,8 @@ class TextGenerate(GenerateSettings):
 
     texts: list[str] = Field(
         [],
-        description="what clips are to sound like, in turn; none: the captions of held-out pieces",
+        description="texts that clips are generated from, in turn; none: the captions of held-"
+        "out pieces",
     )
     guidance: float = Field(3.0, ge=1, le=20, description="classifier-free guidance: 1 is none")
     hop: float | None = Field(
@@ -103,8 +104,8 @@ class TextGenerate(GenerateSettings):
         None,
         gt=0,
         le=30,
-        description="seconds that are sampled at once; longer clips go on window by window (none: "
-        "as long as what was learned; of pretrained networks 30)",
+        description="seconds that are sampled at once; longer clips continue window by window "
+        "(none: as long as in training; pretrained networks: 30)",
     )
     melody: UserPath | None = Field(
         None,
@@ -113,7 +114,8 @@ class TextGenerate(GenerateSettings):
     )
     sampling: Sampling = Field(
         Sampling(temperature=0.7, top_k=250),
-        description="temperature 0.7: small networks are noisy at 1, as pretrained ones want it",
+        description="by default temperature 0.7, since small networks are noisy at 1; use 1 for"
+        " pretrained networks",
     )
 
     @property
@@ -172,20 +174,24 @@ class MusicGen(TrainedExperiment):
     system: Literal["musicgen"]
     tokens: str = Field("embedded", description="a token set of audio from `tokens`")
     without_text: float = Field(
-        0.1, ge=0, lt=1, description="share of items that are learned without any text (guidance)"
+        0.1, ge=0, lt=1, description="share of training items without any text (for guidance)"
     )
     without_word: float = Field(
         0.4,
         ge=0,
         lt=1,
-        description="share of a caption's parts (between commas) that are left out, not all of "
-        "them, each time it is read",
+        description="share of a caption's parts (between commas) that are left out each time it"
+        " is read; never all of them",
     )
     templates: Annotated[list[str], Distinct] = Field(
-        list(TEMPLATES), min_length=1, description="what captions stand in, one by chance; {} is it"
+        list(TEMPLATES),
+        min_length=1,
+        description="sentences around captions, one at random; {} is the caption",
     )
     leave_out: Annotated[list[Annotated[str, Composed]], Distinct] = Field(
-        [], description="concepts (folders of the corpus) that are not learned, to be taught later"
+        [],
+        description="concepts (folders of the corpus) that are left out of training, to be "
+        "learned later",
     )
     stages: TextStages = Field(TextStages.model_validate({}), description="network and training")
     generate: TextGenerate = TextGenerate()

@@ -17,6 +17,7 @@ from etude.config.symbolic_tokens import RemiZ, SymbolicTokenSet
 from etude.config.systems.base import (
     RIVALS_WITH_NOTES,
     GenerateSettings,
+    OneLine,
     StagePlan,
     StageSettings,
     TrainedExperiment,
@@ -34,7 +35,7 @@ Meter = Annotated[str, Field(pattern=r"^[1-9][0-9]*/(1|2|4|8|16|32|64)$")]
 class PhraseTraining(Training):
     """How a stage is trained; counted in steps, never in seconds. 0 steps: it is not there."""
 
-    steps: int = Field(0, ge=0, description="optimiser steps; 0: there is no such stage")
+    steps: int = Field(0, ge=0, description="optimiser steps; 0: the stage is left out")
 
     @model_validator(mode="after")
     def _what_it_has_not(self) -> PhraseTraining:
@@ -71,8 +72,8 @@ class VaeStage(PhraseStage):
         0.5,
         ge=0,
         le=1,
-        description="F1 of notes (onset and pitch) that held-out phrases must keep through the "
-        "latents; below it no latents are made, and the run ends with an error",
+        description="least F1 of notes (onset and pitch) after a round trip of held-out phrases"
+        " through the latents; below it the run stops with an error",
     )
 
 
@@ -85,14 +86,14 @@ class LdmStage(StageSettings):
     meters: list[Meter] = Field(
         ["4/4"],
         min_length=1,
-        description="time signatures of the pieces that it learns; pieces that have another, or "
-        "change, are left out and counted",
+        description="time signatures to learn; pieces with another one, or that change, are "
+        "left out and counted",
     )
     labels: UserPath | None = Field(
         None,
         exclude_if=lambda path: path is None,
-        description="a CSV file with the columns piece and sections (i8A8A8B4); pieces that it has "
-        "not, and all without it, have the sections of their exact repeats",
+        description="a CSV file with the columns piece and sections (i8A8A8B4); for pieces that"
+        " are not in it (or without a file) sections are their exact repeats",
     )
 
     @property
@@ -192,7 +193,7 @@ class PhraseGenerate(GenerateSettings):
     conditions: ClassVar[tuple[str, ...]] = ("midi", "keep", "between", "strength")
 
     seconds: float = Field(
-        2.0, gt=0, le=3600, description="seconds of each clip that metrics hear, after its prompt"
+        2.0, gt=0, le=3600, description="seconds of each clip that are measured, after its prompt"
     )
     bars: int | None = Field(
         None, ge=1, le=1000, description="bars of each clip (none: those of `sections`, else 16)"
@@ -211,11 +212,11 @@ class PhraseGenerate(GenerateSettings):
     key: str = Field(
         "",
         pattern=r"^([A-G][b#]?( (major|minor))?)?$",
-        description="as in G, Bb minor (none: as the pieces that it learned from are written)",
+        description="such as G or Bb minor (none: as training pieces, mostly C or A minor)",
     )
-    mode: Literal["any", "major", "minor"] = Field("any", description="what it is asked for")
+    mode: Literal["any", "major", "minor"] = Field("any", description="as a condition")
     meter: str = Field(
-        "", pattern=r"^([0-9]+/[0-9]+)?$", description="as in 3/4 (none: the first of the stage's)"
+        "", pattern=r"^([0-9]+/[0-9]+)?$", description="such as 3/4 (none: the first of `meters`)"
     )
     programs: list[Annotated[int, Field(ge=0, le=128)]] = Field(
         [], description="the instrument of each slot, 128: drums (none: the commonest of each)"
@@ -229,18 +230,18 @@ class PhraseGenerate(GenerateSettings):
     )
     midi: UserPath | list[UserPath] | None = Field(
         None,
-        description="a MIDI file, of which `keep` stays, or which clips go on from; two: clips "
+        description="a MIDI file, of which `keep` stays, or which clips continue; two: clips "
         "lie between them",
     )
     keep: str = Field(
         "",
         pattern=r"^([0-9]+-[0-9]+(, ?[0-9]+-[0-9]+)*)?$",
-        description="bars of the file that stay while the rest is made: 1-8, 13-16 (none: all, "
-        "and `bars` more are made behind it)",
+        description="bars of the file that stay while the rest is generated: 1-8, 13-16 (none: "
+        "all, and `bars` more are added after it)",
     )
-    between: float = Field(0.5, ge=0, le=1, description="where between two files clips lie")
+    between: float = Field(0.5, ge=0, le=1, description="0: at the first file, 1: at the second")
     strength: float = Field(
-        0.5, ge=0, le=1, description="how much noise what lies between two files is given"
+        0.5, ge=0, le=1, description="how much noise is added to a point between two files"
     )
 
     @property
@@ -303,12 +304,12 @@ _OF_PLAYING = (
 class PhraseLdm(TrainedExperiment):
     """PhraseVAE and PhraseLDM: a latent for each phrase, and diffusion over those of a piece."""
 
+    one_line: ClassVar[OneLine] = OneLine(preset="phrase_ldm")
     makes: ClassVar[frozenset[str]] = frozenset({"audio", "notes"})
     conditions: ClassVar[frozenset[str]] = frozenset({"length", "midi"})
     latent_space: ClassVar[bool] = True
     rivals: ClassVar[tuple[str, ...]] = (
-        *("untrained", "shuffled_latents", "gaussian_latents"),
-        *RIVALS_WITH_NOTES,
+        *("untrained", "shuffled_latents", "gaussian_latents", *RIVALS_WITH_NOTES),
     )
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "held-out pieces through the autoencoder",
@@ -340,8 +341,8 @@ class PhraseLdm(TrainedExperiment):
 
     system: Literal["phrase_ldm"]
     tokens: str = Field(description="a token set of a `remi_z` tokenizer from `tokens`")
-    cut: str = Field("two_seconds", description="a name from `cuts`: what clips are compared with")
-    stages: PhraseStages = Field(PhraseStages.model_validate({}), description="how it is trained")
+    cut: str = Field("two_seconds", description="a name from `cuts`: how real music is cut")
+    stages: PhraseStages = Field(PhraseStages.model_validate({}), description="its training")
     generate: PhraseGenerate = PhraseGenerate()
 
     def stage_plans(self) -> list[StagePlan]:

@@ -14,6 +14,7 @@ from etude.config.diffusion import Denoising
 from etude.config.sound import Adaptation, Latents, SoundTransformer
 from etude.config.systems.base import (
     GenerateSettings,
+    OneLine,
     StagePlan,
     StageSettings,
     TrainedExperiment,
@@ -97,22 +98,25 @@ class SoundGenerate(GenerateSettings):
 
     texts: list[str] = Field(
         [],
-        description="what clips are to sound like, in turn; none: the captions of held-out pieces",
+        description="texts that clips are generated from, in turn; none: the captions of held-"
+        "out pieces",
     )
-    negative: str = Field("", description="what they are not to sound like; needs guidance")
+    negative: str = Field("", description="what clips must not sound like; needs guidance")
     denoising: Denoising = Field(
         Denoising(steps=25, clip="none", guidance=2.0),
         description="how latents are sampled; 25 steps, guidance 2 (small networks bear 1 to 4, "
         "the pretrained ones 7), no clip",
     )
     start: float | None = Field(
-        None, ge=0, description="seconds into a piece (none: as in training, by chance)"
+        None,
+        ge=0,
+        description="start of the clip in a piece, in seconds (none: random, as in training)",
     )
     total: float | None = Field(
-        None, gt=0, description="seconds of that piece (none: as in training, by chance)"
+        None, gt=0, description="length of that piece, in seconds (none: random, as in training)"
     )
     strength: float = Field(
-        0.7, gt=0, le=1, description="how much of a recording is made anew; 1: nearly all"
+        0.7, gt=0, le=1, description="how much of a recording is made again; 1: nearly all"
     )
     recording: UserPath | list[UserPath] | None = Field(
         None, description="recordings that clips are made from, in turn"
@@ -120,8 +124,8 @@ class SoundGenerate(GenerateSettings):
     keep: str = Field(
         "",
         pattern=r"^([0-9.]+-[0-9.]+(, ?[0-9.]+-[0-9.]+)*)?$",
-        description="seconds of the recording that stay while the rest is made: 0-1.5, 3-4; what "
-        "lies behind its end is made too",
+        description="seconds of the recording that stay while the rest is generated: 0-1.5, "
+        "3-4; what comes after its end is generated too",
     )
     adapter_strength: float = Field(
         1.0, ge=0, le=2, description="of the experiment's own adapter (lora); 0: the base alone"
@@ -182,6 +186,7 @@ _OF_PLAYING = (
 class StableAudio(TrainedExperiment):
     """Stable Audio Open (Evans et al., arXiv 2407.14358): text -> latents of sound."""
 
+    one_line: ClassVar[OneLine] = OneLine(preset="stable_audio_open")
     conditions: ClassVar[frozenset[str]] = frozenset({"text", "length", "recording"})
     reads_captions: ClassVar[bool] = True
     encodes_audio: ClassVar[bool] = True
@@ -223,20 +228,23 @@ class StableAudio(TrainedExperiment):
     adapt: Adaptation = Field(Adaptation(), description="of the base, where there is one")
     adapters: Annotated[list[str], Distinct] = Field(
         [],
-        description="other experiments with an adapter (lora) of the same base, which play along",
+        description="other experiments with an adapter (lora) of the same base, added to this "
+        "one's",
     )
     without_text: float = Field(
-        0.1, ge=0, lt=1, description="share of items that are learned without any text (guidance)"
+        0.1, ge=0, lt=1, description="share of training items without any text (for guidance)"
     )
     without_word: float = Field(
         0.2,
         ge=0,
         lt=1,
-        description="share of a caption's parts (between commas) that are left out, not all of "
-        "them, each time it is read",
+        description="share of a caption's parts (between commas) that are left out each time it"
+        " is read; never all of them",
     )
     templates: Annotated[list[str], Distinct] = Field(
-        ["{}"], min_length=1, description="what captions stand in, one by chance; {} is it"
+        ["{}"],
+        min_length=1,
+        description="sentences around captions, one at random; {} is the caption",
     )
     stages: SoundStages = Field(SoundStages.model_validate({}), description="networks and training")
     generate: SoundGenerate = SoundGenerate()

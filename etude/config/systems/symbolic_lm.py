@@ -14,6 +14,7 @@ from etude.config.symbolic_tokens import SymbolicTokenSet
 from etude.config.systems.base import (
     RIVALS_WITH_NOTES,
     GenerateSettings,
+    OneLine,
     StageSettings,
     TrainedExperiment,
     known,
@@ -58,7 +59,7 @@ class Llama(_Decoder):
 
     kind: Literal["llama"]
     key_value_heads: int | None = Field(
-        None, ge=1, description="heads of keys and values, a divisor of `heads` (none: as many)"
+        None, ge=1, description="heads of keys and values, a divisor of `heads` (none: equal to it)"
     )
     rope_base: float = Field(10000.0, gt=1, description="base of the rotary embedding")
     attention_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of attention weights")
@@ -95,10 +96,10 @@ class Augment(Section):
         0.0,
         ge=0,
         le=1,
-        description="share of sequences of which pitch, and of which velocity moves",
+        description="share of sequences whose pitch is moved; the same share for velocity",
     )
-    pitch: int = Field(12, ge=0, le=48, description="semitones up or down, at the most")
-    velocity: int = Field(4, ge=0, le=127, description="velocity up or down, at the most (MIDI)")
+    pitch: int = Field(12, ge=0, le=48, description="semitones up or down, at most")
+    velocity: int = Field(4, ge=0, le=127, description="velocity up or down, at most (MIDI)")
 
 
 class SymbolicTraining(Training):
@@ -106,8 +107,8 @@ class SymbolicTraining(Training):
 
     sequences: Literal["windowed", "packed"] = Field(
         "windowed",
-        description="windowed: a window a row, filled up; packed: windows one behind the other in "
-        "rows without gaps (give the token set a stride equal to its window)",
+        description="windowed: one window per row, padded; packed: windows joined in rows "
+        "without padding (give the token set a stride equal to its window)",
     )
     augment: Augment = Augment()
 
@@ -148,13 +149,15 @@ class SymbolicSampling(Sampling):
 
     top_k: int | None = Field(None, ge=1, description="only the k likeliest; none: all")
     min_p: float | None = Field(
-        None, gt=0, le=1, description="only what is at least so likely, relative to the likeliest"
+        None, gt=0, le=1, description="only tokens at least this likely, relative to the likeliest"
     )
     repetition_penalty: float = Field(
-        1.0, ge=1, description="scores of tokens that stand in the context are divided by this"
+        1.0, ge=1, description="scores of tokens that are in the context are divided by this"
     )
     no_repeat_ngram: int | None = Field(
-        None, ge=1, description="no sequence of so many tokens twice (Neuromusic's greedy test: 2)"
+        None,
+        ge=1,
+        description="no sequence of this many tokens twice (Neuromusic's greedy test: 2)",
     )
     grammar: bool = Field(
         True, description="draw only what the tokenizer's grammar allows (no stuck notes)"
@@ -170,13 +173,13 @@ class SymbolicGenerate(GenerateSettings):
     )
 
     seconds: float = Field(
-        2.0, gt=0, le=3600, description="seconds of each clip that metrics hear, after its prompt"
+        2.0, gt=0, le=3600, description="seconds of each clip that are measured, after its prompt"
     )
     prompt: Literal["none", "held_out"] = Field(
-        "none", description="none: from nothing; held_out: go on from pieces of the test split"
+        "none", description="none: from nothing; held_out: continue pieces of the test split"
     )
     prompt_tokens: int = Field(512, ge=1, description="tokens of a prompt")
-    new_tokens: int = Field(512, ge=1, description="tokens that are generated, at the most")
+    new_tokens: int = Field(512, ge=1, description="tokens that are generated, at most")
     move: int | None = Field(
         None,
         ge=1,
@@ -184,7 +187,7 @@ class SymbolicGenerate(GenerateSettings):
     )
     sampling: SymbolicSampling = SymbolicSampling()
     prime: UserPath | None = Field(
-        None, description="a MIDI file that every clip goes on from; its last `prompt_tokens` count"
+        None, description="a MIDI file that every clip continues; its last `prompt_tokens` count"
     )
     times: bool = Field(
         False, description="results.json has generation_time (no two runs then give the same bytes)"
@@ -207,10 +210,15 @@ class SymbolicGenerate(GenerateSettings):
 class SymbolicLm(TrainedExperiment):
     """A language model of symbolic music: tokenizer x network x corpus."""
 
+    one_line: ClassVar[OneLine] = OneLine(
+        keys={"tokens": "remi", "stages": {"lm": {"network": {"kind": "llama"}}}},
+        chosen_by="midi",
+    )
     makes: ClassVar[frozenset[str]] = frozenset({"audio", "notes"})
     conditions: ClassVar[frozenset[str]] = frozenset({"midi"})
     likelihood: ClassVar[bool] = True
     continues: ClassVar[bool] = True
+    pretrained_kinds: ClassVar[tuple[str, ...]] = ("checkpoint",)
     rivals: ClassVar[tuple[str, ...]] = ("untrained", "shuffled", "ngram", *RIVALS_WITH_NOTES)
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those pieces as tokens and back, played by the corpus's renderer",
@@ -249,7 +257,9 @@ class SymbolicLm(TrainedExperiment):
 
     system: Literal["symbolic_lm"]
     tokens: str = Field(description="a symbolic token set from `tokens`")
-    cut: str = Field("two_seconds", description="a name from `cuts`: what clips are compared with")
+    cut: str = Field(
+        "two_seconds", description="a name from `cuts`: how real music is cut for the comparison"
+    )
     stages: SymbolicStages = Field(
         SymbolicStages.model_validate({}), description="network and training"
     )

@@ -11,7 +11,13 @@ from pydantic import Field, model_validator
 
 from etude.config.base import Composed, Distinct, Section, merge
 from etude.config.pretrained import PRETRAINED_KINDS
-from etude.config.systems.base import StagePlan, StageSettings, TrainedExperiment, known
+from etude.config.systems.base import (
+    OneLine,
+    StagePlan,
+    StageSettings,
+    TrainedExperiment,
+    known,
+)
 from etude.config.systems.musicgen import (
     MusicGen,
     TextGenerate,
@@ -37,7 +43,7 @@ TEST_TEMPLATES = ("music in the style of {}", "a piece for {}")
 
 
 class Templates(Section):
-    """Sentences that concepts stand in; {} is the concept."""
+    """Sentences around concepts; {} is the concept."""
 
     train: Annotated[list[str], Distinct] = Field(
         list(TRAINING_TEMPLATES), min_length=1, description="to learn in, one by chance"
@@ -89,10 +95,15 @@ class InversionStages(Section):
 class TextualInversion(TrainedExperiment):
     """Textual inversion (Gal et al., arXiv 2208.01618) of a text-to-music model."""
 
+    one_line: ClassVar[OneLine] = OneLine(
+        preset="ti_musicgen",
+        names={"tokens": "tokens_per_concept", "tokens-num": "tokens_per_concept"},
+    )
     conditions: ClassVar[frozenset[str]] = frozenset({"text", "concept", "length"})
     judges_concepts: ClassVar[bool] = True
     rivals: ClassVar[tuple[str, ...]] = ()  # its words have rivals, its clips are of them alone
     reads_captions: ClassVar[bool] = True
+    pretrained_kinds: ClassVar[tuple[str, ...]] = ("checkpoint",)
     sets: ClassVar[Mapping[str, str]] = {
         "reconstruction": "those real clips through the codec",
         "shuffled": "their frames of codes in random order",
@@ -135,7 +146,9 @@ class TextualInversion(TrainedExperiment):
 
     system: Literal["textual_inversion"]
     tokens: str = Field("embedded", description="a token set of audio, of the base's codec")
-    base: str = Field(description="an experiment of the system `musicgen`, trained or pretrained")
+    base: str = Field(
+        description="an experiment of the system `musicgen`, trained here or pretrained"
+    )
     base_seed: int = Field(0, ge=0, description="which of its trainings, by the training seed")
     concepts: Annotated[list[Annotated[str, Composed]], Distinct] = Field(
         min_length=1, description="folders of the corpus; each gets a word of its name, <name>"
@@ -147,13 +160,11 @@ class TextualInversion(TrainedExperiment):
         ge=0,
         description="weight of the squared cosines between the rows of a word (original: 0.1)",
     )
-    contrast: float = Field(
-        0.0, ge=0, description="weight of the margin that words are to keep from each other"
-    )
+    contrast: float = Field(0.0, ge=0, description="weight of the loss that keeps words apart")
     margin: float = Field(
-        1.5, gt=0, le=2, description="that margin: of the distance between words of length 1"
+        1.5, gt=0, le=2, description="least distance between words (scaled to length 1)"
     )
-    shuffle_tokens: bool = Field(False, description="the rows of a word in random order each time")
+    shuffle_tokens: bool = Field(False, description="shuffle the rows of a word each time")
     stages: InversionStages = Field(
         InversionStages.model_validate({}), description="training of the new words"
     )

@@ -39,22 +39,24 @@ class Training(Section):
     final_ratio: float = Field(
         0.02, ge=0, le=1, description="last learning rate / peak (all but constant)"
     )
-    weight_decay: float = Field(0.01, ge=0, description="not on norms, biases and embeddings")
+    weight_decay: float = Field(
+        0.01, ge=0, description="weight decay, except on norms, biases and embeddings"
+    )
     betas: tuple[MomentDecay, MomentDecay] = Field((0.9, 0.99), description="AdamW's moment decays")
     clip_norm: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
     validate_every: int = Field(50, ge=1, description="steps between validations")
     validate_items: int = Field(
-        128, ge=1, description="validation sequences, a fixed sample where the split has more"
+        128, ge=1, description="validation sequences; a fixed sample if the split has more"
     )
     save_every: int = Field(100, ge=1, description="steps between saves of the resumable state")
     audition: bool = Field(
         False, description="at each validation sample and decode clips for TensorBoard"
     )
     keep_steps: Annotated[list[PositiveInt], Distinct] = Field(
-        [], description="steps whose weights are kept as outputs, none above `steps`"
+        [], description="steps whose weights are kept as outputs, at most `steps`"
     )
     train_items: int | None = Field(
-        None, ge=1, description="train on the first so many sequences only (to overfit)"
+        None, ge=1, description="train on the first this many sequences only (to overfit)"
     )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="bf16: matrix products in bfloat16, weights and sums in float32"
@@ -66,13 +68,13 @@ class Training(Section):
         description="validate and write a moving average of the weights (0.999 is usual)",
     )
     use: Literal["last", "best"] = Field(
-        "last", description="which weights are written; best: of the lowest validation loss"
+        "last", description="which weights are written; best: those with the lowest validation loss"
     )
     patience: int | None = Field(
-        None, ge=1, description="stop after so many validations without a lower loss"
+        None, ge=1, description="stop after this many validations without a lower loss"
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="share of the target that goes to all tokens alike"
+        0.0, ge=0, lt=1, description="share of the target that is spread over all tokens"
     )
     forgetful_mask: float = Field(
         0.0,
@@ -99,7 +101,7 @@ class Training(Section):
     tracking: Annotated[list[Literal["tensorboard", "wandb"]], Distinct] = Field(
         ["tensorboard"],
         exclude_if=lambda names: names == ["tensorboard"],
-        description="where curves go; wandb must be installed by hand",
+        description="where curves are sent; install wandb by hand",
     )
 
     @property
@@ -151,7 +153,7 @@ class Weights(Section):
         None, pattern=r"^[0-9a-f]{64}$", description="hash that the file must have"
     )
     trust: bool = Field(
-        False, description="load any pickle, even one that runs code of its author's"
+        False, description="load any pickle, even one that can run its author's code"
     )
 
     @model_validator(mode="after")

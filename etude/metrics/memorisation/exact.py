@@ -31,7 +31,13 @@ NO_MATCH = "No match"  # the seed's word
 
 
 def pcm_hash(wave: NDArray[np.floating]) -> str:
-    """SHA-256 of the samples as 16-bit PCM."""
+    """SHA-256 of the samples as 16-bit PCM.
+
+    Example:
+        >>> import numpy as np
+        >>> pcm_hash(np.array([0.5])) == pcm_hash(np.array([0.5 + 1e-9]))  # the same 16 bits
+        True
+    """
     scaled = np.round(np.asarray(wave, np.float64) * INT16_SCALE)
     return hashlib.sha256(scaled.clip(-32768, 32767).astype("<i2").tobytes()).hexdigest()
 
@@ -39,7 +45,13 @@ def pcm_hash(wave: NDArray[np.floating]) -> str:
 def segment_hashes(
     wave: NDArray[np.floating], rate: int, seconds: float, hop: float
 ) -> Iterator[tuple[float, str]]:
-    """(start in seconds, hash) of each segment; of all, where the wave is shorter than one."""
+    """(start in seconds, hash) of each segment; of all, where the wave is shorter than one.
+
+    Example:
+        >>> import numpy as np
+        >>> [start for start, _ in segment_hashes(np.zeros(40), rate=10, seconds=2.0, hop=1.0)]
+        [0.0, 1.0, 2.0]
+    """
     length = round(seconds * rate)
     for number in range(max(1, 1 + int((len(wave) - length) / (hop * rate) + 1e-9))):
         start_s = round(number * hop, 6)

@@ -67,6 +67,11 @@ def exact_interval(found: int, n: int, level: float = 0.95) -> tuple[float, floa
 
     Raises:
         ValueError: not 0 <= found <= n, or n = 0.
+
+    Example:
+        >>> low, high = exact_interval(0, 64)
+        >>> low, round(high, 3)
+        (0.0, 0.056)
     """
     if not 0 <= found <= n or n == 0:
         raise ValueError(f"{found} of {n} is no share")

@@ -65,7 +65,8 @@ def distributions(real: Measured, made: Measured) -> dict[str, dict[str, list[st
     }
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """Matplotlib without a screen; the same figures give the same bytes."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -76,7 +77,7 @@ def _pyplot() -> Any:
 
 
 def _draw_distances(real: Measured, made: Measured, path: Path) -> None:
-    plt = _pyplot()
+    plt = pyplot()
     figure, panels = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
     for axes, name in zip(panels, SHARES, strict=True):
         pair = {"generated": made.distances[name], "original": real.distances[name]}
@@ -116,7 +117,7 @@ def _draw_shares(real: Measured, made: Measured, words: Sequence[str], folder: P
 
 
 def _bars(shown: Mapping[str, Any], ticks: Sequence[str], title: str, path: Path) -> None:
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
     for k, (label, some) in enumerate(shown.items()):
         axes.bar(np.arange(len(ticks)) + 0.4 * k - 0.2, some, width=0.4, label=label)

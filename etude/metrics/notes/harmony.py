@@ -69,7 +69,15 @@ def spans(table: NoteTable) -> tuple[Array, Array, NDArray[np.int64]]:
 
 
 def find_key(seconds: Array) -> tuple[int, str]:
-    """The key of a distribution of pitch classes [12]: tonic and mode, by correlation."""
+    """The key of a distribution of pitch classes [12]: tonic and mode, by correlation.
+
+    Example:
+        >>> import numpy as np
+        >>> seconds = np.zeros(12)
+        >>> seconds[[7, 9, 11, 0, 2, 4, 6]] = [4, 1, 2, 1, 3, 1, 1]  # G major
+        >>> find_key(seconds)
+        (7, 'major')
+    """
     best: list[tuple[float, int, str]] = []
     for mode, weights in (("major", MAJOR), ("minor", MINOR)):
         for tonic in range(12):

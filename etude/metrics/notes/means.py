@@ -49,12 +49,25 @@ def weighted_means(values: Array, weights: Array) -> Array:
 
 
 def mean_of(values: Array) -> Array:
-    """The mean of each column [n, d], NaN left out."""
+    """The mean of each column [n, d], NaN left out.
+
+    Example:
+        >>> import numpy as np
+        >>> mean_of(np.array([[1.0], [np.nan], [3.0]])).tolist()
+        [2.0]
+    """
     return weighted_means(values, np.ones((1, len(values))))[0]
 
 
 def interval(value: float, replicates: Array) -> tuple[float, float] | None:
-    """The 95 % interval about a value; None with fewer than two replicates."""
+    """The 95 % interval about a value; None with fewer than two replicates.
+
+    Example:
+        >>> import numpy as np
+        >>> low, high = interval(10.0, np.linspace(8, 12, 101))
+        >>> round(low, 1), round(high, 1)
+        (8.1, 11.9)
+    """
     kept = replicates[np.isfinite(replicates)]
     if len(kept) < 2:
         return None
@@ -69,6 +82,12 @@ def distance(difference: float, replicates: Array) -> tuple[float, Array]:
 
 
 def evaluate(reference: Array, estimate: Array) -> dict[str, float]:
-    """All metrics of this module for two sets of one figure [n]."""
+    """All metrics of this module for two sets of one figure [n].
+
+    Example:
+        >>> import numpy as np
+        >>> evaluate(np.array([1.0, 3.0]), np.array([5.0]))
+        {'mean': 5.0, 'mean_from_real': 3.0}
+    """
     real, made = (float(mean_of(values[:, None])[0]) for values in (reference, estimate))
     return {"mean": made, "mean_from_real": abs(made - real)}

@@ -30,7 +30,13 @@ _APART = np.abs(np.arange(BINS)[:, None] - np.arange(BINS))
 
 
 def pair_distances(first: Array, second: Array) -> Array:
-    """Distances of all pairs of rows: scalars [n] or histograms [n, bins] to [n, m]."""
+    """Distances of all pairs of rows: scalars [n] or histograms [n, bins] to [n, m].
+
+    Example:
+        >>> import numpy as np
+        >>> pair_distances(np.array([0.0, 1.0]), np.array([3.0])).tolist()
+        [[3.0], [2.0]]
+    """
     if first.ndim == 1:
         return np.abs(first[:, None] - second[None])
     squares = (first**2).sum(1)[:, None] + (second**2).sum(1)[None] - 2 * first @ second.T

@@ -90,14 +90,26 @@ def similarity_matrix(vectors: Array) -> Array:
 
 
 def bar_similarity(matrix: Array) -> float:
-    """Mean of the highest similarity of each bar with another one."""
+    """Mean of the highest similarity of each bar with another one.
+
+    Example:
+        >>> import numpy as np
+        >>> bar_similarity(np.array([[1.0, 0.8], [0.8, 1.0]]))
+        0.8
+    """
     others = matrix.copy()
     np.fill_diagonal(others, -np.inf)
     return float(others.max(1).mean())
 
 
 def bright_ratio(matrix: Array, threshold: float = BRIGHT) -> float:
-    """Share of the pairs of bars above the threshold."""
+    """Share of the pairs of bars above the threshold.
+
+    Example:
+        >>> import numpy as np
+        >>> bright_ratio(np.array([[1.0, 0.9], [0.9, 1.0]]), threshold=0.5)
+        1.0
+    """
     return float((matrix[np.triu_indices(len(matrix), 1)] > threshold).mean())
 
 

@@ -24,9 +24,11 @@ class ExternalSystem(SystemBase):
 
     # ------------------------------------------------------------------------------- generation
 
-    def bring(self, experiment: External, rate: int, folder: Path) -> int:  # noqa: D102
-        from etude.systems.external.importing import import_clips
+    def bring(self, experiment: External, rate: int, folder: Path, parts: Parts) -> int:  # noqa: D102
+        from etude.systems.external.importing import import_clips, import_notes
 
+        if experiment.notes:
+            return import_notes(experiment.clips, parts, experiment.seconds, folder)
         return import_clips(experiment.clips, rate, experiment.seconds, folder)
 
     def baselines(  # noqa: D102

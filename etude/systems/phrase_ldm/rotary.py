@@ -216,7 +216,10 @@ class RotaryNetwork(nn.Module):
         return block
 
     def _logits(self, x: Tensor) -> Tensor:
-        return F.linear(self.decoder_norm(x), self.embedding.weight)
+        # In float32 always: the eight bits of bfloat16 make ties of logits that are near each
+        # other, and one other id changes all that is written after it.
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(self.decoder_norm(x.float()), self.embedding.weight)
 
     def _rotation(self, x: Tensor, first: int) -> Rotation:
         places = torch.arange(first, first + x.shape[1], device=x.device)

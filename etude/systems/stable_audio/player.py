@@ -32,7 +32,7 @@ from etude.systems.stable_audio.network import Sound, set_strength
 from etude.systems.stable_audio.texts import is_cut, new_words
 from etude.systems.stable_audio.told import Told
 
-VERSION = 1  # raised when the same latents or settings give other clips
+VERSION = 2  # raised when the same latents or settings give other clips
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +200,8 @@ class SoundPlayer:
         if clip == "percentile":
             clip = clip_of(self.model.shape["percentile"])
         limit = None if clip == "none" else float(clip)
-        return Sampler(self.model.schedule, "v", how.solver, how.steps, how.spacing, how.eta, limit)
+        steps = (how.solver, how.steps, how.spacing, how.eta)
+        return Sampler(self.model.schedule, "v", *steps, limit, how.temperature)
 
     def _denoiser(
         self, settings: SoundGenerate, texts: Sequence[str], spans: list[tuple[float, float]]

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -282,16 +283,17 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
 
 
 def held_out_captions(parts: Parts) -> list[str]:
-    """The captions of the validation split's pieces, or of the training split's, each once.
+    """The captions of the validation split's pieces, or of the training split's.
 
-    Nothing outside the workflow, where there are no latents.
+    In a random order and as often as they occur, so that however few are asked for, they ask for
+    what the held-out music is. Nothing outside the workflow, where there are no latents.
     """
     folder = parts.latents.get(AUTOENCODER)
     for split in ("valid", "train"):
         path = folder / f"{split}.csv" if folder else None
         rows = list(read_csv(path)) if path is not None and path.is_file() else []
-        if found := list(dict.fromkeys(row["caption"] for row in rows if row["caption"])):
-            return found
+        if found := [row["caption"] for row in rows if row["caption"]]:
+            return [found[n] for n in np.random.default_rng(0).permutation(len(found))]
     return []
 
 

@@ -30,6 +30,7 @@ from etude.systems.stage_module import OF_TOKENS, transformer_flops
 from etude.systems.symbolic_lm import families
 from etude.systems.symbolic_lm.beginnings import beginnings
 from etude.systems.symbolic_lm.data import open_data
+from etude.systems.symbolic_lm.forms import FORM, write_transformers
 from etude.systems.symbolic_lm.stage import (
     SymbolicLmStage,
     build_stage,
@@ -121,6 +122,11 @@ trains it.
 
 play it and go on from a MIDI file of yours (FOLDER: where this lies) in Étude's environment, from
 any directory. models/lm of a GPT-2 or a Llama is read by transformers' `from_pretrained` too."""
+
+    forms = (FORM,)
+
+    def write_form(self, experiment: SymbolicLm, parts: Parts, form: str, folder: Path) -> None:  # noqa: D102
+        write_transformers(parts, folder)
 
     # ------------------------------------------------------------------------------- evaluation
 

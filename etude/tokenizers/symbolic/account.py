@@ -26,14 +26,25 @@ ACCOUNT = ("notes_in", "notes_out", *REASONS)
 
 
 def account(notes_in: int, notes_out: int, **lost: int) -> dict[str, int]:
-    """The columns of a piece; `lost` by reason, without `lost_`."""
+    """The columns of a piece; `lost` by reason, without `lost_`.
+
+    Example:
+        >>> found = account(10, 8, doubled=2)
+        >>> found["notes_in"], found["notes_out"], found["lost_doubled"]
+        (10, 8, 2)
+    """
     zeros: dict[str, int] = dict.fromkeys(ACCOUNT, 0)
     found = {f"lost_{reason}": count for reason, count in lost.items()}
     return zeros | {"notes_in": notes_in, "notes_out": notes_out} | found
 
 
 def in_words(totals: Mapping[str, int]) -> str:
-    """`320 notes, 161 kept (50.31 %); 150 doubled, 9 out of range`."""
+    """`320 notes, 161 kept (50.31 %); 150 doubled, 9 out of range`.
+
+    Example:
+        >>> in_words(account(320, 310, doubled=10))
+        '320 notes, 310 kept (96.88 %); 10 doubled (their pitch begins or sounds already)'
+    """
     all_, out = totals.get("notes_in", 0), totals.get("notes_out", 0)
     if not all_:
         return "no notes"

@@ -195,7 +195,15 @@ class SymbolicTokenizer(ABC):
 
 
 def transposed(table: NoteTable, semitones: int) -> NoteTable:
-    """Pitched notes moved by semitones, drums as they are; notes that leave MIDI's range drop."""
+    """Pitched notes moved by semitones, drums as they are; notes that leave MIDI's range drop.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> scale = plain_table(np.array([0, 480]), np.array([480, 480]), np.array([60, 62]))
+        >>> transposed(scale, 2).pitch.tolist()
+        [62, 64]
+    """
     if not semitones:
         return table
     pitch = table.pitch + np.where(table.program == DRUMS, 0, semitones).astype(np.int16)
@@ -215,5 +223,13 @@ def histograms(table: NoteTable) -> dict[tuple[str, str], int]:
 
 
 def begun_before(table: NoteTable, seconds: float | None) -> NoteTable:
-    """The notes that begin before a time; all for None."""
+    """The notes that begin before a time; all for None.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> scale = plain_table(np.array([0, 480]), np.array([480, 480]), np.array([60, 62]))
+        >>> len(begun_before(scale, 0.4)), len(begun_before(scale, None))
+        (1, 2)
+    """
     return table if seconds is None else table.at(table.onset_s < seconds)

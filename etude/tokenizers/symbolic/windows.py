@@ -11,6 +11,13 @@ def window_spans(length: int, settings: SymbolicTokenSet) -> list[tuple[int, int
     Windows begin every `stride` tokens while they are whole. Where `shortest` tokens or more remain
     after that, one more holds the last `window` tokens. A piece of less than a window is one window
     of its own length, or none (`short_pieces`); one of more may be none as well (`long_pieces`).
+
+    Example:
+        >>> settings = SymbolicTokenSet(tokenizer="remi", window=100, stride=50, shortest=20)
+        >>> window_spans(180, settings)
+        [(0, 100), (50, 150), (80, 180)]
+        >>> window_spans(60, settings)
+        [(0, 60)]
     """
     window, stride = settings.window, settings.stride
     if length < settings.fewest or (length < window and settings.short_pieces == "drop"):

@@ -1,0 +1,1 @@
+"""One line to train: from a folder and some options to a configuration, and to a run."""

@@ -1,0 +1,95 @@
+"""Plain English where people read: README, docs, presets, the page, descriptions of keys, commands.
+
+A word on the left is a house word or a word for word translation; on the right is what a native
+speaker would write. A line that has to have one of them (a quotation) is named in QUOTED.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BETTER = {
+    r"hangs? on": "depends on",
+    r"so many(?! that)": "this many, as many",
+    r"mend(s|ed|ing)?": "fix",
+    r"anew": "again",
+    r"(go|goes|going|gone) on from": "continue",
+    r"stands? in (?!for|front)": "is in",
+    r"at the (most|least)": "at most, at least",
+    r"by lot": "at random",
+    r"dealt out": "distributed",
+    r"foretell\w*": "predict",
+    r"in the midst of": "in the middle of",
+    r"deaf to": "misses",
+    r"rungs?": "search (for copies), step (of the ladder)",
+    r"cannot be had": "is not available",
+    r"of the user's own": "of your own",
+    r"of one's own": "of your own",
+    r"is none of symbols": "is not symbolic",
+    r"(the|these) seed's": "the name of the project: we-sharp, MidiLM, Neuromusic, ...",
+    r"(as|of) the seed (has|does|did|trains?|trained|itself)": "the name of the project",
+    r"the seed (trains?|trained|took|takes|keeps|kept|drops|moves|stops)": "the name of the project",
+    r"the seeds' (full )?sizes": "the originals' sizes",
+    r"who (wants|keeps|lives in) \w+ (types?|asks?|changes)": "if you want ..., ...",
+    r"near package index": "fast package mirror",
+}
+QUOTED = {
+    "docs/first-hour.md": ("going on from step",),  # what a program printed
+}
+# Written by other means: by scripts (benchmarks), as it was then (changelog).
+NOT_HERE = {"docs/benchmarks.md", "CHANGELOG.md", "docs/scaling.md"}
+READ = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/*.md",
+    "docs/**/*.md",
+    "docs/captions/*.rst",
+    "docs/*.ipynb",
+    "config/README.md",
+    "config/config.yaml",
+    "config/presets/*.yaml",
+    "models/*.md",
+    "etude/report/*.j2",
+)
+
+
+def found_in(text: str, quoted: tuple[str, ...] = ()) -> list[str]:
+    """Lines with such a word, and the better one."""
+    lines = []
+    for number, line in enumerate(text.splitlines(), 1):
+        # Names of keys and tests, and a template's variables, are what they are.
+        plain = re.sub(r"`[^`]*`|\{\{.*?\}\}|\{%.*?%\}", "``", line)
+        for word, better in BETTER.items():
+            hit = re.search(
+                rf"\b{word}\b" if word[-1] != ")" else rf"\b{word}", plain, re.IGNORECASE
+            )
+            if hit and not any(said in line for said in quoted):
+                lines.append(f"{number}: {hit[0]!r} (better: {better}): {line.strip()[:120]}")
+    return lines
+
+
+def files() -> list[str]:
+    """What git knows of the texts that people read."""
+    listed = subprocess.run(
+        ["git", "ls-files", *READ], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
+    return sorted(set(listed) - NOT_HERE) or [
+        str(path.relative_to(ROOT)) for glob in READ for path in sorted(ROOT.glob(glob))
+        if str(path.relative_to(ROOT)) not in NOT_HERE
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", files())
+def test_texts_are_in_plain_english(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert not found_in(text, QUOTED.get(name, ())), name
+
+
+def test_the_list_finds_what_it_is_for():
+    assert found_in("All that hangs on it was made anew.")
+    assert found_in("as the seed does")
+    assert not found_in("the training seed depends on nothing")
+    assert not found_in("`stands_in` is a key")
