@@ -34,6 +34,8 @@ help: ## this list
 
 setup: ## the virtual environment, libfluidsynth, the SoundFont; nothing where all is there
 	@requirements/install.sh $(PYTHON) $(VENV)
+	@[ -x $(VENV)/bin/etude ] || $(PY) -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --no-build-isolation --editable .
 	@$(PY) -m etude.setup
 
 demo: setup ## from real music to results/fad.txt and the report page; fails when the gate fails

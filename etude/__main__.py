@@ -1,4 +1,4 @@
-"""`python -m etude`: what can be done outside the workflow."""
+"""`etude`, or `python -m etude`: what can be done outside the workflow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from etude.arguments import above, at_least, name, place, text, whole
+from etude.arguments import above, at_least, name, place, spelled, text, whole
 from etude.collection.arguments import add_commands as add_collection
 from etude.errors import UserError, of_a_file
 from etude.metrics.arguments import add_evaluate
@@ -53,11 +53,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     """What follows `resume` is Snakemake's, options in front included, which argparse refuses."""
     if arguments[:1] == ["resume"] and not {"-h", "--help"} & set(arguments[1:2]):
         return argparse.Namespace(run=_resume, args=arguments[1:])
+    arguments = spelled(arguments)
     return _parser(arguments).parse_args(arguments)
 
 
 def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m etude", description=__doc__)
+    parser = argparse.ArgumentParser(prog="etude", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
 
     audit = commands.add_parser("audit", help="what a folder of music holds, before any training")
@@ -111,7 +112,7 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
 def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument("--experiment", required=True, help="name in the configuration")
     export.add_argument("--output", type=place, required=True, help="the folder, new or empty")
-    export.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
+    export.add_argument("--train-seed", type=SEED, help="which training (the first configured)")
     export.add_argument(
         "--no-index",
         action="store_true",
@@ -131,7 +132,7 @@ def _add_pack(pack: argparse.ArgumentParser) -> None:
     pack.add_argument("--output", type=place, required=True, help="the file, a new .zip")
     pack.add_argument("--clips", nargs="+", default=[], type=text, help="clip-0003 … (all)")
     pack.add_argument("--draw", type=SEED, help="which generation seed (the first configured)")
-    pack.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
+    pack.add_argument("--train-seed", type=SEED, help="which training (the first configured)")
     pack.add_argument("--without-weights", action="store_true", help="clips and owners alone")
     pack.add_argument("--contributor", type=text, help="whose own recordings and captions go along")
     _add_config(pack)
@@ -156,17 +157,16 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     what.add_argument("--experiment", help="name in the configuration")
     what.add_argument("--from", dest="exported", type=place, help="a folder of `etude export`")
     generate.add_argument(
-        "--duration",
+        "--seconds",
+        dest="duration",
         type=SECONDS,
         help="seconds to generate, without the prime (8; none where pieces have a length in bars)",
     )
+    generate.add_argument("--clips", type=whole(1, 10_000), default=2, help="how many (2)")
     generate.add_argument(
-        "--batch_size", type=whole(1, 10_000), default=2, help="number of clips (2)"
-    )
-    generate.add_argument(
-        "--prime_wave",
+        "--prime",
         type=place,
-        help="a recording to continue: it is played whole, then --duration seconds more; or a "
+        help="a recording to continue: it is played whole, then --seconds more; or a "
         "folder of them, each in turn",
     )
     generate.add_argument(
@@ -182,10 +182,10 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
         help="track gives track1.wav, track2.wav …, which replace older ones",
     )
     generate.add_argument("--seed", type=SEED, default=0, help="generation seed (0)")
-    generate.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
+    generate.add_argument("--train-seed", type=SEED, help="which training (the first configured)")
     generate.add_argument("--temperature", type=at_least(0), help="0 is greedy (as configured)")
-    generate.add_argument("--top_k", type=whole(1, 10**9), help="only the k likeliest tokens")
-    generate.add_argument("--top_p", type=above(0, 1), help="only the likeliest up to this mass")
+    generate.add_argument("--top-k", type=whole(1, 10**9), help="only the k likeliest tokens")
+    generate.add_argument("--top-p", type=above(0, 1), help="only the likeliest up to this mass")
     generate.add_argument("--hop", type=SECONDS, help="seconds a window moves on (half of it)")
     generate.add_argument(
         "--fade", type=at_least(0), default=0.5, help="fade at the end, seconds (0.5)"
@@ -204,25 +204,24 @@ def _add_continue(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bars", type=above(0, 1000), default=8.0, help="bars to add (8)")
     parser.add_argument("--seconds", type=SECONDS, help="seconds to add, in place of --bars")
     parser.add_argument(
-        "--batch_size", type=whole(1, 10_000), default=1, help="number of continuations (1)"
+        "--clips", type=whole(1, 10_000), default=1, help="how many continuations (1)"
     )
     parser.add_argument(
-        "--out",
-        dest="output",
+        "--output",
         type=name,
         default="continued",
         help="gives continued1.mid, continued1.wav …",
     )
     parser.add_argument(
-        "--prompt_tokens", type=whole(1, 10**9), help="use only this many of its last tokens"
+        "--prompt-tokens", type=whole(1, 10**9), help="use only this many of its last tokens"
     )
     parser.add_argument("--seed", type=SEED, default=0, help="generation seed (0)")
-    parser.add_argument("--train_seed", type=SEED, help="which training (the first configured)")
+    parser.add_argument("--train-seed", type=SEED, help="which training (the first configured)")
     parser.add_argument("--temperature", type=at_least(0), help="0 is greedy (as configured)")
-    parser.add_argument("--top_k", type=whole(1, 10**9), help="only the k likeliest tokens")
-    parser.add_argument("--top_p", type=above(0, 1), help="only the likeliest up to this mass")
+    parser.add_argument("--top-k", type=whole(1, 10**9), help="only the k likeliest tokens")
+    parser.add_argument("--top-p", type=above(0, 1), help="only the likeliest up to this mass")
     parser.add_argument(
-        "--min_p",
+        "--min-p",
         type=above(0, 1),
         help="only tokens at least this likely, relative to the likeliest",
     )
@@ -323,14 +322,19 @@ def _tokens(options: argparse.Namespace) -> None:
 def _config(options: argparse.Namespace) -> None:
     from etude import config
     from etude.reference import write_reference
+    from etude.workflow import needs
 
     settings = config.read(config.DEFAULT, *options.configfile)
+    needs.check(settings)
     if settings.own_parts:
         from etude.trial import try_parts
 
         print("tried:", *try_parts(settings))
     if options.write:
-        write_reference(Path("config/README.md"), Path("docs/cli.md"), _parser())
+        home = config.DEFAULT.parents[1]
+        write_reference(home / "config/README.md", home / "docs/cli.md", _parser())
+    for note in (*needs.to_bring(settings), *needs.downloads(settings)):
+        print(note)
     print("the configuration is valid")
 
 
@@ -357,9 +361,10 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _graph(options: argparse.Namespace) -> None:
+    from etude.config import DEFAULT
     from etude.report.graph import draw_graph
 
-    draw_graph(Path("docs/flow.svg"))
+    draw_graph(DEFAULT.parents[1] / "docs/flow.svg")
 
 
 def _resume(options: argparse.Namespace) -> None:

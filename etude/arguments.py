@@ -4,8 +4,32 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+# Spellings of earlier versions and of the originals, by command; each option has one name now.
+OLD = {
+    "generate": {"--batch-size": "--clips", "--duration": "--seconds", "--prime-wave": "--prime"},
+    "continue": {"--batch-size": "--clips", "--out": "--output"},
+}
+
+
+def spelled(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command with the names that its options have today.
+
+    `--top_k` is `--top-k`, and so on; what follows a bare `--`, or an equals sign, stays, and so do
+    the options of `train`, which are keys of the configuration.
+    """
+    if arguments[:1] == ["train"]:
+        return list(arguments)
+    known, found = OLD.get(arguments[0], {}) if arguments else {}, list(arguments)
+    end = found.index("--") if "--" in found else len(found)
+    for place, word in enumerate(found[:end]):
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            name = name.replace("_", "-")
+            found[place] = known.get(name, name) + equals + value
+    return found
 
 
 def place(word: str) -> Path:

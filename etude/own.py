@@ -13,12 +13,15 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Iterable, Mapping
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from etude.errors import UserError, nearest
+from etude.storage import WRITE_ERRORS
 
 
 def is_own(word: object) -> bool:
@@ -74,8 +77,40 @@ def check(name: str, key: str) -> None:
         _missing(wanted, names, key, module_file(name))
 
 
+def literal(name: str, attribute: str) -> Any:
+    """What a class attribute is set to in the module's text; None where the class has none.
+
+    Raises:
+        UserError: it is no literal (a string, a tuple of strings, a number).
+    """
+    path = module_file(name)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ClassDef) or node.name != label(name):
+            continue
+        for line in node.body:
+            targets = line.targets if isinstance(line, ast.Assign) else []
+            if any(isinstance(t, ast.Name) and t.id == attribute for t in targets):
+                try:
+                    return ast.literal_eval(line.value)  # type: ignore[attr-defined]
+                except ValueError:
+                    raise UserError(
+                        f"`{attribute}` of {label(name)} cannot be read",
+                        where=f"{path}, line {line.lineno}",
+                        why="it is read as text, before anything is imported",
+                        do=f'write it out: {attribute} = ("folder",)',
+                    ) from None
+    return None
+
+
+def option_names(name: str) -> list[str]:
+    """The options that a `module:Class` takes: of its `Settings`, else of its signature."""
+    found = load(name)
+    settings = getattr(found, "Settings", None)
+    return list(getattr(settings, "model_fields", None) or inspect.signature(found).parameters)
+
+
 def digest(name: str) -> str:
-    """A hash of the module's file: what its results hang on, as a VERSION is for Étude's own."""
+    """A hash of the module's file: its results depend on it, as Étude's own do on a VERSION."""
     return hashlib.sha256(module_file(name).read_bytes()).hexdigest()[:16]
 
 
@@ -135,6 +170,44 @@ def create(name: str, options: Mapping[str, Any], needs: Iterable[str] = (), **g
         values = dict(options)
         _check_signature(name, found, values, given)
     return found(**given, **values)
+
+
+@contextmanager
+def blamed(name: str, what: str, do: str = "fix it there") -> Iterator[None]:
+    """What the code of a `module:Class` raises is told as its author's, with the line.
+
+    Args:
+        what: what was asked of it, as `fetch`.
+
+    Raises:
+        UserError: anything was raised, but for what a full disk or the like causes.
+    """
+    file = module_file(name)
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if getattr(error, "errno", None) in WRITE_ERRORS:
+            raise
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
+        raise UserError(
+            f"the `{what}` of {label(name)} failed",
+            where=f"{file}, line {lines[-1]}" if lines else str(file),
+            why=f"{type(error).__name__}: {error}",
+            do=do,
+        ) from error
+
+
+def wrong(name: str, what: str, why: str) -> UserError:
+    """An error of what a `module:Class` gave back: `what` is the method, `why` what it should."""
+    return UserError(
+        f"the `{what}` of {label(name)} gives something else than it should",
+        where=str(module_file(name)),
+        why=why,
+        do="fix it there; CONTRIBUTING.md shows a part of each kind in full",
+    )
 
 
 def check_attributes(part: Any, name: str, needs: Iterable[str]) -> None:

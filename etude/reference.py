@@ -39,7 +39,8 @@ named keeps its default. A misspelt key is an error that names the nearest one.
 
 `defaults:` lies under all entries of a kind: `defaults: {corpus: {shards: 8}}` for every corpus,
 `defaults: {audiolm: {...}}` for every experiment of that system. `filter: we_sharp` stands for
-`{drums: reject, programs: [0, 1, 2, 3, 4, 5], min_velocity: 10}`.
+`{drums: reject, programs: [0, 1, 2, 3, 4, 5], min_velocity: 10}`. `overlay: what to do` in a file
+says that it is of no use alone: unless another file names what runs, Étude stops with these words.
 
 Where a `source`, a `kind`, an embedding or a signal is named, `module:Class` takes your own: a
 module in the folder that you run in, or on the Python path

@@ -6,22 +6,25 @@ a pid that was given to another process since is never mistaken for ours. The ma
 puts a mark into its environment, which everything it starts inherits: pool workers that outlived
 their job are found by it. `resume` reads the notes, ends what was left behind, unlocks, and
 repeats the command; jobs in a SLURM cluster are cancelled first (`etude.slurm`). Read at parse
-time, so: standard library only.
+time, so: standard library and psutil only.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from etude import slurm
@@ -30,9 +33,11 @@ from etude.processes import Process, ancestors, birth, is_alive, marked, parents
 
 RECORDS = Path(".snakemake/etude")
 MARK = "ETUDE_RUN"
+LAST_WORDS = "stopped; run the same command again, it goes on where it was"
 DEFAULT_ARGS = ("--cores", "all")
 GRACE_S = 10.0  # training saves its state on SIGTERM; ten seconds are enough for that
 SETTLE_S = 0.5  # the shell around a job ends by itself, just after it
+RESUME = "make resume (elsewhere: etude resume), which ends the jobs that were left behind too"
 WORKERS_GRACE_S = 2.0  # a worker without its job has nothing to save
 SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
 
@@ -60,6 +65,7 @@ def record_main(folder: Path = RECORDS, remote: bool = False) -> None:
     if "--mode" in arguments:  # a job of a run (SLURM step, run: directive), not the run
         return
     os.environ[MARK] = run = uuid.uuid4().hex
+    _have_last_words()
     for path, note in _records(folder, "job"):
         if note["host"] == _host() and not is_alive(_process(note)):
             path.unlink(missing_ok=True)
@@ -76,6 +82,20 @@ def record_main(folder: Path = RECORDS, remote: bool = False) -> None:
             "launched_in": _launched_in(arguments),
         },
     )
+
+
+def _have_last_words() -> None:
+    """After Ctrl-C the last line says how to go on; Snakemake's says that a job did not end."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        atexit.register(print, LAST_WORDS, file=sys.stderr)
+        if callable(before):
+            before(number, frame)
+
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, interrupted)
 
 
 def forget_main(folder: Path = RECORDS) -> None:
@@ -202,12 +222,18 @@ def alive(folder: Path = RECORDS) -> int | None:
 
 
 def tell_if_alive(folder: Path = RECORDS) -> None:
-    """Say that another run is alive here, before Snakemake says that the folder is locked."""
+    """Say that another run is, or was, alive here, before Snakemake says that the folder is locked.
+
+    Its own message advises `--unlock`, after which jobs that outlived a crash write on.
+    """
     if pid := alive(folder):
         text = (
             f"a run is alive in this folder already (pid {pid}): until it has ended or is stopped"
         )
         print(f"note: {text}, another one can plan (-n), and no more", file=sys.stderr)
+    elif any((folder.parent / "locks").glob("*")) and "--unlock" not in sys.argv:
+        text = "note: the last run in this folder was killed and has left its lock"
+        print(f"{text}\n  do:    {RESUME}", file=sys.stderr)
 
 
 def last_command(folder: Path = RECORDS) -> tuple[list[str], Path] | None:

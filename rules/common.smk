@@ -26,13 +26,11 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
-try:
-    # Read as `python -m etude` reads it: one way of merging, one of checking.
-    CONFIG = etude.config.read(
-        etude.config.DEFAULT,
-        *workflow.config_settings.configfiles,
-        overrides=workflow.config_settings.config,
-    )
+# In another workflow (`module … config: …`) what that hands over counts; what was typed is its own.
+typed, by_hand = workflow.config_settings, workflow.modifier.skip_configfile
+FILES, OVER = ([], config) if by_hand else (typed.configfiles, typed.config)
+try:  # read as `python -m etude` reads it: one way of merging, one of checking
+    CONFIG = etude.config.read(etude.config.DEFAULT, *FILES, overrides=OVER)
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -120,7 +118,8 @@ def verified_texts(wildcards):
 def scan_digest(wildcards):
     """Changes when a user's own file does: of a shard for ingest, any where the folder is copied."""
     corpus, shard = corpus_of(wildcards), wildcards.get("shard")
-    if corpus.source != "folder" or not workflow.is_main_process or sources.to_bring(corpus):
+    here = workflow.is_main_process and sources.read_where_they_lie(corpus)
+    if not here or sources.to_bring(corpus):
         return ""
     if sources.is_fetched(corpus):
         return "" if shard else "".join(scanned(wildcards.corpus))
@@ -129,9 +128,11 @@ def scan_digest(wildcards):
 
 @functools.cache
 def scanned(name):
-    """A digest per shard of a user's own folder."""
+    """A digest per shard of a user's own folder; one of what a source of her own reads."""
     corpus = CONFIG.corpora[name]
     try:
+        if corpus.source != "folder":
+            return [scan.digest_of(sources.read_where_they_lie(corpus))]
         out = withdrawn.left_out(corpus, corpus.path)
         return scan.digests(corpus.path, *sources.scanned_as(corpus), out)
     except UserError as error:
@@ -188,8 +189,9 @@ if workflow.is_main_process:
         consent.check_run(CONFIG)
     except UserError as error:
         raise WorkflowError(str(error))
-    for lacking in needs.to_bring(CONFIG):  # a plan can be made without it
-        logger.warning(str(lacking))
+    for note in [*needs.to_bring(CONFIG), *needs.downloads(CONFIG)]:  # one can plan without
+        logger.warning(str(note))
     for name in plan.corpora_run():
-        if CONFIG.corpora[name].source == "folder" and not sources.to_bring(CONFIG.corpora[name]):
+        mine = sources.read_where_they_lie(CONFIG.corpora[name])
+        if mine and not sources.to_bring(CONFIG.corpora[name]):
             scanned(name)

@@ -50,9 +50,9 @@ def write_what_is_there():
     Path(folder, "partial.json").write_text(json.dumps(partial, indent=1, sort_keys=True))
     rest = [name for name in CONFIG.run if name not in partial["failed"]]
     # What --config said, and only the experiments that are complete.
-    over = dict(workflow.config_settings.config) | {"run": rest}
+    over = dict(OVER) | {"run": rest}
     Path(folder, "partial.yaml").write_text(json.dumps(over))
-    files = [*map(str, workflow.config_settings.configfiles), str(folder / "partial.yaml")]
+    files = [*map(str, FILES), str(folder / "partial.yaml")]
     page = "results/report/index.html"
     command = [sys.executable, "-m", "etude", "table", "--partial", f"{folder}/partial.json"]
     if rest and page in made:

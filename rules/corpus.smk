@@ -10,7 +10,6 @@ rule fetch_source:
         "results/logs/fetch_source/{corpus}.log",
     benchmark:
         "results/benchmarks/fetch_source/{corpus}.tsv"
-    retries: 1
     conda:
         "../envs/corpus.yaml"
     threads: 8

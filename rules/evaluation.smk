@@ -168,11 +168,13 @@ rule score_fad:
             "score_fad",
             *("score", "distances", "samples", "space", "frechet"),
             *("kad", "kad_clips", "mad", "rivals"),
+            own=CONFIG.evaluation.distances,
         ),
         experiment=lambda w: experiment_of(w).params(),
         embeddings=CONFIG.evaluation.embeddings,
         gated=CONFIG.evaluation.gate_embeddings,
         rivals=lambda w: list(experiment_of(w).rivals),
+        distances=CONFIG.evaluation.distances,
         signals=CONFIG.evaluation.signals,
         options=CONFIG.evaluation.options,
     message:

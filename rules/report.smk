@@ -47,7 +47,7 @@ rule build_report:
             *("page", "results.table", "results.rates", "results.gate", "results.wording"),
         ),
         run=CONFIG.run,
-        configs=[Path(path).stem for path in workflow.config_settings.configfiles],
+        configs=[Path(path).stem for path in FILES],
         evaluation=CONFIG.evaluation.params(),
         page=CONFIG.report.params(),
     message:

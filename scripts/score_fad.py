@@ -6,7 +6,7 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import Experiment, parse
-    from etude.metrics.registry import open_signals
+    from etude.metrics.registry import open_distances, open_signals
     from etude.metrics.score import write_scores
 
     own = open_signals(snakemake.params.signals, snakemake.params.options)
@@ -16,6 +16,7 @@ with job(snakemake):
         dict(snakemake.wildcards.items()),
         embeddings=snakemake.params.embeddings,
         own={name: metric.unit for name, metric in own.items()},
+        distances=open_distances(snakemake.params.distances, snakemake.params.options),
         generated=[Path(p) for p in snakemake.input.generated],
         baselines=[Path(p) for p in snakemake.input.baselines],
         signals=[Path(snakemake.input.signals), Path(snakemake.input.baseline_signals)],

@@ -39,7 +39,7 @@ def add_commands(commands: Any) -> None:
         "--link", action="store_true", help="play the files beside the page, not sound in it"
     )
     sheet.add_argument(
-        "--most_words", type=whole(1, 10_000), default=100, help="longer ones are told (100)"
+        "--most-words", type=whole(1, 10_000), default=100, help="longer ones are told (100)"
     )
     sheet.set_defaults(run=_captions)
 

@@ -53,8 +53,16 @@ class Evaluation(Section):
     signals: Annotated[list[ModuleClass], Distinct] = Field(
         [], description="metrics of your own on single clips, `module:Class` each"
     )
+    distances: Annotated[list[ModuleClass], Distinct] = Field(
+        [],
+        exclude_if=lambda names: not names,  # a key that is not used scores nothing anew
+        description="distances of your own between two sets of clips, `module:Class` each, in "
+        "every embedding; they decide nothing",
+    )
     options: dict[str, dict[str, Any]] = Field(
-        {}, description="options of your own embeddings and signals, by their `module:Class`"
+        {},
+        description="options of your own embeddings, signals and distances, by their "
+        "`module:Class`",
     )
     fadtk: bool = Field(
         False,
@@ -171,14 +179,15 @@ class Evaluation(Section):
 
     @model_validator(mode="after")
     def _own_parts_are_told_apart(self) -> Evaluation:
-        own = [name for name in (*self.embeddings, *self.signals) if is_own(name)]
+        every = (*self.embeddings, *self.signals, *self.distances)
+        own = [name for name in every if is_own(name)]
         for name in self.options:
             if name not in own:
                 raise ValueError(
-                    f"options: {name!r} is in neither `embeddings` nor `signals`"
+                    f"options: {name!r} is in none of `embeddings`, `signals`, `distances`"
                     f"{nearest(name, own)}; there: {', '.join(own) or 'nothing of your own'}"
                 )
-        labels = [label(name) for name in (*self.embeddings, *self.signals)]
+        labels = list(map(label, every))
         if twice := [name for i, name in enumerate(labels) if name in labels[:i]]:
             raise ValueError(f"two classes are called {twice[0]!r}; tables name them by it")
         return self

@@ -83,15 +83,28 @@ def read(*paths: Path | str, overrides: Mapping[str, Any] | None = None) -> Conf
     from Snakemake's own merging in that another `source`, `kind` or `system` replaces an entry.
 
     Args:
+        paths: the default first.
         overrides: laid over all files; what Snakemake's `--config` was given.
 
     Raises:
-        UserError: a file cannot be read or holds no keys; and as `load`.
+        UserError: a file cannot be read or holds no keys, or is an `overlay` and nothing says what
+            it lies over; and as `load`.
     """
+    files = {path: _read_yaml(path) for path in paths}
+    overlays = {path: str(keys.pop("overlay")) for path, keys in files.items() if "overlay" in keys}
+    laid_over = [*list(files.values())[1:], dict(overrides or {})]
+    if overlays and not any("run" in keys for keys in laid_over):
+        path, meant = next(iter(overlays.items()))
+        raise UserError(
+            "this file is laid over others, and there are none",
+            where=str(path),
+            why="it does not say what runs, so it would change the demo",
+            do=meant,
+        )
     raw: dict[str, Any] = {}
-    for path in paths:
-        raw = merge(raw, _read_yaml(path))
-    return load(merge(raw, dict(overrides or {})))
+    for keys in (*files.values(), dict(overrides or {})):
+        raw = merge(raw, keys)
+    return load(raw)
 
 
 def _read_yaml(path: Path | str) -> dict[str, Any]:

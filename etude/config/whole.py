@@ -74,6 +74,7 @@ class Config(Section):
                     found[f"experiments.{name}.stages.{stage.name}.network.kind"] = kind
         found |= {f"evaluation.embeddings: {name}": name for name in self.evaluation.embeddings}
         found |= {f"evaluation.signals: {name}": name for name in self.evaluation.signals}
+        found |= {f"evaluation.distances: {name}": name for name in self.evaluation.distances}
         return {key: name for key, name in found.items() if is_own(name)}
 
     @model_validator(mode="after")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import logging
 import shutil
-import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,12 @@ from etude.corpus.annotations import annotate
 from etude.corpus.archive import pin, unpack, verify
 from etude.corpus.download import opened
 from etude.corpus.renditions import renditions
-from etude.corpus.scan import METADATA, choose, list_files
+from etude.corpus.scan import METADATA, REFUSED, choose, list_files
 from etude.corpus.tables import normal, read_table
 from etude.corpus.withdrawn import find, forms, read_withdrawn
 from etude.errors import UserError
 from etude.pool import map_in_order
-from etude.storage import WRITE_ERRORS, atomic, atomic_directory, write_csv
+from etude.storage import atomic, atomic_directory, write_csv
 
 VERSION = 2  # raised when the exported MIDI or what is unpacked changes
 
@@ -46,12 +45,14 @@ def fetch(settings: CorpusBase, folder: Path, threads: int) -> None:
             _fetch(settings, raw, threads)
         with atomic_directory(folder) as temporary:
             annotate(settings.annotations, settings.metadata, own or raw, temporary, threads)
+            if (raw / REFUSED).is_file():
+                shutil.copyfile(raw / REFUSED, temporary / REFUSED)
     finally:
         shutil.rmtree(raw, ignore_errors=True)
 
 
 def prune(tables: CorpusBase, metadata: str, folder: Path) -> int:
-    """Take withdrawn files out of a fetched folder, and out of its table; how many there were.
+    """Take withdrawn files out of a fetched folder, and out of its tables; how many there were.
 
     Args:
         tables: names the table of withdrawn files.
@@ -62,11 +63,13 @@ def prune(tables: CorpusBase, metadata: str, folder: Path) -> int:
     gone = find(names, list_files(folder))
     for relative in gone:
         (folder / relative).unlink()
-    if (folder / metadata).is_file():
-        table, _ = read_table(folder / metadata)
+    for path in (folder / metadata, folder / REFUSED):
+        if not path.is_file():
+            continue
+        table, _ = read_table(path)
         unsaid = forms([*names, *gone])
         kept = [row for row in table if not unsaid.intersection(map(normal, row))]
-        with atomic(folder / metadata) as temporary, temporary.open("w", encoding="utf-8") as file:
+        with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(kept)
     return len(gone)
 
@@ -121,37 +124,31 @@ def _fetch_archive(settings: ArchiveCorpus, folder: Path) -> None:
 
 
 def _fetch_own(settings: OwnCorpus, folder: Path) -> None:
-    """Let a class of the user's own fill the folder."""
+    """Let a class of the user's own fill the folder; what it refuses becomes rows with reasons."""
     source = own.create(settings.source, settings.options, ("fetch",))
     with atomic_directory(folder) as temporary:
-        _call_own(source, settings.source, temporary)
+        refused = _call_own(source, settings.source, temporary)
         count = sum(1 for _ in list_files(temporary))
         if not count:
+            few = "; ".join(f"{file}: {why}" for file, why in list(refused.items())[:3])
             raise UserError(
                 f"{own.label(settings.source)} brought no files",
                 where=str(own.module_file(settings.source)),
-                why="its `fetch(folder)` ended and left the folder empty",
+                why="its `fetch(folder)` ended and left the folder empty" + f" ({few})" * bool(few),
                 do="write MIDI or audio files into the folder that `fetch` is given",
             )
-    log.info("%d files from %s", count, settings.source)
+        if refused:
+            rows = ({"path": file, "reason": why} for file, why in sorted(refused.items()))
+            write_csv(temporary / REFUSED, ["path", "reason"], rows)
+    log.info("%d files from %s, %d refused", count, settings.source, len(refused))
 
 
-def _call_own(source: Any, name: str, folder: Path) -> None:
-    """Call the user's own `fetch`; what it raises is told as hers, with the line where it rose."""
-    file = own.module_file(name)
-    try:
-        source.fetch(folder)
-    except UserError:
-        raise
-    except Exception as error:
-        if getattr(error, "errno", None) in WRITE_ERRORS:
-            raise
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
-        raise UserError(
-            f"the `fetch` of {own.label(name)} failed",
-            where=f"{file}, line {lines[-1]}" if lines else str(file),
-            why=f"{type(error).__name__}: {error}",
-            do="fix it there; what it cannot convert it may write as it is: a file that cannot be "
-            "read becomes a row with its reason, and the others go on",
-        ) from error
+def _call_own(source: Any, name: str, folder: Path) -> dict[str, str]:
+    """Call the user's own `fetch`; gives the files that it refuses, each with its reason."""
+    do = (
+        "fix it there. It may return {file: reason} of what it cannot take, which becomes a row "
+        "with that reason, while the others go on; else it returns nothing"
+    )
+    with own.blamed(name, "fetch", do):
+        refused = dict(source.fetch(folder) or {})
+    return {Path(path).as_posix(): str(why) or "no reason given" for path, why in refused.items()}

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from etude.audio.files import AudioError, AudioFile
 from etude.audio.recordings import summarise
@@ -20,6 +21,7 @@ from etude.corpus.metadata import REJECT, Metadata, read_metadata
 from etude.corpus.ownership import check_consent
 from etude.corpus.rows import INGEST_COLUMNS, OURS, Row, describe, reason_class
 from etude.corpus.scan import (
+    REFUSED,
     corpus_files,
     describe_passed,
     music_kind,
@@ -38,7 +40,7 @@ from etude.midi.notes import (
     tune_ngrams,
 )
 from etude.pool import map_in_order
-from etude.storage import hash_file, write_csv
+from etude.storage import hash_file, read_csv, write_csv
 
 VERSION = 5  # raised when rows change, by what is here, in scan or in metadata
 INAUDIBLE = 1e-8  # of full scale: below what 24 bits can say, and any converter
@@ -75,6 +77,9 @@ def ingest_shard(
     every = corpus_files(root, settings.limit, settings.metadata, passed, out)
     if tables.ownership is not None:
         check_consent(tables.ownership, every)
+    if refused := read_refused(root):
+        passed["hidden files"] -= 1  # that table
+        every += sorted(refused.keys() - set(every))
     mine = (relative for relative in every if shard_of(relative, settings.shards) == shard)
     files = sorted(mine, key=printable)
     metadata = read_metadata(root, every, OURS, settings.metadata, withdrawn)
@@ -83,26 +88,45 @@ def ingest_shard(
             log.warning("passed over: %s", said)
         for warning in metadata.warnings:
             log.warning("%s", warning)
-    rows = read_rows(settings.rules, root, files, metadata, threads)
+    rows = read_rows(settings.rules, root, files, metadata, threads, refused)
     counts: Counter[str] = Counter()
     write_csv(output, [*INGEST_COLUMNS, *metadata.columns], _counted(rows, counts))
     log.info("%d of %d files in this shard: %s", len(files), len(every), describe(counts))
 
 
+def read_refused(root: Path) -> dict[str, str]:
+    """What a source of the user's own could not bring, and why; mostly nothing."""
+    path = root / REFUSED
+    return {row["path"]: row["reason"] for row in read_csv(path)} if path.is_file() else {}
+
+
 def read_rows(
-    rules: Filter, root: Path, files: Sequence[str], metadata: Metadata, threads: int
+    rules: Filter,
+    root: Path,
+    files: Sequence[str],
+    metadata: Metadata,
+    threads: int,
+    refused: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Row]:
-    """The rows of files, in their order; the table about the pieces can reject some."""
+    """The rows of files, in their order; the table about the pieces can reject some.
+
+    Args:
+        refused: reasons of files that are not looked at, and need not be there.
+    """
     read = partial(read_piece, rules, root)
     limit_s = rules.computing_limit_s
+    there = [relative for relative in files if relative not in refused]
     rows = map_in_order(
-        read, files, threads, title="ingest", chunk=CHUNK, fallen=_fallen, limit_s=limit_s
+        read, there, threads, title="ingest", chunk=CHUNK, fallen=_fallen, limit_s=limit_s
     )
-    for relative, row in zip(files, rows, strict=True):
+    for relative in files:
+        why = refused.get(relative)
+        row = next(rows) if why is None else _fallen(relative, why)
         known = metadata.of(relative)
         if known.get(REJECT):
             row |= {"status": "rejected", "reason": known[REJECT]}
         yield row | known
+    assert next(rows, None) is None, "a row for each file, and the workers have ended"
 
 
 def read_piece(rules: Filter, root: Path, relative: str) -> Row:

@@ -25,6 +25,7 @@ AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".
 # Music all the same, in containers that libsndfile does not open.
 UNREAD_SUFFIXES = frozenset({".m4a", ".aac", ".mp4", ".wma", ".webm", ".mka", ".ape", ".wv"})
 METADATA = "metadata.csv"
+REFUSED = ".refused.csv"  # path and reason of what a source of the user's own could not bring
 SLUG_LENGTH = 60
 # Up to here a file is known by its bytes, beyond by its size and time: nearly all MIDI, and no
 # recording of hours, which nobody wants to read at every start of the workflow.
@@ -156,6 +157,21 @@ def digests(
     return [target.hexdigest()[:16] for target in hashes]
 
 
+def digest_of(paths: Iterable[Path]) -> str:
+    """One digest of files and folders, wherever they lie: as `digests`, of all that is in them.
+
+    Raises:
+        UserError: one is missing or cannot be read.
+    """
+    found = hashlib.sha256()
+    for path in paths:
+        if path.is_file():
+            found.update(_stamp("", path, by_bytes=True))
+        else:
+            found.update(digests(path, 1)[0].encode())
+    return found.hexdigest()[:16]
+
+
 def _walk(root: Path, passed: Counter[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Files in the order of their relative paths; each real folder once."""
     try:
@@ -166,7 +182,8 @@ def _walk(root: Path, passed: Counter[str]) -> Iterator[tuple[str, os.DirEntry[s
             "the folder of a corpus cannot be read",
             where=str(root.absolute()),
             why=error.strerror or str(error),
-            do="check the corpus's `path` in the configuration; it must be a folder",
+            do="check the corpus's `path` (of a source of your own, its `options`) in the "
+            "configuration; it must be a folder",
         ) from None
     yield from _walk_folder(str(root), "", {(status.st_dev, status.st_ino)}, passed)
 
@@ -214,7 +231,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return True
 
 
-def _stamp(relative: str, entry: os.DirEntry[str], *, by_bytes: bool) -> bytes:
+def _stamp(relative: str, entry: os.DirEntry[str] | Path, *, by_bytes: bool) -> bytes:
     """What is another when the file is."""
     try:
         status = entry.stat()
@@ -223,7 +240,7 @@ def _stamp(relative: str, entry: os.DirEntry[str], *, by_bytes: bool) -> bytes:
     known = b"%d %d" % (status.st_size, status.st_mtime_ns)
     if by_bytes and status.st_size <= KNOWN_BY_BYTES:
         with suppress(OSError):
-            known = hashlib.sha256(Path(entry.path).read_bytes()).digest()
+            known = hashlib.sha256(Path(entry).read_bytes()).digest()
     return b"%s\0%s\n" % (_bytes(relative), known)
 
 

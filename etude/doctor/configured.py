@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etude import runs
 from etude.corpus import scan
 from etude.doctor.findings import Finding
 
@@ -201,6 +200,10 @@ def examine_folder(results: Path = RESULTS) -> Finding:
 
 def examine_locks(folder: Path = Path(".snakemake")) -> Finding:
     """Locks of Snakemake's that no run holds any more."""
+    try:
+        from etude import runs
+    except ModuleNotFoundError as error:
+        return Finding("locks", "broken", f"not read: {error.name} is missing", "make setup")
     if pid := runs.alive(folder / "etude"):
         return Finding("locks", "ok", f"a run is alive here (pid {pid}); wait for it")
     locks = [p for p in (folder / "locks").glob("*") if p.is_file()]

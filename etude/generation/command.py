@@ -45,15 +45,15 @@ def generate(options: argparse.Namespace) -> list[Path]:
             option that means nothing to its system.
     """
     trained = open_trained(options)
-    if options.prime_wave:
-        _require(trained, "recording", "leave out --prime_wave")
+    if options.prime:
+        _require(trained, "recording", "leave out --prime")
     if options.text:
         _require(trained, "text", "leave out --text")
     seconds = options.duration
     if seconds is None and "length" not in trained.experiment.conditions:
         options.duration = seconds = SECONDS
     conditions = Conditions(text=options.text or "", seconds=seconds)
-    return _write(trained, conditions, options, options.fade, options.prime_wave)
+    return _write(trained, conditions, options, options.fade, options.prime)
 
 
 def continue_midi(options: argparse.Namespace) -> list[Path]:
@@ -92,7 +92,7 @@ def open_trained(options: argparse.Namespace) -> Trained:
     if options.configfile or options.train_seed is not None:
         raise UserError(
             "an exported folder has its own configuration and one training seed",
-            do="leave out --configfile and --train_seed beside --from",
+            do="leave out --configfile and --train-seed beside --from",
         )
     refuse_withdrawn(options.exported)
     return in_export(options.exported)
@@ -100,9 +100,9 @@ def open_trained(options: argparse.Namespace) -> Trained:
 
 # How each kind of file is given to the commands.
 GIVEN_BY = {
-    "recording": "`python -m etude generate --prime_wave recording.wav` goes on from a recording",
-    "midi": "`python -m etude continue my.mid` goes on from MIDI",
-    "text": '`python -m etude generate --text "..."` plays what a text says',
+    "recording": "`etude generate --prime recording.wav` goes on from a recording",
+    "midi": "`etude continue my.mid` goes on from MIDI",
+    "text": '`etude generate --text "..."` plays what a text says',
 }
 
 
@@ -236,8 +236,8 @@ def laid_over(base: GenerateSettings, options: argparse.Namespace) -> GenerateSe
     given, sampling = vars(options), getattr(base, "sampling", None)
     # What the experiment's own clips are asked to be is for the workflow.
     values = base.model_dump(exclude=set(base.conditions))
-    values["clips"] = options.batch_size
-    values["batch_size"] = min(options.batch_size, base.batch_size)
+    values["clips"] = options.clips
+    values["batch_size"] = min(options.clips, base.batch_size)
     if given.get("duration") is not None:
         values["seconds"] = options.duration
     values |= _asked(type(base), {key: given.get(key) or None for key in OPTIONS})
@@ -284,7 +284,7 @@ def _asked(section: type, options: dict[str, Any]) -> dict[str, Any]:
     asked = {key: value for key, value in options.items() if value is not None}
     for key in asked:
         if key not in getattr(section, "model_fields", {}):
-            option = {"grammar": "free"}.get(key, key)
+            option = {"grammar": "free"}.get(key, key).replace("_", "-")
             raise UserError(
                 f"--{option} means nothing to this experiment",
                 why=f"its system has no setting {key!r} for the clips that it makes",

@@ -1,4 +1,4 @@
-"""The four distances of every clip set to one reference, in one embedding.
+"""The four distances of every clip set to one reference, in one embedding, and the user's own.
 
 Which row has a figure and which has a reason is decided here; what can go wrong with one set or
 one metric costs that row alone. `samples` says at which n each is measured.
@@ -6,14 +6,16 @@ one metric costs that row alone. `samples` says at which n each is measured.
     metric              n of the row            by unit (piece, or generated clip)
     frechet_distance    the generated clips'    clips of as many units as there are
     mad                 the generated clips'    the same
+    one of your own     the generated clips'    the same
     fad_infinity        all clips of the set    subsets of whole units, line in their number
     kad                 all clips of the set    no pairs of one unit
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ from etude.metrics.samples import (
     resampled,
 )
 from etude.metrics.space import Space
+from etude.pool import Failed, tried
 
 VERSION = 3  # raised when the figures change
 
@@ -46,6 +49,7 @@ BELOW_0 = {
     "fad_infinity": "below 0 because it is extrapolated: read it as about 0",
     "kad": "below 0 because its estimate has no bias: read it as about 0",
 }
+OF_FEWER = "not to be compared with figures of {} clips: fewer are farther"
 CLUSTER_SEED = 0
 
 
@@ -57,9 +61,13 @@ class Yardstick:
         components, floor, weight: of `space.Space`; a model says them for its embedding (no
             components: rows are compared as they are).
 
+    Attributes: own (the user's own distances by metric: see `registry.open_distances`).
+
     Raises:
         UserError: the reference is empty, not finite or too small.
     """
+
+    own: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self, reference: Clips, components: int | None, floor: float, weight: float = 0.0
@@ -118,19 +126,38 @@ class Yardstick:
             raise UserError(why)
 
     def measure(self, metric: str, clips: Clips, n: int) -> Estimate:
-        """One of METRICS of a set: of n of its clips where it depends on n, else of all.
+        """One of METRICS or `own` of a set: of n of its clips where it depends on n, else of all.
 
         Raises:
-            UserError: there are too few.
+            UserError: there are too few, or one of the user's own failed.
         """
+        if metric in self.own:
+            return self._of_ones_own(metric, clips, n)
         measure: Callable[[Clips, int], Estimate] = getattr(self, f"_{metric}")
         found = measure(clips, n)
         if metric in NOT_NEGATIVE:
             found.lowest = 0.0
             if found.n < n:
-                found.add(f"not to be compared with figures of {n} clips: fewer are farther")
+                found.add(OF_FEWER.format(n))
         if found.value < 0:
             found.add(BELOW_0[metric])
+        return found
+
+    def _of_ones_own(self, metric: str, clips: Clips, n: int) -> Estimate:
+        """A distance of the user's own; whether it depends on n is not known, so it is at n."""
+        rows = self.project(clips.windows)
+
+        def measure(index: frechet.Index) -> float:
+            found = tried(partial(self.own[metric].measure, self.rows), rows[index])
+            if isinstance(found, Failed):
+                raise UserError(found.reason)
+            if not np.isfinite(value := float(found)):
+                raise UserError(f"its `measure` gave {value}")
+            return value
+
+        found = by_subsets(measure, clips, n)
+        if found.n < n:
+            found.add(OF_FEWER.format(n))
         return found
 
     def outliers(self, clips: Clips) -> list[tuple[str, float]]:

@@ -250,7 +250,7 @@ class Projection:
         self.mean = reference.mean(0)
         self.scale = np.maximum(reference.std(0), floor)
         standard = (reference - self.mean) / self.scale
-        _, self.vectors = linalg.eigh(np.cov(standard, rowvar=False))
+        _, self.vectors = linalg.eigh(np.atleast_2d(np.cov(standard, rowvar=False)))
         self.vectors = self.vectors[:, ::-1][:, :components]
 
     def __call__(self, rows: Array) -> Array:

@@ -15,6 +15,7 @@ from etude.config.embeddings import EMBEDDINGS, FADTK
 
 EMBEDDING_NEEDS = ("embed", "dim", "components", "deviation_floor")
 PRETRAINED = "etude.metrics.clap:Clap"
+OWN_DISTANCE = "distance_"  # how metrics of the user's own that compare two sets begin
 Options = Mapping[str, Mapping[str, Any]]  # of the user's own classes, by `module:Class`
 
 
@@ -71,11 +72,28 @@ def open_embedding(
     return model
 
 
+def open_distances(names: Iterable[str], options: Options) -> dict[str, Any]:
+    """The user's own distances by the name of their metric in tables, `distance_<Class>`.
+
+    Each has `measure(reference [n, d], rows [m, d]) -> float` on windows of two sets, as every
+    embedding has them (reduced as for the Fréchet distance), and a `unit`. Lower is nearer.
+
+    Raises:
+        UserError: one that is not there, lacks something, or does not fit its options.
+    """
+    found = _open(names, options)
+    return {f"{OWN_DISTANCE}{name}": distance for name, distance in found.items()}
+
+
 def open_signals(names: Iterable[str], options: Options) -> dict[str, Any]:
     """The user's own metrics on single clips by their class's name, ready to `measure`.
 
     Raises:
         UserError: one that is not there, lacks something, or does not fit its options.
     """
+    return _open(names, options)
+
+
+def _open(names: Iterable[str], options: Options) -> dict[str, Any]:
     needs = ("measure", "unit")
     return {own.label(n): own.create(n, options.get(n, {}), needs) for n in names}

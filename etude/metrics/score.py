@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from etude.config.embeddings import why_not
 from etude.errors import UserError
 from etude.metrics import loudness, signals
 from etude.metrics.clip_sets import read_clips
-from etude.metrics.distances import METRICS, UNITS, Yardstick, measure_sets, tidy
+from etude.metrics.distances import UNITS, Yardstick, measure_sets, tidy
 from etude.metrics.registry import projection, residual_weight
 from etude.metrics.rivals import COLUMNS as RIVAL_COLUMNS
 from etude.metrics.rivals import compare
@@ -116,13 +117,20 @@ class Scores:
     per_clip: list[dict[str, Any]] = field(default_factory=list)
     rivals: list[dict[str, Any]] = field(default_factory=list)
 
-    def none(self, embedding: str, sets: Iterable[str], rivals: Iterable[str], why: str) -> None:
+    def none(
+        self,
+        embedding: str,
+        sets: Iterable[str],
+        rivals: Iterable[str],
+        why: str,
+        units: Mapping[str, str] = UNITS,
+    ) -> None:
         """Rows without a figure, and the reason."""
         common = {"embedding": embedding, "n": 0, "note": why}
         self.rows = [
-            {"clips": clips, "metric": metric, "unit": UNITS[metric]} | common
+            {"clips": clips, "metric": metric, "unit": unit} | common
             for clips in sets
-            for metric in METRICS
+            for metric, unit in units.items()
         ]
         why = why if why.startswith("n/a") else f"n/a: {why}"
         self.rivals = [{"rival": rival, "n_rival": 0} | common | {"note": why} for rival in rivals]
@@ -135,6 +143,7 @@ def score_embedding(
     notes: dict[str, str],
     silent: Mapping[str, int] | None = None,
     rivals: Sequence[str] = (),
+    own: Mapping[str, Any] = MappingProxyType({}),
 ) -> Scores:
     """All distances of every clip set to the reference, and to which rivals clips compare.
 
@@ -143,10 +152,12 @@ def score_embedding(
         notes: why a set has no clips, by set.
         silent: how many clips of a set are silent, where any are.
         rivals: sets that generated clips are compared with by this embedding.
+        own: distances of the user's own, of `open_distances`.
     """
     scores, name = Scores(), label(embedding)
+    units = UNITS | {metric: distance.unit for metric, distance in own.items()}
     if generated is None or baselines is None:
-        scores.none(name, ["generated"], rivals, f"not run: {why_not(embedding)}")
+        scores.none(name, ["generated"], rivals, f"not run: {why_not(embedding)}", units)
         return scores
     sets = read_sets([generated, baselines])
     reference = sets.pop("reference")
@@ -155,11 +166,12 @@ def score_embedding(
         yardstick = Yardstick(reference, *space)
     except UserError as error:
         why = notes.get("reference") or error.what if not reference.count else error.what
-        scores.none(name, sets, rivals, f"n/a: {why}")
+        scores.none(name, sets, rivals, f"n/a: {why}", units)
         return scores
-    for clips, metric, n, found in measure_sets(yardstick, sets, notes):
+    yardstick.own = own
+    for clips, metric, n, found in measure_sets(yardstick, sets, notes, list(units)):
         about = {"clips": clips, "metric": metric, "embedding": name}
-        row: dict[str, Any] = about | {"n": n, "unit": UNITS[metric]} | tidy(found)
+        row: dict[str, Any] = about | {"n": n, "unit": units[metric]} | tidy(found)
         said = [f"{quiet} clips are silent"] if (quiet := (silent or {}).get(clips)) else []
         if lost := max(len(sets[clips].names) - sets[clips].count, 0):
             said.append(f"{lost} clips could not be embedded (why: the log of embed_clips)")
@@ -200,6 +212,7 @@ def write_scores(
     *,
     embeddings: list[str],
     own: Mapping[str, str],
+    distances: Mapping[str, Any] = MappingProxyType({}),
     generated: list[Path],
     baselines: list[Path],
     signals: list[Path],
@@ -216,6 +229,7 @@ def write_scores(
     Args:
         names: the wildcards: experiment and clips (seed-S/draw-D).
         own: units of the user's own metrics on clips.
+        distances: the user's own between sets, of `open_distances`.
         generated, baselines: one .npz for each embedding that runs, named by it.
         gated: the embeddings by which clips are compared with the system's rivals.
         table, replicates, per_clip, rivals: the CSVs to write.
@@ -229,6 +243,7 @@ def write_scores(
         score_embedding(
             *(e, made.get(label(e)), others.get(label(e)), notes, silent),
             experiment.rivals if e in gated else (),
+            distances,
         )
         for e in embeddings
     ]

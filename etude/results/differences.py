@@ -25,6 +25,7 @@ from etude.results.leaderboard import (
     BIASED,
     EXPLORATORY,
     GENERATED,
+    OWN_DISTANCE,
     OWN_SPACE,
     PRIMARY,
     Figures,
@@ -154,7 +155,8 @@ def _incomparable(of_a: list[Row], of_b: list[Row], metric: str) -> str:
     if metric in OF_TOKENS and len({row["data_hash"] for row in (*of_a, *of_b)}) > 1:
         return "counted per token, and their tokens are not the same"
     counts = sorted({row["n"] for row in (*of_a, *of_b) if row["value"]}, key=str)
-    if metric in BIASED and len(counts) > 1:
+    biased = metric in BIASED or metric.startswith(OWN_DISTANCE)  # of the latter nobody knows
+    if biased and len(counts) > 1:
         return f"made of different numbers of clips ({', '.join(counts)}), on which it depends"
     return ""
 

@@ -40,7 +40,9 @@ DIRECTIONS = {
     "nats_per_note": LOWER, "nats_per_note_less_ngram": LOWER,
     PREFERRED: HIGHER, "duration_kl": LOWER, "harmony_kl": LOWER, "latent_fid": LOWER, "latent_kad": LOWER,
 }  # fmt: skip
-COUNTED = {"memorised_": LOWER}  # metrics by how their names begin
+# Metrics by how their names begin; `distance_` are the user's own.
+OWN_DISTANCE = "distance_"
+COUNTED = {"memorised_": LOWER, OWN_DISTANCE: LOWER}
 FROM_REAL = "_from_real"  # how names end of differences to real music's own value: lower is better
 # How names begin of figures in a space of each training's own: its encoder measures all sets.
 OWN_SPACE = "latent_"

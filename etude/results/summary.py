@@ -6,6 +6,7 @@ single training seeds and draws in metrics/. What was not measured is told, and 
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from etude.results.differences import RATIO
 from etude.results.leaderboard import (
     FLOOR,
     GENERATED,
+    OWN_DISTANCE,
     PREFERRED,
     PRIMARY,
     number,
@@ -238,15 +240,20 @@ def _cell(row: Row | None) -> str:
 
 
 def _asked(parts: list[Part], settings: Evaluation) -> list[str]:
-    """Figures of the user's own on single clips: what was asked for is told."""
+    """Figures and distances of the user's own: what was asked for is told."""
+    asked = [(name, [""]) for name in map(label, settings.signals)]
+    embeddings = list(map(label, settings.embeddings))
+    asked += [(f"{OWN_DISTANCE}{name}", embeddings) for name in map(label, settings.distances)]
     lines = []
-    for part in parts:
-        for metric in map(label, settings.signals):
-            rows = [r for r in part.rows if r["metric"] == metric and r["clips"] != "reference"]
+    for part, (metric, by) in itertools.product(parts, asked):
+        for embedding in by:
+            wanted = (metric, embedding)
+            of = [r for r in part.rows if (r["metric"], r["embedding"]) == wanted]
+            rows = [r for r in of if r["clips"] != "reference"]
             said = [f"{r['clips']} {float(r['value']):.4g}" for r in rows if r.get("value")]
             if rows:
-                told = ", ".join(said) or rows[0]["note"]
-                lines += _wrapped(f"{metric} ({rows[0]['unit']}): {told}")
+                told, name = ", ".join(said) or rows[0]["note"], f"{embedding} {metric}".strip()
+                lines += _wrapped(f"{name} ({rows[0]['unit']}): {told}")
     return lines
 
 

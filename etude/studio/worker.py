@@ -230,11 +230,11 @@ class Made:
         words = ["python", "-m", "etude", "continue" if self.continued else "generate"]
         if self.continued:
             words += ["prime.mid"]
-        words += ["--from", folder, "--batch_size", "1", "--seed", str(self.seed)]
+        words += ["--from", folder, "--clips", "1", "--seed", str(self.seed)]
         if ask.seconds is not None:
-            words += ["--seconds" if self.continued else "--duration", f"{ask.seconds:g}"]
+            words += ["--seconds", f"{ask.seconds:g}"]
         if self.files and not self.continued:
-            words += ["--prime_wave", "prime.wav"]
+            words += ["--prime", "prime.wav"]
         if ask.text:
             words += ["--text", ask.text]
         if ask.settings:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from etude.config import Config, ExperimentBase, StageSettings
+from etude.config import ArchiveCorpus, Config, ExperimentBase, StageSettings
 from etude.errors import UserError
 from etude.storage import check_folder
 from etude.workflow import given_tokenizers, given_weights, sources
@@ -83,6 +83,23 @@ def to_bring(config: Config) -> list[UserError]:
         if weights.bring and weights.path and not weights.path.exists():
             what = f"the pretrained part {name!r}"
             found.append(sources.bring_error(what, [weights.path], weights.bring))
+    return found
+
+
+def downloads(config: Config, results: Path = Path("results")) -> list[str]:
+    """What the run will download and has not yet, a line each; empty where nothing is."""
+    found = []
+    for name in dict.fromkeys(e.corpus for e in experiments_of(config).values()):
+        corpus = config.corpora[name]
+        if not isinstance(corpus, ArchiveCorpus) or sources.archive_file(corpus):
+            continue
+        if not (results / "corpora" / name / "source").exists():
+            found.append(f"to be downloaded: the corpus {name!r} from {corpus.url}")
+    for name in weights_used(config):
+        weights = config.pretrained[name]
+        if weights.path is None and not (results / "pretrained" / name).exists():
+            where = weights.url or f"https://huggingface.co/{weights.hub}"
+            found.append(f"to be downloaded: the weights {name!r} from {where}")
     return found
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from etude import own
 from etude.config import ArchiveCorpus, Corpus, CorpusBase, FolderCorpus, Music21Corpus, OwnCorpus
 from etude.errors import UserError
 
@@ -33,14 +35,39 @@ def soundfont_file(settings: CorpusBase) -> list[str]:
     return [str(path)] if path and not to_come else []
 
 
+def read_where_they_lie(settings: CorpusBase) -> list[Path]:
+    """The user's own files and folders that music comes from, which may change under a run.
+
+    Of a source of her own those that its class names: `reads = ("folder",)` says which `options`
+    are paths.
+
+    Raises:
+        UserError: `reads` is not written out in the class.
+    """
+    if isinstance(settings, FolderCorpus):
+        return [settings.path]
+    if not isinstance(settings, OwnCorpus):
+        return []
+    options = as_names(own.literal(settings.source, "reads"))
+    return [Path(str(settings.options[n])).expanduser() for n in options if settings.options.get(n)]
+
+
+def as_names(reads: Any) -> list[str]:
+    """The options that the `reads` of a class names; one alone needs no tuple."""
+    return [reads] if isinstance(reads, str) else list(reads or ())
+
+
 def to_bring(settings: Corpus) -> list[Path]:
     """What a corpus with `bring` still lacks: a folder that is not there or empty, a SoundFont."""
     if settings.bring is None:
         return []
-    folder = settings.path if isinstance(settings, FolderCorpus) else None
-    lacking = [folder] if folder and not (folder.is_dir() and any(folder.iterdir())) else []
+    lacking = [path for path in read_where_they_lie(settings) if not _is_filled(path)]
     font = settings.render.soundfont
     return [*lacking, *([font] if font and not font.is_file() else [])]
+
+
+def _is_filled(path: Path) -> bool:
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
 
 
 def bring_error(what: str, paths: list[Path], bring: str) -> UserError:
@@ -83,10 +110,10 @@ def fetch_params(settings: Corpus) -> str:
 
 
 def check_files(settings: Corpus) -> None:
-    """See that the files which config names are there.
+    """See that the files and folders which config names are there.
 
     Raises:
-        UserError: the local archive or the SoundFont is missing.
+        UserError: the folder, the local archive or the SoundFont is missing.
     """
     named = [("archive", "url", path) for path in archive_file(settings)]
     named += [("SoundFont", "render.soundfont", path) for path in soundfont_file(settings)]
@@ -97,4 +124,14 @@ def check_files(settings: Corpus) -> None:
                 where=str(Path(path).absolute()),
                 why="it is a folder" if Path(path).is_dir() else "there is no such file",
                 do=f"check the corpus's `{key}` in the configuration",
+            )
+    lacking = to_bring(settings)  # what is to be brought may be missing as yet
+    for place in read_where_they_lie(settings):
+        if place not in lacking and not place.exists():
+            raise UserError(
+                "the folder of a corpus cannot be read",
+                where=str(place.absolute()),
+                why="there is no such folder",
+                do="check the corpus's `path` (of a source of your own, its `options`) in the "
+                "configuration",
             )

@@ -19,6 +19,7 @@ from etude.config.systems import CLASSES
 from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.reference import render_reference
+from etude.workflow.needs import downloads
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESETS = sorted((ROOT / "config" / "presets").glob("*.yaml"))
@@ -53,7 +54,8 @@ def two_seconds(**keys):
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.stem)
 def test_the_default_and_every_preset_are_valid(preset):
     assert read(DEFAULT).run[0] == "audiolm"
-    assert read(DEFAULT, preset).run
+    alone = "overlay" not in yaml.safe_load(preset.read_text(encoding="utf-8"))
+    assert read(DEFAULT, preset, overrides=None if alone else {"run": ["audiolm"]}).run
 
 
 @pytest.mark.parametrize(
@@ -276,7 +278,7 @@ def test_resume_has_a_help(capsys):
 def test_no_requirement_is_idle():
     """What is asked for is imported by name, but for what others need of it."""
     lines = (ROOT / "requirements/main.in").read_text(encoding="utf-8").splitlines()
-    names = {"pyyaml": "yaml", "pyfluidsynth": "fluidsynth", "faiss-cpu": "faiss"}
+    names = {"pyyaml": "yaml", "pyfluidsynth": "fluidsynth", "faiss-cpu": "faiss", "pillow": "PIL"}
     others = {"snakemake", "pretty_midi"}  # runs the rules; its wheel holds the SoundFont
     others |= {"tensorboard"}  # torch.utils.tensorboard
     others |= {"snakemake-executor-plugin-slurm"}  # snakemake --executor slurm
@@ -313,3 +315,22 @@ def test_the_gate_decides_by_embeddings_that_are_measured():
     assert Evaluation(embeddings=["logmel", "vggish"]).gate_embeddings == ["logmel"]
     with pytest.raises(ValueError, match="gate_embeddings: 'timbr' is not among"):
         Evaluation(gate_embeddings=["timbr"])
+
+
+def test_an_overlay_alone_says_what_it_is_laid_over():
+    full, expo = (DEFAULT.parent / f"presets/{name}.yaml" for name in ("expo_full", "expo"))
+    with pytest.raises(UserError, match="laid over others") as caught:
+        read(DEFAULT, full)
+    assert caught.value.where == str(full)
+    assert "config/presets/expo.yaml" in caught.value.do
+    assert read(DEFAULT, expo, full).experiments["expo"].stages.fine.training.steps == 150_000
+    assert read(DEFAULT, full, overrides={"run": ["audiolm"]}).run == ["audiolm"]
+
+
+def test_what_will_be_downloaded_is_said_until_it_is_there(tmp_path):
+    settings = read(DEFAULT, DEFAULT.parent / "presets/neuromusic.yaml")
+    (line,) = downloads(settings, tmp_path)
+    assert "'maestro' from https://storage.googleapis.com/" in line
+    (tmp_path / "corpora/maestro/source").mkdir(parents=True)
+    assert downloads(settings, tmp_path) == []
+    assert downloads(read(DEFAULT), tmp_path) == []

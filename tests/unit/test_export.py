@@ -28,7 +28,7 @@ def mine(tmp_path, monkeypatch):
 
 
 def command(*arguments) -> argparse.Namespace:
-    common = ["--duration", "0.6", "--batch_size", "2", "--fade", "0"]
+    common = ["--seconds", "0.6", "--clips", "2", "--fade", "0"]
     return _parser().parse_args(["generate", *common, *map(str, arguments)])
 
 
@@ -39,7 +39,7 @@ def files(folder) -> dict[str, bytes]:
 @pytest.mark.parametrize(("seed", "chosen"), [(None, 3), (5, 5)])
 def test_an_export_plays_what_the_experiment_plays(seed, chosen, mine, tmp_path, monkeypatch):
     export(mine, "mine", seed, tmp_path / "out")
-    own = ["--experiment", "mine", "--configfile", "mine.yaml", "--train_seed", chosen]
+    own = ["--experiment", "mine", "--configfile", "mine.yaml", "--train-seed", chosen]
     first = [Path(p).read_bytes() for p in generate(command(*own, "--output", "own"))]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -146,7 +146,7 @@ def test_a_damaged_copy_is_a_clear_error(name, mine, tmp_path):
 
 def test_from_has_its_own_configuration(tmp_path):
     with pytest.raises(UserError, match="its own configuration"):
-        generate(command("--from", tmp_path, "--train_seed", 1))
+        generate(command("--from", tmp_path, "--train-seed", 1))
     with pytest.raises(SystemExit):
         command("--from", tmp_path, "--experiment", "mine")
 
@@ -155,7 +155,7 @@ def test_sound_does_not_go_on_from_midi(mine):
     arguments = ["continue", "x.mid", "--experiment", "mine", "--configfile", "mine.yaml"]
     with pytest.raises(UserError, match="takes no midi") as error:
         continue_midi(_parser().parse_args(arguments))
-    assert "--prime_wave" in str(error.value)
+    assert "--prime" in str(error.value)
 
 
 def test_an_export_of_before_is_opened_too(mine, tmp_path):

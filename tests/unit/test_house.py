@@ -225,9 +225,12 @@ def packages(path, seen):
                 if file.is_file() and file not in seen:
                     yield from packages(file, seen)
         elif top not in sys.stdlib_module_names | {"adapter"}:
-            yield {"yaml": "pyyaml", "fluidsynth": "pyfluidsynth", "faiss": "faiss-cpu"}.get(
-                top, canonical(top)
-            )
+            yield {
+                "yaml": "pyyaml",
+                "fluidsynth": "pyfluidsynth",
+                "faiss": "faiss-cpu",
+                "PIL": "pillow",
+            }.get(top, canonical(top))
 
 
 def rules_with_env():
@@ -433,7 +436,7 @@ def test_both_registries_have_the_same_systems():
 
 @pytest.mark.parametrize(
     ("module", "allowed"),
-    [("config", {"pydantic", "yaml"}), ("runs", set()), ("setup", set()), ("errors", set())],
+    [("config", {"pydantic", "yaml"}), ("runs", {"psutil"}), ("setup", set()), ("errors", set())],
 )
 def test_parse_time_imports_are_light(module, allowed):
     code = f"""

@@ -16,9 +16,13 @@ from etude.errors import UserError
 
 PAIRS = {
     "melodies": "corpora.melodies.source",
+    "songbook": "corpora.songs.source",
     "loudness": "tokenizers.loudness.kind",
+    "steps": "tokenizers.steps.kind",
     "gru": "experiments.audiolm.stages.coarse.network.kind",
+    "lstm": "experiments.remi_llama.stages.lm.network.kind",
     "pitches": "evaluation.signals: pitches:Attacks",
+    "energy": "evaluation.distances: energy:Energy",
 }
 CONFIGS = [f"{name}.yaml" for name in PAIRS]
 
@@ -70,7 +74,9 @@ def test_each_config_stands_alone_and_imports_nothing(name, here):
 
 def test_the_config_command_tries_each_part(here, capsys):
     assert main(["config", "--configfile", *CONFIGS]) == 0
-    assert "tried: melodies:Melodies loudness:Loudness gru:Gru" in capsys.readouterr().out
+    tried = capsys.readouterr().out.splitlines()[0].removeprefix("tried: ").split()
+    names = [f"{name}:{name.title()}" for name in PAIRS if name != "pitches"]
+    assert sorted(tried) == sorted([*names, "pitches:Chroma", "pitches:Attacks"])
     text = (here / "gru.yaml").read_text(encoding="utf-8").replace("dim:", "dm:")
     write(here, text, "gru.yaml")
     assert main(["config", "--configfile", *CONFIGS]) == 1
@@ -140,11 +146,31 @@ def test_a_network_takes_the_place_of_the_transformer(here):
 
 
 def test_a_network_without_a_cache_is_sampled_too(here):
-    from types import SimpleNamespace
+    """It draws the same ids as with one."""
+    import torch
 
-    from etude.systems.audiolm.networks import can_cache
+    from etude.clips.sampling import ClipStreams
+    from etude.config import Sampling
+    from etude.config.systems.audiolm import AudioLm
+    from etude.systems.audiolm.building import build_stage
+    from etude.systems.audiolm.sampling import continue_sequence
 
-    assert not can_cache(SimpleNamespace(forward=None))
+    text = (here / "gru.py").read_text()
+    write(here, text.replace("def cache(", "def no_cache("), "slow.py")
+    packed = {
+        "semantic_vocabulary": 5, "semantic_frames": 8, "semantic_frame_rate": 4,
+        "codebook_size": 5, "quantizers": 3, "acoustic_frames": 8, "acoustic_frame_rate": 4,
+        "cut": {"seconds": 2},
+    }  # fmt: skip
+    drawn = []
+    for kind in ("gru:Gru", "slow:Gru"):
+        stages = {"semantic": {"network": {"kind": kind, "options": {"dim": 16}}}}
+        experiment = AudioLm(system="audiolm", corpus="c", stages=stages)
+        stage = build_stage(experiment, "semantic", packed, seed=0).eval()
+        assert hasattr(stage.transformer, "cache") == (kind == "gru:Gru")
+        given = torch.zeros((2, 1), dtype=torch.long)
+        drawn.append(continue_sequence(stage, given, 8, ClipStreams([0, 1]), Sampling()))
+    assert torch.equal(*drawn)
 
 
 def test_a_changed_module_is_another_training(here):
@@ -281,7 +307,7 @@ def test_own_metrics_are_told_apart(here):
     write(here, "class Chroma: pass\n")
     for evaluation, words in [
         ({"embeddings": ["pitches:Chroma", "mine:Chroma"]}, ["two classes are called 'Chroma'"]),
-        ({"options": {"pitches:Chroma": {}}}, ["neither `embeddings` nor `signals`"]),
+        ({"options": {"pitches:Chroma": {}}}, ["in none of `embeddings`, `signals`, `distances`"]),
         ({"signals": ["Attacks"]}, ["evaluation.signals.0", "my_module:MyClass"]),
     ]:
         fails(lambda e=evaluation: load(merge(default(), {"evaluation": e})), *words)

@@ -281,19 +281,17 @@ def test_a_file_in_another_meter_is_refused(player, tmp_path):
 
 def test_all_keys_can_be_set_on_the_command_line():
     base = settings_of(midi="own.mid", keep="1-2")
-    options = Namespace(
-        batch_size=3, set=["bars=null", "sections=A2B2", "denoising.steps=7", "key=G"]
-    )
+    options = Namespace(clips=3, set=["bars=null", "sections=A2B2", "denoising.steps=7", "key=G"])
     found = laid_over(base, options)
     assert (found.length, found.sections, found.denoising.steps, found.key) == (4, "A2B2", 7, "G")
     assert (found.clips, found.batch_size, found.keep) == (3, 2, "")
     for wrong in ("bars", "=4", "bars=[", "bras=4", "denoising=4", "bars=0"):
         with pytest.raises(UserError):
-            laid_over(base, Namespace(batch_size=1, set=[wrong]))
+            laid_over(base, Namespace(clips=1, set=[wrong]))
 
 
 def test_files_that_are_set_on_the_command_line_are_what_clips_go_on_from():
-    options = Namespace(batch_size=1, set=["midi=[a.mid, b.mid]", "between=0.3"])
+    options = Namespace(clips=1, set=["midi=[a.mid, b.mid]", "between=0.3"])
     settings = laid_over(settings_of(), options)
     assert with_files(Conditions(), settings).files == (Path("a.mid"), Path("b.mid"))
     with pytest.raises(UserError, match="two ways"):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from etude.report.charts import Scale, panel
 from etude.report.figures import decimal, duration, in_order, some
@@ -35,10 +36,9 @@ def test_spectrogram_of_any_rate_and_length(rate, samples):
 
 
 def test_png_is_read_back_by_others(tmp_path):
-    image = pytest.importorskip("PIL.Image")
     chirp = np.sin(np.cumsum(np.geomspace(0.02, 2, RATE)))
     write_spectrogram(chirp, RATE, tmp_path / "a.png")
-    with image.open(tmp_path / "a.png") as picture:
+    with Image.open(tmp_path / "a.png") as picture:
         assert picture.size == (WIDTH, HEIGHT)
         colours = np.asarray(picture.convert("RGB"))
     seen = np.unique(colours.reshape(-1, 3), axis=0).tolist()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -175,6 +174,21 @@ def test_live_run_refuses_to_resume(tmp_path, start):
     assert not ended(job)
 
 
+def test_a_lock_that_a_crash_left_names_what_ends_its_jobs(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / ".snakemake/etude"
+    runs.tell_if_alive(folder)
+    main_record(folder)
+    runs.tell_if_alive(folder)
+    assert capsys.readouterr().err == ""
+    (tmp_path / ".snakemake/locks").mkdir()
+    (tmp_path / ".snakemake/locks/0.input.lock").touch()
+    runs.tell_if_alive(folder)
+    assert "make resume" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["snakemake", "--unlock"])
+    runs.tell_if_alive(folder)
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("kind", ["main", "job"])
 def test_run_of_another_machine_is_not_judged_from_here(tmp_path, start, kind):
     if kind == "main":
@@ -244,8 +258,6 @@ def test_jobs_of_a_run_do_not_pass_for_the_run(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-# An empty Debian has none, but /proc; systems without /proc have it.
-@pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps here")
 def test_births_without_proc(monkeypatch, start):
     process = start("import time; print('ready', flush=True); time.sleep(60)")
     monkeypatch.setattr(processes, "_PROC", Path("no-such-folder"))
@@ -324,3 +336,27 @@ def test_killed_snakemake_is_resumed(tmp_path):
     assert (tmp_path / "done.txt").exists()
     assert json.loads((tmp_path / ".snakemake/etude/main.json").read_text())["state"] == "ended"
     assert [p.name for p in (tmp_path / ".snakemake/etude").iterdir()] == ["main.json"]
+
+
+@pytest.mark.workflow
+def test_after_ctrl_c_the_last_line_says_how_to_go_on(tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    places = {"root": str(ROOT), "python": sys.executable}
+    (tmp_path / "Snakefile").write_text(SNAKEFILE.format(**places))
+    (tmp_path / "job.py").write_text(LONG_JOB.format(**places))
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "done.txt"]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind `nohup … &`
+    main = subprocess.Popen(
+        command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    signal.signal(signal.SIGINT, before)
+    end = time.monotonic() + 300
+    while not (tmp_path / "began").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    os.killpg(main.pid, signal.SIGINT)  # as a terminal does
+    _, said = main.communicate(timeout=300)
+    assert main.returncode == 1
+    assert said.splitlines()[-1] == runs.LAST_WORDS
+    again = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)  # noqa: PLW1510
+    assert again.returncode == 0, again.stderr
+    assert runs.LAST_WORDS not in again.stderr

@@ -1,8 +1,12 @@
 """What Étude needs besides packages is checked, installed where allowed, named where not."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
@@ -74,3 +78,37 @@ def test_library_missing_names_the_command(monkeypatch, capsys):
     error = capsys.readouterr().err
     assert "apt-get install libfluidsynth3" in error
     assert "brew install fluid-synth" in error
+
+
+@pytest.mark.slow
+def test_the_command_works_from_any_folder_and_needs_no_git(tmp_path):
+    """As `make setup` installs it, from a copy that is no clone, into an environment of its own."""
+    copy, elsewhere = tmp_path / "etude-1", tmp_path / "elsewhere"
+    copy.mkdir()
+    elsewhere.mkdir()
+    for name in ("etude", "config", "requirements"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    venv.create(tmp_path / "venv", symlinks=True)
+    python = tmp_path / "venv/bin/python"
+    (site,) = (tmp_path / "venv/lib").glob("python*/site-packages")
+    (site / "packages.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    words = re.search(r"-m (pip install .*--editable) \.", makefile)[1].split()
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PIP_NO_INDEX": "1"}
+    command = [python, "-m", *words, copy, "--ignore-installed"]
+    done = subprocess.run(
+        command, cwd=elsewhere, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for start in ([tmp_path / "venv/bin/etude"], [python, "-m", "etude"]):
+        said = subprocess.run(
+            [*start, "config"], cwd=elsewhere, env=env, capture_output=True, text=True, check=False
+        )
+        assert said.stdout == "the configuration is valid\n", said.stderr
+    where = [python, "-c", "import etude; print(etude.__file__)"]
+    found = subprocess.run(
+        where, cwd=elsewhere, env=env, capture_output=True, text=True, check=True
+    )
+    assert Path(found.stdout.strip()).parent == copy / "etude"

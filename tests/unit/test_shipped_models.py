@@ -21,8 +21,8 @@ from etude.studio.near import open_index
 SHIPPED = sorted(place.parent for place in MODELS.glob("*/export.json"))
 MOST_BYTES = 8 * 2**20
 OPTIONS = {
-    "experiment": None, "configfile": [], "train_seed": None, "duration": 2.0, "batch_size": 1,
-    "prime_wave": None, "text": None, "guidance": None, "seed": 3, "temperature": None,
+    "experiment": None, "configfile": [], "train_seed": None, "duration": 2.0, "clips": 1,
+    "prime": None, "text": None, "guidance": None, "seed": 3, "temperature": None,
     "top_k": None, "top_p": None, "hop": None, "fade": 0.5, "set": [], "progress": None,
 }  # fmt: skip
 

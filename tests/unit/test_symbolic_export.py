@@ -28,7 +28,7 @@ def mine(tmp_path, monkeypatch):
 
 
 def played(*arguments) -> list[bytes]:
-    common = ["--duration", "6", "--batch_size", "2", "--fade", "0"]
+    common = ["--seconds", "6", "--clips", "2", "--fade", "0"]
     paths = generate(_parser().parse_args(["generate", *common, *map(str, arguments)]))
     assert [path.suffix for path in paths] == [".mid", ".wav"] * 2
     assert len(read_midi(paths[0]))
@@ -49,7 +49,7 @@ def test_an_export_plays_and_goes_on_anywhere(mine, tmp_path, monkeypatch):
     assert played("--from", moved, "--output", "track") == own
     onset = 240 * np.arange(16)
     write_midi(plain_table(onset, np.full(16, 240), 60 + onset % 7), elsewhere / "my.mid")
-    arguments = ["continue", "my.mid", "--from", str(moved), "--bars", "8", "--out", "more"]
+    arguments = ["continue", "my.mid", "--from", str(moved), "--bars", "8", "--output", "more"]
     paths = continue_midi(_parser().parse_args(arguments))
     assert [path.name for path in paths] == ["more1.mid", "more1.wav"]
     assert read_midi(paths[0]).seconds > read_midi(elsewhere / "my.mid").seconds
@@ -63,12 +63,12 @@ def test_a_folder_of_prompts_is_gone_on_from_one_by_one(mine, tmp_path, caplog):
     (tmp_path / "prompts/bad.mid").write_bytes(b"MThd nothing")
     (tmp_path / "prompts/notes.txt").write_text("hello")
     common = ["--experiment", "notes", "--configfile", "mine.yaml", "--bars", "2"]
-    words = ["continue", "prompts", *common, "--batch_size", "2", "--out", "more"]
+    words = ["continue", "prompts", *common, "--clips", "2", "--output", "more"]
     paths = continue_midi(_parser().parse_args(words))
     names = [path.name for path in paths if path.suffix == ".mid"]
     assert names == ["more-a-1.mid", "more-a-2.mid", "more-deep-b-1.mid", "more-deep-b-2.mid"]
     assert "bad.mid" in caplog.text, "one that cannot be used costs itself alone"
-    alone = ["continue", "prompts/a.mid", *common, "--batch_size", "2", "--out", "alone"]
+    alone = ["continue", "prompts/a.mid", *common, "--clips", "2", "--output", "alone"]
     one = continue_midi(_parser().parse_args(alone))
     assert one[0].read_bytes() == paths[0].read_bytes(), "as if it were alone"
     (tmp_path / "bare").mkdir()
@@ -93,7 +93,7 @@ def test_an_export_names_its_tokenizer_by_hash_and_takes_no_other(mine, tmp_path
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--prime_wave", "x.wav"], ["takes no recording", "it takes: midi", "etude continue"]),
+        (["--prime", "x.wav"], ["takes no recording", "it takes: midi", "etude continue"]),
         (["--hop", "0.5"], ["--hop means nothing"]),
     ],
 )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tiny_experiments import make_notes, make_sound
 
-from etude.__main__ import _parser, main
+from etude.__main__ import _parse, _parser, main
 from etude.audio.files import write_wav
 from etude.config import RemiZ
 from etude.generation.export import export
@@ -23,10 +23,10 @@ from etude.tokenizers.symbolic.making import create
 # What each command is given beside the option that is tried; `generate` once for each system.
 GIVEN = {
     "audit": {"folder": "music"},
-    "generate": {"--from": "notes.out", "--duration": "1", "--batch_size": "1"},
-    "generate sound": {"--from": "sound.out", "--duration": "0.4", "--batch_size": "1"},
-    "generate here": {"--experiment": "notes", "--configfile": "mine.yaml", "--duration": "1"},
-    "continue": {"midi": "music/a.mid", "--from": "notes.out", "--bars": "1", "--top_k": "300"},
+    "generate": {"--from": "notes.out", "--seconds": "1", "--clips": "1"},
+    "generate sound": {"--from": "sound.out", "--seconds": "0.4", "--clips": "1"},
+    "generate here": {"--experiment": "notes", "--configfile": "mine.yaml", "--seconds": "1"},
+    "continue": {"midi": "music/a.mid", "--from": "notes.out", "--bars": "1", "--top-k": "300"},
     "export": {"--experiment": "notes", "--configfile": "mine.yaml", "--output": "new.out"},
     "tokens": {"file": "music/a.mid", "--tokenizer": "remi_z", "--output": "new.jsonl"},
     "evaluate": {"--baseline": "real", "--eval": "made", "--cache": "cache", "--workers": "1"},
@@ -90,7 +90,7 @@ USABLE = {
     "listen --page": {"missing", "empty folder"},
     "listen --results": set(),
     "paper --output": set(),  # there is nothing to write about
-    "continue --out": {"missing", "empty file", "junk", "folder", "empty folder", "binary", "broken link", "link in a circle"},
+    "continue --output": {"missing", "empty file", "junk", "folder", "empty folder", "binary", "broken link", "link in a circle"},
     "--progress": {"missing", "empty file", "junk", "binary", "broken link", "link in a circle"},
     "snippets --output": {"missing", "empty folder"},
     "snippets --shortest": {"huge"},
@@ -99,7 +99,7 @@ USABLE = {
     "--temperature": {"huge"},
     "--configfile": {"empty file"},
 }  # fmt: skip
-USABLE["generate --output"] = USABLE["continue --out"]
+USABLE["generate --output"] = USABLE["continue --output"]
 USABLE["captions --page"] = USABLE["--progress"]
 USABLE["tokens --output"] = USABLE["--progress"]
 
@@ -110,7 +110,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 
 def name_of(action: argparse.Action) -> str:
-    return action.option_strings[-1] if action.option_strings else action.dest
+    return action.option_strings[0] if action.option_strings else action.dest
 
 
 CASES = [
@@ -222,3 +222,38 @@ def test_what_is_given_is_right(case, template, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "home")
     (option, value), *_ = GIVEN[case].items()
     assert status(arguments(case, option, value)) == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("generate --from x --batch_size 3 --duration=2 --prime_wave a.wav --train_seed 1 --top_k 5",
+         "generate --from x --clips 3 --seconds=2 --prime a.wav --train-seed 1 --top-k 5"),
+        ("continue a.mid --from x --batch_size 3 --out b --prompt_tokens 9 --min_p 0.1",
+         "continue a.mid --from x --clips 3 --output b --prompt-tokens 9 --min-p 0.1"),
+        ("evaluate --baseline a --eval b --use_inf --batch_size 4",
+         "evaluate --baseline a --eval b --use-inf --batch-size 4"),
+        ("captions x --most_words 9", "captions x --most-words 9"),
+    ],
+)  # fmt: skip
+def test_old_spellings_are_aliases(old, new):
+    assert vars(_parse(old.split())) == vars(_parse(new.split()))
+
+
+def test_values_keep_their_underscores():
+    parsed = _parse(["generate", "--from", "a_b", "--text=x_y", "--set", "denoising.c_d=1"])
+    assert (str(parsed.exported), parsed.text, parsed.set) == ("a_b", "x_y", ["denoising.c_d=1"])
+    assert _parse(["audit", "--", "--a_b"]).folder.name == "--a_b"
+
+
+def test_an_option_has_one_name_everywhere():
+    """What means the same is called the same, and no name has an underscore."""
+    names = {
+        name: action.help
+        for parser in parsers().values()
+        for action in parser._actions
+        for name in action.option_strings
+    }
+    assert not [name for name in names if "_" in name or name in ("--out", "--duration")]
+    assert "--batch-size" in parsers()["evaluate"].format_help()
+    assert "--batch-size" not in parsers()["generate"].format_help()

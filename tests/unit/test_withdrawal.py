@@ -203,7 +203,7 @@ def test_a_kill_in_the_middle_is_completed_by_the_next_run(after, home, monkeypa
 
 def test_an_export_on_record_waits_too(home):
     export(settings(), "mine", None, home / "exports/first")
-    command = ["generate", "--from", "exports/first", "--duration", "0.6", "--batch_size", "1"]
+    command = ["generate", "--from", "exports/first", "--seconds", "0.6", "--clips", "1"]
     assert len(generate(_parser().parse_args(command))) == 1
     tables(home, PLANTED)
     with pytest.raises(UserError, match="not yet forgotten"):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import music
 import pytest
@@ -181,13 +184,36 @@ def test_snakemakes_own_report_builds(finished):
         assert f"results/metrics/mine/seed-0/draw-0/{name}" in text
 
 
-def test_the_default_plans_without_anything_installed():
-    """A bare Snakemake can plan: nothing heavy is imported at parse time (see test_config)."""
-    import subprocess
-    import sys
+MISSING = """
+import sys
 
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {names}:
+            raise ModuleNotFoundError(f"there is no {{name}} here", name=name)
+
+sys.meta_path.insert(0, Missing())
+"""
+# Of main.in what Snakemake itself needs (numpy: its schedulers), and what reads the configuration.
+NEEDED = {"jinja2", "numpy", "packaging", "psutil", "pydantic", "pyyaml", "snakemake", "tqdm"}
+
+
+def test_the_default_plans_without_the_packages_of_its_jobs(tmp_path):
+    listed = (ROOT / "requirements/main.in").read_text(encoding="utf-8").splitlines()
+    names = {n for n in listed if n and n[0] != "#" and "snakemake" not in n} - NEEDED
+    assert {"torch", "symusic", "soundfile", "scipy", "pillow"} <= names
+    modules = {n.replace("-", "_") for n in names} | {"PIL", "faiss", "fluidsynth"}
+    (tmp_path / "sitecustomize.py").write_text(MISSING.format(names=modules), encoding="utf-8")
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    start = [sys.executable, "-c", "import torch"]
+    assert (
+        b"there is no torch here"
+        in subprocess.run(start, capture_output=True, env=env, check=False).stderr
+    )
     command = [sys.executable, "-m", "snakemake", "-n", "-s", str(ROOT / "Snakefile")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path, env=env
+    )
     assert done.returncode == 0, done.stderr
 
 

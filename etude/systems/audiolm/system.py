@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 import etude
 from etude.config.systems.audiolm import AudioLm
 from etude.systems.audiolm.beginnings import beginnings
 from etude.systems.audiolm.building import STAGES, build_stage, load_stage, stage_class
+from etude.systems.audiolm.codebook_transformer import Layout
 from etude.systems.audiolm.data import PackedData
-from etude.systems.audiolm.networks import build_network
+from etude.systems.audiolm.networks import build_network, can_cache
 from etude.systems.audiolm.stages import COMMON_KEYS, AudioLmStage, audiolm_shape
 from etude.systems.base import (
     Audition,
@@ -28,11 +30,10 @@ from etude.systems.base import (
     SystemBase,
 )
 from etude.systems.stage_module import OF_TOKENS, transformer_flops
+from etude.systems.trial import LENGTH, VOCABULARY, try_causal
 
 if TYPE_CHECKING:
     from etude.systems.audiolm.player import AudioLmPlayer
-
-CODEBOOKS = [2, 16]  # ids, for a network that is only tried
 
 
 class AudioLmSystem(SystemBase):
@@ -83,7 +84,21 @@ class AudioLmSystem(SystemBase):
         return load_stage(folder)
 
     def try_network(self, network: Any) -> None:  # noqa: D102
-        build_network(CODEBOOKS, network)
+        model = build_network([2, VOCABULARY], network).eval()
+        layout = Layout(torch.tensor([0] + [1] * (LENGTH - 1)), torch.arange(LENGTH) * 1.0)
+
+        def logits(ids: Tensor) -> Tensor:
+            found: Tensor = model.logits(model(ids, layout[: ids.shape[1]]), 1)
+            return found
+
+        def cached(ids: Tensor, prompt: int) -> Tensor:
+            cache, ends = model.cache(len(ids), LENGTH), range(prompt, LENGTH + 1)
+            spans = [slice(0, prompt), *(slice(end - 1, end) for end in ends[1:])]
+            hidden = [model(ids[:, span], layout[span], cache)[:, -1:] for span in spans]
+            found: Tensor = model.logits(torch.cat(hidden, 1), 1)
+            return found
+
+        try_causal(network.kind, logits, cached if can_cache(model) else None)
 
     # ------------------------------------------------------------------------------- generation
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 import etude
 from etude.config.systems.symbolic_lm import SymbolicLm
@@ -36,11 +38,10 @@ from etude.systems.symbolic_lm.stage import (
     score,
     symbolic_shape,
 )
+from etude.systems.trial import LENGTH, VOCABULARY, try_causal
 
 if TYPE_CHECKING:
     from etude.systems.symbolic_lm.player import SymbolicLmPlayer
-
-SYMBOLS = {"vocabulary": 16, "context": 32}  # for a network that is only tried
 
 
 class SymbolicLmSystem(SystemBase):
@@ -78,7 +79,17 @@ class SymbolicLmSystem(SystemBase):
         return load_stage(folder, parts.tokenizers.get("tokenizer"))
 
     def try_network(self, network: Any) -> None:  # noqa: D102
-        families.build_network(network, SYMBOLS)
+        shape = {"vocabulary": VOCABULARY, "context": LENGTH}
+        model = families.build_network(network, shape).eval()
+
+        def cached(ids: Tensor, prompt: int) -> Tensor:
+            cache = families.open_cache(model, len(ids), LENGTH)
+            parts = [ids[:, :prompt], *ids[:, prompt:].split(1, dim=1)]
+            return torch.stack([families.next_logits(model, part, cache) for part in parts], 1)
+
+        has_cache = hasattr(model, "cache")
+        logits = partial(families.all_logits, model)
+        try_causal(network.kind, logits, cached if has_cache else None)
 
     # ------------------------------------------------------------------------------- generation
 
