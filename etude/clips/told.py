@@ -48,10 +48,10 @@ def read_conditions(folder: Path, files: Iterable[str]) -> Conditions:
         )
     found: Conditions = {}
     for row in rows:
-        if (file := known.get(row[column].strip())) is not None:
+        if (named := known.get(row[column].strip())) is not None:
             text = next((row[name] for name in TEXTS if row.get(name)), "")
             rest = {k: v for k, v in row.items() if k not in (*NAMES, *TEXTS) and v}
-            found[file] = {"prompt": text} | rest
+            found[named] = {"prompt": text} | rest
     if len(found) < len(rows):
         log.warning("%s: %d rows name no clip", folder / FILE, len(rows) - len(found))
     return found

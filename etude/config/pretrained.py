@@ -15,7 +15,13 @@ RATE_OF_50_HZ = 32000  # of the EnCodec that MusicGen was trained with
 
 
 PretrainedKind = Literal[
-    *("hubert", "encodec", "clap", "kmeans", "text_to_music", "melody_to_music", "text_to_sound"),
+    "hubert",
+    "encodec",
+    "clap",
+    "kmeans",
+    "text_to_music",
+    "melody_to_music",
+    "text_to_sound",
     "checkpoint",
 ]
 

@@ -142,7 +142,7 @@ def prompts_of(given: Path | None, takes: Collection[str]) -> dict[str, tuple[Pa
         raise UserError(
             "no file to go on from is there",
             where=str(given),
-            why=f"this system goes on from: {', '.join(sorted(takes & set(kinds.values())))}",
+            why=f"this system goes on from: {', '.join(sorted(set(kinds.values()) & set(takes)))}",
             do="give a folder with such files, or one file",
         )
     stems = [name.rpartition(".")[0].replace("/", "-") for name in names]

@@ -63,8 +63,8 @@ def evaluate_results(results: Path, output: Path) -> str:
         )
     sets, words = _sets(clips)
     put_into(output, lambda f: write_figures(sets, words, f, "jeffreys", NEUROMUSIC))
-    found = divergences(sets["reference"], sets["generated"], "jeffreys", NEUROMUSIC)
-    told = ", ".join(f"{k} {'n/a' if v is None else f'{v:.4g}'}" for k, v in found.items())
+    apart = divergences(sets["reference"], sets["generated"], "jeffreys", NEUROMUSIC)
+    told = ", ".join(f"{k} {'n/a' if v is None else f'{v:.4g}'}" for k, v in apart.items())
     return (
         f"{len(clips['generated'])} of {len(rows)} compositions, as Neuromusic measures them\n"
         f"KL(original || generated) of distances from the prompt: {told}\n"

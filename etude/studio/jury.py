@@ -50,7 +50,8 @@ def listen(options: argparse.Namespace) -> None:
     count = options.pairs or limits.pairs
     pairs = drawn(test, count, limits.catch_pairs, options.seed)
     name = secrets.token_urlsafe(9)
-    rows, told = [], []
+    rows: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
     with atomic_directory(folder) as temporary:
         for number, pair in enumerate(pairs):
             key = f"{number:03d}"

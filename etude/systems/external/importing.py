@@ -71,8 +71,7 @@ def import_notes(source: Path, parts: Parts, seconds: float, folder: Path) -> in
     clips = _read_notes(source, parts, seconds, rejected)
     tables = {"rejected.csv": (REJECTED, rejected)}
     rate = parts.corpus.render.rate
-    kinds = {"maker": str(source), "notes": True, "tables": tables}
-    count = write_clips(clips, folder, rate, IMPORTED, **kinds)
+    count = write_clips(clips, folder, rate, IMPORTED, maker=str(source), notes=True, tables=tables)
     log.info("%d files left out (rejected.csv)", len(rejected))
     return count
 
