@@ -41,7 +41,9 @@ def test_clips_play_one_at_a_time_by_mouse_and_keyboard(chrome, built):
         page.keyboard.press("Space")
         page.wait_for_function("document.querySelectorAll('audio')[1].currentTime > 0")
         assert sounds.nth(0).evaluate("s => s.paused")
-        page.wait_for_function("document.querySelectorAll('audio')[1].paused")
+        # At its end it is set back to its beginning, a moment after it has stopped.
+        over = "(s => s.paused && s.currentTime === 0)(document.querySelectorAll('audio')[1])"
+        page.wait_for_function(over)
         page.keyboard.press("ArrowRight")
         page.wait_for_function("document.querySelectorAll('audio')[1].currentTime >= 0.2")
         page.keyboard.press("End")
