@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from etude.__main__ import _parser
+from etude.arguments import spelled
 from etude.config import FolderCorpus
 from etude.corpus.ingest import read_rows
 from etude.corpus.metadata import Metadata
@@ -102,7 +103,7 @@ def test_every_command_and_option_of_the_page_is_there():
     shown = []
     done = [here for number, _, here, _ in lines() if number not in NOT_YET]
     for command in COMMAND.findall(" ".join(done)):
-        name, *words = command.split()
+        name, *words = spelled(command.split())
         assert name in action.choices, command
         options = action.choices[name]._option_string_actions
         wrong = [word for word in words if word.startswith("-") and word not in options]
