@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 
 from etude.arguments import place, whole
+from etude.errors import UserError
 
 AddConfig = Callable[[argparse.ArgumentParser], None]
 
@@ -64,6 +65,14 @@ def _evaluate(options: argparse.Namespace) -> int:
         from etude.metrics.checkpoint import evaluate_step
 
         return evaluate_step(options.experiment, options.step, options.configfile)
+    for option, value in (("--step", options.step), ("--configfile", options.configfile)):
+        if value:
+            raise UserError(
+                f"{option} says nothing of a folder",
+                where=option,
+                why="it belongs to a checkpoint of a run",
+                do=f"leave out {option}, or name an --experiment",
+            )
     from etude.metrics.folder_command import evaluate
 
     print(evaluate(options), end="")

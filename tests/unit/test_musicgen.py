@@ -267,5 +267,5 @@ def test_config(tmp_path):
         "experiments": {"audiolm": {"stages": {"fine": {"weights": {"pretrained": "small"}}}}}
     }
     values["pretrained"] = {"small": {"kind": "text_to_music", "path": str(tmp_path)}}
-    with pytest.raises(UserError, match="trains all itself"):
+    with pytest.raises(UserError, match="needed is checkpoint"):
         config.read(config.DEFAULT, overrides=values)

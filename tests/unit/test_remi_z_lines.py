@@ -125,7 +125,7 @@ def test_the_command_says_what_is_wrong(folder, tmp_path, capsys):
     onoff = tmp_path / "onoff"
     making.make_tokenizer(OnOff(kind="onoff"), Filter(), None, [], None, onoff)
     assert main(["tokens", str(tmp_path / "bad.mid"), "--tokenizer", str(onoff), *common[2:]]) == 1
-    assert "remi_z" in capsys.readouterr().err
+    assert "corrupt_midi" in capsys.readouterr().err
 
 
 def test_a_run_writes_each_level_of_each_piece(folder, tmp_path):

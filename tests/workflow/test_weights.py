@@ -95,6 +95,7 @@ def test_weights_may_come_from_another_experiment_of_the_same_run(workspace):
 )
 def test_weights_that_cannot_be_used_stop_before_anything_runs(weights, words, workspace):
     (workspace.folder / "weights.pt").write_bytes(b"")
+    (workspace.folder / "music").mkdir()
     config = own_folder(workspace.folder / "music")
     config["experiments"]["mine"]["stages"] = {"fine": {"weights": weights}}
     done = workspace.run("-n", configs=[workspace.config("mine", config)], check=False)
