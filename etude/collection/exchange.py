@@ -105,11 +105,12 @@ def _of_inversion(content: Any, known: list[str], file: Path) -> Rows:
     side = next((SIDES[word] for word in SIDES if file.stem.endswith(f"_{word}")), "")
     names = {str(row["audio_path"]).replace("\\", "/"): row for row in rows}
     # Their paths may begin anywhere: what counts is the end that a recording has too.
+    there = set(known)
     chosen: dict[str, dict[str, str]] = {}
     for name, row in names.items():
         parts = name.split("/")
         ends = ("/".join(parts[i:]) for i in range(len(parts)))
-        match = next((end for end in ends if end in set(known)), None)
+        match = next((end for end in ends if end in there), None)
         match = match or next(iter(match_names([parts[-1]], known)[0]), None)
         if match is not None:
             chosen[match] = {

@@ -47,11 +47,12 @@ def pack(
     Args:
         chosen: names of clips (clip-0003); none: all of the draw.
         draw, seed: of generation and of training; None: the first that config names.
-        weights: whether the model goes along; then every owner must have agreed to publishing.
+        weights: whether the model goes along.
         contributor: whose recordings go along.
 
     Raises:
-        UserError: something that was named is not there, or may not be passed on; the file exists.
+        UserError: something that was named is not there, or an owner has not agreed to publishing
+            (of clips alone too); the file exists.
     """
     if output.suffix != ".zip" or output.exists():
         why = "it exists" if output.exists() else "its name does not end in .zip"

@@ -70,19 +70,21 @@ class Clap:
         """wave [batch, samples] -> [batch, windows, dim]; at least one window."""
         return np.stack([self._embed(item) for item in np.atleast_2d(wave)])
 
-    def similarity(self, waves: Sequence[NDArray[np.float32]], rate: int, text: str) -> Array:
-        """The cosine of clips and a description, of each clip the mean over its windows [clips].
+    def similarity(
+        self, waves: Sequence[NDArray[np.float32]], rate: int, texts: Sequence[str]
+    ) -> Array:
+        """The cosines of clips and texts [clips, texts], of each clip the mean over its windows.
 
         Raises:
             UserError: the weights came without their text tokenizer.
         """
-        wanted = self.read(text)
+        wanted = np.stack([self.read(text) for text in texts], axis=1)
         found = []
         for wave in waves:
             heard = soxr.resample(wave, rate, self.sample_rate, quality="HQ")
             windows = self._embed(heard.astype(np.float64))
-            sizes = np.linalg.norm(windows, axis=1) * np.linalg.norm(wanted)
-            found.append(float((windows @ wanted / np.maximum(sizes, 1e-12)).mean()))
+            sizes = np.outer(np.linalg.norm(windows, axis=1), np.linalg.norm(wanted, axis=0))
+            found.append((windows @ wanted / np.maximum(sizes, 1e-12)).mean(0))
         return np.array(found)
 
     @torch.inference_mode()

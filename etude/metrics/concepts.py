@@ -253,7 +253,7 @@ class Ear:
         """How near clips are to the concept's description, by CLAP; nothing where there is none."""
         if self.clap is None or not len(waves):
             return {}
-        cosines = self.clap.similarity(waves, self.rate, self.description)
+        cosines = self.clap.similarity(waves, self.rate, [self.description])[:, 0]
         return {"clap": f"{cosines.mean():.4f}"}
 
 

@@ -208,7 +208,8 @@ def score_texts(clips: Path, weights: Path, output: Path | None) -> str:
     different = list(dict.fromkeys(texts.values()))
     for name, text in texts.items():
         wave = read_audio(clips / name, clap.sample_rate, upsample=True)
-        cosines = {t: float(clap.similarity([wave], clap.sample_rate, t)[0]) for t in different}
+        (found,) = clap.similarity([wave], clap.sample_rate, different).tolist()
+        cosines = dict(zip(different, found, strict=True))
         others = [cosine for t, cosine in cosines.items() if t != text]
         row: dict[str, Any] = {"clip": printable(name), "prompt": text}
         row |= {"cosine": cosines[text], "others_prompts": float(np.mean(others)) if others else ""}

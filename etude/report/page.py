@@ -49,7 +49,7 @@ from etude.results.table import Table, read_tables
 from etude.storage import atomic_directory, read_json, write_text
 from etude.tokenizers.usage import hardly_used
 
-VERSION = 7  # raised when the page changes
+VERSION = 8  # raised when the page changes
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).resolve().parent

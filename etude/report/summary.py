@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from etude.report.figures import Row
 from etude.results.leaderboard import FLOOR, GENERATED, number
 from etude.results.rates import FAILS, HOLDS, UNDECIDED
+from etude.results.systems import about
 
 CHANCE = "random_notes"
 CODEC = "reconstruction"
 LEFT, RIGHT = 12.0, 84.0  # per cent of the figure's width at which music and chance are drawn
 VERDICTS = {
-    HOLDS: "clearly nearer to real music than every trivial baseline; the search for copies found "
-    "no more than chance",
-    FAILS: "not good enough: no nearer to real music than a trivial baseline, or silent, or copied",
+    HOLDS: "clearly better than every trivial baseline that it is judged against; the search for "
+    "copies raised no alarm",
+    FAILS: "not good enough: no better than a trivial baseline, or silent, or copied",
     UNDECIDED: "not decided yet: this takes more clips",
     "ungated": "made by somebody else: measured, not judged",
     "missing": "not measured",
 }
+OF_ITS_OWN = "its clips are of its own concepts, not of all the music"
 TOO_LITTLE = "not decided: there are too few clips, or too little held-out music"
 
 
@@ -85,6 +87,8 @@ def _place(
     if not {GENERATED, FLOOR, CHANCE} <= known.keys():
         return Place(name, verdict, word, note="not measured")
     made = known[GENERATED]
+    if made.get("system") and not about(made["system"]).rivals:
+        return Place(name, verdict, word, note=OF_ITS_OWN)
     if (number(made.get("n")) or 0) < least:
         return Place(
             name, verdict, word, note=f"too few clips: {made.get('n')}, {least} are needed"

@@ -169,13 +169,13 @@ def test_clap_reads_the_description(tmp_path):
     write_json(tmp_path / "origin.json", {"from": "tiny", "sha256": "0" * 64})
     clap = Clap(tmp_path)
     waves = list(tones(900, 2, 1))
-    found = clap.similarity(waves, RATE, "a high bell")
+    found = clap.similarity(waves, RATE, ["a high bell"])[:, 0]
     heard = np.stack([soxr.resample(w, RATE, clap.sample_rate, quality="HQ") for w in waves])
     audio = clap.embed(heard.astype(np.float64))[:, 0]
     text = clap.read("a high bell")
     cosines = audio @ text / np.linalg.norm(audio, axis=1) / np.linalg.norm(text)
     assert found == pytest.approx(cosines, abs=1e-5)
-    assert not np.allclose(found, clap.similarity(waves, RATE, "low"))
+    assert not np.allclose(found, clap.similarity(waves, RATE, ["low"])[:, 0])
     write_concepts([asked()], SETTINGS, tmp_path / "concept.csv", Means(clap=clap))
     rows = read_csv(tmp_path / "concept.csv")
     assert all(-1 <= float(row["clap"]) <= 1 for row in rows)
@@ -183,7 +183,7 @@ def test_clap_reads_the_description(tmp_path):
     assert {row["clap"] for row in read_csv(tmp_path / "concept.csv")} == {""}
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(UserError, match="cannot read"):
-        Clap(tmp_path).similarity(waves, RATE, "low")
+        Clap(tmp_path).similarity(waves, RATE, ["low"])
 
 
 def test_without_held_out_music_there_are_rows():

@@ -63,7 +63,7 @@ def test_each_verdict_has_words():
     table = rows(generated=3.0, real=1.0, random_notes=11.0)
     said = {word: place(table, word).verdict for word in ("holds", "fails", "undecided", "n/a")}
     assert len(set(said.values())) == 4
-    assert said["holds"].startswith("clearly nearer")
+    assert said["holds"].startswith("clearly better")
 
 
 def test_the_page_begins_with_sounds_and_figures_come_behind_them(tmp_path):
@@ -83,3 +83,12 @@ def test_the_page_begins_with_sounds_and_figures_come_behind_them(tmp_path):
     ]
     for word in ("FAD", "KAD", "gate"):
         assert word not in page[page.index('<section id="summary"') : page.index("<figure class=")]
+
+
+def test_clips_of_its_own_concepts_have_no_place_among_all_music():
+    """Words that were learned are judged by likelihood; music of all sounds is no measure of them."""
+    table = rows(generated=3.0, real=1.0, random_notes=11.0)
+    one = place([row | {"system": "textual_inversion"} for row in table])
+    assert one.share is None
+    assert "its own concepts" in one.said
+    assert place([row | {"system": "musicgen"} for row in table]).share == pytest.approx(0.2)
