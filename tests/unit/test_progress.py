@@ -43,6 +43,7 @@ def tell(shown, event, message="", level=logging.INFO, **fields):
 
 
 def a_job(shown, number, rule, log=(), **wildcards):
+    tell(shown, LogEvent.JOB_STARTED, jobs=[number])
     tell(
         shown,
         LogEvent.JOB_INFO,
@@ -52,7 +53,6 @@ def a_job(shown, number, rule, log=(), **wildcards):
         wildcards=wildcards,
         log=list(log),
     )
-    tell(shown, LogEvent.JOB_STARTED, jobs=[number])
 
 
 def test_a_run_is_a_line_for_each_part_that_is_complete(shown):
@@ -89,8 +89,7 @@ def test_what_is_left_follows_what_jobs_took_here():
         known = Progress(now=0.0)
         known.total.update(render_midi=4, build_report=1)
         for number in range(3):
-            known.jobs[number] = SimpleNamespace(rule="render_midi", started=0.0, log=[], label="")
-            known.start(number, each * number)
+            known.describe(number, "render_midi", "", [], each * number)
             known.finish(number, each * (number + 1))
         return known.left(each * 3)
 
