@@ -38,7 +38,7 @@ from etude.metrics.notes.score import read_measured, score_sets
 from etude.metrics.registry import projection, residual_weight
 from etude.metrics.samples import Estimate
 from etude.systems.base import Parts
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 
 pytestmark = pytest.mark.proof
 

@@ -23,8 +23,8 @@ from workspace import Workspace
 from etude.config import Split
 from etude.corpus.tunes import tune_groups
 from etude.metrics.memorisation import attacks, chroma
+from etude.metrics.memorisation.excerpts import HELD_OUT, Music
 from etude.metrics.memorisation.fingerprint import RATE
-from etude.metrics.memorisation.material import HELD_OUT, Music
 from etude.metrics.memorisation.neighbours import Neighbours
 from etude.metrics.memorisation.null import Null, exact_interval
 from etude.midi.notes import read_midi, tune_ngrams

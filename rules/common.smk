@@ -15,10 +15,10 @@ import etude.config
 import etude.runs
 from etude.corpus import consent, forecast, scan, withdrawn
 from etude.errors import UserError
-from etude.own import label
+from etude.plugins import label
 from etude.withdrawal import removal
 from etude.workflow import extras, needs, sources
-from etude.workflow import given_tokenizers as given_tokenizer
+from etude.workflow import imported_tokenizers as given_tokenizer
 from etude.workflow.data import share
 from etude.workflow.plan import Plan
 from etude.workflow.versions import Versions, code_hash, environment_hash

@@ -6,7 +6,7 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import AnyTokenizer, CorpusBase, Filter, parse
-    from etude.tokenizers.symbolic.making import make_tokenizer
+    from etude.tokenizers.symbolic.factory import make_tokenizer
 
     params, given = snakemake.params, snakemake.input
     make_tokenizer(

@@ -7,7 +7,7 @@ from adapter import job, parts_of
 
 with job(snakemake):
     from etude.config import Experiment, parse
-    from etude.corpus.places import piece_paths
+    from etude.corpus.piece_paths import piece_paths
     from etude.metrics.latents import write_latents
     from etude.storage import read_csv
 

@@ -35,7 +35,7 @@ from etude.config.symbolic_tokens import Remi
 from etude.config.systems import CLASSES
 from etude.config.systems.base import RIVALS, RIVALS_WITH_NOTES
 from etude.corpus.ingest import ingest_shard
-from etude.corpus.places import piece_paths
+from etude.corpus.piece_paths import piece_paths
 from etude.corpus.split import decide_split
 from etude.generation.baselines import Real, choose, find_spans
 from etude.generation.dumb import CorpusFiles, Dumb
@@ -43,8 +43,8 @@ from etude.metrics.distances import Yardstick
 from etude.metrics.embed import embed_with
 from etude.metrics.memorisation.catalogue import Catalogue
 from etude.metrics.memorisation.chroma import Chroma
+from etude.metrics.memorisation.excerpts import Music
 from etude.metrics.memorisation.find import ClipSet, Search
-from etude.metrics.memorisation.material import Music
 from etude.metrics.memorisation.reference import catalogue_corpus, read_hashes
 from etude.metrics.memorisation.rows import tidy
 from etude.metrics.registry import open_embedding, projection, residual_weight
@@ -59,7 +59,7 @@ from etude.results.gate import Verdict, judge
 from etude.results.table import Table
 from etude.storage import read_csv
 from etude.systems.ngram import NGram
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create
 
 SECONDS = 2.0
 CUT = Cut(seconds=2, rate=ladder.RATE, rms_threshold=100, write_audio=True)

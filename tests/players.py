@@ -10,7 +10,7 @@ from etude.config import AnyTokenizer, CorpusBase
 from etude.config.systems.symbolic_lm import SymbolicGenerate, SymbolicNetwork
 from etude.systems.symbolic_lm.player import SymbolicLmPlayer
 from etude.systems.symbolic_lm.stage import SymbolicLmStage
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create
 
 
 def stage_of(kind="gpt2", shape=SHAPE):

@@ -14,7 +14,7 @@ from etude.systems.audiolm.building import STAGES
 from etude.systems.audiolm.building import build_stage as build_sound_stage
 from etude.systems.symbolic_lm.stage import build_stage
 from etude.tokenizers import registry
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create
 
 WINDOW = 64
 

@@ -15,7 +15,7 @@ import soundfile
 
 from etude.audio.files import AudioError, AudioFile, message, writing
 from etude.audio.levels import dbfs
-from etude.audio.whole import promised, shortfall
+from etude.audio.truncation import promised, shortfall
 from etude.storage import atomic
 
 VERSION = 2  # raised when hashes or copies change

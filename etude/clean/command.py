@@ -114,7 +114,7 @@ def _of_training(
     """The states of an experiment's stages; `folder` is a stage's, below results/models/."""
     from etude.systems.base import Parts  # imports torch
     from etude.training.stage import stage_fingerprint
-    from etude.workflow.given_weights import weights_file
+    from etude.workflow.imported_weights import weights_file
 
     table = results / "corpora" / experiment.corpus / "captions.csv"
     captions = table if experiment.reads_captions else None

@@ -20,7 +20,7 @@ import soundfile
 from tqdm import tqdm
 
 from etude.audio.files import AudioError, AudioFile, read_audio
-from etude.collection.likeness import likenesses
+from etude.collection.duplicates import likenesses
 from etude.collection.table import Captions, as_rows
 from etude.corpus.captions import MANY_WORDS
 from etude.corpus.scan import printable

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator
 
 from etude.errors import nearest
-from etude.own import is_own
+from etude.plugins import is_own
 
 __all__ = ["Composed", "Distinct", "Section", "SectionType", "UserPath", "merge", "nearest"]
 

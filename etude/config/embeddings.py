@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from etude.own import is_own
+from etude.plugins import is_own
 
 # Module and class of what runs here; the module is imported only when it is asked for.
 EMBEDDINGS = {

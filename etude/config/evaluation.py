@@ -12,7 +12,7 @@ from etude.config.concepts import ConceptMetrics
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.memorisation import Memorisation
 from etude.config.symbolic_metrics import SymbolicMetrics
-from etude.own import is_own, label
+from etude.plugins import is_own, label
 
 GATED = ("timbre", "harmony")  # `time` is told until it is proven on more than one corpus
 # What became of keys that judged by a ratio of Fréchet distances, which random notes passed.

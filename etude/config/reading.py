@@ -15,7 +15,7 @@ from etude.config.sweeps import expand
 from etude.config.systems import CLASSES
 from etude.config.whole import Config
 from etude.errors import UserError
-from etude.own import check
+from etude.plugins import check
 
 DEFAULT = Path(__file__).resolve().parents[2] / "config" / "config.yaml"
 

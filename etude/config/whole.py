@@ -34,7 +34,7 @@ from etude.config.tokens import (
     TokenSet,
 )
 from etude.errors import UserError
-from etude.own import is_own
+from etude.plugins import is_own
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 

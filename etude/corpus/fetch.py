@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from etude import own
+from etude import plugins
 from etude.config import ArchiveCorpus, CorpusBase, Music21Corpus, OwnCorpus
 from etude.corpus import scores
 from etude.corpus.annotations import annotate
@@ -125,15 +125,15 @@ def _fetch_archive(settings: ArchiveCorpus, folder: Path) -> None:
 
 def _fetch_own(settings: OwnCorpus, folder: Path) -> None:
     """Let a class of the user's own fill the folder; what it refuses becomes rows with reasons."""
-    source = own.create(settings.source, settings.options, ("fetch",))
+    source = plugins.create(settings.source, settings.options, ("fetch",))
     with atomic_directory(folder) as temporary:
         refused = _call_own(source, settings.source, temporary)
         count = sum(1 for _ in list_files(temporary))
         if not count:
             few = "; ".join(f"{file}: {why}" for file, why in list(refused.items())[:3])
             raise UserError(
-                f"{own.label(settings.source)} brought no files",
-                where=str(own.module_file(settings.source)),
+                f"{plugins.label(settings.source)} brought no files",
+                where=str(plugins.module_file(settings.source)),
                 why="its `fetch(folder)` ended and left the folder empty" + f" ({few})" * bool(few),
                 do="write MIDI or audio files into the folder that `fetch` is given",
             )
@@ -149,6 +149,6 @@ def _call_own(source: Any, name: str, folder: Path) -> dict[str, str]:
         "fix it there. It may return {file: reason} of what it cannot take, which becomes a row "
         "with that reason, while the others go on; else it returns nothing"
     )
-    with own.blamed(name, "fetch", do):
+    with plugins.blamed(name, "fetch", do):
         refused = dict(source.fetch(folder) or {})
     return {Path(path).as_posix(): str(why) or "no reason given" for path, why in refused.items()}

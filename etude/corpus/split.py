@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from etude.config import CorpusBase, Split
-from etude.corpus.deal import SIDES, deal, user_sides
 from etude.corpus.estimate import advise_shards
+from etude.corpus.group_split import SIDES, deal, user_sides
 from etude.corpus.rows import INGEST_COLUMNS, PIECES_COLUMNS, Row, describe, reason_class
 from etude.corpus.scan import is_unread
 from etude.corpus.tunes import tune_groups

@@ -27,10 +27,10 @@ import etude
 from etude.config import Config, Fit
 from etude.corpus.withdrawn import refuse_if_pending
 from etude.errors import UserError
-from etude.generation.exported import ABOUT, FORMAT
-from etude.generation.published import check_publishing, owned_corpora, owners_text, pieces_of
+from etude.generation.copy_check import searched_text
+from etude.generation.disclosure import check_publishing, owned_corpora, owners_text, pieces_of
+from etude.generation.manifest import ABOUT, FORMAT
 from etude.generation.registry import register
-from etude.generation.searched import searched_text
 from etude.generation.trained import Trained, in_results, open_player
 from etude.storage import (
     atomic_directory,
@@ -43,7 +43,7 @@ from etude.storage import (
 )
 from etude.systems import open_system
 from etude.systems.base import Player
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 from etude.workflow.lineage import corpora_of
 
 log = logging.getLogger(__name__)

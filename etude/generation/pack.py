@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from etude.config import Config, FolderCorpus
-from etude.corpus.places import piece_paths
+from etude.corpus.piece_paths import piece_paths
 from etude.errors import UserError
+from etude.generation.disclosure import owned_corpora
 from etude.generation.export import export, publishing
-from etude.generation.published import owned_corpora
 from etude.generation.registry import forget, register
 from etude.generation.trained import Trained, in_results
 from etude.storage import atomic, hash_file, read_csv, write_csv, write_json, write_text

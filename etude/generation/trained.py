@@ -8,10 +8,10 @@ from pathlib import Path
 
 from etude.config import Config, CorpusBase, ExperimentBase
 from etude.errors import UserError
-from etude.generation.exported import read_exported
+from etude.generation.manifest import read_exported
 from etude.systems import open_system
 from etude.systems.base import Parts, Player
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 
 
 @dataclass(frozen=True)

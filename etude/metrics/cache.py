@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etude import own
+from etude import plugins
 from etude.config.embeddings import EMBEDDINGS
 from etude.storage import atomic, hash_file
 
@@ -32,8 +32,8 @@ Arrays = dict[str, np.ndarray]
 
 def version_of(embedding: str) -> str:
     """What an embedding's figures hang on: the VERSION of its module, or its own bytes."""
-    if own.is_own(embedding):
-        return own.digest(embedding)
+    if plugins.is_own(embedding):
+        return plugins.digest(embedding)
     module = importlib.import_module(EMBEDDINGS[embedding].split(":")[0])
     return str(module.VERSION)
 

@@ -47,10 +47,10 @@ from etude.metrics.frechet import Reference
 from etude.metrics.registry import Options, open_embedding
 from etude.metrics.samples import Clips
 from etude.metrics.space import Space
-from etude.own import label
+from etude.plugins import label
 from etude.storage import write_csv
-from etude.systems.asked import Asked
 from etude.systems.base import Wave
+from etude.systems.concept_queries import Asked
 
 VERSION = 3  # raised when the figures change
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from etude.audio.files import read_audio, write_wav
-from etude.clips.told import read_conditions
+from etude.clips.conditions_table import read_conditions
 from etude.config.corpora import Filter, Render
 from etude.config.embeddings import why_not
 from etude.corpus.scan import list_files, music_kind, printable

@@ -33,7 +33,7 @@ from etude.metrics.folder_scan import Folder, find_copies, look_through
 from etude.metrics.folder_text import copies_found, distance_table, heard_in_part
 from etude.metrics.registry import open_embedding, projection, residual_weight
 from etude.metrics.samples import Clips
-from etude.own import is_own
+from etude.plugins import is_own
 
 log = logging.getLogger(__name__)
 COMMON_RATE = 24000

@@ -25,7 +25,7 @@ from etude.metrics.rivals import COLUMNS as RIVAL_COLUMNS
 from etude.metrics.rivals import compare
 from etude.metrics.samples import Estimate, read_about, read_sets, replicate_rows
 from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, head
-from etude.own import label
+from etude.plugins import label
 from etude.pool import Failed, tried
 from etude.storage import read_csv, write_csv
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import symusic
 
-from etude.contents import HEAD, what_it_is
+from etude.file_signatures import HEAD, what_it_is
 from etude.midi import bars
 from etude.midi.tempo import seconds_at
 

@@ -18,7 +18,7 @@ from etude.audio.files import AudioError, writing
 from etude.audio.levels import INT16_SCALE, dbfs
 from etude.audio.recordings import Summary, copy_to_wav
 from etude.config import CorpusBase, Filter, Render
-from etude.corpus.places import piece_paths
+from etude.corpus.piece_paths import piece_paths
 from etude.midi.events import DRUM_CHANNEL, read_events
 from etude.midi.notes import MidiError, NoteTable
 from etude.midi.synth import SoundFont

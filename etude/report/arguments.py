@@ -48,14 +48,14 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _table(options: argparse.Namespace) -> None:
     if options.partial:
-        from etude.results.partial import write_page, write_partial
+        from etude.results.incomplete import write_page, write_partial
 
         print(write_partial(options.partial), end="")
         if options.page:
             write_page(options.page, options.configfile)
         return
     if options.ratings:
-        from etude.results.partial import write_rated
+        from etude.results.incomplete import write_rated
 
         write_rated(options.ratings, options.configfile)
         return

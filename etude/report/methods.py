@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.config import Config, StagePlan
-from etude.own import is_own, label
+from etude.plugins import is_own, label
 from etude.report import latex
 from etude.report.figures import some
 from etude.results.leaderboard import EXPLORATORY, GENERATED, PRIMARY

@@ -17,7 +17,7 @@ import jinja2
 
 import etude
 from etude.config import Evaluation, Page
-from etude.own import label
+from etude.plugins import label
 from etude.report import spectrogram
 from etude.report.concepts import read_words
 from etude.report.copies import Copies, read_copies

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.config import Criteria
-from etude.own import label
+from etude.plugins import label
 from etude.storage import read_csv, write_csv, write_text
 
 VERSION = 1  # raised when figures or verdicts change

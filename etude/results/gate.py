@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 
 from etude.config import Evaluation
 from etude.config.concepts import CONTROLS, REAL
-from etude.own import label
+from etude.plugins import label
 from etude.results import rates
 from etude.results.rates import FAILS, HOLDS, UNDECIDED, Rate, readable
 from etude.results.systems import about

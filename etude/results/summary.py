@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.config import Evaluation
-from etude.own import label
+from etude.plugins import label
 from etude.results import differences, leaderboard
 from etude.results.gate import NOTHING, Verdict, judge
 from etude.results.differences import RATIO

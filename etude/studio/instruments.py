@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from etude.config import GenerateSettings, Studio
 from etude.errors import UserError
-from etude.generation.exported import ABOUT, Exported, read_exported
+from etude.generation.manifest import ABOUT, Exported, read_exported
 from etude.studio import forms
 
 ID = r"[A-Za-z0-9_-]{8,43}"  # of anything that a visitor may name

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from etude.errors import UserError
-from etude.studio.answers import NOT_FOUND, Problem, answer, parsed
 from etude.studio.guard import body_of
 from etude.studio.instruments import MOST_SEED, SECONDS, Ask
+from etude.studio.responses import NOT_FOUND, Problem, answer, parsed
 from etude.studio.state import State, state_of
 from etude.studio.store import ENDED
 

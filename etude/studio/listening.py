@@ -15,9 +15,9 @@ from starlette.responses import FileResponse, Response
 
 from etude.errors import UserError
 from etude.results.preference import COLUMNS, agreement, counted, preferences
-from etude.studio.answers import NOT_FOUND, Problem, answer, parsed
 from etude.studio.guard import body_of, hashed
 from etude.studio.pairs import Pair, Test, write_pair
+from etude.studio.responses import NOT_FOUND, Problem, answer, parsed
 from etude.studio.state import State, state_of
 from etude.studio.store import new_id
 

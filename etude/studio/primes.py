@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from etude.studio.answers import FULL, Problem
+from etude.studio.responses import FULL, Problem
 from etude.studio.store import Store, new_id
 
 DECODER = Path(__file__).with_name("decode.py")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 from starlette.requests import Request
 
 from etude.config import Studio
-from etude.studio.answers import FULL, NOT_FOUND, Problem
 from etude.studio.guard import Door
 from etude.studio.instruments import Instrument
 from etude.studio.primes import Decoders
 from etude.studio.queue import Queue
+from etude.studio.responses import FULL, NOT_FOUND, Problem
 from etude.studio.store import Store
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from etude import config
 from etude.config import ExperimentBase
 from etude.errors import UserError
-from etude.generation.exported import ABOUT
+from etude.generation.manifest import ABOUT
 from etude.storage import read_csv, write_text
 from etude.studio.instruments import ID, Instrument
 from etude.studio.store import Row, Store

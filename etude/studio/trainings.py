@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from etude.errors import UserError
-from etude.studio.answers import NOT_FOUND, Problem, answer, parsed
 from etude.studio.guard import body_of
+from etude.studio.responses import NOT_FOUND, Problem, answer, parsed
 from etude.studio.state import State, state_of
 from etude.studio.training import Choice, Trainings, curves
 

@@ -30,7 +30,7 @@ from etude.clips.clip import Clip
 from etude.clips.progress import GenerationProgress, Stopped
 from etude.clips.writing import check_clip, write_notes
 from etude.errors import UserError
-from etude.studio import answers, views
+from etude.studio import responses, views
 from etude.studio.instruments import Ask, Instrument, find_instruments
 from etude.studio.store import Row, Store, new_id
 from etude.studio.training import trained_exports
@@ -108,7 +108,7 @@ class Worker:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             log.exception("job %s", job["number"])
-            words = answers.FULL if full else "A file could not be read or written."
+            words = responses.FULL if full else "A file could not be read or written."
             self.store.end(job["id"], "failed", words)
         except Exception:
             log.exception("job %s", job["number"])

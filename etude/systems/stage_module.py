@@ -28,7 +28,7 @@ from etude.systems.weights import (
     read_stage_config,
     read_weights,
 )
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 
 # Figures of whatever predicts tokens; `cross_entropy` gives them. An untrained network's loss may
 # be so high that its exponential is no number, hence the bound.

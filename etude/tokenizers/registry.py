@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from etude.config import OwnTokenizer
 from etude.errors import UserError
-from etude.own import check_attributes, is_own
-from etude.own import create as create_own
+from etude.plugins import check_attributes, is_own
+from etude.plugins import create as create_own
 from etude.storage import read_json, write_json
 from etude.tokenizers.fitted import CODEBOOKS, CONFIG
 

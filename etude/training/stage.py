@@ -36,7 +36,7 @@ from etude.training.loop import Hooks, Progress, Trained, fit, history_columns
 from etude.training.state import State, fingerprint, open_state, write_history
 from etude.training.tracking import open_wandb
 from etude.training.transfer import Origin, origin_of, transfer
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 from etude.workflow.versions import numbers
 
 log = logging.getLogger(__name__)

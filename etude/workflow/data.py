@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from etude.config import PRETRAINED_KINDS, Config, Corpus, Cut, SymbolicTokenSet
-from etude.own import is_own
+from etude.plugins import is_own
 from etude.workflow.sources import is_fetched
 
 Files = list[str]

@@ -14,7 +14,7 @@ from typing import Any
 
 from etude.config import EMBEDDINGS, FADTK, ExperimentBase
 from etude.config.embeddings import why_not
-from etude.own import is_own, label
+from etude.plugins import is_own, label
 from etude.workflow.data import Files, InputFunction
 from etude.workflow.experiments import ExperimentPlan
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from etude import own
+from etude import plugins
 from etude.config import ArchiveCorpus, Corpus, CorpusBase, FolderCorpus, Music21Corpus, OwnCorpus
 from etude.errors import UserError
 
@@ -48,7 +48,7 @@ def read_where_they_lie(settings: CorpusBase) -> list[Path]:
         return [settings.path]
     if not isinstance(settings, OwnCorpus):
         return []
-    options = as_names(own.literal(settings.source, "reads"))
+    options = as_names(plugins.literal(settings.source, "reads"))
     return [Path(str(settings.options[n])).expanduser() for n in options if settings.options.get(n)]
 
 

@@ -21,7 +21,7 @@ from etude.config.systems import CLASSES
 from etude.config.systems.base import ExperimentBase
 from etude.config.tokens import ACOUSTIC_KINDS, SEMANTIC_KINDS
 from etude.errors import UserError
-from etude.own import digest, is_own, label
+from etude.plugins import digest, is_own, label
 
 if TYPE_CHECKING:
     from etude.config.whole import Config
@@ -60,7 +60,7 @@ MODULES: dict[str, str] = {
     "beats": "midi/beats",
     "notes": "midi/notes",
     "render": "midi/render",
-    "words": "midi/words",
+    "words": "midi/descriptors",
     "midi_writing": "midi/writing",
     "midi_continuation": "midi/continuation",
     "cleaning": "midi/cleaning",

@@ -15,7 +15,7 @@ from etude.midi.notes import parse_midi
 from etude.midi.writing import plain_table, to_score
 from etude.tokenizers.symbolic import tokenize
 from etude.tokenizers.symbolic.account import ACCOUNT, REASONS, in_words
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create
 from etude.tokenizers.symbolic.midi_tok import MidiTokTokenizer
 from etude.tokenizers.symbolic.onoff import OnOffTokenizer
 from tests.unit.test_onoff import midi

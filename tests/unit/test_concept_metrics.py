@@ -13,7 +13,7 @@ from etude.metrics.clap import Clap
 from etude.metrics.concepts import Means, judge, paired, write_concepts
 from etude.metrics.discriminant import Discriminant, away
 from etude.storage import read_csv, write_json
-from etude.systems.asked import Asked
+from etude.systems.concept_queries import Asked
 
 RATE, SECONDS = 8000, 1.0
 REAL = 36  # clips; more than harmony has dimensions

@@ -212,7 +212,7 @@ def test_parsing_needs_no_heavy_package():
 
     code = (
         "import sys, etude.config, etude.runs, etude.corpus.scan, etude.metrics.registry;"
-        "import etude.workflow.given_weights, etude.workflow.given_tokenizers;"
+        "import etude.workflow.imported_weights, etude.workflow.imported_tokenizers;"
         "heavy = {'torch', 'numpy', 'pandas', 'datasets', 'symusic', 'scipy'} & set(sys.modules);"
         "print(*sorted(heavy))"
     )

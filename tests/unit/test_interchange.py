@@ -25,17 +25,17 @@ from etude.collection.exchange import read_tables
 from etude.config import OnOff, Remi, Tsd
 from etude.config.systems.symbolic_lm import SymbolicLm
 from etude.errors import UserError
-from etude.generation.unwrap import unwrap
+from etude.generation.export_formats import unwrap
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import hash_folder, read_csv, write_csv
 from etude.systems.base import Parts
 from etude.systems.symbolic_lm import families
-from etude.systems.symbolic_lm.forms import fast_tokenizer
+from etude.systems.symbolic_lm.export_formats import fast_tokenizer
 from etude.systems.symbolic_lm.stage import build_stage, load_stage
-from etude.tokenizers.symbolic.making import create, load
+from etude.tokenizers.symbolic.factory import create, load
 from etude.training.stage import import_stage
-from etude.workflow.given_weights import weights_file
+from etude.workflow.imported_weights import weights_file
 
 
 def tune(path):

@@ -13,9 +13,9 @@ from etude.config import Cut, Memorisation
 from etude.metrics.clip_sets import read_clips, stretch
 from etude.metrics.memorisation import clip_tokens, exact, fingerprint, notes, waveform
 from etude.metrics.memorisation.catalogue import NOTHING, Catalogue
+from etude.metrics.memorisation.excerpts import Music
 from etude.metrics.memorisation.extraction import extract
 from etude.metrics.memorisation.find import ClipSet, Search, Verdicts, guarded, read_clip_tokens
-from etude.metrics.memorisation.material import Music
 from etude.metrics.memorisation.neighbours import Neighbours
 from etude.metrics.memorisation.null import Null, exact_interval
 from etude.metrics.memorisation.rows import extraction_rows, recall_rows, tidy

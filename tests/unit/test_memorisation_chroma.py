@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from etude.config import Filter, Render
 from etude.metrics.memorisation import attacks, chroma, notes
 from etude.metrics.memorisation.catalogue import NOTHING, Match
+from etude.metrics.memorisation.excerpts import Excerpt
 from etude.metrics.memorisation.fingerprint import RATE
-from etude.metrics.memorisation.material import Excerpt
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
 from tests.unit.test_memorisation import Heard, music, table

@@ -34,10 +34,10 @@ from etude.systems.phrase_ldm.phrases import (
     shape_of,
 )
 from etude.systems.phrase_ldm.vae import Autoencode, Infill, Vae, build_network, strip
-from etude.tokenizers.symbolic.remi_z_words import NUMBER_OF
+from etude.tokenizers.symbolic.remi_z_vocabulary import NUMBER_OF
 from etude.training.loop import Interrupted
 from etude.training.stage import encode_stage, train_stage
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 
 T5 = {"kind": "t5", "dim": 32, "layers": 1, "heads": 2, "head_dim": 8, "latent": 8, "dropout": 0.0}
 NETWORKS = {"rotary": phrases.TINY | {"layers": 2, "context": "bar"}, "t5": T5}

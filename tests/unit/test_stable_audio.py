@@ -16,7 +16,7 @@ from etude.clips.progress import never, silent
 from etude.config.sound import Adaptation
 from etude.config.systems.stable_audio import SoundGenerate, StableAudio
 from etude.errors import UserError
-from etude.pretrained.opened import hash_state
+from etude.pretrained.network_hash import hash_state
 from etude.storage import hash_file, read_csv, read_json, write_csv
 from etude.systems.base import Parts, Span
 from etude.systems.conditions import Conditions

@@ -25,7 +25,7 @@ from etude.pretrained.sound_names import (
     to_diffusers,
     to_tools,
 )
-from etude.pretrained.sound_written import write_pipeline
+from etude.pretrained.sound_writing import write_pipeline
 from etude.storage import hash_file, read_csv, read_json, write_json
 from etude.systems import open_system
 from etude.systems.conditions import Conditions

@@ -17,7 +17,7 @@ from etude.generation.trained import in_export, open_player
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import hash_folder, read_json
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from etude.midi.writing import plain_table
 from etude.storage import read_json
 from etude.systems.symbolic_lm.families import all_logits
 from etude.systems.symbolic_lm.stage import build_stage, score
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create
 from etude.tokenizers.symbolic.tokenize import with_ends
 from etude.tokenizers.symbolic.windows import window_spans
 

@@ -18,7 +18,7 @@ from etude.errors import UserError
 from etude.generation import export
 from etude.generation.trained import Trained
 from etude.pretrained.fetch import fetch_weights
-from etude.pretrained.opened import hash_state
+from etude.pretrained.network_hash import hash_state
 from etude.storage import read_csv, read_json
 from etude.systems import open_system
 from etude.systems.base import Parts

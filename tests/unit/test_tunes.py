@@ -15,8 +15,8 @@ from notes_ladder import by_quarters as table
 from etude.config import Memorisation
 from etude.metrics.memorisation import melody, tunes
 from etude.metrics.memorisation.bar_runs import PLACES, BarRuns, Run, bars_of, elements
+from etude.metrics.memorisation.excerpts import Music
 from etude.metrics.memorisation.find import ClipSet
-from etude.metrics.memorisation.material import Music
 from etude.metrics.memorisation.melody import FEWEST, Melodies, melody_words
 from etude.metrics.memorisation.notes import Scores, attacked
 from etude.metrics.memorisation.rows import clip_rows, tidy

@@ -18,7 +18,7 @@ from etude.config import RemiZ
 from etude.generation.export import export
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import write_csv, write_json
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create
 
 # What each command is given beside the option that is tried; `generate` once for each system.
 GIVEN = {

@@ -21,7 +21,7 @@ from etude.systems.weights import read_weights
 from etude.training.loop import Interrupted
 from etude.training.stage import copy_kept_step, import_stage, stage_fingerprint, train_stage
 from etude.training.transfer import transfer
-from etude.workflow.given_weights import check_weights, weights_file
+from etude.workflow.imported_weights import check_weights, weights_file
 
 TOKENIZERS = {"semantic": "1" * 64, "acoustic": "2" * 64}
 NETWORK = {"dim": 16, "depth": 1, "heads": 2}

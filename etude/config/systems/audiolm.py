@@ -170,7 +170,7 @@ class AudioLm(TrainedExperiment):
         "audiolm.transformer": "systems/audiolm/codebook_transformer",
         "audiolm.library": "systems/audiolm/audiolm_pytorch",
         "audiolm.data": "systems/audiolm/data",
-        "audiolm.beginnings": "systems/audiolm/beginnings",
+        "audiolm.beginnings": "systems/audiolm/prefixes",
         "audiolm.sampling": "systems/audiolm/sampling",
         "audiolm.player": "systems/audiolm/player",
         "audiolm.baselines": "systems/audiolm/baselines",

@@ -130,11 +130,11 @@ class ExperimentBase(Section):
     likelihood: ClassVar[bool] = False  # has a perplexity of held-out tokens
     continues: ClassVar[bool] = False  # can be given the beginnings of training items
     latent_space: ClassVar[bool] = False  # its stage that encodes can encode the notes of any clip
-    judges_concepts: ClassVar[bool] = False  # has `asked` (etude.systems.asked)
+    judges_concepts: ClassVar[bool] = False  # has `asked` (etude.systems.concept_queries)
     reads_captions: ClassVar[bool] = False  # learns from captions.csv of its corpus
     encodes_audio: ClassVar[bool] = False  # its stage that encodes reads the pieces' audio
     pretrained_kinds: ClassVar[tuple[str, ...]] = ()  # of `pretrained` that its stages can be
-    proves_texts: ClassVar[bool] = False  # and has `reader` to prove them (etude.systems.asked)
+    proves_texts: ClassVar[bool] = False  # has `reader` to prove them (same module)
     # Sets that clips must beat, of those that every system has (RIVALS) and of its own.
     rivals: ClassVar[tuple[str, ...]] = ("untrained", "shuffled", *RIVALS)
     sets: ClassVar[Mapping[str, str]] = {}  # clip sets that it makes itself: name -> meaning

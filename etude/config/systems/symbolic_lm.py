@@ -231,7 +231,7 @@ class SymbolicLm(TrainedExperiment):
     modules: ClassVar[Mapping[str, str]] = {
         "symbolic_lm.stage": "systems/symbolic_lm/stage",
         "symbolic_lm.data": "systems/symbolic_lm/data",
-        "symbolic_lm.beginnings": "systems/symbolic_lm/beginnings",
+        "symbolic_lm.beginnings": "systems/symbolic_lm/prefixes",
         "symbolic_lm.sampling": "systems/symbolic_lm/sampling",
         "symbolic_lm.prompts": "systems/symbolic_lm/prompts",
         "symbolic_lm.player": "systems/symbolic_lm/player",

@@ -20,7 +20,7 @@ import soxr
 import symusic
 
 from etude.config import Filter, Render
-from etude.metrics.memorisation.material import Excerpt, Music, Wave
+from etude.metrics.memorisation.excerpts import Excerpt, Music, Wave
 from etude.midi.render import render_midi
 
 VERSION = 2  # raised when the planted copies change

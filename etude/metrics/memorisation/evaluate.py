@@ -16,8 +16,8 @@ from etude.metrics.memorisation.attacks import HOST_SECONDS, SPAN_SECONDS, Studi
 from etude.metrics.memorisation.catalogue import Catalogue
 from etude.metrics.memorisation.chroma import Chroma
 from etude.metrics.memorisation.exact import Probe, write_seed_files
+from etude.metrics.memorisation.excerpts import Music
 from etude.metrics.memorisation.find import ClipSet, Search, Verdicts, guarded, read_clip_tokens
-from etude.metrics.memorisation.material import Music
 from etude.metrics.memorisation.neighbours import Neighbours
 from etude.metrics.memorisation.notes import Scores, midi_files
 from etude.metrics.memorisation.recall import (

@@ -19,8 +19,8 @@ from etude.metrics.clip_sets import hear
 from etude.metrics.memorisation import chroma
 from etude.metrics.memorisation.catalogue import NOTHING, Catalogue, Match
 from etude.metrics.memorisation.exact import Probe, crossing, matches
+from etude.metrics.memorisation.excerpts import HELD_OUT, Excerpt, Music, Wave
 from etude.metrics.memorisation.fingerprint import RATE, features
-from etude.metrics.memorisation.material import HELD_OUT, Excerpt, Music, Wave
 from etude.metrics.memorisation.neighbours import Near, Neighbours
 from etude.metrics.memorisation.notes import Scores
 from etude.metrics.memorisation.null import Null

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from etude.metrics.memorisation.attacks import HOST_SECONDS, SEMITONES, SPAN_SECONDS, TEMPI
-from etude.metrics.memorisation.material import HELD_OUT, Excerpt, Music
+from etude.metrics.memorisation.excerpts import HELD_OUT, Excerpt, Music
 from etude.metrics.memorisation.null import Null
 from etude.metrics.memorisation.sequences import Common, SuffixIndex, note_sequence
 from etude.midi.notes import OF_NOTES, MidiError, NoteTable, read_midi

@@ -20,8 +20,8 @@ from etude.config import Cut, Memorisation
 from etude.metrics.memorisation import attacks, chroma
 from etude.metrics.memorisation.catalogue import Catalogue
 from etude.metrics.memorisation.exact import matches
+from etude.metrics.memorisation.excerpts import HELD_OUT, Excerpt, Music, Wave
 from etude.metrics.memorisation.fingerprint import RATE, features
-from etude.metrics.memorisation.material import HELD_OUT, Excerpt, Music, Wave
 from etude.metrics.memorisation.neighbours import Neighbours
 from etude.metrics.memorisation.null import Null, exact_interval
 from etude.metrics.memorisation.reference import Places

@@ -18,8 +18,8 @@ from etude.errors import UserError
 from etude.metrics.memorisation import chroma
 from etude.metrics.memorisation.catalogue import Catalogue
 from etude.metrics.memorisation.exact import pcm_hash
+from etude.metrics.memorisation.excerpts import Music
 from etude.metrics.memorisation.fingerprint import RATE, features
-from etude.metrics.memorisation.material import Music
 from etude.metrics.registry import Options, open_embedding
 from etude.pool import Failed, tried, tried_together
 from etude.storage import atomic, atomic_directory, read_csv, write_csv

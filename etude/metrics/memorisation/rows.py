@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from etude.metrics.memorisation.excerpts import Music
 from etude.metrics.memorisation.find import Verdicts, nearest_files
-from etude.metrics.memorisation.material import Music
 from etude.metrics.memorisation.null import exact_interval
 
 VERSION = 3  # raised when rows change

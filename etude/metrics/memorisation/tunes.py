@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from etude.config import Memorisation
 from etude.metrics.memorisation.bar_runs import BarRuns, Run
+from etude.metrics.memorisation.excerpts import HELD_OUT
 from etude.metrics.memorisation.find import ClipSet, Verdicts, notes_of
-from etude.metrics.memorisation.material import HELD_OUT
 from etude.metrics.memorisation.melody import FEWEST, NEW, Melodies, Tune, melody_words
 from etude.metrics.memorisation.notes import Scores
 from etude.metrics.memorisation.null import Null, exact_interval

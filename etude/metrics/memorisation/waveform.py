@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from etude.metrics.memorisation.catalogue import Catalogue, Match
+from etude.metrics.memorisation.excerpts import Excerpt, Music, Wave
 from etude.metrics.memorisation.fingerprint import RATE, features
-from etude.metrics.memorisation.material import Excerpt, Music, Wave
 
 VERSION = 2  # raised when scores change
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import nn
 
-from etude import own
+from etude import plugins
 from etude.config.networks import OwnNetwork
 from etude.config.systems.audiolm import AudioLmPytorch, Network
 from etude.systems.audiolm.codebook_transformer import CodebookTransformer
@@ -32,7 +32,7 @@ def build_network(codebook_sizes: list[int], network: Network | OwnNetwork) -> A
     """
     if isinstance(network, Network):
         return CodebookTransformer(codebook_sizes, network)
-    return own.create(network.kind, network.options, NEEDS, codebook_sizes=codebook_sizes)
+    return plugins.create(network.kind, network.options, NEEDS, codebook_sizes=codebook_sizes)
 
 
 def read_network(values: Mapping[str, Any]) -> Network | AudioLmPytorch | OwnNetwork:

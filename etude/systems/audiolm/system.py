@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 import etude
 from etude.config.systems.audiolm import AudioLm
-from etude.systems.audiolm.beginnings import beginnings
 from etude.systems.audiolm.building import STAGES, build_stage, load_stage, stage_class
 from etude.systems.audiolm.codebook_transformer import Layout
 from etude.systems.audiolm.data import PackedData
 from etude.systems.audiolm.networks import build_network, can_cache
+from etude.systems.audiolm.prefixes import beginnings
 from etude.systems.audiolm.stages import COMMON_KEYS, AudioLmStage, audiolm_shape
 from etude.systems.base import (
     Audition,
@@ -29,8 +29,8 @@ from etude.systems.base import (
     RealMusic,
     SystemBase,
 )
+from etude.systems.network_check import LENGTH, VOCABULARY, try_causal
 from etude.systems.stage_module import OF_TOKENS, transformer_flops
-from etude.systems.trial import LENGTH, VOCABULARY, try_causal
 
 if TYPE_CHECKING:
     from etude.systems.audiolm.player import AudioLmPlayer

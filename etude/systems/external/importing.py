@@ -1,6 +1,7 @@
 """Clips that somebody else made, brought into the form of a clip set.
 
-What they were asked to be is in a conditions.csv beside them (etude.clips.told), if anywhere.
+What they were asked to be is in a conditions.csv beside them, if anywhere
+(etude.clips.conditions_table).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from etude.audio.files import AudioError, read_audio
 from etude.audio.recordings import summarise
 from etude.clips.clip import Clip
-from etude.clips.told import FILE, Conditions, read_conditions
+from etude.clips.conditions_table import FILE, Conditions, read_conditions
 from etude.clips.writing import IMPORTED, write_clips
 from etude.corpus.scan import AUDIO_SUFFIXES, MIDI_SUFFIXES, list_files, music_kind, printable
 from etude.errors import UserError

@@ -15,10 +15,10 @@ from etude.clips.clip import Clip
 from etude.clips.progress import never, silent
 from etude.config.systems.musicgen import MusicGen
 from etude.errors import UserError
-from etude.systems.asked import Asked
 from etude.systems.base import Batch, ClipSet, Codec, Data, Figure, Parts, RealMusic, Wave
+from etude.systems.concept_queries import Asked
 from etude.systems.conditions import Conditions
-from etude.systems.musicgen.asked import known_sounds
+from etude.systems.musicgen.concept_queries import known_sounds
 from etude.systems.musicgen.data import (
     Captioned,
     known_words,
@@ -126,11 +126,11 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
     def asked(
         self, experiment: MusicGen, parts: Parts, seed: int, settings: Any
     ) -> Iterator[Asked]:
-        """Sounds whose words were learned from captions; see `etude.systems.asked`."""
+        """Sounds whose words were learned from captions; see `etude.systems.concept_queries`."""
         yield from known_sounds(experiment, parts, self.open(experiment, parts), settings, seed)
 
     def reader(self, weights: Path, tokenizer: Path) -> Reader:
-        """Pretrained weights as their proof asks them (etude.systems.asked.TextReader)."""
+        """Pretrained weights as a TextReader of `etude.systems.concept_queries`."""
         return Reader(weights, tokenizer)
 
     def codec(self, parts: Parts) -> Codec:  # noqa: D102

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from etude.systems.base import Batch
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
-from etude.tokenizers.symbolic.remi_z_words import Bar
+from etude.tokenizers.symbolic.remi_z_vocabulary import Bar
 
 VERSION = 1  # raised when steps see other tokens, or pieces are read otherwise
 

@@ -34,11 +34,11 @@ from etude.systems.conditions import Conditions, refuse
 from etude.systems.phrase_ldm import sections
 from etude.systems.phrase_ldm.latents import LONGER, posteriors
 from etude.systems.phrase_ldm.ldm import Ldm, Wanted, between
-from etude.systems.phrase_ldm.own import OwnPiece, read_own
+from etude.systems.phrase_ldm.user_piece import OwnPiece, read_own
 from etude.systems.phrase_ldm.vae import Vae
 from etude.tokenizers.symbolic.base import transposed
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
-from etude.tokenizers.symbolic.remi_z_words import Bar
+from etude.tokenizers.symbolic.remi_z_vocabulary import Bar
 
 VERSION = 1  # raised when the same latents give other clips
 

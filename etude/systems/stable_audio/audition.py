@@ -13,9 +13,9 @@ from etude.storage import read_csv
 from etude.systems.base import Audition, Figure, Parts, Wave
 from etude.systems.stable_audio.adapter import Adapter
 from etude.systems.stable_audio.autoencoder import Autoencoder
+from etude.systems.stable_audio.conditioning import Told
 from etude.systems.stable_audio.latents import AUTOENCODER, SPLITS
 from etude.systems.stable_audio.network import Sound
-from etude.systems.stable_audio.told import Told
 
 CLIPS, STEPS = 8, 15
 HEARD = 2  # clips of each scale that are kept

@@ -18,8 +18,8 @@ from etude.pretrained.sound import FAMILIES, make_part, read_networks
 from etude.storage import atomic
 from etude.systems.base import Batch
 from etude.systems.musicgen.texts import TOKENIZER, read_tokenizer
+from etude.systems.stable_audio.conditioning import TELLING, Told
 from etude.systems.stable_audio.texts import as_ids
-from etude.systems.stable_audio.told import TELLING, Told
 from etude.systems.stage_module import StageModule
 from etude.systems.weights import load_weights
 

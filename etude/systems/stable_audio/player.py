@@ -27,10 +27,10 @@ from etude.pretrained.networks import autocast
 from etude.systems.base import ShouldStop, Wave
 from etude.systems.conditions import Conditions, refuse
 from etude.systems.stable_audio.autoencoder import Autoencoder
+from etude.systems.stable_audio.conditioning import Told
 from etude.systems.stable_audio.latents import encode_file
 from etude.systems.stable_audio.network import Sound, set_strength
 from etude.systems.stable_audio.texts import is_cut, new_words
-from etude.systems.stable_audio.told import Told
 
 VERSION = 2  # raised when the same latents or settings give other clips
 

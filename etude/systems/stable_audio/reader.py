@@ -28,7 +28,7 @@ TIMES = (0.3, 0.5, 0.7, 0.9)  # below, sound itself says what it is; above, noth
 
 
 class Reader:
-    """`nats(waves, texts)` and sound through the autoencoder; see etude.systems.asked.TextReader.
+    """`nats(waves, texts)` and sound through the autoencoder: a TextReader.
 
     Args:
         weights: a folder of results/pretrained/.

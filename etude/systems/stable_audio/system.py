@@ -36,15 +36,15 @@ from etude.systems.stable_audio.adapter import Adapter, Tuned, join, load_adapte
 from etude.systems.stable_audio.audition import FIGURES, Listener
 from etude.systems.stable_audio.autoencoder import Autoencoder, of_tokenizer
 from etude.systems.stable_audio.autoencoder import from_pretrained as autoencoder_from
+from etude.systems.stable_audio.conditioning import TELLING
 from etude.systems.stable_audio.data import Mixed, Windows, check_same, read_statistics, spans_of
+from etude.systems.stable_audio.export_formats import FORMS, write_form
 from etude.systems.stable_audio.latents import write_latents
 from etude.systems.stable_audio.network import EMBEDDED, Sound, set_strength
 from etude.systems.stable_audio.network import from_pretrained as network_from
 from etude.systems.stable_audio.player import SoundPlayer, through
 from etude.systems.stable_audio.reader import Reader
 from etude.systems.stable_audio.texts import tokenizer_of
-from etude.systems.stable_audio.told import TELLING
-from etude.systems.stable_audio.unwrap import FORMS, write_form
 from etude.systems.stage_module import StageModule
 from etude.systems.weights import read_stage_config
 from etude.tokenizers.magnitude_rvq import MagnitudeRvqTokenizer
@@ -226,7 +226,7 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         return SoundPlayer(network, autoencoder, held_out_captions(parts))
 
     def reader(self, weights: Path, tokenizer: Path) -> Reader:
-        """Pretrained weights as their proof asks them (etude.systems.asked.TextReader)."""
+        """Pretrained weights as a TextReader of `etude.systems.concept_queries`."""
         return Reader(weights)
 
     def codec(self, parts: Parts) -> Codec:  # noqa: D102

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from etude.config.systems.textual_inversion import TextualInversion
 from etude.errors import UserError
-from etude.pretrained.opened import hash_state
+from etude.pretrained.network_hash import hash_state
 from etude.storage import write_json
 from etude.systems.base import Batch
 from etude.systems.musicgen.network import Lm

@@ -14,8 +14,7 @@ from etude.clips.clip import Clip
 from etude.clips.progress import never, silent
 from etude.config.systems.textual_inversion import TextualInversion
 from etude.errors import UserError
-from etude.pretrained.opened import hash_state
-from etude.systems.asked import Asked
+from etude.pretrained.network_hash import hash_state
 from etude.systems.base import (
     Audition,
     Batch,
@@ -27,13 +26,14 @@ from etude.systems.base import (
     RealMusic,
     SystemBase,
 )
+from etude.systems.concept_queries import Asked
 from etude.systems.conditions import Conditions
 from etude.systems.musicgen.network import Lm
 from etude.systems.musicgen.player import MusicGenPlayer, open_codec
 from etude.systems.musicgen.system import MusicGenSystem, sets_of_codec
 from etude.systems.stage_module import StageModule, transformer_flops
-from etude.systems.textual_inversion.asked import learned_words, with_untrained
 from etude.systems.textual_inversion.audition import DISTANCE, Listener
+from etude.systems.textual_inversion.concept_queries import learned_words, with_untrained
 from etude.systems.textual_inversion.concepts import Concepts, check_names
 from etude.systems.textual_inversion.data import splits_of
 from etude.systems.textual_inversion.files import check_base, read_concepts
@@ -143,7 +143,7 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
     def asked(
         self, experiment: TextualInversion, parts: Parts, seed: int, settings: Any
     ) -> Iterator[Asked]:
-        """Each concept, for metrics; see `etude.systems.asked`."""
+        """Each concept, for metrics; see `etude.systems.concept_queries`."""
         base, words = open_words(parts)
         first = self.build(experiment, CONCEPT, parts, seed)
         begun = {name: rows.detach() for name, rows in first.words().items()}

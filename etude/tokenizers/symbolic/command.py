@@ -13,7 +13,7 @@ from etude.midi.notes import MidiError, read_bytes
 from etude.midi.writing import write_midi
 from etude.storage import check_place, write_text
 from etude.tokenizers.symbolic.account import in_words
-from etude.tokenizers.symbolic.making import load
+from etude.tokenizers.symbolic.factory import load
 
 
 def convert(source: Path, folder: Path, level: str, output: Path) -> str:

@@ -15,7 +15,7 @@ from etude.midi.messages import Messages
 from etude.midi.tempo import seconds_at
 from etude.tokenizers.symbolic.account import ACCOUNT, account
 from etude.tokenizers.symbolic.base import Encoded
-from etude.tokenizers.symbolic.words import (
+from etude.tokenizers.symbolic.midilm_vocabulary import (
     UNKNOWN,
     encode_notes,
     token_names,

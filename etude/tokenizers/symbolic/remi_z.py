@@ -30,7 +30,7 @@ from etude.tokenizers.symbolic.remi_z_layout import (
     ticks_per_quarter,
 )
 from etude.tokenizers.symbolic.remi_z_lines import LEVELS, from_lines, to_lines
-from etude.tokenizers.symbolic.remi_z_words import (
+from etude.tokenizers.symbolic.remi_z_vocabulary import (
     BAR,
     DURATION,
     INSTRUMENT,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from etude.midi.bars import COMMON
 from etude.midi.notes import DRUMS
-from etude.tokenizers.symbolic.remi_z_words import (
+from etude.tokenizers.symbolic.remi_z_vocabulary import (
     BAR,
     DURATION,
     INSTRUMENT,

@@ -10,7 +10,7 @@ import numpy as np
 from etude.config import RemiZ
 from etude.midi import bars
 from etude.midi.notes import DRUMS, NoteTable
-from etude.tokenizers.symbolic.remi_z_words import (
+from etude.tokenizers.symbolic.remi_z_vocabulary import (
     DENOMINATORS,
     NUMBER_OF,
     SIGNATURES,

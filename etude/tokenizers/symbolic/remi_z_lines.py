@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from etude.errors import UserError
-from etude.tokenizers.symbolic.remi_z_words import BAR, ONSET, Bar, Words
+from etude.tokenizers.symbolic.remi_z_vocabulary import BAR, ONSET, Bar, Words
 
 LEVELS = ("bar", "phrase", "position")
 Rows = Iterator[tuple[dict[str, Any], list[int]]]

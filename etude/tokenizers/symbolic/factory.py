@@ -11,15 +11,15 @@ from typing import Any
 
 from etude.config import SYMBOLIC_KINDS, Filter, OwnTokenizer
 from etude.corpus.ingest import taken
-from etude.corpus.places import piece_paths
+from etude.corpus.piece_paths import piece_paths
 from etude.errors import UserError
 from etude.midi.notes import MidiError, NoteTable, read_midi
-from etude.own import is_own
+from etude.plugins import is_own
 from etude.storage import atomic_directory, read_csv, read_json
 from etude.tokenizers import registry
 from etude.tokenizers.fitted import CONFIG
 from etude.tokenizers.symbolic.base import SymbolicTokenizer
-from etude.tokenizers.symbolic.own_tokenizer import OwnSymbolicTokenizer
+from etude.tokenizers.symbolic.plugin import OwnSymbolicTokenizer
 
 OWN_PIECES, OWN_SEED = 2000, 0  # what a tokenizer of the user's own is given to learn from
 

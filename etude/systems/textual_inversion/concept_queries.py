@@ -11,9 +11,9 @@ from torch import Tensor
 from etude.config.concepts import LEARNED, NULL
 from etude.config.systems.textual_inversion import TextualInversion
 from etude.corpus.captions import readable
-from etude.systems.asked import Asked
 from etude.systems.base import Parts
-from etude.systems.musicgen.asked import Judged, spread
+from etude.systems.concept_queries import Asked
+from etude.systems.musicgen.concept_queries import Judged, spread
 from etude.systems.musicgen.data import Codes
 from etude.systems.musicgen.player import MusicGenPlayer
 from etude.systems.musicgen.texts import unknown_words

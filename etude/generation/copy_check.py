@@ -12,7 +12,7 @@ from pathlib import Path
 
 from etude.errors import UserError
 from etude.storage import hash_file, read_csv, read_json
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 
 TABLE = "memorisation.csv"
 Row = dict[str, str]

@@ -13,7 +13,7 @@ from etude.errors import UserError
 from etude.midi.continuation import Piece, read_piece
 from etude.midi.notes import MidiError, NoteTable, read_bytes
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
-from etude.tokenizers.symbolic.remi_z_words import Bar
+from etude.tokenizers.symbolic.remi_z_vocabulary import Bar
 
 VERSION = 1  # raised when the same file gives other bars, or is gone on from otherwise
 

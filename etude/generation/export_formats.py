@@ -12,7 +12,7 @@ from pathlib import Path
 from etude.config import Config
 from etude.errors import UserError
 from etude.generation.export import publishing, refuse_what_is_there
-from etude.generation.exported import ABOUT, FORMAT
+from etude.generation.manifest import ABOUT, FORMAT
 from etude.generation.registry import register
 from etude.generation.trained import in_results
 from etude.storage import atomic_directory, check_place, hash_file, write_json, write_text

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from etude.errors import UserError
 from etude.pretrained.sound import PARTS, SoundConfig, SoundNetworks
-from etude.pretrained.sound_written import write_pipeline, write_tools
+from etude.pretrained.sound_writing import write_pipeline, write_tools
 from etude.systems.base import Parts
 from etude.systems.musicgen.texts import TOKENIZER
 from etude.systems.stable_audio.adapter import FILES

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from etude.own import wrong
+from etude.plugins import wrong
 
 VOCABULARY, LENGTH, PROMPT = 16, 12, 5
 CLOSE = 1e-3  # of float32; blocks of other sizes round otherwise

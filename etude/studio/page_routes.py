@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from etude.storage import read_csv
 from etude.studio import listening, trainings
-from etude.studio.answers import Problem, answer
+from etude.studio.responses import Problem, answer
 from etude.studio.state import state_of
 
 SHOWN = (

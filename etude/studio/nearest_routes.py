@@ -10,8 +10,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from etude.studio.answers import NOT_FOUND, Problem, answer
-from etude.studio.near import Near, NotesIndex, open_index
+from etude.studio.nearest import Near, NotesIndex, open_index
+from etude.studio.responses import NOT_FOUND, Problem, answer
 from etude.studio.state import State, state_of
 
 

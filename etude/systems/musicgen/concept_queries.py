@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from etude.clips.progress import silent
 from etude.config.concepts import LEARNED, NULL
 from etude.corpus.captions import readable
-from etude.systems.asked import Asked
 from etude.systems.base import Parts, Wave
+from etude.systems.concept_queries import Asked
 from etude.systems.musicgen.data import Codes, read_captions
 from etude.systems.musicgen.player import MusicGenPlayer
 

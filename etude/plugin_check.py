@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from etude import own
+from etude import plugins
 from etude.config import Config, Evaluation, OwnCorpus, OwnNetwork, OwnTokenizer
 from etude.errors import UserError
 from etude.metrics.distances import METRICS, Yardstick
@@ -25,7 +25,7 @@ from etude.midi.notes import NoteTable
 from etude.midi.writing import plain_table
 from etude.systems import open_system
 from etude.tokenizers import registry
-from etude.tokenizers.symbolic.own_tokenizer import OwnSymbolicTokenizer
+from etude.tokenizers.symbolic.plugin import OwnSymbolicTokenizer
 from etude.workflow.sources import as_names
 
 RATE = 24000  # samples per second, for what hears clips at their own
@@ -53,7 +53,7 @@ def try_parts(settings: Config) -> list[str]:
     for experiment in settings.experiments.values():
         for plan in experiment.stage_plans():
             if isinstance(network := plan.settings.network, OwnNetwork):
-                with own.blamed(network.kind, "forward"):
+                with plugins.blamed(network.kind, "forward"):
                     open_system(experiment.system).try_network(network)
     _try_metrics(settings.evaluation)
     names = dict.fromkeys(settings.own_parts.values())
@@ -62,12 +62,12 @@ def try_parts(settings: Config) -> list[str]:
 
 def _try_source(corpus: OwnCorpus) -> None:
     """It is made, and what it says it reads are options of it; it is not asked to fetch."""
-    own.create(corpus.source, corpus.options, ("fetch",))
-    for option in as_names(own.literal(corpus.source, "reads")):
-        known = own.option_names(corpus.source)
+    plugins.create(corpus.source, corpus.options, ("fetch",))
+    for option in as_names(plugins.literal(corpus.source, "reads")):
+        known = plugins.option_names(corpus.source)
         if option not in known:
             said = f"`reads` names {option!r}, the options are: {', '.join(known) or 'none'}"
-            raise own.wrong(corpus.source, "reads", said)
+            raise plugins.wrong(corpus.source, "reads", said)
 
 
 # ------------------------------------------------------------------------------------ tokenizers
@@ -77,7 +77,7 @@ def _reads_notes(settings: Config, name: str) -> bool:
     """By the token sets that name a tokenizer; where none does yet, by what its class has."""
     if any(name in tokens.roles.values() for tokens in settings.tokens.values()):
         return settings.is_symbolic(name)
-    return not hasattr(own.load(settings.tokenizers[name].kind), "frames")
+    return not hasattr(plugins.load(settings.tokenizers[name].kind), "frames")
 
 
 def noise(count: int, samples: int) -> torch.Tensor:
@@ -110,7 +110,7 @@ def _try_audio(settings: OwnTokenizer) -> str:
         if note := _learnt(name, lambda: tokenizer.fit(batches)):
             return note
     wave = noise(2, rate)
-    with own.blamed(name, "encode"):
+    with plugins.blamed(name, "encode"):
         codes = tokenizer.encode(wave)
         frames = int(tokenizer.frames(rate))
     shapes: list[tuple[int, ...]] = [(2, int(tokenizer.quantizers), frames)]
@@ -119,16 +119,16 @@ def _try_audio(settings: OwnTokenizer) -> str:
     if found not in shapes or codes.is_floating_point():
         wanted = " or ".join(f"int64 {list(shape)}" for shape in shapes)
         got = f"{codes.dtype} {list(found)}"
-        raise own.wrong(name, "encode", f"of waves [2, {rate}] it gave {got}, not {wanted}")
+        raise plugins.wrong(name, "encode", f"of waves [2, {rate}] it gave {got}, not {wanted}")
     if not 0 <= int(codes.min()) <= int(codes.max()) < tokenizer.codebook_size:
         said = f"ids {int(codes.min())} to {int(codes.max())}, codebook_size is "
-        raise own.wrong(name, "encode", f"it gave {said}{tokenizer.codebook_size}")
+        raise plugins.wrong(name, "encode", f"it gave {said}{tokenizer.codebook_size}")
     if hasattr(tokenizer, "decode"):
-        with own.blamed(name, "decode"):
+        with plugins.blamed(name, "decode"):
             back = tokenizer.decode(codes if codes.ndim == 3 else codes[:, None])
         if back.ndim != 2 or len(back) != 2:
             said = f"of two clips it gave {list(back.shape)}, not waves [2, samples]"
-            raise own.wrong(name, "decode", said)
+            raise plugins.wrong(name, "decode", said)
     with TemporaryDirectory() as folder:
         registry.save(tokenizer, settings, Path(folder))
         _same_again(name, lambda: registry.load(Path(folder)).encode(wave), codes, "tensors")
@@ -139,23 +139,25 @@ def _try_symbolic(settings: OwnTokenizer) -> str:
     name, tokenizer, table = settings.kind, OwnSymbolicTokenizer(settings), tune()
     if note := _learnt(name, lambda: tokenizer.learn(iter([table] * 4))):
         return note
-    with own.blamed(name, "encode"):
+    with plugins.blamed(name, "encode"):
         ids = tokenizer.encode(table)
     if not ids:
-        raise own.wrong(name, "encode", "a tune of 32 notes gave no ids")
-    with own.blamed(name, "decode"):
+        raise plugins.wrong(name, "encode", "a tune of 32 notes gave no ids")
+    with plugins.blamed(name, "decode"):
         back = tokenizer.decode(ids)
     if not isinstance(back, NoteTable) or not len(back):
         what = f"{len(back)} notes" if isinstance(back, NoteTable) else f"a {type(back).__name__}"
-        raise own.wrong(name, "decode", f"of {len(ids)} ids it gave {what}, not a NoteTable")
-    with own.blamed(name, "names"):
+        raise plugins.wrong(name, "decode", f"of {len(ids)} ids it gave {what}, not a NoteTable")
+    with plugins.blamed(name, "names"):
         names = len(tokenizer.names())
     if names != tokenizer.vocabulary:
-        raise own.wrong(name, "names", f"{names} names, the vocabulary is {tokenizer.vocabulary}")
-    with own.blamed(name, "grammar"):
+        raise plugins.wrong(
+            name, "names", f"{names} names, the vocabulary is {tokenizer.vocabulary}"
+        )
+    with plugins.blamed(name, "grammar"):
         forbidden = tokenizer.invalid_share(ids)
     if forbidden:
-        raise own.wrong(name, "grammar", f"it forbids {forbidden:.0%} of what `encode` gives")
+        raise plugins.wrong(name, "grammar", f"it forbids {forbidden:.0%} of what `encode` gives")
     with TemporaryDirectory() as folder:
         tokenizer.save(Path(folder))
         load = OwnSymbolicTokenizer.load
@@ -171,7 +173,7 @@ def _same_again(name: str, encode: Callable[[], Any], expected: Any, kept_in: st
         why = f"{type(error).__name__}: {error}"
     if why:
         said = f"saved and loaded: {why}. What it learns must be in `{kept_in}`, all chance seeded"
-        raise own.wrong(name, "encode", said)
+        raise plugins.wrong(name, "encode", said)
 
 
 # --------------------------------------------------------------------------------------- metrics
@@ -181,31 +183,33 @@ def _try_metrics(evaluation: Evaluation) -> None:
     """Embeddings of noise, and all distances of what they give; figures of a second of it."""
     generator = np.random.default_rng(0)
     distances = open_distances(evaluation.distances, evaluation.options)
-    for name in filter(own.is_own, evaluation.embeddings):
+    for name in filter(plugins.is_own, evaluation.embeddings):
         _score(name, _embedded(name, evaluation), generator, distances)
     wave = noise(1, RATE)[0].numpy().astype(np.float64)
     for name in evaluation.signals:
         (signal,) = open_signals([name], evaluation.options).values()
-        with own.blamed(name, "measure"):
+        with plugins.blamed(name, "measure"):
             float(signal.measure(wave, RATE))
     for name in evaluation.distances:
         (distance,) = open_distances([name], evaluation.options).values()
-        with own.blamed(name, "measure"):
+        with plugins.blamed(name, "measure"):
             value = float(distance.measure(*generator.standard_normal((2, 24, 6))))
         if not np.isfinite(value):
-            raise own.wrong(name, "measure", f"of two sets of 24 windows it gave {value}")
+            raise plugins.wrong(name, "measure", f"of two sets of 24 windows it gave {value}")
 
 
 def _embedded(name: str, evaluation: Evaluation) -> np.ndarray:
     """Windows [n, dim] of a second of noise."""
     model = open_embedding(name, RATE, evaluation.options)
-    with own.blamed(name, "embed"):
+    with plugins.blamed(name, "embed"):
         found = np.asarray(model.embed(noise(2, int(model.sample_rate)).numpy()), np.float64)
     if found.ndim != 3 or len(found) != 2 or found.shape[2] != model.dim or not found.shape[1]:
         wanted = f"[2, windows, {model.dim}]"
-        raise own.wrong(name, "embed", f"of two clips it gave {list(found.shape)}, not {wanted}")
+        raise plugins.wrong(
+            name, "embed", f"of two clips it gave {list(found.shape)}, not {wanted}"
+        )
     if not np.isfinite(found).all():
-        raise own.wrong(name, "embed", "it gave what is no finite number for a second of noise")
+        raise plugins.wrong(name, "embed", "it gave what is no finite number for a second of noise")
     return found.reshape(-1, found.shape[2])
 
 
@@ -213,11 +217,11 @@ def _score(
     name: str, windows: np.ndarray, generator: np.random.Generator, distances: dict[str, Any]
 ) -> None:
     """Distances of rows of that dimension, with the class's own `components` and floor."""
-    model = own.load(name)
+    model = plugins.load(name)
     count = 4 * (model.components or 1) + 16
     rows = [windows.mean(0) + generator.standard_normal((count, windows.shape[1])) for _ in (0, 1)]
     reference, made = (Clips(some, np.arange(count)) for some in rows)
-    with own.blamed(name, "components"):
+    with plugins.blamed(name, "components"):
         yardstick = Yardstick(
             reference, model.components, model.deviation_floor, residual_weight(name)
         )

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from etude.contents import HEAD, what_it_is
+from etude.file_signatures import HEAD, what_it_is
 
 PAGE = 27  # bytes of the head of an Ogg page
 LONGEST_PAGE = 65307

@@ -13,8 +13,8 @@ from etude.metrics.memorisation.fingerprint import RATE, features
 from etude.midi.continuation import after
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import write_csv
-from etude.studio.near import Near, NotesIndex, SoundIndex, add_index, open_index
-from etude.studio.nearness import words
+from etude.studio.nearest import Near, NotesIndex, SoundIndex, add_index, open_index
+from etude.studio.nearest_routes import words
 
 
 def piece(seed, notes=120):

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from etude.studio.answers import NOT_FOUND, Problem, answer, parsed
 from etude.studio.guard import body_of
 from etude.studio.primes import kind_of
+from etude.studio.responses import NOT_FOUND, Problem, answer, parsed
 from etude.studio.state import State, state_of
 
 TYPES = {"wav": "audio/wav", "mid": "audio/midi", "json": "application/json"}

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from etude.audio.files import read_audio
 from etude.config import Config, CorpusBase
-from etude.metrics.memorisation.material import HELD_OUT
+from etude.metrics.memorisation.excerpts import HELD_OUT
 from etude.metrics.memorisation.notes import midi_files, part
 from etude.metrics.memorisation.sequences import SuffixIndex, note_sequence
 from etude.midi.notes import MidiError, NoteTable, read_midi

@@ -19,7 +19,7 @@ from etude.errors import UserError
 from etude.storage import write_json
 from etude.systems.base import Parts
 from etude.tokenizers.symbolic.base import SymbolicTokenizer
-from etude.tokenizers.symbolic.making import load
+from etude.tokenizers.symbolic.factory import load
 
 FORM = "transformers"
 WEIGHTS = ("config.json", "model.safetensors")

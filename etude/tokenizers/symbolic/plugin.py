@@ -12,7 +12,7 @@ from torch import Tensor
 from etude.config import OwnTokenizer
 from etude.errors import UserError
 from etude.midi.notes import NoteTable
-from etude.own import check_attributes, create, digest, module_file
+from etude.plugins import check_attributes, create, digest, module_file
 from etude.storage import read_json, write_json
 from etude.tokenizers.fitted import CONFIG
 from etude.tokenizers.symbolic.base import Grammar, SymbolicTokenizer

@@ -9,7 +9,7 @@ import contributing
 import pytest
 import yaml
 
-from etude import own
+from etude import plugins
 from etude.__main__ import main
 from etude.config import DEFAULT, OwnNetwork, OwnTokenizer, load, merge, parse, read
 from etude.errors import UserError
@@ -229,13 +229,13 @@ def test_a_module_that_is_no_python(here):
 
 def test_a_class_may_come_from_elsewhere(here):
     write(here, "from gru import Gru as Mine\nNamed = Mine\n")
-    own.check("mine:Mine", "here")
-    own.check("mine:Named", "here")
-    assert own.load("mine:Named").__name__ == "Gru"
+    plugins.check("mine:Mine", "here")
+    plugins.check("mine:Named", "here")
+    assert plugins.load("mine:Named").__name__ == "Gru"
     (here / "parts" / "inner").mkdir(parents=True)
     write(here / "parts" / "inner", "class Deep: pass", "deep.py")
-    assert own.module_file("parts.inner.deep:Deep") == here / "parts/inner/deep.py"
-    assert own.load("parts.inner.deep:Deep").__name__ == "Deep"
+    assert plugins.module_file("parts.inner.deep:Deep") == here / "parts/inner/deep.py"
+    assert plugins.load("parts.inner.deep:Deep").__name__ == "Deep"
 
 
 def test_what_a_class_lacks_is_named(here):
@@ -257,36 +257,40 @@ def test_what_a_class_lacks_is_named(here):
 
 def test_a_module_that_cannot_be_imported(here):
     write(here, "import a_package_that_is_not_there\nclass Mine: pass\n")
-    own.check("mine:Mine", "here")
+    plugins.check("mine:Mine", "here")
     fails(
-        lambda: own.load("mine:Mine"),
+        lambda: plugins.load("mine:Mine"),
         "cannot be imported",
         "a_package_that_is_not_there",
         "mine.py",
     )
     write(here, "1 / 0\nclass Mine: pass\n", "divides.py")
-    fails(lambda: own.load("divides:Mine"), "ZeroDivisionError")
+    fails(lambda: plugins.load("divides:Mine"), "ZeroDivisionError")
     write(here, "Mine = 3\n", "number.py")
-    fails(lambda: own.load("number:Mine"), "no class 'Mine'")
+    fails(lambda: plugins.load("number:Mine"), "no class 'Mine'")
 
 
 def test_options_are_checked_by_the_signature(here):
     write(here, "class Mine:\n    def __init__(self, size, depth=2): self.all = (size, depth)\n")
-    assert own.create("mine:Mine", {"size": 3}).all == (3, 2)
-    fails(lambda: own.create("mine:Mine", {"siz": 3}), "no option 'siz'", "'size'?", "size, depth")
-    fails(lambda: own.create("mine:Mine", {}), "size", "options")
-    fails(lambda: own.create("mine:Mine", {"size": 1, "depth": 2}, size=3), "no option 'size'")
+    assert plugins.create("mine:Mine", {"size": 3}).all == (3, 2)
+    fails(
+        lambda: plugins.create("mine:Mine", {"siz": 3}), "no option 'siz'", "'size'?", "size, depth"
+    )
+    fails(lambda: plugins.create("mine:Mine", {}), "size", "options")
+    fails(lambda: plugins.create("mine:Mine", {"size": 1, "depth": 2}, size=3), "no option 'size'")
     write(here, "class Free:\n    def __init__(self, **options): self.all = options\n", "free.py")
-    assert own.create("free:Free", {"anything": 1}).all == {"anything": 1}
+    assert plugins.create("free:Free", {"anything": 1}).all == {"anything": 1}
     write(here, "class Plain: pass\n", "plain.py")
-    fails(lambda: own.create("plain:Plain", {"x": 1}), "no option 'x'", "takes no options")
+    fails(lambda: plugins.create("plain:Plain", {"x": 1}), "no option 'x'", "takes no options")
 
 
 def test_options_are_checked_by_a_class_s_settings(here):
-    made = own.create("loudness:Loudness", {"levels": "4"})
+    made = plugins.create("loudness:Loudness", {"levels": "4"})
     assert (made.levels, made.hop) == (4, 480), "of the type that Settings says, with its defaults"
-    fails(lambda: own.create("loudness:Loudness", {"levels": 1}), "levels", "it is 1")
-    fails(lambda: own.create("loudness:Loudness", {"level": 3}), "no option 'level'", "'levels'?")
+    fails(lambda: plugins.create("loudness:Loudness", {"levels": 1}), "levels", "it is 1")
+    fails(
+        lambda: plugins.create("loudness:Loudness", {"level": 3}), "no option 'level'", "'levels'?"
+    )
 
 
 def test_options_survive_the_way_to_a_job():
@@ -297,10 +301,10 @@ def test_options_survive_the_way_to_a_job():
 
 def test_a_digest_is_of_the_file_s_bytes(here):
     write(here, "class Mine: pass\n")
-    before = own.digest("mine:Mine")
-    assert own.digest("mine:Other") == before
+    before = plugins.digest("mine:Mine")
+    assert plugins.digest("mine:Other") == before
     write(here, "class Mine: pass  # changed\n")
-    assert own.digest("mine:Mine") != before
+    assert plugins.digest("mine:Mine") != before
 
 
 def test_own_metrics_are_told_apart(here):
