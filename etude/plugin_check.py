@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from etude import plugins
-from etude.config import Config, Evaluation, OwnCorpus, OwnNetwork, OwnTokenizer
+from etude.config import Config, Evaluation, PluginCorpus, PluginNetwork, PluginTokenizer
 from etude.errors import UserError
 from etude.metrics.distances import METRICS, Yardstick
 from etude.metrics.registry import open_distances, open_embedding, open_signals, residual_weight
@@ -25,7 +25,7 @@ from etude.midi.notes import NoteTable
 from etude.midi.writing import plain_table
 from etude.systems import open_system
 from etude.tokenizers import registry
-from etude.tokenizers.symbolic.plugin import OwnSymbolicTokenizer
+from etude.tokenizers.symbolic.plugin import PluginSymbolicTokenizer
 from etude.workflow.sources import as_names
 
 RATE = 24000  # samples per second, for what hears clips at their own
@@ -44,15 +44,15 @@ def try_parts(settings: Config) -> list[str]:
     """
     notes: dict[str, str] = {}
     for corpus in settings.corpora.values():
-        if isinstance(corpus, OwnCorpus):
+        if isinstance(corpus, PluginCorpus):
             _try_source(corpus)
     for name, tokenizer in settings.tokenizers.items():
-        if isinstance(tokenizer, OwnTokenizer):
+        if isinstance(tokenizer, PluginTokenizer):
             tries = _try_symbolic if _reads_notes(settings, name) else _try_audio
             notes[tokenizer.kind] = tries(tokenizer)
     for experiment in settings.experiments.values():
         for plan in experiment.stage_plans():
-            if isinstance(network := plan.settings.network, OwnNetwork):
+            if isinstance(network := plan.settings.network, PluginNetwork):
                 with plugins.blamed(network.kind, "forward"):
                     open_system(experiment.system).try_network(network)
     _try_metrics(settings.evaluation)
@@ -60,7 +60,7 @@ def try_parts(settings: Config) -> list[str]:
     return [name + notes.get(name, "") for name in names]
 
 
-def _try_source(corpus: OwnCorpus) -> None:
+def _try_source(corpus: PluginCorpus) -> None:
     """It is made, and what it says it reads are options of it; it is not asked to fetch."""
     plugins.create(corpus.source, corpus.options, ("fetch",))
     for option in as_names(plugins.literal(corpus.source, "reads")):
@@ -102,7 +102,7 @@ def _learnt(name: str, learn: Callable[[], None]) -> str:
     return ""
 
 
-def _try_audio(settings: OwnTokenizer) -> str:
+def _try_audio(settings: PluginTokenizer) -> str:
     name, tokenizer = settings.kind, registry.create(settings)
     rate = int(tokenizer.sample_rate)
     if hasattr(tokenizer, "fit"):
@@ -135,8 +135,8 @@ def _try_audio(settings: OwnTokenizer) -> str:
     return ""
 
 
-def _try_symbolic(settings: OwnTokenizer) -> str:
-    name, tokenizer, table = settings.kind, OwnSymbolicTokenizer(settings), tune()
+def _try_symbolic(settings: PluginTokenizer) -> str:
+    name, tokenizer, table = settings.kind, PluginSymbolicTokenizer(settings), tune()
     if note := _learnt(name, lambda: tokenizer.learn(iter([table] * 4))):
         return note
     with plugins.blamed(name, "encode"):
@@ -160,7 +160,7 @@ def _try_symbolic(settings: OwnTokenizer) -> str:
         raise plugins.wrong(name, "grammar", f"it forbids {forbidden:.0%} of what `encode` gives")
     with TemporaryDirectory() as folder:
         tokenizer.save(Path(folder))
-        load = OwnSymbolicTokenizer.load
+        load = PluginSymbolicTokenizer.load
         _same_again(name, lambda: load(Path(folder)).encode(table), ids, "state")
     return ""
 

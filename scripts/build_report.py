@@ -6,7 +6,7 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import Evaluation, Page, parse
-    from etude.report.page import Made, build_report
+    from etude.report.page import RunOutputs, build_report
 
     kinds = ("tables", "histories", "pieces", "wav", "cuts", "tokens", "packed")
     # Some runs lack these.
@@ -18,7 +18,7 @@ with job(snakemake):
         Path("results"),
         snakemake.params.run,
         Path(snakemake.output.page).parent,
-        Made(**{kind: list(map(Path, found)) for kind, found in paths.items()}),
+        RunOutputs(**{kind: list(map(Path, found)) for kind, found in paths.items()}),
         parse(Evaluation, snakemake.params.evaluation),
         page=parse(Page, snakemake.params.page),
         configs=list(snakemake.params.configs),

@@ -6,9 +6,9 @@ from adapter import job
 
 with job(snakemake):
     from etude.config import Evaluation, parse
-    from etude.results.summary import Run, write_results
+    from etude.results.summary import RunSummary, write_results
 
-    run = Run(
+    run = RunSummary(
         tables=[Path(p) for p in snakemake.input.tables],
         replicates=[Path(p) for p in snakemake.input.get("replicates", [])],
         rivals=[Path(p) for p in snakemake.input.get("rivals", [])],

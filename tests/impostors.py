@@ -43,8 +43,8 @@ from etude.metrics.distances import Yardstick
 from etude.metrics.embed import embed_with
 from etude.metrics.memorisation.catalogue import Catalogue
 from etude.metrics.memorisation.chroma import Chroma
-from etude.metrics.memorisation.excerpts import Music
-from etude.metrics.memorisation.find import ClipSet, Search
+from etude.metrics.memorisation.excerpts import CorpusPieces
+from etude.metrics.memorisation.find import Search, SearchedClips
 from etude.metrics.memorisation.reference import catalogue_corpus, read_hashes
 from etude.metrics.memorisation.rows import tidy
 from etude.metrics.registry import open_embedding, projection, residual_weight
@@ -217,7 +217,7 @@ class Court:
             self.yardsticks[name] = Yardstick(self.embedded(reference, name), *space)
             self.known[name] = {key: self.embedded(one, name) for key, one in self.rivals.items()}
         self.search = Search(
-            Music(self.corpus.pieces, [self.corpus.wav]), CUT, self.memorisation, 0
+            CorpusPieces(self.corpus.pieces, [self.corpus.wav]), CUT, self.memorisation, 0
         )
         self.hashes = read_hashes(self.corpus.catalogue, self.search.music.split)
         self.fingerprints = Catalogue.load(self.corpus.catalogue / "fingerprints.npz")
@@ -251,7 +251,7 @@ class Court:
 
     def copies(self, folder: Path):
         """Rows of the searches for copies."""
-        clips = ClipSet.read(folder, CUT.rate)
+        clips = SearchedClips.read(folder, CUT.rate)
         said = [
             self.search.exact(clips, self.hashes)[0],
             self.search.fingerprint(clips, self.fingerprints),

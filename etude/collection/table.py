@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Captions:
+class CaptionTable:
     """A table and the recordings that it is about.
 
     Attributes: columns, key (the column that names files), column (that of captions), rows (in
@@ -38,7 +38,7 @@ class Captions:
         return "" if number is None else str(self.rows[number].get(self.column, ""))
 
 
-def read_captions(folder: Path, table: Path | None, column: str = "caption") -> Captions:
+def read_captions(folder: Path, table: Path | None, column: str = "caption") -> CaptionTable:
     """Read a table and match it with the recordings of a folder.
 
     Args:
@@ -50,7 +50,7 @@ def read_captions(folder: Path, table: Path | None, column: str = "caption") -> 
     kinds = AUDIO_SUFFIXES
     files = [f for f in list_files(folder) if Path(f).suffix.lower() in kinds]
     if table is None or not table.is_file():
-        return Captions(["file", column], "file", column, [], files, {})
+        return CaptionTable(["file", column], "file", column, [], files, {})
     lines, _ = read_table(table)
     header = lines[0] if lines else []
     key = next((name for name in KEYS if name in header), None)
@@ -68,7 +68,7 @@ def read_captions(folder: Path, table: Path | None, column: str = "caption") -> 
         first.setdefault(normal(row.get(key, "")), number)
     chosen, _ = match_names(first, files)
     row_of = {file: first[name] for file, name in chosen.items()}
-    return Captions(list(header), key, column, rows, files, row_of)
+    return CaptionTable(list(header), key, column, rows, files, row_of)
 
 
 def count_words(caption: str) -> int:
@@ -76,7 +76,7 @@ def count_words(caption: str) -> int:
     return len(caption.split())
 
 
-def problems(found: Captions, most: int = MANY_WORDS) -> Iterator[Row]:
+def problems(found: CaptionTable, most: int = MANY_WORDS) -> Iterator[Row]:
     """A row for each recording or line with which something is wrong; line numbers as an editor's.
 
     `missing` (a recording without a line), `empty`, `too_long`, `no_file` (a line without a
@@ -101,7 +101,7 @@ def problems(found: Captions, most: int = MANY_WORDS) -> Iterator[Row]:
             yield {"row": "", "file": printable(file), "words": 0, "problem": "missing"}
 
 
-def as_rows(found: Captions) -> tuple[list[str], list[list[str]]]:
+def as_rows(found: CaptionTable) -> tuple[list[str], list[list[str]]]:
     """The table for the sheet: of every recording a row, with the columns of the user's."""
     columns = list(found.columns)
     rows = []

@@ -24,7 +24,7 @@ REPLACED = {
 BOUNDS = "the gate fails above it, and is undecided where three times as much is possible (95 %)"
 
 
-class Primary(Section):
+class PrimarySettings(Section):
     """The one metric that decides between systems; all others are exploratory."""
 
     metric: Literal["kad", "frechet_distance", "fad_infinity", "mad"] = Field(
@@ -43,8 +43,8 @@ class Evaluation(Section):
         f"({', '.join(EMBEDDINGS)}, or your own `module:Class`); a name of `pretrained` of kind "
         f"clap; or, with `fadtk: true`: {', '.join(FADTK)}",
     )
-    primary: Primary = Field(
-        Primary(),
+    primary: PrimarySettings = Field(
+        PrimarySettings(),
         description="the metric that decides which experiment is better (Holm's correction over"
         " all pairs); all others are exploratory (Benjamini and Hochberg). Choose "
         "it before the run. If harmony is not among `embeddings`, the first of them"
@@ -135,7 +135,7 @@ class Evaluation(Section):
             )
 
         chosen = self.primary.embedding
-        if chosen != Primary().embedding and chosen not in {*names, *map(label, names)}:
+        if chosen != PrimarySettings().embedding and chosen not in {*names, *map(label, names)}:
             raise ValueError(
                 f"evaluation.primary: the embedding {chosen!r} is not in evaluation.embeddings"
                 f"{nearest(chosen, names)}; there: {', '.join(names)}"

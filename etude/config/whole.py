@@ -13,7 +13,7 @@ from etude.config.criteria import Criteria
 from etude.config.evaluation import Evaluation
 from etude.config.page import Page
 from etude.config.pretrained import Encodec, Hubert, Pretrained
-from etude.config.studio import Studio
+from etude.config.studio import StudioSettings
 from etude.config.sweeps import Sweep
 from etude.config.symbolic_tokens import (
     EVENT_KINDS,
@@ -29,7 +29,7 @@ from etude.config.tokens import (
     ACOUSTIC_KINDS,
     SEMANTIC_KINDS,
     Cut,
-    OwnTokenizer,
+    PluginTokenizer,
     Tokenizer,
     TokenSet,
 )
@@ -61,7 +61,9 @@ class Config(Section):
         {}, description="what each experiment must reach, by its name"
     )
     report: Page = Field(Page(), description="what the report page holds")
-    studio: Studio = Field(Studio(), description="what visitors of the studio may do")
+    studio: StudioSettings = Field(
+        StudioSettings(), description="what visitors of the studio may do"
+    )
 
     @property
     def own_parts(self) -> dict[str, str]:
@@ -181,7 +183,7 @@ class Config(Section):
     def _cut_suits(self, where: str, cut_name: str, tokenizer_name: str) -> None:
         """A tokenizer must find its rate and at least one frame in a segment."""
         cut, tokenizer = self.cuts[cut_name], self.audio_tokenizer(tokenizer_name)
-        if isinstance(tokenizer, OwnTokenizer):  # it is asked when it is imported, in its jobs
+        if isinstance(tokenizer, PluginTokenizer):  # it is asked when it is imported, in its jobs
             return
         about = f"{where}: {cut_name!r} has"
         if cut.rate < tokenizer.sample_rate:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from etude import plugins
-from etude.config import ArchiveCorpus, CorpusBase, Music21Corpus, OwnCorpus
+from etude.config import ArchiveCorpus, CorpusBase, Music21Corpus, PluginCorpus
 from etude.corpus import scores
 from etude.corpus.annotations import annotate
 from etude.corpus.archive import pin, unpack, verify
@@ -77,7 +77,7 @@ def prune(tables: CorpusBase, metadata: str, folder: Path) -> int:
 def _fetch(settings: CorpusBase, folder: Path, threads: int) -> None:
     if isinstance(settings, Music21Corpus):
         _export(settings, folder, threads)
-    elif isinstance(settings, OwnCorpus):
+    elif isinstance(settings, PluginCorpus):
         _fetch_own(settings, folder)
     elif isinstance(settings, ArchiveCorpus):
         _fetch_archive(settings, folder)
@@ -123,7 +123,7 @@ def _fetch_archive(settings: ArchiveCorpus, folder: Path) -> None:
     log.info("%d files unpacked", count)
 
 
-def _fetch_own(settings: OwnCorpus, folder: Path) -> None:
+def _fetch_own(settings: PluginCorpus, folder: Path) -> None:
     """Let a class of the user's own fill the folder; what it refuses becomes rows with reasons."""
     source = plugins.create(settings.source, settings.options, ("fetch",))
     with atomic_directory(folder) as temporary:

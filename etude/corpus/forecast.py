@@ -31,7 +31,7 @@ STATE_BYTES = 20  # a weight: the model, the finished state, the rolling one wit
 
 
 @dataclass(frozen=True)
-class Music:
+class CorpusSize:
     """What a corpus holds: seconds of MIDI and of recordings, and files."""
 
     midi_s: float
@@ -74,7 +74,7 @@ def forecast(config: Config, results: Path = RESULTS) -> Forecast:
     return Forecast(disk, work, training, tuple(unknown))
 
 
-def music_of(name: str, corpus: CorpusBase, results: Path = RESULTS) -> Music | None:
+def music_of(name: str, corpus: CorpusBase, results: Path = RESULTS) -> CorpusSize | None:
     """From the table of pieces where there is one; None where nobody has looked yet."""
     table = results / "corpora" / name / "pieces.csv"
     if table.is_file():
@@ -84,10 +84,10 @@ def music_of(name: str, corpus: CorpusBase, results: Path = RESULTS) -> Music | 
             sum(float(row["seconds"] or 0) for row in kept if row["kind"] == kind)
             for kind in ("midi", "audio")
         )
-        return Music(midi, audio, len(kept))
+        return CorpusSize(midi, audio, len(kept))
     if isinstance(corpus, Music21Corpus):
         scores = min(corpus.limit or len(CHORALES), len(CHORALES))
-        return Music(scores * CHORALE_S, 0.0, scores)
+        return CorpusSize(scores * CHORALE_S, 0.0, scores)
     return None
 
 

@@ -38,7 +38,7 @@ def version_of(embedding: str) -> str:
     return str(module.VERSION)
 
 
-class Cache:
+class EmbeddingCache:
     """Arrays by what they were made of; without a folder nothing is kept."""
 
     def __init__(self, folder: Path | None) -> None:

@@ -42,7 +42,7 @@ SHOWN = ("symbolic_frechet", "pitch_class_kl", "duration_kl", "harmony_kl", "not
 
 
 @dataclass
-class Notes:
+class FolderNotes:
     """The notes of a folder's MIDI files by name; of those that cannot be used the reason."""
 
     path: Path
@@ -50,13 +50,13 @@ class Notes:
     unreadable: list[str] = field(default_factory=list)
 
 
-def read_notes(folder: Path) -> Notes:
+def read_notes(folder: Path) -> FolderNotes:
     """Read every MIDI file of a folder, of any depth.
 
     Raises:
         UserError: none has notes.
     """
-    found = Notes(folder)
+    found = FolderNotes(folder)
     for name in list_files(folder):
         if music_kind(name) != "midi":
             continue
@@ -78,7 +78,9 @@ def read_notes(folder: Path) -> Notes:
     return found
 
 
-def compare_notes(real: Notes, made: Notes, output: Path | None, threads: int = 1) -> str:
+def compare_notes(
+    real: FolderNotes, made: FolderNotes, output: Path | None, threads: int = 1
+) -> str:
     """The figures of notes of two folders, as text.
 
     Args:
@@ -152,7 +154,9 @@ def _failed(job: tuple[str, NoteTable, bool], reason: str) -> None:
     log.warning("%s is left out: %s", job[0], reason)
 
 
-def find_note_copies(real: Notes, made: Notes) -> tuple[list[dict[str, Any]], NDArray[np.int64]]:
+def find_note_copies(
+    real: FolderNotes, made: FolderNotes
+) -> tuple[list[dict[str, Any]], NDArray[np.int64]]:
     """The longest run that each clip has in common with a real file; where these begin [files, 10].
 
     A clip of a single note has none.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from etude.metrics.folder_scan import Folder
-from etude.metrics.samples import Estimate
+from etude.metrics.samples import ReplicatedFigure
 
 HEADS = {"frechet_distance": "FD", "fad_infinity": "FAD-inf", "kad": "KAD", "mad": "MAD"}
 
@@ -36,13 +36,13 @@ def distance_table(
         yield f"  {row['clips']:<13} {row['n']:>5}{cells}  {about[row['clips']]}"
         for metric in metrics:
             found = row[metric]
-            note = found.note if isinstance(found, Estimate) else found
+            note = found.note if isinstance(found, ReplicatedFigure) else found
             if note:
                 said[f"  {row['clips']}, {HEADS[metric]}: {note}"] = None
     yield from said
 
 
-def _cell(found: Estimate | str) -> str:
+def _cell(found: ReplicatedFigure | str) -> str:
     if isinstance(found, str):
         return "n/a"
     figure = f"{found.value:.3g}" if abs(found.value) < 100 else f"{found.value:.0f}"

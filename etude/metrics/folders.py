@@ -25,7 +25,7 @@ from etude.audio.tempered import tempered_share
 from etude.config.embeddings import why_not
 from etude.errors import UserError
 from etude.metrics import signals
-from etude.metrics.cache import Cache, version_of
+from etude.metrics.cache import EmbeddingCache, version_of
 from etude.metrics.distances import METRICS, Yardstick, measure_sets
 from etude.metrics.fadtk_files import write_embeddings
 from etude.metrics.folder_files import draw_regions, regions, write_distances, write_matches
@@ -43,7 +43,7 @@ STRETCHES = 4000  # of a folder, evenly spread over its files: memory and time h
 
 
 @dataclass
-class Heard:
+class EmbeddedFolder:
     """Embeddings of the stretches of a folder; `files` is the file of each stretch, by index."""
 
     clips: Clips
@@ -141,7 +141,9 @@ def refuse_embedding(embedding: str, effort: Effort) -> None:
         )
 
 
-def listen(folder: Folder, embedding: str, seconds: float, effort: Effort | None = None) -> Heard:
+def listen(
+    folder: Folder, embedding: str, seconds: float, effort: Effort | None = None
+) -> EmbeddedFolder:
     """Embed the stretches of a folder, a few in memory at a time, or find them in the cache."""
     effort = effort or Effort()
     ear = _Ear(embedding, seconds, max(1, STRETCHES // len(folder.files)), effort)
@@ -168,7 +170,7 @@ def listen(folder: Folder, embedding: str, seconds: float, effort: Effort | None
     known = harmony[np.isfinite(harmony)]
     total = sum(max(1, int(length / seconds)) for _, length in files)
     mean = float(known.mean()) if len(known) else float("nan")
-    return Heard(clips, numbers, mean, len(sizes) / total)
+    return EmbeddedFolder(clips, numbers, mean, len(sizes) / total)
 
 
 class _Ear:
@@ -181,7 +183,7 @@ class _Ear:
         self.batch_size = max(1, min(effort.batch_size, int(BATCH_S / seconds)))
         # Whether a user's own network may be used by several threads nobody knows.
         self.turn = threading.Lock() if is_own(embedding) else nullcontext()
-        self.cache = Cache(effort.cache)
+        self.cache = EmbeddingCache(effort.cache)
         self.about = {
             "embedding": embedding,
             "version": f"{_version(embedding, self.model)} {signals.VERSION}",
@@ -244,8 +246,8 @@ def _stretches(
 
 
 def distances(
-    real: Heard,
-    made: Heard,
+    real: EmbeddedFolder,
+    made: EmbeddedFolder,
     embedding: str,
     seconds: float,
     metrics: list[str],

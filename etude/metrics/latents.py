@@ -40,7 +40,7 @@ from etude.metrics.distances import Yardstick, measure_sets, tidy
 from etude.metrics.kad_clips import jackknife_variance
 from etude.metrics.notes.clips import SymbolicClip, read_symbolic
 from etude.metrics.notes.whole_bars import whole_bars
-from etude.metrics.samples import Clips, Estimate, by_subsets, replicate_rows
+from etude.metrics.samples import Clips, ReplicatedFigure, by_subsets, replicate_rows
 from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, head
 from etude.midi.notes import NoteTable
 from etude.pool import Failed, tried
@@ -76,7 +76,7 @@ class LatentYardstick(Yardstick):
         super().__init__(reference, None, 0.0)
         self.compat = compat
 
-    def measure(self, metric: str, clips: Clips, n: int) -> Estimate:  # noqa: D102
+    def measure(self, metric: str, clips: Clips, n: int) -> ReplicatedFigure:  # noqa: D102
         if (metric, self.compat) != ("frechet_distance", PHRASELDM):
             return super().measure(metric, clips, n)
         found = by_subsets(lambda index: phraseldm(self.rows, clips.windows[index]), clips, n)
@@ -182,7 +182,7 @@ def score_latents(
     replicates: list[Row] = []
     for name, metric, n, found in measure_sets(yardstick, others, notes, tuple(METRICS)):
         row: Row = {"clips": name, "metric": METRICS[metric]}
-        if isinstance(found, Estimate):
+        if isinstance(found, ReplicatedFigure):
             replicates += replicate_rows(found, row)
             found.add(ONE_SPACE, sets[name][1])
         rows.append(row | {"unit": UNITS[row["metric"]], "n": n} | tidy(found))
@@ -217,7 +217,7 @@ def floors(reference: Clips, said: str = "") -> Iterator[Row]:
     without = [
         distance(rows[first & (piece != k)], rows[second & (piece != k)]) for k in range(units)
     ]
-    estimate = Estimate(value, value + np.array(without) - np.mean(without), lowest=0.0)
+    estimate = ReplicatedFigure(value, value + np.array(without) - np.mean(without), lowest=0.0)
     estimate.deviation = jackknife_variance(np.array(without)) ** 0.5
     estimate.freedom = units - 1
     estimate.add(ONE_SPACE)

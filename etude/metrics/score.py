@@ -23,7 +23,7 @@ from etude.metrics.distances import UNITS, Yardstick, measure_sets, tidy
 from etude.metrics.registry import projection, residual_weight
 from etude.metrics.rivals import COLUMNS as RIVAL_COLUMNS
 from etude.metrics.rivals import compare
-from etude.metrics.samples import Estimate, read_about, read_sets, replicate_rows
+from etude.metrics.samples import ReplicatedFigure, read_about, read_sets, replicate_rows
 from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, head
 from etude.plugins import label
 from etude.pool import Failed, tried
@@ -105,7 +105,7 @@ def _mean(values: list[float]) -> dict[str, str]:
 
 
 @dataclass
-class Scores:
+class EmbeddingScores:
     """What one embedding says of all clip sets.
 
     Attributes: rows (tidy), replicates, per_clip (each clip's own distance), rivals (rows of
@@ -144,7 +144,7 @@ def score_embedding(
     silent: Mapping[str, int] | None = None,
     rivals: Sequence[str] = (),
     own: Mapping[str, Any] = MappingProxyType({}),
-) -> Scores:
+) -> EmbeddingScores:
     """All distances of every clip set to the reference, and to which rivals clips compare.
 
     Args:
@@ -154,7 +154,7 @@ def score_embedding(
         rivals: sets that generated clips are compared with by this embedding.
         own: distances of the user's own, of `open_distances`.
     """
-    scores, name = Scores(), label(embedding)
+    scores, name = EmbeddingScores(), label(embedding)
     units = UNITS | {metric: distance.unit for metric, distance in own.items()}
     if generated is None or baselines is None:
         scores.none(name, ["generated"], rivals, f"not run: {why_not(embedding)}", units)
@@ -177,7 +177,7 @@ def score_embedding(
             said.append(f"{lost} clips could not be embedded (why: the log of embed_clips)")
         row["note"] = "; ".join(filter(None, (row["note"], *said)))
         scores.rows.append(row)
-        if isinstance(found, Estimate):
+        if isinstance(found, ReplicatedFigure):
             scores.replicates += replicate_rows(found, about)
     with suppress(UserError):  # it is said in the rows
         scores.per_clip = [

@@ -80,7 +80,7 @@ class NoteTable:
         """The ticks of a short first bar; 0 where the first bar is whole."""
         return bars.upbeat(self.signatures, self.ticks_per_quarter)
 
-    def places(self) -> bars.Places:
+    def places(self) -> bars.BarPositions:
         """In which bar each note begins, and where there."""
         return bars.places(self.onset, self.signatures, self.ticks_per_quarter)
 

@@ -56,7 +56,7 @@ HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
-class Made:
+class RunOutputs:
     """What a run made, path by path: earlier runs may have left more in the same folders."""
 
     tables: list[Path] = field(default_factory=list)  # metrics/{experiment}/{clips}/fad.csv
@@ -95,7 +95,7 @@ def build_report(
     results: Path,
     run: list[str],
     folder: Path,
-    made: Made,
+    made: RunOutputs,
     settings: Evaluation | None = None,
     *,
     page: Page | None = None,
@@ -114,7 +114,7 @@ def build_report(
         threads: processes that make sounds and pictures.
     """
     settings, page = settings or Evaluation(), page or Page()
-    runs = [_Run(name, []) for name in run]
+    runs = [_ExperimentTables(name, []) for name in run]
     for table in made.read():
         for one in (one for one in runs if one.name == table.experiment):
             one.tables.append(table)
@@ -143,7 +143,9 @@ def build_report(
     log.info("%s: %s", folder / "index.html", some(len(run), "experiment"))
 
 
-def _figures(runs: list[_Run], made: Made, settings: Evaluation) -> dict[str, Any]:
+def _figures(
+    runs: list[_ExperimentTables], made: RunOutputs, settings: Evaluation
+) -> dict[str, Any]:
     """All that is said in figures: verdicts, leaderboard, differences, copies, curves."""
     run = [one.name for one in runs]
     board = [row for path in made.leaderboard for row in rows_of(path)]
@@ -182,14 +184,14 @@ def _figures(runs: list[_Run], made: Made, settings: Evaluation) -> dict[str, An
     }
 
 
-def _copies(name: str, made: Made, board: list[Row]) -> Copies | None:
+def _copies(name: str, made: RunOutputs, board: list[Row]) -> Copies | None:
     """The memorisation ladder of an experiment: metrics/{experiment}/{clips}/memorisation.csv."""
     own = [path for path in in_order(made.memorisation) if name in path.parts]
     return read_copies(name, own, board)
 
 
 @dataclass
-class _Run:
+class _ExperimentTables:
     """An experiment and its tables, one per training seed and draw."""
 
     name: str
@@ -210,7 +212,7 @@ class _Run:
         return [f"seed-{row['train_seed']}/draw-{row['draw']}" for row in self.provenance]
 
 
-def _corpus(pieces: Path, made: Made) -> CorpusCount:
+def _corpus(pieces: Path, made: RunOutputs) -> CorpusCount:
     """A corpus and what was made of it."""
     wav, cuts, tokens = (
         [path for path in paths if path.parents[1].name == pieces.parent.name]

@@ -28,7 +28,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingSection:
     """The stages of one experiment."""
 
     experiment: str
@@ -50,7 +50,7 @@ class Training:
         return said + f", {duration(sum(known))} in all." if known else f"{said}."
 
 
-def read_training(experiment: str, histories: list[Path]) -> Training | None:
+def read_training(experiment: str, histories: list[Path]) -> TrainingSection | None:
     """Curves of an experiment; None where nothing was trained.
 
     Args:
@@ -69,7 +69,7 @@ def read_training(experiment: str, histories: list[Path]) -> Training | None:
         curves += [("mean", mean)] if (mean := _mean(curves)) else []
         drawn = panel(stage, [curve for curve in curves if curve[1]])
         panels += [drawn] if drawn else []
-    return Training(experiment, panels, outcomes) if outcomes else None
+    return TrainingSection(experiment, panels, outcomes) if outcomes else None
 
 
 def _mean(curves: list[tuple[str, Points]]) -> Points:

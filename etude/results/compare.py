@@ -23,7 +23,7 @@ from etude.results.leaderboard import (
     GENERATED,
     PRIMARY,
     RATIOS,
-    Figures,
+    ExperimentFigures,
     leaderboard,
     number,
     read_figures,
@@ -49,7 +49,7 @@ NOT_MADE = "make it first: snakemake --cores all results/leaderboard.csv"
 class Side:
     """One of two things that are compared: its figures and its rows of the leaderboard."""
 
-    figures: Figures
+    figures: ExperimentFigures
     board: list[dict[str, str]]
 
     @property
@@ -131,7 +131,7 @@ def _inside(folder: Path) -> Path:
     return inner if not (folder / LEADERBOARD).exists() and inner.is_dir() else folder
 
 
-def _figures(folder: Path, name: str, board: list[dict[str, str]]) -> Figures:
+def _figures(folder: Path, name: str, board: list[dict[str, str]]) -> ExperimentFigures:
     """The figures of single seeds and draws, only of those that the leaderboard names."""
     seeds = {s for row in board for s in row["train_seeds"].split()}
     draws = {d for row in board for d in row["draws"].split()}
@@ -141,7 +141,7 @@ def _figures(folder: Path, name: str, board: list[dict[str, str]]) -> Figures:
     tables = [file for place in places for file in sorted(place.glob("*.csv")) if _is_tidy(file)]
     replicates = [file for place in trainings for file in sorted(place.glob("*replicates.csv"))]
     found = read_figures(tables, replicates).get(name)
-    return found or Figures(name, [cell for row in board for cell in _as_cells(row)])
+    return found or ExperimentFigures(name, [cell for row in board for cell in _as_cells(row)])
 
 
 def _is_tidy(path: Path) -> bool:

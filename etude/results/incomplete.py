@@ -15,7 +15,7 @@ from pathlib import Path
 from etude.config import Evaluation
 from etude.errors import UserError
 from etude.results.listening import write_listening
-from etude.results.summary import Run, write_results
+from etude.results.summary import RunSummary, write_results
 from etude.storage import read_json
 
 OLD = 1.0  # seconds; 0 is taken for "no time" by some tools
@@ -34,7 +34,7 @@ def write_partial(plan: Path, results: Path = Path("results")) -> str:
     """
     try:
         known = read_json(plan)
-        run = Run(
+        run = RunSummary(
             tables=[Path(path) for path in known["tables"]],
             replicates=[Path(path) for path in known["replicates"]],
             rivals=[Path(path) for path in known["rivals"]],

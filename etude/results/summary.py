@@ -54,7 +54,7 @@ MOST = 8  # lines of one kind
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSummary:
     """What a run's tables are made of.
 
     Attributes:
@@ -77,7 +77,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Part:
+class ExperimentSummary:
     """One experiment: its rows of the leaderboard, its tables by seed and draw, its verdicts."""
 
     name: str
@@ -92,7 +92,7 @@ class Part:
         return next(rows, None)
 
 
-def write_results(run: Run, folder: Path) -> str:
+def write_results(run: RunSummary, folder: Path) -> str:
     """Write leaderboard.csv, differences.csv and fad.txt into a folder; gives back the text."""
     figures = read_figures(run.tables, run.replicates)
     primary = run.settings.deciding
@@ -105,7 +105,7 @@ def write_results(run: Run, folder: Path) -> str:
     return text
 
 
-def render(rows: list[Row], pairs: list[Row], tables: Iterable[Table], run: Run) -> str:
+def render(rows: list[Row], pairs: list[Row], tables: Iterable[Table], run: RunSummary) -> str:
     """The whole text; the last line is the gate over all experiments of `run.gated`."""
     parts = list(_parts(rows, list(tables), run))
     primary = run.settings.deciding
@@ -125,16 +125,16 @@ def render(rows: list[Row], pairs: list[Row], tables: Iterable[Table], run: Run)
     return f"{told}\n\n{gate(verdicts)}\n"
 
 
-def _parts(rows: list[Row], tables: list[Table], run: Run) -> Iterator[Part]:
+def _parts(rows: list[Row], tables: list[Table], run: RunSummary) -> Iterator[ExperimentSummary]:
     for name in dict.fromkeys(row["experiment"] for row in rows):
         if own := [table for table in tables if table.experiment == name]:
             gated = name in run.gated
             verdicts = [judge(table, run.settings) for table in own] if gated else []
             of = [r for r in rows if r["experiment"] == name and r.get("metric")]
-            yield Part(name, of, own, verdicts)
+            yield ExperimentSummary(name, of, own, verdicts)
 
 
-def _in_columns(parts: list[Part]) -> Iterator[list[Part]]:
+def _in_columns(parts: list[ExperimentSummary]) -> Iterator[list[ExperimentSummary]]:
     for start in range(0, len(parts), COLUMNS):
         yield parts[start : start + COLUMNS]
 
@@ -149,7 +149,7 @@ def _wrapped(text: str, indent: str = "  ") -> list[str]:
 # -------------------------------------------------------------------------------------- verdicts
 
 
-def _verdicts(parts: list[Part], run: Run) -> list[str]:
+def _verdicts(parts: list[ExperimentSummary], run: RunSummary) -> list[str]:
     """A sentence for each experiment, then its rates."""
     lines = ["verdicts"]
     for part in parts:
@@ -169,11 +169,11 @@ def _verdicts(parts: list[Part], run: Run) -> list[str]:
     return lines if len(lines) > 1 else []
 
 
-def _distinct(part: Part, key: str) -> str:
+def _distinct(part: ExperimentSummary, key: str) -> str:
     return " ".join(dict.fromkeys(table.rows[0][key] for table in part.tables))
 
 
-def _what_intervals_say(part: Part) -> str:
+def _what_intervals_say(part: ExperimentSummary) -> str:
     trainings, draws = (len(_distinct(part, key).split()) for key in ("train_seed", "draw"))
     if trainings == 1 and draws == 1:
         return (
@@ -196,7 +196,7 @@ def _instead(settings: Evaluation) -> str:
     return f" ({wanted} is not measured)" if wanted != used else ""
 
 
-def _table(parts: list[Part], metric: str, embedding: str, instead: str) -> list[str]:
+def _table(parts: list[ExperimentSummary], metric: str, embedding: str, instead: str) -> list[str]:
     """The primary metric: a line for each set, a column for each experiment."""
     rivals = {name for part in parts for name in about(part.tables[0].system).rivals}
     told = [GENERATED, FLOOR, "reconstruction", *clip_sets()]
@@ -239,7 +239,7 @@ def _cell(row: Row | None) -> str:
 # --------------------------------------------------------------------------------------- the rest
 
 
-def _asked(parts: list[Part], settings: Evaluation) -> list[str]:
+def _asked(parts: list[ExperimentSummary], settings: Evaluation) -> list[str]:
     """Figures and distances of the user's own: what was asked for is told."""
     asked = [(name, [""]) for name in map(label, settings.signals)]
     embeddings = list(map(label, settings.embeddings))
@@ -257,7 +257,7 @@ def _asked(parts: list[Part], settings: Evaluation) -> list[str]:
     return lines
 
 
-def _heard(parts: list[Part], rows: list[Row]) -> list[str]:
+def _heard(parts: list[ExperimentSummary], rows: list[Row]) -> list[str]:
     """What listeners preferred, and which metrics go with it."""
     found = [(part.name, row) for part in parts if (row := part.row(GENERATED, PREFERRED))]
     if not found:
@@ -273,12 +273,12 @@ def _heard(parts: list[Part], rows: list[Row]) -> list[str]:
     return lines
 
 
-def _weights(parts: list[Part]) -> list[str]:
+def _weights(parts: list[ExperimentSummary]) -> list[str]:
     known = dict.fromkeys(w for part in parts for w in weights_named(part.rows))
     return ["  pretrained weights (sha256): " + ", ".join(known)] if known else []
 
 
-def _not_measured(parts: list[Part]) -> list[str]:
+def _not_measured(parts: list[ExperimentSummary]) -> list[str]:
     """What has no figure, by why; of a set whatever the metric, of generated clips each metric."""
     missing: dict[str, dict[str, None]] = {}
     for part in parts:

@@ -22,7 +22,7 @@ from etude.studio import clip_routes, jobs, nearest_routes, page_routes, share, 
 from etude.studio.guard import Guard, body_of
 from etude.studio.instruments import ID
 from etude.studio.responses import NOT_FOUND, Problem, answer, failed, parsed, refused
-from etude.studio.state import State, state_of
+from etude.studio.state import StudioState, state_of
 
 STATIC = Path(__file__).with_name("static")
 PAGES = {
@@ -158,7 +158,7 @@ def routes() -> list[Route]:
     ]
 
 
-def application(state: State, hosts: Collection[str]) -> Guard:
+def application(state: StudioState, hosts: Collection[str]) -> Guard:
     """The studio as an ASGI application; its queue runs while it does.
 
     Args:

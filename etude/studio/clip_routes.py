@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, Response
 from etude.studio.guard import body_of
 from etude.studio.primes import kind_of
 from etude.studio.responses import NOT_FOUND, Problem, answer, parsed
-from etude.studio.state import State, state_of
+from etude.studio.state import StudioState, state_of
 
 TYPES = {"wav": "audio/wav", "mid": "audio/midi", "json": "application/json"}
 MOST_PLAYED = 2000  # notes on the keyboard
@@ -61,14 +61,14 @@ async def play(request: Request) -> Response:
     return await _made(state, visitor, "notes", played.model_dump_json().encode())
 
 
-def _allowed(request: Request, state: State) -> str:
+def _allowed(request: Request, state: StudioState) -> str:
     visitor: str = state.door.visitor(request)["id"]
     state.room()
     state.door.count(request, visitor, state.limits.hourly, state.limits.address_hourly)
     return visitor
 
 
-async def _made(state: State, visitor: str, kind: str, data: bytes) -> Response:
+async def _made(state: StudioState, visitor: str, kind: str, data: bytes) -> Response:
     said = await state.decoders.prime(visitor, kind, data)
     return answer(said | _drawn(state.store.primes / said["id"]), 201)
 

@@ -25,7 +25,7 @@ from etude.results.listening import KEYS
 from etude.results.preference import COLUMNS
 from etude.storage import atomic_directory, check_place, write_csv, write_text
 from etude.studio.app import STATIC
-from etude.studio.pairs import Pair, Test, write_pair
+from etude.studio.pairs import ClipPair, Test, write_pair
 
 HERE = Path(__file__).parent
 WELCOME = "You hear two clips at a time. Which is the better music?"
@@ -113,11 +113,11 @@ def _page(about: dict[str, Any]) -> str:
     return text
 
 
-def drawn(test: Test, count: int, catches: int, seed: int) -> list[Pair]:
+def drawn(test: Test, count: int, catches: int, seed: int) -> list[ClipPair]:
     """Pairs in a random order."""
     random = Random(seed)  # noqa: S311 (which pairs there are is no secret)
     asked: list[tuple[str, str]] = []
-    pairs: list[Pair] = []
+    pairs: list[ClipPair] = []
     for _ in range(count):
         pairs.append(pair := test.draw(asked, random))
         asked.append((pair.a.key, pair.b.key))
@@ -126,7 +126,7 @@ def drawn(test: Test, count: int, catches: int, seed: int) -> list[Pair]:
     return pairs
 
 
-def _row(key: str, pair: Pair) -> dict[str, Any]:
+def _row(key: str, pair: ClipPair) -> dict[str, Any]:
     return {
         "pair": key,
         "a": pair.a.system,

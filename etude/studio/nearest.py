@@ -38,7 +38,7 @@ UNUSUAL = 0.95  # a clip above this share of held-out excerpts is told
 
 
 @dataclass(frozen=True)
-class Near:
+class NearestMusic:
     """The nearest training music.
 
     Attributes: piece (its title), start_s (where in it), share (of the clip: the longest stretch
@@ -202,7 +202,7 @@ class NotesIndex:
         ids = note_sequence(table)
         return self.index.search(ids).run if len(ids) >= FEWEST_NOTES else None
 
-    def search(self, midi: Path, prime_s: float) -> Near | None:
+    def search(self, midi: Path, prime_s: float) -> NearestMusic | None:
         """The nearest piece to what a clip has behind its prime; None: it has too few notes."""
         table = read_midi(midi).without_drums()
         ids = note_sequence(table.at(table.onset_s >= prime_s - 1e-6))
@@ -234,7 +234,7 @@ class SoundIndex:
         notes = folder / NOTES
         self.notes = NotesIndex.load(notes) if notes.is_file() else None
 
-    def search(self, wav: Path, prime_s: float) -> Near | None:
+    def search(self, wav: Path, prime_s: float) -> NearestMusic | None:
         """The nearest stretch to what a clip has behind its prime; None: nothing sounds."""
         from etude.metrics.memorisation.fingerprint import RATE, features
 
@@ -252,9 +252,9 @@ class SoundIndex:
         return self.notes.excerpt(name, start_s)
 
 
-def _near(name: str, start: float, share: float, null: Any, *, sounds: bool) -> Near:
+def _near(name: str, start: float, share: float, null: Any, *, sounds: bool) -> NearestMusic:
     usual, most = np.quantile(null, (0.5, UNUSUAL)) if len(null) else (np.nan, np.nan)
-    return Near(name, start, float(share), float(usual), float(most), sounds)
+    return NearestMusic(name, start, float(share), float(usual), float(most), sounds)
 
 
 def open_index(export: Path) -> NotesIndex | SoundIndex | None:

@@ -10,12 +10,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from etude.studio.nearest import Near, NotesIndex, open_index
+from etude.studio.nearest import NearestMusic, NotesIndex, open_index
 from etude.studio.responses import NOT_FOUND, Problem, answer
-from etude.studio.state import State, state_of
+from etude.studio.state import StudioState, state_of
 
 
-def _index(state: State, model: str) -> Any:
+def _index(state: StudioState, model: str) -> Any:
     """The index of a model, opened once."""
     key = f"near {model}"
     if key not in state.kept:
@@ -24,17 +24,19 @@ def _index(state: State, model: str) -> Any:
     return state.kept[key]
 
 
-def _search(state: State, clip: dict[str, Any]) -> Near | None:
+def _search(state: StudioState, clip: dict[str, Any]) -> NearestMusic | None:
     job = state.store.row("SELECT ask FROM jobs WHERE id = ?", clip["job"])
     index = _index(state, json.loads(job["ask"])["model"]) if job else None
     if index is None:
         raise Problem(404, "This model came without an index of what it learned from.")
     form = "mid" if isinstance(index, NotesIndex) else "wav"
-    found: Near | None = index.search(state.store.clips / f"{clip['id']}.{form}", clip["prime"])
+    found: NearestMusic | None = index.search(
+        state.store.clips / f"{clip['id']}.{form}", clip["prime"]
+    )
     return found
 
 
-def words(found: Near | None) -> str:
+def words(found: NearestMusic | None) -> str:
     """What is told of the nearest training music."""
     if found is None:
         return "This is too short to compare it with the music that the model learned from."
@@ -71,7 +73,7 @@ async def sound(request: Request) -> Response:
     return FileResponse(path, media_type="audio/wav")
 
 
-def _play(state: State, clip: dict[str, Any], path: Any) -> None:
+def _play(state: StudioState, clip: dict[str, Any], path: Any) -> None:
     from etude.audio.files import write_wav
     from etude.config import CorpusBase
     from etude.midi.render import play_notes

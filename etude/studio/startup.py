@@ -14,7 +14,7 @@ from etude.studio.instruments import Instrument
 from etude.studio.pairs import Test
 from etude.studio.primes import Decoders
 from etude.studio.queue import Queue
-from etude.studio.state import State
+from etude.studio.state import StudioState
 from etude.studio.store import Store
 from etude.studio.training import Trainings
 
@@ -27,12 +27,12 @@ def open_state(
     instruments: dict[str, Instrument],
     codes: Sequence[str | None],
     devices: Sequence[str],
-) -> State:
+) -> StudioState:
     """All that requests share, from what the command was asked."""
     limits = settings.studio
     store = Store(options.folder)
     exports = [instrument.exported.folder for instrument in instruments.values()]
-    return State(
+    return StudioState(
         store=store,
         limits=limits,
         instruments=instruments,

@@ -148,7 +148,7 @@ class Worker:
             made = player.clips(settings, *seeds, prepared, meter, meter.should_stop)
             for clip in made:
                 check_clip(clip, player.rate, "this model", instrument.makes_notes)
-                self._keep(job, number, clip, player.rate, Made(instrument, ask, seed, files))
+                self._keep(job, number, clip, player.rate, ClipRecipe(instrument, ask, seed, files))
 
     @staticmethod
     def _settings(instrument: Instrument, ask: Ask) -> Any:
@@ -173,7 +173,7 @@ class Worker:
             raise UserError("this model goes on from notes, and this is a recording")
         return (file,)
 
-    def _keep(self, job: Row, number: int, clip: Clip, rate: int, made: Made) -> None:
+    def _keep(self, job: Row, number: int, clip: Clip, rate: int, made: ClipRecipe) -> None:
         name = new_id()
         try:
             self._write(job, number, name, clip, rate, made)
@@ -182,7 +182,9 @@ class Worker:
                 file.unlink()  # no half of a clip stays, least of all on a full disk
             raise
 
-    def _write(self, job: Row, number: int, name: str, clip: Clip, rate: int, made: Made) -> None:
+    def _write(
+        self, job: Row, number: int, name: str, clip: Clip, rate: int, made: ClipRecipe
+    ) -> None:
         place = self.store.clips / name
         wave = clip.wave if made.continued else fade_out(clip.wave, rate, FADE)
         if clip.notes is not None:
@@ -199,7 +201,7 @@ class Worker:
 
 
 @dataclass(frozen=True)
-class Made:
+class ClipRecipe:
     """How a clip was made, so that it can be made again."""
 
     instrument: Instrument

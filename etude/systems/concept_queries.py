@@ -1,7 +1,7 @@
 """What a system with learned words can be asked about each of them, for metrics of conditions.
 
 A system whose settings class says `judges_concepts` has a method
-`asked(experiment, parts, seed, settings) -> Iterator[Asked]`.
+`asked(experiment, parts, seed, settings) -> Iterator[ConceptQuery]`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from etude.systems.base import Parts, Wave
 
 
 @dataclass(frozen=True)
-class Asked:
+class ConceptQuery:
     """A concept, ways of asking for it, and held-out music of it.
 
     Attributes:
@@ -49,10 +49,12 @@ class Asked:
     description: str = ""
 
 
-class AskedSystem(Protocol):
+class QueryableSystem(Protocol):
     """A system of which concepts can be asked."""
 
-    def asked(self, experiment: Any, parts: Parts, seed: int, settings: Any) -> Iterator[Asked]:
+    def asked(
+        self, experiment: Any, parts: Parts, seed: int, settings: Any
+    ) -> Iterator[ConceptQuery]:
         """Each concept of a trained experiment, one by one.
 
         Args:

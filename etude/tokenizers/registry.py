@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from etude.config import OwnTokenizer
+from etude.config import PluginTokenizer
 from etude.errors import UserError
 from etude.plugins import check_attributes, is_own
 from etude.plugins import create as create_own
@@ -36,7 +36,7 @@ MEMBERS = {
 
 def create(settings: Any) -> Any:
     """An unfitted tokenizer for a section of `tokenizers`."""
-    if isinstance(settings, OwnTokenizer):
+    if isinstance(settings, PluginTokenizer):
         return _own(settings.kind, settings.options)
     return _member(settings.kind)(settings)
 
@@ -47,7 +47,7 @@ def save(tokenizer: Any, settings: Any, folder: Path) -> None:
     Raises:
         UserError: one of the user's own lacks an attribute.
     """
-    if not isinstance(settings, OwnTokenizer):
+    if not isinstance(settings, PluginTokenizer):
         tokenizer.save(folder)
         return
     check_attributes(tokenizer, settings.kind, ATTRIBUTES)

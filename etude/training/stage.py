@@ -32,8 +32,8 @@ from etude.systems.base import Audition, Parts, Wave
 from etude.systems.stage_module import StageModule
 from etude.training.card import imported_card, trained_card
 from etude.training.curve import draw_curve
-from etude.training.loop import Hooks, Progress, Trained, fit, history_columns
-from etude.training.state import State, fingerprint, open_state, write_history
+from etude.training.loop import Hooks, Progress, TrainingResult, fit, history_columns
+from etude.training.state import TrainingState, fingerprint, open_state, write_history
 from etude.training.tracking import open_wandb
 from etude.training.transfer import Origin, origin_of, transfer
 from etude.workflow.imported_weights import MODEL
@@ -84,7 +84,7 @@ def train_stage(
     should_stop: Callable[[], bool] = lambda: False,
     weights: Path | None = None,
     distance: Distance | None = None,
-) -> Trained:
+) -> TrainingResult:
     """Train, or restore, one stage and write its folder.
 
     Args:
@@ -126,7 +126,7 @@ def train_stage(
 
 
 def _write_history(
-    trained: Trained, folder: Path, columns: list[str], title: str, loss: str
+    trained: TrainingResult, folder: Path, columns: list[str], title: str, loss: str
 ) -> None:
     """history.csv, timings.csv and curve.svg of a training."""
     write_history(folder / "history.csv", columns, trained.history)
@@ -240,7 +240,7 @@ def copy_kept_step(
         UserError: when they are not there.
     """
     print_ = stage_fingerprint(experiment, stage, parts, seed, weights)
-    source = State(state_root / print_).kept(step)
+    source = TrainingState(state_root / print_).kept(step)
     if not source.is_file():
         raise UserError(
             f"the weights of step {step} are not there",

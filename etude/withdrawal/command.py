@@ -18,7 +18,7 @@ from etude.corpus.tables import match_names, normal, read_table
 from etude.corpus.withdrawn import COLUMNS, find, pending, place_of, read_withdrawn
 from etude.errors import UserError, nearest
 from etude.storage import atomic, hash_file, read_csv
-from etude.withdrawal.removal import RESULTS, Found, carry_out, survey
+from etude.withdrawal.removal import RESULTS, RemovalPlan, carry_out, survey
 
 SHOWN = 12  # lines of a list
 
@@ -134,7 +134,7 @@ def _append(path: Path, rows: Sequence[dict[str, str]]) -> None:
         temporary.write_bytes(old + text.getvalue().encode())
 
 
-def _told(found: Found) -> list[str]:
+def _told(found: RemovalPlan) -> list[str]:
     """What will be deleted, in lines."""
     lines = ["", "will be deleted:"]
     paths = [str(path) for path in found.paths]

@@ -37,7 +37,7 @@ LAST = ("captions.csv", "owners.csv", "pieces.csv")  # of a corpus; then the ing
 
 
 @dataclass
-class Piece:
+class WithdrawnFile:
     """What a withdrawn file is known by.
 
     Attributes: names (relative path, piece), hashes (sha256 of the file, of its notes or samples,
@@ -54,7 +54,7 @@ class Piece:
 
 
 @dataclass
-class Found:
+class RemovalPlan:
     """What knew the files of a corpus.
 
     Attributes: paths (to delete, in this order), kept (embeddings in the cache), exports (folders
@@ -86,10 +86,12 @@ def carry_out(config: Config, results: Path = RESULTS) -> list[str]:
 # ------------------------------------------------------------------------------------- finding
 
 
-def survey(config: Config, corpus: str, names: Collection[str], results: Path = RESULTS) -> Found:
+def survey(
+    config: Config, corpus: str, names: Collection[str], results: Path = RESULTS
+) -> RemovalPlan:
     """What knew some withdrawn files of a corpus; nothing is changed."""
     piece = identify(config, corpus, names, results)
-    found = Found(experiments=experiments_on(config, corpus, results))
+    found = RemovalPlan(experiments=experiments_on(config, corpus, results))
     shards = [p for pattern in SHARDED for p in results.glob(pattern.format(c=corpus))]
     found.paths += [path for path in shards if not path.is_dir() or path.parts[-1] != "summary"]
     found.paths = [path for path in found.paths if mentions(path, piece.words)]
@@ -117,9 +119,9 @@ def survey(config: Config, corpus: str, names: Collection[str], results: Path = 
     return found
 
 
-def identify(config: Config, corpus: str, names: Collection[str], results: Path) -> Piece:
+def identify(config: Config, corpus: str, names: Collection[str], results: Path) -> WithdrawnFile:
     """Everything that withdrawn files are known by, from all that is still here."""
-    settings, piece = config.corpora[corpus], Piece()
+    settings, piece = config.corpora[corpus], WithdrawnFile()
     stated = read_withdrawn(settings)
     piece.hashes |= {stated[name]["sha256"] for name in names if stated[name].get("sha256")}
     folder = results / "corpora" / corpus
@@ -216,7 +218,7 @@ def kept_embeddings(hashes: Iterable[str]) -> Iterator[Path]:
 # ------------------------------------------------------------------------------------ deleting
 
 
-def delete(found: Found, corpus: str, count: int, results: Path = RESULTS) -> list[str]:
+def delete(found: RemovalPlan, corpus: str, count: int, results: Path = RESULTS) -> list[str]:
     """Delete what was found; what to tell."""
     said = [f"{count} files of {corpus!r} were withdrawn: deleted is what knew them"]
     for path in found.kept:

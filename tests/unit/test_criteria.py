@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from etude.config import DEFAULT, Criteria, Training, load, merge, parse
+from etude.config import DEFAULT, Criteria, TrainingSettings, load, merge, parse
 from etude.errors import UserError
 from etude.metrics.memorisation.exact import Probe, write_seed_files
 from etude.metrics.score import COLUMNS
@@ -23,7 +23,7 @@ def history(folder, losses, stage="semantic", every=10):
         for i, loss in enumerate(losses)
     ]
     rows[-1]["valid_loss"] = "1.5"
-    write_csv(path, history_columns(OF_TOKENS, Training()), rows)
+    write_csv(path, history_columns(OF_TOKENS, TrainingSettings()), rows)
     return path
 
 

@@ -225,11 +225,11 @@ def test_the_search_for_copies_goes_on(searched, tmp_path, monkeypatch):
     pieces, wav, catalogue = searched
     rows = [row | {"split": "test"} for row in read_csv(pieces)]
     write_csv(pieces, list(rows[0]), rows)
-    music = excerpts.Music(pieces, wav)
+    music = excerpts.CorpusPieces(pieces, wav)
     known = chroma.Chroma.load(catalogue / "chroma.npz")
     assert known.pieces == ["p0", "p1", "p2"]
     made = [np.sin(np.arange(8000) * 0.2) * level for level in (0.3, 0.9, 0.3)]
-    clips = find.ClipSet(tmp_path, 8000, ["a", "b", "c"], made)
+    clips = find.SearchedClips(tmp_path, 8000, ["a", "b", "c"], made)
     monkeypatch.setattr(chroma, "features", only_bad(chroma.features, loud))
     said = find.Search(music, CUT, Memorisation(), 0).chroma(clips, known)
     assert np.isfinite(said.scores).tolist() == [True, False, True]

@@ -312,7 +312,7 @@ def figures(name, *values):
         for seed, value in enumerate(values)
         for clips, value in (("generated", value), ("real", value / 2))
     ]
-    return leaderboard.Figures(name, rows_)
+    return leaderboard.ExperimentFigures(name, rows_)
 
 
 def test_every_set_has_a_figure_in_each_trainings_space():

@@ -130,7 +130,7 @@ def studio(tmp_path_factory):
     onset = np.arange(len(pitch)) * 480
     write_midi(plain_table(onset, np.full(len(pitch), 440), pitch, ticks_per_quarter=480), path)
     wave = music(0, 30.0)
-    return attacks.Studio(Heard(lambda _: wave), RATE, {"p": path}, Render(), Filter(), None, 0)
+    return attacks.CopyMaker(Heard(lambda _: wave), RATE, {"p": path}, Render(), Filter(), None, 0)
 
 
 def heard(studio, attack, number=0):

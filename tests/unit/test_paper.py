@@ -129,7 +129,7 @@ def test_the_methods_have_the_true_numbers(results, settings, tmp_path):
         (AudioLmPytorch(backend="audiolm_pytorch"), "of 6 layers, width 1024 (audiolm-pytorch's)"),
         (Gpt2(kind="gpt2"), "a gpt2 of 3 layers, width 128"),
         (MusicTransformer(kind="music_transformer", layers=5), "a music transformer of 5 layers"),
-        (config.OwnNetwork(kind="gru:Gru"), "a network of its own (gru:Gru)"),
+        (config.PluginNetwork(kind="gru:Gru"), "a network of its own (gru:Gru)"),
     ],
 )
 def test_the_methods_name_each_network_and_its_size(network, said):

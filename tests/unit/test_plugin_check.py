@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from etude.__main__ import main
-from etude.config import DEFAULT, OwnCorpus, read
+from etude.config import DEFAULT, PluginCorpus, read
 from etude.corpus.fetch import fetch, prune
 from etude.corpus.ingest import ingest_shard
 from etude.corpus.scan import digest_of
@@ -165,7 +165,7 @@ def test_a_distance_that_fails_costs_its_rows_alone(here):
 
 
 def test_what_a_source_reads_is_known_without_an_import(here):
-    corpus = OwnCorpus(**SONGS)
+    corpus = PluginCorpus(**SONGS)
     (here / "songbook.py").write_text(
         (here / "songbook.py").read_text() + "\n1 / 0\n", encoding="utf-8"
     )
@@ -178,7 +178,7 @@ def test_what_a_source_reads_is_known_without_an_import(here):
     (songs / "three.txt").write_text("D4 E5", encoding="utf-8")
     assert digest_of([songs]) not in (before, after)
     assert "songbook" not in sys.modules
-    assert sources.read_where_they_lie(OwnCorpus(source="melodies:Melodies")) == []
+    assert sources.read_where_they_lie(PluginCorpus(source="melodies:Melodies")) == []
 
 
 def test_a_single_file_is_read_too(here):
@@ -192,14 +192,14 @@ def test_reads_must_be_written_out(here):
     text = (here / "songbook.py").read_text().replace('reads = ("folder",)', "reads = tuple(STEPS)")
     (here / "songbook.py").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="`reads` of Songbook") as caught:
-        sources.read_where_they_lie(OwnCorpus(**SONGS))
+        sources.read_where_they_lie(PluginCorpus(**SONGS))
     assert "songbook.py, line" in caught.value.where
 
 
 def test_a_file_that_a_source_refuses_is_a_row_with_its_reason(here):
-    fetch(OwnCorpus(**SONGS), here / "source", 1)
+    fetch(PluginCorpus(**SONGS), here / "source", 1)
     assert [path.name for path in (here / "source").glob("*.mid")] == ["one.mid"]
-    ingest_shard(OwnCorpus(**SONGS, shards=1), here / "source", 0, here / "table.csv", 1)
+    ingest_shard(PluginCorpus(**SONGS, shards=1), here / "source", 0, here / "table.csv", 1)
     rows = {row["path"]: row for row in read_csv(here / "table.csv")}
     assert list(rows) == ["one.mid", "two.txt"]
     assert (rows["one.mid"]["status"], rows["one.mid"]["notes"]) == ("kept", "4")
@@ -207,17 +207,17 @@ def test_a_file_that_a_source_refuses_is_a_row_with_its_reason(here):
 
 
 def test_a_withdrawn_file_is_not_told_as_refused(here):
-    fetch(OwnCorpus(**SONGS), here / "source", 1)
+    fetch(PluginCorpus(**SONGS), here / "source", 1)
     (here / "withdrawn.csv").write_text("file,date\ntwo.txt,2025-01-01\n", encoding="utf-8")
-    prune(OwnCorpus(**SONGS, withdrawn="withdrawn.csv"), "metadata.csv", here / "source")
-    ingest_shard(OwnCorpus(**SONGS, shards=1), here / "source", 0, here / "table.csv", 1)
+    prune(PluginCorpus(**SONGS, withdrawn="withdrawn.csv"), "metadata.csv", here / "source")
+    ingest_shard(PluginCorpus(**SONGS, shards=1), here / "source", 0, here / "table.csv", 1)
     assert [row["path"] for row in read_csv(here / "table.csv")] == ["one.mid"]
 
 
 def test_a_source_that_refuses_all_says_why(here):
     (here / "songs/one.txt").unlink()
     with pytest.raises(UserError, match="brought no files") as caught:
-        fetch(OwnCorpus(**SONGS), here / "source", 1)
+        fetch(PluginCorpus(**SONGS), here / "source", 1)
     assert "two.txt: not_a_note: 'H'" in caught.value.why
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from etude import plugins
 from etude.__main__ import main
-from etude.config import DEFAULT, OwnNetwork, OwnTokenizer, load, merge, parse, read
+from etude.config import DEFAULT, PluginNetwork, PluginTokenizer, load, merge, parse, read
 from etude.errors import UserError
 
 PAIRS = {
@@ -88,7 +88,7 @@ def test_a_tokenizer_is_saved_and_made_again(here):
 
     from etude.tokenizers import registry
 
-    settings = OwnTokenizer(kind="loudness:Loudness", options={"levels": 4})
+    settings = PluginTokenizer(kind="loudness:Loudness", options={"levels": 4})
     tokenizer = registry.create(settings)
     wave = torch.randn(3, 9600, generator=torch.Generator().manual_seed(0))
     tokenizer.fit([wave])
@@ -139,7 +139,7 @@ def test_a_network_takes_the_place_of_the_transformer(here):
     with atomic(here / "model.safetensors") as path:
         save_file(stage.state_dict(), path)
     again = load_stage(here)
-    assert again.network == OwnNetwork(**network)
+    assert again.network == PluginNetwork(**network)
     assert all(
         torch.equal(a, b) for a, b in zip(again.parameters(), stage.parameters(), strict=True)
     )
@@ -246,12 +246,17 @@ def test_what_a_class_lacks_is_named(here):
     from etude.tokenizers import registry
 
     fails(
-        lambda: registry.create(OwnTokenizer(kind="mine:Tok")), "no 'frames'", "'frame'?", "mine.py"
+        lambda: registry.create(PluginTokenizer(kind="mine:Tok")),
+        "no 'frames'",
+        "'frame'?",
+        "mine.py",
     )
     text = (here / "mine.py").read_text().replace("frame(", "frames(")
     write(here, text, "other.py")
     fails(
-        lambda: registry.create(OwnTokenizer(kind="other:Tok")), "no 'frame_rate'", "codebook_size"
+        lambda: registry.create(PluginTokenizer(kind="other:Tok")),
+        "no 'frame_rate'",
+        "codebook_size",
     )
 
 
@@ -294,8 +299,8 @@ def test_options_are_checked_by_a_class_s_settings(here):
 
 
 def test_options_survive_the_way_to_a_job():
-    settings = OwnTokenizer(kind="a:B", options={"rates": [1, 2.5], "deep": {"x": None}})
-    assert parse(OwnTokenizer, settings.params()) == settings
+    settings = PluginTokenizer(kind="a:B", options={"rates": [1, 2.5], "deep": {"x": None}})
+    assert parse(PluginTokenizer, settings.params()) == settings
     assert json.loads(settings.params("options"))["options"] == settings.options
 
 
@@ -319,16 +324,16 @@ def test_own_metrics_are_told_apart(here):
 
 
 def test_a_source_that_brings_nothing(here):
-    from etude.config import OwnCorpus
+    from etude.config import PluginCorpus
     from etude.corpus.fetch import fetch
 
     write(here, "class Mine:\n    def fetch(self, folder): ...\n")
     fails(
-        lambda: fetch(OwnCorpus(source="mine:Mine"), here / "source", 1),
+        lambda: fetch(PluginCorpus(source="mine:Mine"), here / "source", 1),
         "Mine brought no files", "left the folder empty",
     )  # fmt: skip
     assert not (here / "source").exists()
-    fetch(OwnCorpus(source="melodies:Melodies", options={"pieces": 3}), here / "source", 1)
+    fetch(PluginCorpus(source="melodies:Melodies", options={"pieces": 3}), here / "source", 1)
     assert len(list((here / "source").glob("*.mid"))) == 3
 
 
@@ -339,7 +344,7 @@ def test_own_figures_of_clips_reach_the_table(here):
     from etude.config import Evaluation
     from etude.metrics.registry import open_signals
     from etude.metrics.score import COLUMNS, SIGNAL_COLUMNS, summarise_signals, write_signals
-    from etude.results.summary import Run, write_results
+    from etude.results.summary import RunSummary, write_results
     from etude.storage import read_csv, write_csv
 
     folder = here / "clips"
@@ -357,17 +362,17 @@ def test_own_figures_of_clips_reach_the_table(here):
     summary = [common | r for r in summarise_signals(rows, {"Attacks": "per second"})]
     write_csv(here / "fad.csv", COLUMNS, summary)
     settings = Evaluation(signals=["pitches:Attacks"])
-    run = Run([here / "fad.csv"], [], settings, frozenset())
+    run = RunSummary([here / "fad.csv"], [], settings, frozenset())
     assert "\n  Attacks (per second): generated 3" in write_results(run, here)
 
 
 def test_a_score_that_ones_own_source_cannot_read_is_told_with_its_line(here):
-    from etude.config import OwnCorpus
+    from etude.config import PluginCorpus
     from etude.corpus.fetch import fetch
 
     write(here, "class Mine:\n    def fetch(self, folder):\n        raise KeyError('measure 3')\n")
     with pytest.raises(UserError, match="fetch") as caught:
-        fetch(OwnCorpus(source="mine:Mine"), here / "source", 1)
+        fetch(PluginCorpus(source="mine:Mine"), here / "source", 1)
     assert caught.value.where.endswith("mine.py, line 3")
     assert "KeyError: 'measure 3'" in caught.value.why
     assert not (here / "source").exists()

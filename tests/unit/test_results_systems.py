@@ -10,7 +10,7 @@ from tidy import beaten, row
 from etude.config import Evaluation, ExperimentBase
 from etude.config.systems import CLASSES
 from etude.report.distances import describe
-from etude.results.leaderboard import Figures, reference_values
+from etude.results.leaderboard import ExperimentFigures, reference_values
 from etude.results.systems import (
     MEANING,
     about,
@@ -50,9 +50,9 @@ def test_a_new_systems_sets_stand_in_the_tables(toy):
 
 
 def test_a_systems_rivals_are_its_ceiling(toy):
-    of_toy = Figures("e", rows("toy", hummed=3.0, generated=1.0, untrained=9.0))
+    of_toy = ExperimentFigures("e", rows("toy", hummed=3.0, generated=1.0, untrained=9.0))
     assert reference_values(of_toy, "frechet_distance", "logmel") == (None, 3.0)
-    other = Figures("e", rows("audiolm", hummed=3.0, generated=1.0, untrained=9.0))
+    other = ExperimentFigures("e", rows("audiolm", hummed=3.0, generated=1.0, untrained=9.0))
     assert reference_values(other, "frechet_distance", "logmel") == (None, 9.0)
 
 

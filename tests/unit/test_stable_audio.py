@@ -22,7 +22,7 @@ from etude.systems.base import Parts, Span
 from etude.systems.conditions import Conditions
 from etude.systems.stable_audio.adapter import Adapter, load_adapter, merged, shape_of, targets_of
 from etude.systems.stable_audio.autoencoder import Autoencoder, of_tokenizer
-from etude.systems.stable_audio.data import Mixed, Windows
+from etude.systems.stable_audio.data import Mixed, SoundWindows
 from etude.systems.stable_audio.latents import encode_wave, write_latents
 from etude.systems.stable_audio.network import Sound, set_strength
 from etude.systems.stable_audio.system import StableAudioSystem, held_out_captions
@@ -88,7 +88,7 @@ def batch_of(parts, split="train", count=8, base=None):
     model = Sound.load((base or parts).models["dit"])
     silence = torch.tensor(model.shape["silence"]).float()
     read = (model.shape["frames"], silence, model.tokenizer, model.text_length)
-    windows = Windows(parts.latents["autoencoder"], split, *read)
+    windows = SoundWindows(parts.latents["autoencoder"], split, *read)
     return model, windows.batch(list(range(min(count, len(windows)))))
 
 
@@ -138,7 +138,7 @@ def test_windows_of_training_and_validation(base):
     silence = torch.full((8,), 7.0)
     read = (30, silence, model.tokenizer, 8)
     folder = base.latents["autoencoder"]
-    valid = Windows(folder, "train", *read)
+    valid = SoundWindows(folder, "train", *read)
     frames = [int(row["frames"]) for row in valid.rows]
     assert frames == sorted(frames)
     assert len(valid) == sum(max(1, count // 30) for count in frames)
@@ -146,10 +146,10 @@ def test_windows_of_training_and_validation(base):
     start, total = valid.span(second)
     assert start == pytest.approx(30 * HOP / RATE, abs=0.05)
     assert total == pytest.approx(frames[valid.items[second][0]] * HOP / RATE, abs=0.05)
-    train = Windows(folder, "train", *read, vary=lambda caption, place: caption)
+    train = SoundWindows(folder, "train", *read, vary=lambda caption, place: caption)
     begins = {train.span(second, place)[0] for place in np.random.default_rng(0).random(30)}
     assert len(begins) > 5, "anywhere in the piece"
-    wide = Windows(folder, "train", 100, *read[1:])
+    wide = SoundWindows(folder, "train", 100, *read[1:])
     batch = wide.batch([0])
     assert batch["there"].sum() == frames[0]
     assert (batch["latents"][0, :, frames[0] :] == 7).all(), "behind the end is silence"
@@ -158,7 +158,7 @@ def test_windows_of_training_and_validation(base):
 def test_replay_is_a_share(base, owned):
     model, _ = batch_of(base)
     read = (20, torch.zeros(8), model.tokenizer, 8)
-    windows = Windows(base.latents["autoencoder"], "train", *read)
+    windows = SoundWindows(base.latents["autoencoder"], "train", *read)
     mixed = Mixed(windows, windows, 0.25)
     places = np.random.default_rng(0).random(400)
     batch = mixed.batch([number % len(windows) for number in range(400)], places)

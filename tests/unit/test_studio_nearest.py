@@ -13,7 +13,7 @@ from etude.metrics.memorisation.fingerprint import RATE, features
 from etude.midi.continuation import after
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import write_csv
-from etude.studio.nearest import Near, NotesIndex, SoundIndex, add_index, open_index
+from etude.studio.nearest import NearestMusic, NotesIndex, SoundIndex, add_index, open_index
 from etude.studio.nearest_routes import words
 
 
@@ -176,4 +176,4 @@ def test_a_model_without_an_index_says_so(tmp_path):
 
 
 def test_words_are_of_numbers():
-    assert "nan" not in words(Near("a", 1, 0.5, float("nan"), float("nan"), sounds=True))
+    assert "nan" not in words(NearestMusic("a", 1, 0.5, float("nan"), float("nan"), sounds=True))

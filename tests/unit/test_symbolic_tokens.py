@@ -12,7 +12,7 @@ from random import Random
 import datasets
 import pytest
 
-from etude.config import Filter, FolderCorpus, OnOff, OwnTokenizer, Remi, SymbolicTokenSet, load
+from etude.config import Filter, FolderCorpus, OnOff, PluginTokenizer, Remi, SymbolicTokenSet, load
 from etude.corpus.ingest import ingest_shard
 from etude.errors import UserError
 from etude.storage import read_csv, read_json, write_csv, write_text
@@ -346,7 +346,7 @@ class Wrong(Pitches):
 def test_a_tokenizer_of_ones_own(corpus, monkeypatch):
     monkeypatch.chdir(corpus)
     Path("pitches_only.py").write_text(OWN)
-    settings = OwnTokenizer(kind="pitches_only:Pitches", options={"step": 60})
+    settings = PluginTokenizer(kind="pitches_only:Pitches", options={"step": 60})
     tables = ingested(corpus)
     pieces = pieces_csv(corpus, tables)
     factory.make_tokenizer(settings, Filter(), corpus / "music", tables, pieces, corpus / "own")
@@ -358,13 +358,13 @@ def test_a_tokenizer_of_ones_own(corpus, monkeypatch):
     assert loaded.grammar().allowed(loaded.grammar().start(3)).shape == (3, 129)
     ((tokens, *_),) = tokenized(corpus, tables, tokenizer=corpus / "own")
     assert lines(tokens)
-    wrong = OwnTokenizer(kind="pitches_only:Wrong")
+    wrong = PluginTokenizer(kind="pitches_only:Wrong")
     factory.make_tokenizer(wrong, Filter(), None, [], None, corpus / "wrong")
     with pytest.raises(UserError, match="outside of 0"):
         tokenized(corpus, tables, tokenizer=corpus / "wrong")
     Path("half.py").write_text("class Half:\n    def encode(self, table): return []\n")
     with pytest.raises(UserError, match="has no 'decode'"):
-        factory.create(OwnTokenizer(kind="half:Half"))
+        factory.create(PluginTokenizer(kind="half:Half"))
 
 
 # ----------------------------------------------------------------------------------- configuration

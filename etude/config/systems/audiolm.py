@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from etude.config.base import OWN, Section, UserPath, merge
-from etude.config.networks import OwnNetwork
+from etude.config.networks import PluginNetwork
 from etude.config.systems.base import (
     GenerateSettings,
     OneLine,
@@ -67,7 +67,7 @@ _chosen.__name__ = "backend"  # pydantic's messages name it
 AnyNetwork = Annotated[
     Annotated[Network, Tag("Network")]
     | Annotated[AudioLmPytorch, Tag("audiolm_pytorch")]
-    | Annotated[OwnNetwork, Tag(OWN)],
+    | Annotated[PluginNetwork, Tag(OWN)],
     Discriminator(_chosen),
 ]
 
@@ -79,7 +79,7 @@ class Stage(StageSettings):
 
     @model_validator(mode="after")
     def _only_the_transformer_forgets(self) -> Stage:
-        if isinstance(self.network, OwnNetwork) and self.training.forgetful_mask:
+        if isinstance(self.network, PluginNetwork) and self.training.forgetful_mask:
             raise ValueError(
                 "training.forgetful_mask is the transformer's; a network of your own has none"
             )

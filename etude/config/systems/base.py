@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from etude.config.base import Section, nearest
-from etude.config.networks import OwnNetwork
-from etude.config.systems.training import Seeds, Training, Weights, path_alone
+from etude.config.networks import PluginNetwork
+from etude.config.systems.training import Seeds, TrainingSettings, Weights, path_alone
 
 if TYPE_CHECKING:
     from etude.config.whole import Config
@@ -33,7 +33,7 @@ class StageSettings(Section):
     """One trained part of a system: its network, its training, weights from elsewhere."""
 
     network: Any = None
-    training: Training = Training()
+    training: TrainingSettings = TrainingSettings()
     weights: Annotated[Weights | None, BeforeValidator(path_alone)] = Field(
         None,
         exclude_if=lambda weights: weights is None,  # a key that is not used retrains nothing
@@ -203,7 +203,7 @@ class ExperimentBase(Section):
         """The `module:Class` of these stages, or of all, where the network is the user's own."""
         plans = [p for p in self.stage_plans() if not stages or p.name in stages]
         networks = [plan.settings.network for plan in plans]
-        return [network.kind for network in networks if isinstance(network, OwnNetwork)]
+        return [network.kind for network in networks if isinstance(network, PluginNetwork)]
 
     def untrained_params(self) -> str:
         """What decides the clips that these are compared with, as JSON for a rule's params."""

@@ -33,7 +33,7 @@ class Excerpt:
     seconds: float
 
 
-class Music:
+class CorpusPieces:
     """Pieces with their split and WAV.
 
     Args:

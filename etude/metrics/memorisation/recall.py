@@ -20,7 +20,7 @@ from etude.config import Cut, Memorisation
 from etude.metrics.memorisation import attacks, chroma
 from etude.metrics.memorisation.catalogue import Catalogue
 from etude.metrics.memorisation.exact import matches
-from etude.metrics.memorisation.excerpts import HELD_OUT, Excerpt, Music, Wave
+from etude.metrics.memorisation.excerpts import HELD_OUT, CorpusPieces, Excerpt, Wave
 from etude.metrics.memorisation.fingerprint import RATE, features
 from etude.metrics.memorisation.neighbours import Neighbours
 from etude.metrics.memorisation.null import Null, exact_interval
@@ -109,8 +109,8 @@ def neighbours_rung(neighbours: Neighbours, name: str, model: Any, rate: int) ->
 
 
 def study(
-    music: Music,
-    studio: attacks.Studio,
+    music: CorpusPieces,
+    studio: attacks.CopyMaker,
     rungs: Sequence[Rung],
     settings: Memorisation,
     cut: Cut,
@@ -144,13 +144,13 @@ def study(
 Waves = list[tuple[Excerpt, Wave]]
 
 
-def _waves(music: Music, excerpts: list[Excerpt], rate: int) -> Waves:
+def _waves(music: CorpusPieces, excerpts: list[Excerpt], rate: int) -> Waves:
     return list(music.each(lambda e: music.read(e, rate), excerpts))
 
 
 def _planted(
-    music: Music,
-    studio: attacks.Studio,
+    music: CorpusPieces,
+    studio: attacks.CopyMaker,
     names: list[str],
     seconds: float,
     count: int,
@@ -172,7 +172,7 @@ def _planted(
 
 
 def _rows(
-    music: Music,
+    music: CorpusPieces,
     rungs: Sequence[Rung],
     held_out: Waves,
     planted: dict[str, Waves],
@@ -187,7 +187,7 @@ def _rows(
             yield common | recall_row(attack, _scores(music, rung, copies)[0], null)
 
 
-def _scores(music: Music, rung: Rung, heard: Waves) -> tuple[np.ndarray, list[str]]:
+def _scores(music: CorpusPieces, rung: Rung, heard: Waves) -> tuple[np.ndarray, list[str]]:
     """Scores and pieces; a wave that the search cannot judge leaves out its piece."""
     scores: list[float] = []
     pieces: list[str] = []

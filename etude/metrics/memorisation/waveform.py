@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from etude.metrics.memorisation.catalogue import Catalogue, Match
-from etude.metrics.memorisation.excerpts import Excerpt, Music, Wave
+from etude.metrics.memorisation.excerpts import CorpusPieces, Excerpt, Wave
 from etude.metrics.memorisation.fingerprint import RATE, features
 
 VERSION = 2  # raised when scores change
@@ -40,7 +40,7 @@ QUIET = 1e-4  # root mean square of a window in which there is nothing to compar
 class Waveforms:
     """The training music as it sounds, and where to look in it."""
 
-    music: Music
+    music: CorpusPieces
     catalogue: Catalogue
 
     def search(self, waves: Sequence[Wave]) -> list[Match]:
@@ -51,7 +51,7 @@ class Waveforms:
     def _best(self, wave: Wave, likely: list[tuple[str, float]]) -> Match:
         wave = np.pad(wave, (0, max(0, WINDOW - len(wave))))
         begins = np.unique([*range(0, len(wave) - WINDOW, HOP), len(wave) - WINDOW])
-        windows = Windows(wave, begins)
+        windows = ClipWindows(wave, begins)
         best = Match()
         for piece, start in likely:
             music = self._read(piece, start - SLACK / RATE, len(wave) + 2 * SLACK)
@@ -73,7 +73,7 @@ class Waveforms:
         return np.pad(wave, (before, samples - before - len(wave)))
 
 
-class Windows:
+class ClipWindows:
     """The windows of a clip, ready to be compared with several places.
 
     Args:

@@ -29,7 +29,7 @@ from etude.tokenizers.registry import load
 CLIPS = 4
 
 
-class Listener:
+class PrimeListener:
     """`listener(stage) -> Audition`: the same held-out segments and the same draws every time."""
 
     def __init__(self, parts: Parts) -> None:

@@ -42,7 +42,7 @@ class Tokens:
     ended: list[bool]
 
 
-class _Meter:
+class _TokenMeter:
     """Counts sampled tokens and tells how far all is."""
 
     def __init__(self, total: int, seconds: float, tell: Tell):
@@ -138,7 +138,7 @@ class AudioLmGenerator:
         self.ends = not whole_length and self.shape["end_of_sequence"] != "none"
         starts = self.windows(seconds, hop)
         streams = ClipStreams(seeds, self.semantic.device)
-        meter = _Meter(self._count(starts, prime), seconds, progress)
+        meter = _TokenMeter(self._count(starts, prime), seconds, progress)
         semantic, said, ended = self._semantic(starts, streams, sampling, prime, meter)
         coarse = self._coarse(starts, semantic, streams, sampling, prime, meter)
         acoustic = self._fine(coarse, streams, sampling, prime, meter)
@@ -154,7 +154,7 @@ class AudioLmGenerator:
         streams: ClipStreams,
         sampling: Sampling,
         prime: Tokens | None,
-        meter: _Meter,
+        meter: _TokenMeter,
     ) -> tuple[list[Tensor], Tensor, list[int | None]]:
         """Ids of each window [B, frames], ids of the whole, acoustic frame at which clips end."""
         batch, frames = len(streams.generators), self.shape["semantic_frames"]
@@ -246,7 +246,7 @@ class AudioLmGenerator:
         streams: ClipStreams,
         sampling: Sampling,
         prime: Tokens | None,
-        meter: _Meter,
+        meter: _TokenMeter,
     ) -> Tensor:
         """Coarse codes of the whole clip [B, Q', frames]."""
         stage, quantizers = self.coarse, self.shape["coarse_quantizers"]
@@ -271,7 +271,7 @@ class AudioLmGenerator:
         streams: ClipStreams,
         sampling: Sampling,
         prime: Tokens | None,
-        meter: _Meter,
+        meter: _TokenMeter,
     ) -> Tensor:
         """All codes [B, Q, frames]; windows of the fine stage stand side by side."""
         stage, first = self.fine, self.shape["coarse_quantizers"]

@@ -20,7 +20,7 @@ from etude.clips.progress import silent
 from etude.config.concepts import LEARNED, NULL
 from etude.corpus.captions import readable
 from etude.systems.base import Parts, Wave
-from etude.systems.concept_queries import Asked
+from etude.systems.concept_queries import ConceptQuery
 from etude.systems.musicgen.data import Codes, read_captions
 from etude.systems.musicgen.player import MusicGenPlayer
 
@@ -30,7 +30,7 @@ OTHERS = 32  # real segments of each other sound, for the classifier
 TRAINING = 64  # real segments of the concept, which it is learned from
 
 
-class Judged(ABC):
+class ConceptSound(ABC):
     """A sound and the word for it.
 
     Args:
@@ -61,14 +61,14 @@ class Judged(ABC):
     def conditions(self, train: Codes) -> dict[str, str]:
         """Texts by what they are; those that are not there are left out."""
 
-    def asked(self) -> Asked:
+    def asked(self) -> ConceptQuery:
         """As metrics take it."""
         test, train = self._codes("test"), self._codes("train")
         held_out = spread(len(test), self.settings.segments)
         others = sorted({row["concept"] for row in self.captions.values()} - {self.concept, ""})
         by_split = {"test": (test, held_out), "train": (train, spread(len(train), TRAINING))}
         texts = self.conditions(train)
-        return Asked(
+        return ConceptQuery(
             concept=self.concept,
             conditions=texts,
             pieces=[test.pieces[i] for i in held_out],
@@ -130,7 +130,7 @@ class Judged(ABC):
         return self.decoded(codes, spread(len(codes), OTHERS))
 
 
-class Known(Judged):
+class Known(ConceptSound):
     """A sound that a base has learned the word for; `other` is the word for another one."""
 
     other = ""
@@ -144,7 +144,7 @@ class Known(Judged):
 
 def known_sounds(
     experiment: Any, parts: Parts, player: MusicGenPlayer, settings: Any, seed: int
-) -> Iterator[Asked]:
+) -> Iterator[ConceptQuery]:
     """Sounds (folders of the corpus) whose names a base has learned, at most `settings.known`.
 
     Those with the most held-out pieces, since pieces are the units of what is measured.

@@ -22,7 +22,7 @@ from etude.tokenizers.registry import load as load_tokenizer
 BATCH = 4
 
 
-class Reader:
+class CodecReader:
     """`nats(waves, texts)`, and music through the codec that came with the weights.
 
     Args:

@@ -95,7 +95,7 @@ class SectionSequence(nn.Module):
         return states, there
 
 
-class Block(nn.Module):
+class DiTBlock(nn.Module):
     """Attention and feed-forward, each shifted, scaled and let through by the piece's vector.
 
     Args:
@@ -236,7 +236,7 @@ class BarDit(nn.Module):
         self.time = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         kinds = ("bar", "slot") if settings.attention == "alternate" else ("all",)
         self.blocks = nn.ModuleList(
-            Block(settings, kinds[layer % len(kinds)]) for layer in range(settings.layers)
+            DiTBlock(settings, kinds[layer % len(kinds)]) for layer in range(settings.layers)
         )
         self.last = nn.Linear(dim, 2 * dim)
         self.head = nn.Linear(dim, width)

@@ -34,7 +34,7 @@ VALIDATION_TIMES = 4  # at which each validation piece is denoised
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PieceRequest:
     """One piece that is to be made.
 
     Attributes:
@@ -159,7 +159,7 @@ class Ldm(StageModule):
             how.temperature,
         )
 
-    def about(self, wanted: Sequence[Wanted]) -> dict[str, Tensor]:
+    def about(self, wanted: Sequence[PieceRequest]) -> dict[str, Tensor]:
         """What the network is told of pieces that are to be made."""
         lengths = [piece.bars for piece in wanted]
         longest = max(lengths)
@@ -180,7 +180,7 @@ class Ldm(StageModule):
     @torch.no_grad()
     def make(
         self,
-        wanted: Sequence[Wanted],
+        wanted: Sequence[PieceRequest],
         how: Denoising,
         *,
         strength: float = 1.0,
@@ -245,7 +245,7 @@ class Ldm(StageModule):
         return torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext()
 
     def _source(
-        self, wanted: Sequence[Wanted], noise: Tensor
+        self, wanted: Sequence[PieceRequest], noise: Tensor
     ) -> tuple[Tensor | None, Tensor | None]:
         """Where pieces begin and what of them stays, standardised; None where none has any."""
         if all(piece.source is None for piece in wanted):

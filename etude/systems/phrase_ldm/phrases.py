@@ -186,7 +186,7 @@ def seen_phrases(songs: Iterable[Song]) -> frozenset[tuple[int, ...]]:
     return frozenset(tuple(phrase) for phrase in phrases_of(songs))
 
 
-class WholeBars:
+class BarItems:
     """Phrases as training items, but all slots of a bar together; bars by their longest phrase.
 
     Args:

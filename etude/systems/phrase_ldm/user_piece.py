@@ -10,7 +10,7 @@ import numpy as np
 from etude.config import CorpusBase
 from etude.corpus.ingest import taken
 from etude.errors import UserError
-from etude.midi.continuation import Piece, read_piece
+from etude.midi.continuation import ContinuedFile, read_piece
 from etude.midi.notes import MidiError, NoteTable, read_bytes
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
 from etude.tokenizers.symbolic.remi_z_vocabulary import Bar
@@ -19,7 +19,7 @@ VERSION = 1  # raised when the same file gives other bars, or is gone on from ot
 
 
 @dataclass
-class OwnPiece:
+class UserPiece:
     """A user's own MIDI.
 
     Attributes: name (of the file), bars (moved to the key that the tokenizer moves to), moved (by
@@ -29,7 +29,7 @@ class OwnPiece:
     name: str
     bars: list[Bar]
     moved: int
-    piece: Piece
+    piece: ContinuedFile
 
     @property
     def meter(self) -> str:
@@ -56,7 +56,7 @@ class OwnPiece:
         )
 
 
-def read_own(path: Path, tokenizer: RemiZTokenizer, corpus: CorpusBase) -> OwnPiece:
+def read_own(path: Path, tokenizer: RemiZTokenizer, corpus: CorpusBase) -> UserPiece:
     """A MIDI file as bars.
 
     Raises:
@@ -79,4 +79,4 @@ def read_own(path: Path, tokenizer: RemiZTokenizer, corpus: CorpusBase) -> OwnPi
             where=str(path),
             do="give a file with pitched notes",
         )
-    return OwnPiece(path.name, bars, moved, piece)
+    return UserPiece(path.name, bars, moved, piece)

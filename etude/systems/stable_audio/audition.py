@@ -10,7 +10,7 @@ from etude.clips.sampling import ClipStreams, clip_seed
 from etude.diffusion.guidance import guided
 from etude.diffusion.solvers import Denoiser, Sampler
 from etude.storage import read_csv
-from etude.systems.base import Audition, Figure, Parts, Wave
+from etude.systems.base import Audition, Parts, TrainingMetric, Wave
 from etude.systems.stable_audio.adapter import Adapter
 from etude.systems.stable_audio.autoencoder import Autoencoder
 from etude.systems.stable_audio.conditioning import Told
@@ -28,11 +28,12 @@ def figure_of(scale: int) -> str:
 
 
 FIGURES = tuple(
-    Figure(figure_of(scale), "to held-out pieces", heard=True) for scale in sorted({*SMALL, *LARGE})
+    TrainingMetric(figure_of(scale), "to held-out pieces", heard=True)
+    for scale in sorted({*SMALL, *LARGE})
 )
 
 
-class Listener:
+class SoundListener:
     """`listener(stage) -> Audition`: the same texts, noise and held-out music, every time.
 
     Args:

@@ -23,7 +23,7 @@ VERSION = 1  # raised when steps see other latents, texts or seconds
 SPANS = 64  # training windows whose seconds are kept for generation
 
 
-class Windows:
+class SoundWindows:
     """The pieces of a split, in windows.
 
     An item is a window of a piece; a piece has as many as fit into it. In training they lie
@@ -124,7 +124,7 @@ class Mixed:
         share: of the items of a batch, on the average.
     """
 
-    def __init__(self, own: Windows, others: Windows, share: float) -> None:
+    def __init__(self, own: SoundWindows, others: SoundWindows, share: float) -> None:
         self.own, self.others, self.share = own, others, share
 
     def __len__(self) -> int:
@@ -180,7 +180,7 @@ def check_same(found: Mapping[str, Any], shape: Mapping[str, Any], where: Path) 
         )
 
 
-def spans_of(windows: Windows) -> list[list[float]]:
+def spans_of(windows: SoundWindows) -> list[list[float]]:
     """Seconds of start and total of some windows, spread evenly over all."""
     count = len(windows)
     if not count:

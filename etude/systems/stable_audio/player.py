@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Asked:
+class SoundRequest:
     """What clips are asked to be: seconds, texts in turn, recordings in turn.
 
     Attributes: sources (latents [frames, channels], on the autoencoder's scale), names (theirs).
@@ -84,7 +84,7 @@ class SoundPlayer:
 
     # --------------------------------------------------------------------------- what is asked
 
-    def prepare(self, settings: SoundGenerate, conditions: Conditions) -> Asked:
+    def prepare(self, settings: SoundGenerate, conditions: Conditions) -> SoundRequest:
         """Read texts and recordings; words that are not known are told.
 
         Raises:
@@ -92,7 +92,7 @@ class SoundPlayer:
         """
         refuse(conditions, StableAudio.conditions, "this experiment")
         texts = [conditions.text] if conditions.text else list(settings.texts) or self.texts
-        asked = Asked(conditions.seconds or settings.seconds, texts or [""])
+        asked = SoundRequest(conditions.seconds or settings.seconds, texts or [""])
         self._tell_words([*asked.texts, settings.negative])
         for path in conditions.files:
             asked.sources.append(self._read(path))
@@ -140,7 +140,7 @@ class SoundPlayer:
         settings: SoundGenerate,
         seed: int,
         draw: int,
-        conditions: Asked,
+        conditions: SoundRequest,
         progress: Tell,
         should_stop: ShouldStop,
     ) -> Iterator[Clip]:
@@ -164,7 +164,7 @@ class SoundPlayer:
     def sample(
         self,
         settings: SoundGenerate,
-        asked: Asked,
+        asked: SoundRequest,
         draw: int,
         numbers: Sequence[int],
         tell: Tell = lambda event: None,
@@ -233,7 +233,7 @@ class SoundPlayer:
         return (start if settings.start is None else settings.start), total
 
     def _source(
-        self, settings: SoundGenerate, asked: Asked, numbers: Sequence[int], frames: int
+        self, settings: SoundGenerate, asked: SoundRequest, numbers: Sequence[int], frames: int
     ) -> tuple[Tensor | None, Tensor | None]:
         """Recordings as standardised latents, and which frames stay; None where there are none."""
         if not asked.sources:

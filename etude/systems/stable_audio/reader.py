@@ -27,7 +27,7 @@ BATCH = 4
 TIMES = (0.3, 0.5, 0.7, 0.9)  # below, sound itself says what it is; above, nothing does
 
 
-class Reader:
+class SoundReader:
     """`nats(waves, texts)` and sound through the autoencoder: a TextReader.
 
     Args:

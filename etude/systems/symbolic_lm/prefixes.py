@@ -10,7 +10,7 @@ import numpy as np
 
 from etude.devices import choose_device
 from etude.systems.base import Beginnings, Ids, Parts
-from etude.systems.symbolic_lm.data import Windows
+from etude.systems.symbolic_lm.data import TokenWindows
 from etude.systems.symbolic_lm.sampling import continue_tokens
 from etude.systems.symbolic_lm.stage import SymbolicLmStage, load_stage
 
@@ -58,7 +58,7 @@ def _items(packed: Path, info: dict[str, Any], splits: Sequence[str], seed: int)
     for split in splits:
         if not (packed / split).is_dir():
             continue
-        windows = Windows(packed / split, pad, pad if info.get("bos") is None else None)
+        windows = TokenWindows(packed / split, pad, pad if info.get("bos") is None else None)
         order = random.permutation(len(windows))
         names = np.array(windows.pieces(), dtype=str)[order]
         _, first = np.unique(names, return_index=True)

@@ -20,11 +20,11 @@ from etude.systems.base import (
     Beginnings,
     ClipSet,
     Data,
-    Figure,
     Ids,
     Parts,
     RealMusic,
     SystemBase,
+    TrainingMetric,
 )
 from etude.systems.network_check import LENGTH, VOCABULARY, try_causal
 from etude.systems.stage_module import OF_TOKENS, transformer_flops
@@ -65,7 +65,7 @@ class SymbolicLmSystem(SystemBase):
         training = experiment.stages.lm.training
         return open_data(parts.packed, parts.info, training, parts.tokenizers.get("tokenizer"))
 
-    def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
+    def figures(self, stage: str) -> tuple[TrainingMetric, ...]:  # noqa: D102
         return OF_TOKENS
 
     def loss_unit(self, stage: str) -> str:  # noqa: D102

@@ -17,7 +17,7 @@ GUIDANCE = 1.5
 DISTANCE = "distance"  # the mean over concepts
 
 
-class Listener:
+class InversionListener:
     """`listener(stage) -> Audition`: the same draws, and the same held-out segments, every time."""
 
     def __init__(self, parts: Parts) -> None:

@@ -12,8 +12,8 @@ from etude.config.concepts import LEARNED, NULL
 from etude.config.systems.textual_inversion import TextualInversion
 from etude.corpus.captions import readable
 from etude.systems.base import Parts
-from etude.systems.concept_queries import Asked
-from etude.systems.musicgen.concept_queries import Judged, spread
+from etude.systems.concept_queries import ConceptQuery
+from etude.systems.musicgen.concept_queries import ConceptSound, spread
 from etude.systems.musicgen.data import Codes
 from etude.systems.musicgen.player import MusicGenPlayer
 from etude.systems.musicgen.texts import unknown_words
@@ -24,7 +24,7 @@ UNTRAINED = "untrained "  # before the name of a concept: its first rows
 NEAREST_BY = 32  # training segments by which the nearest known word is chosen
 
 
-class Learned(Judged):
+class LearnedConcept(ConceptSound):
     """One concept of a trained experiment, beside its first rows and the `others`' words."""
 
     others: Sequence[str] = ()
@@ -52,7 +52,7 @@ class Learned(Judged):
 
 def learned_words(
     experiment: TextualInversion, parts: Parts, player: MusicGenPlayer, settings: Any, seed: int
-) -> Iterator[Asked]:
+) -> Iterator[ConceptQuery]:
     """Each concept of a trained experiment.
 
     Args:
@@ -60,7 +60,7 @@ def learned_words(
     """
     for name in experiment.concepts:
         template = experiment.templates.test[0]
-        concept = Learned(experiment, parts, player, name, template, settings, seed)
+        concept = LearnedConcept(experiment, parts, player, name, template, settings, seed)
         concept.others = [other for other in experiment.concepts if other != name]
         concept.tokens = len(player.concepts[name])
         yield concept.asked()

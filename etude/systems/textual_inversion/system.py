@@ -21,18 +21,18 @@ from etude.systems.base import (
     ClipSet,
     Codec,
     Data,
-    Figure,
     Parts,
     RealMusic,
     SystemBase,
+    TrainingMetric,
 )
-from etude.systems.concept_queries import Asked
+from etude.systems.concept_queries import ConceptQuery
 from etude.systems.conditions import Conditions
 from etude.systems.musicgen.network import Lm
 from etude.systems.musicgen.player import MusicGenPlayer, open_codec
 from etude.systems.musicgen.system import MusicGenSystem, sets_of_codec
 from etude.systems.stage_module import StageModule, transformer_flops
-from etude.systems.textual_inversion.audition import DISTANCE, Listener
+from etude.systems.textual_inversion.audition import DISTANCE, InversionListener
 from etude.systems.textual_inversion.concept_queries import learned_words, with_untrained
 from etude.systems.textual_inversion.concepts import Concepts, check_names
 from etude.systems.textual_inversion.data import splits_of
@@ -40,8 +40,8 @@ from etude.systems.textual_inversion.files import check_base, read_concepts
 
 BASE, CONCEPT = "base", "concept"
 FIGURES = (
-    Figure("against_null", "nats per token"),
-    Figure(DISTANCE, "to held-out pieces", heard=True),
+    TrainingMetric("against_null", "nats per token"),
+    TrainingMetric(DISTANCE, "to held-out pieces", heard=True),
 )
 
 
@@ -106,11 +106,11 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
     ) -> tuple[Data, Data]:
         return splits_of(experiment, parts)
 
-    def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
+    def figures(self, stage: str) -> tuple[TrainingMetric, ...]:  # noqa: D102
         return FIGURES
 
     def audition(self, parts: Parts) -> Callable[[Any], Audition]:  # noqa: D102
-        return Listener(parts)
+        return InversionListener(parts)
 
     def loss_unit(self, stage: str) -> str:  # noqa: D102
         return "nats per token"
@@ -142,7 +142,7 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
 
     def asked(
         self, experiment: TextualInversion, parts: Parts, seed: int, settings: Any
-    ) -> Iterator[Asked]:
+    ) -> Iterator[ConceptQuery]:
         """Each concept, for metrics; see `etude.systems.concept_queries`."""
         base, words = open_words(parts)
         first = self.build(experiment, CONCEPT, parts, seed)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from etude.config import SYMBOLIC_KINDS, Filter, OwnTokenizer
+from etude.config import SYMBOLIC_KINDS, Filter, PluginTokenizer
 from etude.corpus.ingest import taken
 from etude.corpus.piece_paths import piece_paths
 from etude.errors import UserError
@@ -19,7 +19,7 @@ from etude.storage import atomic_directory, read_csv, read_json
 from etude.tokenizers import registry
 from etude.tokenizers.fitted import CONFIG
 from etude.tokenizers.symbolic.base import SymbolicTokenizer
-from etude.tokenizers.symbolic.plugin import OwnSymbolicTokenizer
+from etude.tokenizers.symbolic.plugin import PluginSymbolicTokenizer
 
 OWN_PIECES, OWN_SEED = 2000, 0  # what a tokenizer of the user's own is given to learn from
 
@@ -59,8 +59,8 @@ def make_tokenizer(
 
 def create(settings: Any) -> Any:
     """An untaught tokenizer for a section of `tokenizers`."""
-    if isinstance(settings, OwnTokenizer):
-        return OwnSymbolicTokenizer(settings)
+    if isinstance(settings, PluginTokenizer):
+        return PluginSymbolicTokenizer(settings)
     return registry.create(settings)
 
 
@@ -74,7 +74,7 @@ def load(folder: Path) -> SymbolicTokenizer:
         kind = read_json(folder / CONFIG)["kind"]
     except (OSError, ValueError, KeyError, TypeError):
         kind = ""  # the registry says what is wrong
-    tokenizer = OwnSymbolicTokenizer.load(folder) if is_own(kind) else registry.load(folder)
+    tokenizer = PluginSymbolicTokenizer.load(folder) if is_own(kind) else registry.load(folder)
     if not isinstance(tokenizer, SymbolicTokenizer):
         raise UserError(
             f"the tokenizer {kind!r} reads audio, not MIDI",

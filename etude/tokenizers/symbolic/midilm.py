@@ -136,8 +136,8 @@ def encode_as_the_seed(
 
 
 def _begun_before(
-    notes: cleaning.Notes, messages: Messages, resolution: int, seconds: float | None
-) -> cleaning.Notes:
+    notes: cleaning.NoteArrays, messages: Messages, resolution: int, seconds: float | None
+) -> cleaning.NoteArrays:
     if seconds is None:
         return notes
     tempos = messages.tempos.copy()

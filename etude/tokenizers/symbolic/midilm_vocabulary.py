@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from etude.midi.cleaning import Notes
+from etude.midi.cleaning import NoteArrays
 
 LOWEST, HIGHEST = 21, 108
 DELTAS = np.array(
@@ -43,7 +43,9 @@ def token_numbers() -> dict[str, int]:
     return {name: i for i, name in enumerate(token_names())}
 
 
-def encode_notes(notes: Notes, transpose: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def encode_notes(
+    notes: NoteArrays, transpose: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The ids of notes, the true delta of each and the nearest one: int64 [2 * notes] each.
 
     Of one moment the lower pitch comes first, and ends come before beginnings of their pitch.

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from etude.config import OwnTokenizer
+from etude.config import PluginTokenizer
 from etude.errors import UserError
 from etude.midi.notes import NoteTable
 from etude.plugins import check_attributes, create, digest, module_file
@@ -21,7 +21,7 @@ STATE = "state.json"
 METHODS, ATTRIBUTES = ("encode", "decode"), ("vocabulary", "pad")
 
 
-class OwnSymbolicTokenizer(SymbolicTokenizer):
+class PluginSymbolicTokenizer(SymbolicTokenizer):
     """What the class has is asked of it; what it lacks (grammar, names) is the plainest there is.
 
     The class: `encode(table) -> ids`, `decode(ids) -> table`, attributes `vocabulary` and `pad`;
@@ -31,7 +31,7 @@ class OwnSymbolicTokenizer(SymbolicTokenizer):
 
     version = 1
 
-    def __init__(self, settings: OwnTokenizer) -> None:
+    def __init__(self, settings: PluginTokenizer) -> None:
         super().__init__(settings)
         self.own: Any = create(settings.kind, settings.options, METHODS)
         check_attributes(self.own, settings.kind, ATTRIBUTES)
@@ -103,7 +103,7 @@ class OwnSymbolicTokenizer(SymbolicTokenizer):
     def load(cls, folder: Path) -> Self:
         """Make it again from its options and state."""
         config = read_json(folder / CONFIG)
-        tokenizer = cls(OwnTokenizer(kind=config["kind"], options=config["options"]))
+        tokenizer = cls(PluginTokenizer(kind=config["kind"], options=config["options"]))
         if (folder / STATE).is_file():
             tokenizer.own.state = read_json(folder / STATE)
             tokenizer._read()

@@ -23,7 +23,7 @@ from etude.tokenizers.symbolic.account import ACCOUNT
 from etude.tokenizers.symbolic.base import SymbolicTokenizer, transposed
 from etude.tokenizers.symbolic.remi_z_grammar import RemiZGrammar
 from etude.tokenizers.symbolic.remi_z_layout import (
-    Layout,
+    GridLayout,
     bar_ticks,
     in_order,
     lay_out,
@@ -48,7 +48,7 @@ from etude.tokenizers.symbolic.remi_z_vocabulary import (
     VELOCITY,
     Bar,
     OpenBar,
-    Words,
+    Vocabulary,
 )
 
 VERSION = 1
@@ -66,7 +66,7 @@ class RemiZTokenizer(SymbolicTokenizer):
 
     def __init__(self, settings: RemiZ) -> None:
         super().__init__(settings)
-        self.words = Words(settings)
+        self.words = Vocabulary(settings)
         self.vocabulary = self.words.size
         self.ticks_per_quarter = ticks_per_quarter(settings)
 
@@ -140,7 +140,7 @@ class RemiZTokenizer(SymbolicTokenizer):
     # ---------------------------------------------------------------------------- phrases
 
     def bars(self, ids: Sequence[int]) -> list[Bar]:
-        """The bars of any ids, each with all slots: see `Words.read` for what is passed over.
+        """The bars of any ids, each with all slots: see `Vocabulary.read` for what is passed over.
 
         There are as many slots as the settings have, or as the ids state where that is more. By
         program a slot is a program, in the order of the settings.
@@ -193,7 +193,7 @@ class RemiZTokenizer(SymbolicTokenizer):
         return self.words.of_phrases
 
     def numbers(self) -> list[tuple[str, int]]:
-        """Of each id what it counts and the number: ("o", 36); see `Words.numbers`."""
+        """Of each id what it counts and the number: ("o", 36); see `Vocabulary.numbers`."""
         return self.words.numbers()
 
     def names(self) -> list[str]:
@@ -238,7 +238,7 @@ class RemiZTokenizer(SymbolicTokenizer):
 
     # ---------------------------------------------------------------------------- in parts
 
-    def _bars_of(self, layout: Layout, table: NoteTable) -> list[Bar]:
+    def _bars_of(self, layout: GridLayout, table: NoteTable) -> list[Bar]:
         """A layout as bars; notes by onset up, then pitch, duration and velocity down."""
         word, loud = self.words.id, self.settings.velocities
         tempos = self._tempos_at(layout.ticks, table) if self.settings.tempos else None

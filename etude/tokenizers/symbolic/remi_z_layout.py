@@ -22,7 +22,7 @@ MOST_BARS = 20_000  # a note in a later bar is left out: it would be silence for
 
 
 @dataclass
-class Layout:
+class GridLayout:
     """Notes on the grid.
 
     Attributes: bar, slot, position, pitch (128 more of drums), duration, velocity (int64
@@ -58,7 +58,7 @@ def bar_ticks(signature: np.ndarray, settings: RemiZ) -> np.ndarray:
     return 4 * ticks_per_quarter(settings) * numerator // denominator
 
 
-def lay_out(table: NoteTable, settings: RemiZ) -> Layout:
+def lay_out(table: NoteTable, settings: RemiZ) -> GridLayout:
     """Each note in its bar; what has no place is counted in `lost`."""
     heard = table if settings.drums else table.without_drums()
     signature, begin, close = _bar_lines(heard, settings)
@@ -85,7 +85,7 @@ def lay_out(table: NoteTable, settings: RemiZ) -> Layout:
     exact = _same(stated[bar] + position * tick, notes.onset, table, settings)
     exact &= _same(whole * tick, notes.duration, table, settings)
     count = int(bar.max(initial=-1)) + 1
-    return Layout(
+    return GridLayout(
         bar,
         slot,
         position,

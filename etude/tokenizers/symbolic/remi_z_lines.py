@@ -16,13 +16,15 @@ from itertools import pairwise
 from typing import Any
 
 from etude.errors import UserError
-from etude.tokenizers.symbolic.remi_z_vocabulary import BAR, ONSET, Bar, Words
+from etude.tokenizers.symbolic.remi_z_vocabulary import BAR, ONSET, Bar, Vocabulary
 
 LEVELS = ("bar", "phrase", "position")
 Rows = Iterator[tuple[dict[str, Any], list[int]]]
 
 
-def to_lines(words: Words, ids: Sequence[int], bars: Sequence[Bar], level: str) -> Iterator[str]:
+def to_lines(
+    words: Vocabulary, ids: Sequence[int], bars: Sequence[Bar], level: str
+) -> Iterator[str]:
     """The JSON lines of a piece, each with its newline.
 
     Args:
@@ -34,7 +36,7 @@ def to_lines(words: Words, ids: Sequence[int], bars: Sequence[Bar], level: str) 
         yield json.dumps(row | {"tokens": [words.names[i] for i in said]}) + "\n"
 
 
-def from_lines(words: Words, lines: Iterable[str], where: str) -> list[int]:
+def from_lines(words: Vocabulary, lines: Iterable[str], where: str) -> list[int]:
     """The ids of JSON lines of any level, bars and slots in the order in which they stand.
 
     Args:
@@ -63,7 +65,7 @@ def from_lines(words: Words, lines: Iterable[str], where: str) -> list[int]:
     return [*ids, number_of["b-1"]] if "slot" in before else ids
 
 
-def _said(words: Words, row: dict[str, Any], before: dict[str, Any]) -> list[str]:
+def _said(words: Vocabulary, row: dict[str, Any], before: dict[str, Any]) -> list[str]:
     """What a line adds: the end of a bar; the head of a bar, a slot, a position; its notes."""
     settings, said = words.settings, []
     if "slot" not in row:
@@ -80,7 +82,7 @@ def _said(words: Words, row: dict[str, Any], before: dict[str, Any]) -> list[str
     return [*said, *row["tokens"]]
 
 
-def _of_bars(words: Words, ids: Sequence[int]) -> Rows:
+def _of_bars(words: Vocabulary, ids: Sequence[int]) -> Rows:
     end, begin, number = words.id(BAR, 1), 0, 0
     for place, i in enumerate(ids, 1):
         if i == end or place == len(ids):
@@ -88,7 +90,7 @@ def _of_bars(words: Words, ids: Sequence[int]) -> Rows:
             begin, number = place, number + 1
 
 
-def _of_slots(words: Words, bars: Sequence[Bar], level: str) -> Rows:
+def _of_slots(words: Vocabulary, bars: Sequence[Bar], level: str) -> Rows:
     playing = [[slot for slot, phrase in enumerate(bar.phrases) if phrase] for bar in bars]
     last = max((max(slots) for slots in playing if slots), default=0)
     for number, (bar, slots) in enumerate(zip(bars, playing, strict=True)):
@@ -104,7 +106,7 @@ def _of_slots(words: Words, bars: Sequence[Bar], level: str) -> Rows:
                 yield row | {"position": position}, said
 
 
-def _moments(words: Words, phrase: list[int]) -> Iterator[tuple[int | None, list[int]]]:
+def _moments(words: Vocabulary, phrase: list[int]) -> Iterator[tuple[int | None, list[int]]]:
     """A phrase by its positions; what stands before the first one has none."""
     begins = [place for place, i in enumerate(phrase) if words.kinds[i] == ONSET]
     if not begins or begins[0]:

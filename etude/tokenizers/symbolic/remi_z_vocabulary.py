@@ -67,7 +67,7 @@ class OpenBar:
     begun: bool = False
 
 
-class Words:
+class Vocabulary:
     """The vocabulary under some settings.
 
     Attributes: kinds, values (int64 [vocabulary]: one of the kinds above, and the number that
