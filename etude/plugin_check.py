@@ -62,12 +62,12 @@ def try_parts(settings: Config) -> list[str]:
 
 def _try_source(corpus: PluginCorpus) -> None:
     """It is made, and what it says it reads are options of it; it is not asked to fetch."""
-    plugins.create(corpus.source, corpus.options, ("fetch",))
+    plugins.instantiate(corpus.source, corpus.options, ("fetch",))
     for option in as_names(plugins.literal(corpus.source, "reads")):
         known = plugins.option_names(corpus.source)
         if option not in known:
-            said = f"`reads` names {option!r}, the options are: {', '.join(known) or 'none'}"
-            raise plugins.wrong(corpus.source, "reads", said)
+            problem = f"`reads` names {option!r}, the options are: {', '.join(known) or 'none'}"
+            raise plugins.wrong(corpus.source, "reads", problem)
 
 
 # ------------------------------------------------------------------------------------ tokenizers
@@ -77,7 +77,7 @@ def _reads_notes(settings: Config, name: str) -> bool:
     """By the token sets that name a tokenizer; where none does yet, by what its class has."""
     if any(name in tokens.roles.values() for tokens in settings.tokens.values()):
         return settings.is_symbolic(name)
-    return not hasattr(plugins.load(settings.tokenizers[name].kind), "frames")
+    return not hasattr(plugins.load_class(settings.tokenizers[name].kind), "frames")
 
 
 def noise(count: int, samples: int) -> torch.Tensor:
@@ -103,7 +103,7 @@ def _learnt(name: str, learn: Callable[[], None]) -> str:
 
 
 def _try_audio(settings: PluginTokenizer) -> str:
-    name, tokenizer = settings.kind, registry.create(settings)
+    name, tokenizer = settings.kind, registry.instantiate(settings)
     rate = int(tokenizer.sample_rate)
     if hasattr(tokenizer, "fit"):
         batches = iter([noise(2, SECONDS * rate)] * 2)
@@ -121,14 +121,14 @@ def _try_audio(settings: PluginTokenizer) -> str:
         got = f"{codes.dtype} {list(found)}"
         raise plugins.wrong(name, "encode", f"of waves [2, {rate}] it gave {got}, not {wanted}")
     if not 0 <= int(codes.min()) <= int(codes.max()) < tokenizer.codebook_size:
-        said = f"ids {int(codes.min())} to {int(codes.max())}, codebook_size is "
-        raise plugins.wrong(name, "encode", f"it gave {said}{tokenizer.codebook_size}")
+        problem = f"ids {int(codes.min())} to {int(codes.max())}, codebook_size is "
+        raise plugins.wrong(name, "encode", f"it gave {problem}{tokenizer.codebook_size}")
     if hasattr(tokenizer, "decode"):
         with plugins.blamed(name, "decode"):
             back = tokenizer.decode(codes if codes.ndim == 3 else codes[:, None])
         if back.ndim != 2 or len(back) != 2:
-            said = f"of two clips it gave {list(back.shape)}, not waves [2, samples]"
-            raise plugins.wrong(name, "decode", said)
+            problem = f"of two clips it gave {list(back.shape)}, not waves [2, samples]"
+            raise plugins.wrong(name, "decode", problem)
     with TemporaryDirectory() as folder:
         registry.save(tokenizer, settings, Path(folder))
         _same_again(name, lambda: registry.load(Path(folder)).encode(wave), codes, "tensors")
@@ -172,8 +172,10 @@ def _same_again(name: str, encode: Callable[[], Any], expected: Any, kept_in: st
     except Exception as error:  # noqa: BLE001 (what it lacks now it has learned before)
         why = f"{type(error).__name__}: {error}"
     if why:
-        said = f"saved and loaded: {why}. What it learns must be in `{kept_in}`, all chance seeded"
-        raise plugins.wrong(name, "encode", said)
+        problem = (
+            f"saved and loaded: {why}. What it learns must be in `{kept_in}`, all chance seeded"
+        )
+        raise plugins.wrong(name, "encode", problem)
 
 
 # --------------------------------------------------------------------------------------- metrics
@@ -183,7 +185,7 @@ def _try_metrics(evaluation: Evaluation) -> None:
     """Embeddings of noise, and all distances of what they give; figures of a second of it."""
     generator = np.random.default_rng(0)
     distances = open_distances(evaluation.distances, evaluation.options)
-    for name in filter(plugins.is_own, evaluation.embeddings):
+    for name in filter(plugins.is_plugin, evaluation.embeddings):
         _score(name, _embedded(name, evaluation), generator, distances)
     wave = noise(1, RATE)[0].numpy().astype(np.float64)
     for name in evaluation.signals:
@@ -217,7 +219,7 @@ def _score(
     name: str, windows: np.ndarray, generator: np.random.Generator, distances: dict[str, Any]
 ) -> None:
     """Distances of rows of that dimension, with the class's own `components` and floor."""
-    model = plugins.load(name)
+    model = plugins.load_class(name)
     count = 4 * (model.components or 1) + 16
     rows = [windows.mean(0) + generator.standard_normal((count, windows.shape[1])) for _ in (0, 1)]
     reference, made = (Clips(some, np.arange(count)) for some in rows)

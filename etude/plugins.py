@@ -2,7 +2,7 @@
 
 A module is looked for on the Python path and then in the folder that the run works in. `check` and
 `digest` read its file and import nothing, for the workflow is parsed with them (standard library
-only); `create` imports it, in the job that needs it.
+only); `instantiate` imports it, in the job that needs it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from etude.errors import UserError, nearest
 from etude.storage import WRITE_ERRORS
 
 
-def is_own(word: object) -> bool:
+def is_plugin(word: object) -> bool:
     """Whether a word of the configuration is a `module:Class`."""
     return isinstance(word, str) and ":" in word
 
@@ -104,7 +104,7 @@ def literal(name: str, attribute: str) -> Any:
 
 def option_names(name: str) -> list[str]:
     """The options that a `module:Class` takes: of its `Settings`, else of its signature."""
-    found = load(name)
+    found = load_class(name)
     settings = getattr(found, "Settings", None)
     return list(getattr(settings, "model_fields", None) or inspect.signature(found).parameters)
 
@@ -114,7 +114,7 @@ def digest(name: str) -> str:
     return hashlib.sha256(module_file(name).read_bytes()).hexdigest()[:16]
 
 
-def load(name: str, needs: Iterable[str] = ()) -> Any:
+def load_class(name: str, needs: Iterable[str] = ()) -> Any:
     """Import a `module:Class`.
 
     Args:
@@ -151,7 +151,9 @@ def load(name: str, needs: Iterable[str] = ()) -> Any:
     return found
 
 
-def create(name: str, options: Mapping[str, Any], needs: Iterable[str] = (), **given: Any) -> Any:
+def instantiate(
+    name: str, options: Mapping[str, Any], needs: Iterable[str] = (), **given: Any
+) -> Any:
     """An instance of a `module:Class`, its options passed by keyword.
 
     Args:
@@ -160,9 +162,9 @@ def create(name: str, options: Mapping[str, Any], needs: Iterable[str] = (), **g
         given: what Étude itself passes, by keyword too.
 
     Raises:
-        UserError: as `load`; an option that is unknown, missing or not allowed.
+        UserError: as `load_class`; an option that is unknown, missing or not allowed.
     """
-    found = load(name, needs)
+    found = load_class(name, needs)
     settings = getattr(found, "Settings", None)
     if settings is not None and hasattr(settings, "model_validate"):
         values = _validated(name, settings, options)
@@ -268,11 +270,13 @@ def _validated(name: str, settings: Any, options: Mapping[str, Any]) -> dict[str
         checked = settings.model_validate(dict(options))
     except ValueError as error:  # pydantic's ValidationError is one
         rows = error.errors() if hasattr(error, "errors") else []
-        said = [f"{'.'.join(map(str, r['loc']))}: {r['msg']} (it is {r['input']!r})" for r in rows]
+        problems = [
+            f"{'.'.join(map(str, r['loc']))}: {r['msg']} (it is {r['input']!r})" for r in rows
+        ]
         raise UserError(
             f"an option of {label(name)} is not allowed",
             where=name,
-            why="; ".join(said) or str(error),
+            why="; ".join(problems) or str(error),
             do="fix `options` in the configuration",
         ) from None
     return {key: getattr(checked, key) for key in settings.model_fields}

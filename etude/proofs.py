@@ -30,12 +30,12 @@ def verify(configfiles: Sequence[Path], cores: int) -> tuple[str, bool]:
         return "nothing to prove: this run uses no weights that others trained", True
     needs.check(settings)
     status = run_workflow(cores, "--keep-going", *proofs, configfiles=configfiles)
-    found = [told(name, Path(proof)) for proof, name in proofs.items()]
+    found = [proof_summary(name, Path(proof)) for proof, name in proofs.items()]
     lines = "\n".join(line for line, _ in found)
     return lines, status == 0 and all(passed for _, passed in found)
 
 
-def told(name: str, proof: Path) -> tuple[str, bool]:
+def proof_summary(name: str, proof: Path) -> tuple[str, bool]:
     """What a proof says of weights in a line, and whether all its checks passed."""
     if not proof.is_file():
         return f"{name}: FAILED, the messages above say why ({proof} was not made)", False

@@ -86,7 +86,7 @@ def make_sound(home: Path) -> config.Config:
     for name in ("bands", "magnitude"):
         folder = home / "results/tokenizers/mine" / name
         folder.mkdir(parents=True)
-        tokenizer = registry.create(settings.tokenizers[name])
+        tokenizer = registry.instantiate(settings.tokenizers[name])
         tokenizer.fit([torch.randn(2, 24000, generator=torch.Generator().manual_seed(0))])
         tokenizer.save(folder)
         (folder / ".snakemake_timestamp").touch()

@@ -36,8 +36,8 @@ def shortfall(path: Path, seconds: float) -> str:
     return promised(seconds, seconds * declared / there if there else 0.0)
 
 
-def why_closed(path: Path, said: str) -> str:
-    """The reason of a file that libsndfile does not open; `said` is what it says itself."""
+def why_closed(path: Path, reason: str) -> str:
+    """The reason of a file that libsndfile does not open; `reason` is what it says itself."""
     with path.open("rb") as file:
         found = what_it_is(file.read(HEAD))
     if found and not found.endswith("recording"):
@@ -45,7 +45,7 @@ def why_closed(path: Path, said: str) -> str:
     if found and (short := shortfall(path, 0.0)):
         return f"ends_early: {short}"
     # Its MP3 decoder says so of a file that is there and is none.
-    return f"corrupt_audio: {'Format not recognised' if 'not exist' in said else said}"
+    return f"corrupt_audio: {'Format not recognised' if 'not exist' in reason else reason}"
 
 
 def promised(found_s: float, promised_s: float) -> str:

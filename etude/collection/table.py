@@ -86,16 +86,16 @@ def problems(found: CaptionTable, most: int = MANY_WORDS) -> Iterator[Row]:
     names: dict[str, int] = {}
     for number, row in enumerate(found.rows):
         caption, name = row.get(found.column, ""), row.get(found.key, "")
-        told = {"row": number + 2, "file": name, "words": count_words(caption)}
+        facts = {"row": number + 2, "file": name, "words": count_words(caption)}
         first = names.setdefault(normal(name), number)
         if first != number:
-            yield told | {"problem": f"named_twice: as in row {first + 2}, which counts"}
+            yield facts | {"problem": f"named_twice: as in row {first + 2}, which counts"}
         elif number not in used:
-            yield told | {"problem": "no_file: no single recording of the folder has this name"}
+            yield facts | {"problem": "no_file: no single recording of the folder has this name"}
         elif not caption.strip():
-            yield told | {"problem": "empty"}
-        elif told["words"] > most:
-            yield told | {"problem": f"too_long: {told['words']} words, {most} are read"}
+            yield facts | {"problem": "empty"}
+        elif facts["words"] > most:
+            yield facts | {"problem": f"too_long: {facts['words']} words, {most} are read"}
     for file in found.files:
         if file not in found.row_of:
             yield {"row": "", "file": printable(file), "words": 0, "problem": "missing"}

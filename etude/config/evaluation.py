@@ -12,7 +12,7 @@ from etude.config.concepts import ConceptMetrics
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.memorisation import Memorisation
 from etude.config.symbolic_metrics import SymbolicMetrics
-from etude.plugins import is_own, label
+from etude.plugins import is_plugin, label
 
 GATED = ("timbre", "harmony")  # `time` is told until it is proven on more than one corpus
 # What became of keys that judged by a ratio of Fréchet distances, which random notes passed.
@@ -122,12 +122,12 @@ class Evaluation(Section):
         names, known = self.embeddings, (*EMBEDDINGS, *FADTK, *pretrained)
         for where, named in (("embeddings", names), ("gate_embeddings", self.gate_embeddings)):
             for name in named:
-                if name not in known and not is_own(name):
+                if name not in known and not is_plugin(name):
                     raise ValueError(
                         f"evaluation.{where}: there is no embedding {name!r}"
                         f"{nearest(name, known)}; there are: {', '.join(known)}"
                     )
-        if not any(name in EMBEDDINGS or is_own(name) for name in names):
+        if not any(name in EMBEDDINGS or is_plugin(name) for name in names):
             raise ValueError(
                 f"evaluation.embeddings: none of {', '.join(names)} can run here, "
                 "so nothing would be measured; "
@@ -151,7 +151,7 @@ class Evaluation(Section):
         """The embedding that decides by its whole name; the first that runs here stands in."""
         chosen = self.primary.embedding
         named = (name for name in self.embeddings if chosen in (name, label(name)))
-        here = (name for name in self.embeddings if name in EMBEDDINGS or is_own(name))
+        here = (name for name in self.embeddings if name in EMBEDDINGS or is_plugin(name))
         return next(named, next(here, self.embeddings[0]))
 
     @model_validator(mode="before")
@@ -173,14 +173,14 @@ class Evaluation(Section):
                 )
         if not given:  # of other embeddings than the default's, all that are there decide
             kept = [name for name in self.gate_embeddings if name in self.embeddings]
-            here = [name for name in self.embeddings if name in EMBEDDINGS or is_own(name)]
+            here = [name for name in self.embeddings if name in EMBEDDINGS or is_plugin(name)]
             object.__setattr__(self, "gate_embeddings", kept or here)
         return self
 
     @model_validator(mode="after")
     def _own_parts_are_told_apart(self) -> Evaluation:
         every = (*self.embeddings, *self.signals, *self.distances)
-        own = [name for name in every if is_own(name)]
+        own = [name for name in every if is_plugin(name)]
         for name in self.options:
             if name not in own:
                 raise ValueError(

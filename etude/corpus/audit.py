@@ -85,7 +85,7 @@ def audit(
     except UserError as error:
         trouble = str(error)
     kept = [row for row in rows if row["status"] == "kept"]
-    over = [f"passed over: {said}"] if (said := describe_passed(passed)) else []
+    over = [f"passed over: {passed_note}"] if (passed_note := describe_passed(passed)) else []
     taken = _kept(kept, drums, corpus)
     blocks = [[f"{root}: {len(files)} files", *taken, *_rejected(rows), *over]]
     if trouble:

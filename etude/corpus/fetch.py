@@ -14,7 +14,7 @@ from etude.config import ArchiveCorpus, CorpusBase, Music21Corpus, PluginCorpus
 from etude.corpus import scores
 from etude.corpus.annotations import annotate
 from etude.corpus.archive import pin, unpack, verify
-from etude.corpus.download import opened
+from etude.corpus.download import downloaded_archive
 from etude.corpus.renditions import renditions
 from etude.corpus.scan import METADATA, REFUSED, choose, list_files
 from etude.corpus.tables import normal, read_table
@@ -114,7 +114,7 @@ def _export(settings: Music21Corpus, folder: Path, threads: int) -> None:
 
 def _fetch_archive(settings: ArchiveCorpus, folder: Path) -> None:
     """Download or open the archive, check it against its pin, unpack it."""
-    with opened(settings, folder) as archive:
+    with downloaded_archive(settings, folder) as archive:
         pins = folder.with_name("archive.json")
         found = verify(settings, archive, pins)
         with atomic_directory(folder) as temporary:
@@ -125,7 +125,7 @@ def _fetch_archive(settings: ArchiveCorpus, folder: Path) -> None:
 
 def _fetch_own(settings: PluginCorpus, folder: Path) -> None:
     """Let a class of the user's own fill the folder; what it refuses becomes rows with reasons."""
-    source = plugins.create(settings.source, settings.options, ("fetch",))
+    source = plugins.instantiate(settings.source, settings.options, ("fetch",))
     with atomic_directory(folder) as temporary:
         refused = _call_own(source, settings.source, temporary)
         count = sum(1 for _ in list_files(temporary))

@@ -43,7 +43,7 @@ def user_sides(rows: Sequence[Row]) -> dict[str, str]:
     return sides
 
 
-def deal(
+def assign_groups(
     settings: Split,
     groups: Mapping[str, Sequence[Row]],
     wishes: Mapping[str, str],

@@ -84,8 +84,8 @@ def ingest_shard(
     files = sorted(mine, key=printable)
     metadata = read_metadata(root, every, OURS, settings.metadata, withdrawn)
     if shard == 0:  # every shard sees the same
-        if said := describe_passed(passed):
-            log.warning("passed over: %s", said)
+        if note := describe_passed(passed):
+            log.warning("passed over: %s", note)
         for warning in metadata.warnings:
             log.warning("%s", warning)
     rows = read_rows(settings.rules, root, files, metadata, threads, refused)

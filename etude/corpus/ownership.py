@@ -76,7 +76,7 @@ _REASONS: dict[str, Callable[[Right], bool]] = {
 }
 
 
-def told(refused: Mapping[str, Sequence[str]]) -> str:
+def refusal_text(refused: Mapping[str, Sequence[str]]) -> str:
     """All files that were refused, by the reason and with counts."""
     parts = (f"{why} ({len(names)}): {', '.join(names)}" for why, names in refused.items())
     return "; ".join(parts)
@@ -119,7 +119,7 @@ def check_consent(path: Path, files: Sequence[str]) -> Ownership:
         raise UserError(
             f"{count} of {len(music)} music files have no consent to be trained on",
             where=str(path),
-            why=told(refused),
+            why=refusal_text(refused),
             do="add to the table what was agreed, or take these files out of the corpus; for a "
             "consent that was taken back: python -m etude withdraw (docs/ownership.md)",
         )

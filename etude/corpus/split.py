@@ -15,7 +15,7 @@ import numpy as np
 
 from etude.config import CorpusBase, Split
 from etude.corpus.estimate import advise_shards
-from etude.corpus.group_split import SIDES, deal, user_sides
+from etude.corpus.group_split import SIDES, assign_groups, user_sides
 from etude.corpus.rows import INGEST_COLUMNS, PIECES_COLUMNS, Row, describe, reason_class
 from etude.corpus.scan import is_unread
 from etude.corpus.tunes import tune_groups
@@ -82,7 +82,7 @@ def assign(settings: CorpusBase, rows: list[Row], tunes: Sequence[np.ndarray]) -
     named = defaultdict(list)
     for i in kept:
         named[rows[i]["tune_group"]].append(rows[i])
-    sides = deal(settings.split, named, wishes, warnings)
+    sides = assign_groups(settings.split, named, wishes, warnings)
     for group, members_of in named.items():
         for row in members_of:
             row["split"] = sides[group]

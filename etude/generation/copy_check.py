@@ -18,7 +18,7 @@ TABLE = "memorisation.csv"
 Row = dict[str, str]
 
 
-def searched_text(
+def copy_check_text(
     name: str, clips: Sequence[str], models: Mapping[str, Path], results: Path = Path("results")
 ) -> str:
     """The part of a model card about copies: what was found in clips, and what would have been.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from etude.config import Config
 from etude.corpus.owners import count_owners
-from etude.corpus.ownership import Ownership, read_ownership, told
+from etude.corpus.ownership import Ownership, read_ownership, refusal_text
 from etude.corpus.rows import Row
 from etude.corpus.withdrawn import read_withdrawn
 from etude.errors import UserError
@@ -72,7 +72,7 @@ def check_publishing(owned: Sequence[Owned]) -> None:
             raise UserError(
                 f"{count} of {len(files)} pieces of {corpus.corpus!r} may not be published",
                 where=str(corpus.ownership.path),
-                why=told(refused),
+                why=refusal_text(refused),
                 do="ask their owners and correct the table, or train without these files",
             )
 

@@ -27,7 +27,7 @@ import etude
 from etude.config import Config, Fit
 from etude.corpus.withdrawn import refuse_if_pending
 from etude.errors import UserError
-from etude.generation.copy_check import searched_text
+from etude.generation.copy_check import copy_check_text
 from etude.generation.disclosure import check_publishing, owned_corpora, owners_text, pieces_of
 from etude.generation.manifest import ABOUT, FORMAT
 from etude.generation.registry import register
@@ -117,7 +117,7 @@ def publishing(settings: Config, trained: LoadedExperiment) -> OwnerStatement:
     parts = [owners_text(owned)]
     if any(corpus.ownership is not None for corpus in owned):
         clips = [f"seed-{trained.seed}/draw-{draw}" for draw in experiment.seeds.generate]
-        parts.append(searched_text(name, clips, trained.parts.models))
+        parts.append(copy_check_text(name, clips, trained.parts.models))
     known = {"pieces": pieces_of(owned)} if owned else {}
     return OwnerStatement("\n".join(filter(None, parts)), known)
 

@@ -128,8 +128,8 @@ def judge(
         if text not in means.made:
             waves = list(asked.clips(condition))
             means.made[text] = waves, ear.hear(waves)
-        waves, heard = means.made[text]
-        row |= ear.figures(heard) | ear.by_primary(waves) | ear.described(waves)
+        waves, audible = means.made[text]
+        row |= ear.figures(audible) | ear.by_primary(waves) | ear.described(waves)
         yield row | {"note": note if condition == LEARNED else ""}
 
 

@@ -94,8 +94,8 @@ def open_loader(name: str) -> Any:
     Raises:
         UserError: fadtk is not installed, has no such loader, or cannot make it.
     """
-    if plugins.is_own(name):
-        return plugins.create(name, {}, ("load_model", "load_wav", "get_embedding"))
+    if plugins.is_plugin(name):
+        return plugins.instantiate(name, {}, ("load_model", "load_wav", "get_embedding"))
     class_name, options = LOADERS[name]
     stand_in_for_torchaudio()
     try:

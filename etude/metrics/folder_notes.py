@@ -105,7 +105,7 @@ def compare_notes(
     lines = [
         f"Notes, compared with every second of the {len(names)} MIDI files of {real.path}:",
         *_table(rows),
-        *_said(copies),
+        *_copy_lines(copies),
         *(f"not read: {line}" for line in [*real.unreadable, *made.unreadable]),
     ]
     return "\n".join(lines) + "\n"
@@ -200,12 +200,12 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*lines, *(f"  {note}" for note in dict.fromkeys(why))]
 
 
-def _said(copies: Sequence[Mapping[str, Any]]) -> list[str]:
+def _copy_lines(copies: Sequence[Mapping[str, Any]]) -> list[str]:
     whole = [row for row in copies if row["share"] == "1.000"]
     shares = [float(row["share"]) for row in copies]
     half = sum(share >= 0.5 for share in shares)
-    told = (
+    summary = (
         f"runs of notes that a real file has too, in any key: all of {len(whole)} of {len(copies)} "
         f"clips, at least half of {half}; median {np.median(shares):.0%} of a clip"
     )
-    return [told, *(f"  {row['clip']} = {row['file']} from {row['second']} s" for row in whole)]
+    return [summary, *(f"  {row['clip']} = {row['file']} from {row['second']} s" for row in whole)]

@@ -30,7 +30,7 @@ def distance_table(
         "real vs real": "the other files of the baseline",
         "noise": "white noise",
     }
-    said: dict[str, None] = {}  # in order, each once
+    lines: dict[str, None] = {}  # in order, each once
     for row in rows:
         cells = "".join(f"  {_cell(row[metric]):<24}" for metric in metrics)
         yield f"  {row['clips']:<13} {row['n']:>5}{cells}  {about[row['clips']]}"
@@ -38,8 +38,8 @@ def distance_table(
             found = row[metric]
             note = found.note if isinstance(found, ReplicatedFigure) else found
             if note:
-                said[f"  {row['clips']}, {HEADS[metric]}: {note}"] = None
-    yield from said
+                lines[f"  {row['clips']}, {HEADS[metric]}: {note}"] = None
+    yield from lines
 
 
 def _cell(found: ReplicatedFigure | str) -> str:
@@ -52,7 +52,7 @@ def _cell(found: ReplicatedFigure | str) -> str:
     return f"{figure} [{low:.3g}, {high:.3g}]"
 
 
-def heard_in_part(*folders: tuple[Folder, float]) -> Iterator[str]:
+def coverage_lines(*folders: tuple[Folder, float]) -> Iterator[str]:
     """Of each folder the share of its audio that was heard, where it was not all."""
     for folder, share in folders:
         if share < 1:

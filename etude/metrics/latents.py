@@ -168,17 +168,19 @@ def score_latents(
     """
     others = {name: clips for name, (clips, _) in sets.items() if name != REFERENCE}
     notes = {name: note for name, (clips, note) in sets.items() if not clips.count}
-    reference, said = sets.get(REFERENCE, (Clips(np.zeros((0, 1)), np.zeros(0, np.int64)), ""))
+    reference, reference_note = sets.get(
+        REFERENCE, (Clips(np.zeros((0, 1)), np.zeros(0, np.int64)), "")
+    )
     try:
         yardstick = LatentYardstick(reference, compat)
     except UserError as error:
-        why = error.what if reference.count else said or error.what
+        why = error.what if reference.count else reference_note or error.what
         return [
             {"clips": name, "metric": metric, "unit": UNITS[metric], "n": 0, "note": f"n/a: {why}"}
             for name in others
             for metric in UNITS
         ], []
-    rows = list(floors(reference, said))
+    rows = list(floors(reference, reference_note))
     replicates: list[Row] = []
     for name, metric, n, found in measure_sets(yardstick, others, notes, tuple(METRICS)):
         row: Row = {"clips": name, "metric": METRICS[metric]}
@@ -189,11 +191,11 @@ def score_latents(
     return rows, replicates
 
 
-def floors(reference: Clips, said: str = "") -> Iterator[Row]:
+def floors(reference: Clips, reference_note: str = "") -> Iterator[Row]:
     """How far real music is from real music: halves of its pieces, and the two halves of each.
 
     Args:
-        said: what is to be said of the reference.
+        reference_note: what is to be said of the reference.
     """
     common = {"clips": REFERENCE, "unit": UNITS[FID]}
     units = int(reference.groups.max()) + 1 if reference.count else 0
@@ -204,13 +206,13 @@ def floors(reference: Clips, said: str = "") -> Iterator[Row]:
         return
     piece = reference.groups[np.searchsorted(reference.numbers, reference.clips)]
     rows, deals = reference.windows, []
-    for deal in range(DEALS):
-        half = np.random.default_rng([deal, 11]).permutation(units)[: units // 2]
+    for split in range(DEALS):
+        half = np.random.default_rng([split, 11]).permutation(units)[: units // 2]
         one = np.isin(piece, half)
         deals.append(distance(rows[one], rows[~one]))
     between = f"{min(deals):.3g} to {max(deals):.3g} over {DEALS} deals of {units} pieces"
     row = common | {"metric": f"{FID}_halves", "n": units // 2, "value": f"{np.mean(deals):.6f}"}
-    yield row | {"note": "; ".join(filter(None, (between, ONE_SPACE, said)))}
+    yield row | {"note": "; ".join(filter(None, (between, ONE_SPACE, reference_note)))}
     place = _places(reference)
     first, second = place < 0.5, place >= 0.5
     value = distance(rows[first], rows[second])

@@ -172,10 +172,10 @@ def score_embedding(
     for clips, metric, n, found in measure_sets(yardstick, sets, notes, list(units)):
         about = {"clips": clips, "metric": metric, "embedding": name}
         row: dict[str, Any] = about | {"n": n, "unit": units[metric]} | tidy(found)
-        said = [f"{quiet} clips are silent"] if (quiet := (silent or {}).get(clips)) else []
+        missing = [f"{quiet} clips are silent"] if (quiet := (silent or {}).get(clips)) else []
         if lost := max(len(sets[clips].names) - sets[clips].count, 0):
-            said.append(f"{lost} clips could not be embedded (why: the log of embed_clips)")
-        row["note"] = "; ".join(filter(None, (row["note"], *said)))
+            missing.append(f"{lost} clips could not be embedded (why: the log of embed_clips)")
+        row["note"] = "; ".join(filter(None, (row["note"], *missing)))
         scores.rows.append(row)
         if isinstance(found, ReplicatedFigure):
             scores.replicates += replicate_rows(found, about)
@@ -237,8 +237,8 @@ def write_scores(
     made, others = ({path.stem: path for path in paths} for paths in (generated, baselines))
     notes = {p.parent.name: p.read_text().strip() for p in baseline_clips.glob("*/note.txt")}
     common = head(experiment, names["experiment"], names["clips"], packed)
-    heard = list(summarise_signals([row for path in signals for row in read_csv(path)], own))
-    silent = {row["clips"]: row["value"] for row in heard if row["metric"] == "silent"}
+    signal_rows = list(summarise_signals([row for path in signals for row in read_csv(path)], own))
+    silent = {row["clips"]: row["value"] for row in signal_rows if row["metric"] == "silent"}
     scores = [
         score_embedding(
             *(e, made.get(label(e)), others.get(label(e)), notes, silent),
@@ -247,7 +247,9 @@ def write_scores(
         )
         for e in embeddings
     ]
-    rows = [common | row for row in (*heard, *(row for score in scores for row in score.rows))]
+    rows = [
+        common | row for row in (*signal_rows, *(row for score in scores for row in score.rows))
+    ]
     abouts = {label(e): read_about(made.get(label(e))) for e in embeddings}
     write_csv(table, COLUMNS, (row | _all_weights(row, abouts) for row in rows))
     write_csv(replicates, REPLICATE_COLUMNS, (row for s in scores for row in s.replicates))

@@ -78,11 +78,11 @@ def mode(table: NoteTable) -> str:
     table = table.without_drums()
     if not len(table):
         return ""
-    heard = np.bincount(table.pitch % 12, weights=table.duration, minlength=12)
-    if np.ptp(heard) == 0:  # all pitch classes alike: no key
+    histogram = np.bincount(table.pitch % 12, weights=table.duration, minlength=12)
+    if np.ptp(histogram) == 0:  # all pitch classes alike: no key
         return ""
     best = {
-        name: max(np.corrcoef(heard, np.roll(profile, tonic))[0, 1] for tonic in range(12))
+        name: max(np.corrcoef(histogram, np.roll(profile, tonic))[0, 1] for tonic in range(12))
         for name, profile in (("major", MAJOR), ("minor", MINOR))
     }
     return max(best, key=lambda name: best[name])

@@ -197,9 +197,9 @@ def _configs_of(
     about: Mapping[str, Any], text: Mapping[str, Any]
 ) -> tuple[dict[str, dict[str, Any]], int]:
     model, dit = about["model"], about["model"]["diffusion"]["config"]
-    told = {entry["id"]: entry["config"] for entry in model["conditioning"]["configs"]}
+    conditioners = {entry["id"]: entry["config"] for entry in model["conditioning"]["configs"]}
     sound = model["pretransform"]["config"]
-    coder, seconds = sound["encoder"]["config"], told["seconds_total"]
+    coder, seconds = sound["encoder"]["config"], conditioners["seconds_total"]
     if dit.get("diffusion_objective", "v") != "v" or dit.get("global_cond_type") == "adaLN":
         raise ValueError("model_config.json is of another model than Stable Audio Open")
     head, width = dit["embed_dim"] // dit["num_heads"], dit["cond_token_dim"]
@@ -237,7 +237,7 @@ def _configs_of(
         "transformer": transformer,
         "autoencoder": autoencoder,
     }
-    return configs, int(told["prompt"].get("max_length", 128))
+    return configs, int(conditioners["prompt"].get("max_length", 128))
 
 
 def model_config_of(configs: Configs, text_length: int) -> dict[str, Any]:

@@ -48,9 +48,9 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _table(options: argparse.Namespace) -> None:
     if options.partial:
-        from etude.results.incomplete import write_page, write_partial
+        from etude.results.incomplete import write_incomplete, write_page
 
-        print(write_partial(options.partial), end="")
+        print(write_incomplete(options.partial), end="")
         if options.page:
             write_page(options.page, options.configfile)
         return

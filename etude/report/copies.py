@@ -106,8 +106,8 @@ def _extraction(rows: list[Row]) -> tuple[list[str], list[tuple[str, list[Search
     several = len({seed for _, _, seed in cells}) > 1
     lines = []
     for (name, clips, seed), found in cells.items():
-        said = f"{CONTINUED[name]}, {OF_ITEMS.get(clips, clips)}" + f", seed {seed}" * several
-        lines.append((said, [found.get(length) for length in lengths]))
+        label = f"{CONTINUED[name]}, {OF_ITEMS.get(clips, clips)}" + f", seed {seed}" * several
+        lines.append((label, [found.get(length) for length in lengths]))
     return lengths, lines
 
 

@@ -113,14 +113,14 @@ def _headline(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
         return "Clips that somebody else made: measured, not judged."
     word = overall(verdicts)
-    said = {
+    notes = {
         NOTHING: "The gate cannot be decided",
         UNDECIDED: "The gate is undecided",
     }.get(word, f"The gate {word}")
     if len(verdicts) == 1:
-        return f"{said}."
+        return f"{notes}."
     good = sum(verdict.word == HOLDS for verdict in verdicts)
-    return f"{said}: {good} of {len(verdicts)} sets of clips hold."
+    return f"{notes}: {good} of {len(verdicts)} sets of clips hold."
 
 
 def _score(table: Table, verdict: Verdict | None, primary: tuple[str, str]) -> Score:

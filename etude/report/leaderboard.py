@@ -203,8 +203,8 @@ def _entry(row: Row) -> LeaderboardEntry:
     note, fit = split_note((row.get("note") or "n/a" * (value is None)).removeprefix("n/a: "))
     parts = (("training seed", "train_seed"), ("draw", "draw"), ("sampling", "sampling"))
     shares = [
-        f"{said} {share:.0%}{_range(row, key)}"
-        for said, key in parts
+        f"{label} {share:.0%}{_range(row, key)}"
+        for label, key in parts
         if (share := number(row.get(f"share_{key}"))) is not None
     ]
     return LeaderboardEntry(

@@ -176,8 +176,8 @@ def _listening(experiment: str, sets: list[ListeningSet], draws: int, seed: int)
 
 
 def _any(players: list[ClipPlayer], choose: Random) -> ClipPlayer | None:
-    heard = [player for player in players if player.medium.audio]
-    return choose.choice(heard) if heard else None
+    playable = [player for player in players if player.medium.audio]
+    return choose.choice(playable) if playable else None
 
 
 def _clip_set(shelf: Shelf, made: dict[Job, Medium]) -> ListeningSet:
@@ -192,7 +192,7 @@ def _clip_set(shelf: Shelf, made: dict[Job, Medium]) -> ListeningSet:
     note = shelf.folder / "note.txt"
     return ListeningSet(
         name=shelf.name,
-        players=sorted(players, key=_heard_first) if shelf.generated else players,
+        players=sorted(players, key=_playable_first) if shelf.generated else players,
         note=note.read_text(encoding="utf-8").strip() if note.is_file() else "",
         left_out=list(rows_of(shelf.folder / "rejected.csv")),
         embedding=shelf.evidence.embedding,
@@ -201,7 +201,7 @@ def _clip_set(shelf: Shelf, made: dict[Job, Medium]) -> ListeningSet:
     )
 
 
-def _heard_first(player: ClipPlayer) -> tuple[bool, int]:
+def _playable_first(player: ClipPlayer) -> tuple[bool, int]:
     """What has a sound, as it was generated: an order that nobody chose."""
     return not player.medium.audio, player.index
 
@@ -211,13 +211,13 @@ def _neighbour(nearest: Nearest | None, medium: Medium | None) -> ClipPlayer | N
         return None
     start = f", {_together(f'from {duration(nearest.start_s)}')}" if nearest.start_s else ""
     name = nearest.piece or Path(nearest.file).stem
-    said = "may be its source" if nearest.flagged else "no copy by that measure"
+    verdict = "may be its source" if nearest.flagged else "no copy by that measure"
     return ClipPlayer(
         name=name,
         medium=medium or Medium(trouble="has no sound here"),
         origin=f"{name}{start}",
         alt=_alt(name, medium or Medium()),
-        signals=f"nearest by {nearest.rung}, {said}" if nearest.rung else "",
+        signals=f"nearest by {nearest.rung}, {verdict}" if nearest.rung else "",
     )
 
 

@@ -125,7 +125,7 @@ def build_report(
     context = {
         **_figures(runs, made, settings),
         "listening": listening,
-        "chosen": {heard.experiment: heard.chosen for heard in listening},
+        "chosen": {listened.experiment: listened.chosen for listened in listening},
         "configs": list(configs),
         "corpora": [_corpus(pieces, made) for pieces in made.pieces],
         "runtimes": read_runtimes(results, made.words(results)),
@@ -233,8 +233,8 @@ def _packed(folder: Path) -> Row:
     ]
     lost = info.get("left_out", {}).get("segments", 0)
     why = [f"{some(lost, 'segment')} could not be tokenized (left_out.csv)"] if lost else []
-    said = "; ".join([*sizes, *why, *hardly_used(info)])
-    about = {"corpus": folder.parent.name, "tokens": folder.name, "sizes": said}
+    details = "; ".join([*sizes, *why, *hardly_used(info)])
+    about = {"corpus": folder.parent.name, "tokens": folder.name, "sizes": details}
     return about | {"hash": str(info.get("data_hash", ""))}
 
 

@@ -51,7 +51,7 @@ class FigureRow:
     note: str = ""
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         """The share and its interval in words."""
         if self.share is None:
             return self.note

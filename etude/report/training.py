@@ -44,10 +44,12 @@ class TrainingSection:
     def summary(self) -> str:
         """Steps of each stage, and how long all of it took; of restored trainings no time."""
         steps = {one.stage: one.steps for one in self.outcomes}
-        said = f"Trained for {', '.join(f'{n:,} steps ({stage})' for stage, n in steps.items())}"
-        said += f" with {self.seeds} seeds" * (self.seeds > 1)
+        sentence = (
+            f"Trained for {', '.join(f'{n:,} steps ({stage})' for stage, n in steps.items())}"
+        )
+        sentence += f" with {self.seeds} seeds" * (self.seeds > 1)
         known = [one.seconds for one in self.outcomes if one.seconds is not None]
-        return said + f", {duration(sum(known))} in all." if known else f"{said}."
+        return sentence + f", {duration(sum(known))} in all." if known else f"{sentence}."
 
 
 def read_training(experiment: str, histories: list[Path]) -> TrainingSection | None:

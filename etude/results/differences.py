@@ -113,7 +113,7 @@ def compare_pairs(
         corrected = iter(correct(known))
         for one in family:
             p = None if one.p is None else next(corrected)
-            yield {"role": role} | _common(one) | _said(one, p, len(known)) | dict(hashes)
+            yield {"role": role} | _common(one) | _verdict_columns(one, p, len(known)) | dict(hashes)
 
 
 def _compare(a: ExperimentFigures, b: ExperimentFigures, key: Key) -> Comparison:
@@ -201,15 +201,15 @@ def _common(one: Comparison) -> dict[str, Any]:
     return row
 
 
-def _said(one: Comparison, corrected: float | None, family: int) -> dict[str, Any]:
+def _verdict_columns(one: Comparison, corrected: float | None, family: int) -> dict[str, Any]:
     if one.found is None:
         return {"verdict": "n/a", "note": f"n/a: {one.why}"}
     found, notes = one.found, []
-    said = verdict(found, corrected, direction(one.key[0]))
+    word = verdict(found, corrected, direction(one.key[0]))
     if one.one_training:
-        said, notes = ONE_TRAINING, ["interval of sampling: other clips of the same trainings"]
+        word, notes = ONE_TRAINING, ["interval of sampling: other clips of the same trainings"]
     elif not found.error:
-        said, notes = "n/a", ["n/a: no spread between trainings, so that no error is known"]
+        word, notes = "n/a", ["n/a: no spread between trainings, so that no error is known"]
     shown = exponential(found) if one.scale == RATIO else found
     return interval(shown) | {
         "scale": one.scale,
@@ -217,6 +217,6 @@ def _said(one: Comparison, corrected: float | None, family: int) -> dict[str, An
         "p": written(one.p),
         "p_adjusted": written(corrected),
         "family": family,
-        "verdict": said,
+        "verdict": word,
         "note": "; ".join(notes),
     }

@@ -23,7 +23,7 @@ WRITTEN = ("fad.txt", "leaderboard.csv", "differences.csv")
 REMADE = ("results/fad.txt", "results/report/index.html")  # with the leaderboard beside the first
 
 
-def write_partial(plan: Path, results: Path = Path("results")) -> str:
+def write_incomplete(plan: Path, results: Path = Path("results")) -> str:
     """Write what a run left complete; gives back the text of fad.txt.
 
     Args:

@@ -32,7 +32,7 @@ from etude.results.preference import correlations
 from etude.results.rates import COPIED
 from etude.results.systems import about, clip_sets
 from etude.results.table import Table, read_tables
-from etude.results.wording import gate, said_of_rates, sentence
+from etude.results.wording import gate, rates_sentence, sentence
 from etude.storage import write_csv, write_text
 
 VERSION = 7  # raised when the text changes
@@ -114,15 +114,15 @@ def render(rows: list[Row], pairs: list[Row], tables: Iterable[Table], run: RunS
         _verdicts(parts, run),
         *(_table(some, *primary, _instead(run.settings)) for some in _in_columns(parts)),
         [*_asked(parts, run.settings), *_weights(parts)],
-        _heard(parts, rows),
+        _own_sound_lines(parts, rows),
         _not_measured(parts),
         _differences(pairs, run.settings),
     ]
-    told = "\n\n".join("\n".join(block) for block in blocks if block)
+    shown = "\n\n".join("\n".join(block) for block in blocks if block)
     verdicts = {part.name: part.verdicts for part in parts if part.name in run.gated}
     failed = {name: why for name, why in run.failed.items() if name in run.gated}
     verdicts |= {name: [Verdict(NOTHING, why=f"failed: {why}")] for name, why in failed.items()}
-    return f"{told}\n\n{gate(verdicts)}\n"
+    return f"{shown}\n\n{gate(verdicts)}\n"
 
 
 def _parts(rows: list[Row], tables: list[Table], run: RunSummary) -> Iterator[ExperimentSummary]:
@@ -157,12 +157,12 @@ def _verdicts(parts: list[ExperimentSummary], run: RunSummary) -> list[str]:
         name = part.name if system == part.name else f"{part.name} ({system})"
         seeds = f"training seed {_distinct(part, 'train_seed')}, draw {_distinct(part, 'draw')}"
         if part.name in run.failed:
-            said = f"failed: {run.failed[part.name]}"
+            words = f"failed: {run.failed[part.name]}"
         else:
-            said = sentence(part.verdicts, rates=False) if part.verdicts else "measured, not judged"
-        lines += _wrapped(f"{name}, {seeds}: {said}")
+            words = sentence(part.verdicts, rates=False) if part.verdicts else "measured, not judged"
+        lines += _wrapped(f"{name}, {seeds}: {words}")
         if part.verdicts:
-            lines += _wrapped(said_of_rates(part.verdicts), "    ")
+            lines += _wrapped(rates_sentence(part.verdicts), "    ")
     there = {part.name for part in parts}
     for name, why in run.failed.items():
         lines += [f"  {name}: failed: {why}"] if name not in there else []
@@ -199,8 +199,8 @@ def _instead(settings: Evaluation) -> str:
 def _table(parts: list[ExperimentSummary], metric: str, embedding: str, instead: str) -> list[str]:
     """The primary metric: a line for each set, a column for each experiment."""
     rivals = {name for part in parts for name in about(part.tables[0].system).rivals}
-    told = [GENERATED, FLOOR, "reconstruction", *clip_sets()]
-    names = [n for n in dict.fromkeys(told) if n in (*told[:3], *UNHEARD) or n in rivals]
+    shown = [GENERATED, FLOOR, "reconstruction", *clip_sets()]
+    names = [n for n in dict.fromkeys(shown) if n in (*shown[:3], *UNHEARD) or n in rivals]
     lines, below = [], False
     for name in names:
         rows = [part.row(name, metric, embedding) for part in parts]
@@ -250,14 +250,14 @@ def _asked(parts: list[ExperimentSummary], settings: Evaluation) -> list[str]:
             wanted = (metric, embedding)
             of = [r for r in part.rows if (r["metric"], r["embedding"]) == wanted]
             rows = [r for r in of if r["clips"] != "reference"]
-            said = [f"{r['clips']} {float(r['value']):.4g}" for r in rows if r.get("value")]
+            words = [f"{r['clips']} {float(r['value']):.4g}" for r in rows if r.get("value")]
             if rows:
-                told, name = ", ".join(said) or rows[0]["note"], f"{embedding} {metric}".strip()
-                lines += _wrapped(f"{name} ({rows[0]['unit']}): {told}")
+                shown, name = ", ".join(words) or rows[0]["note"], f"{embedding} {metric}".strip()
+                lines += _wrapped(f"{name} ({rows[0]['unit']}): {shown}")
     return lines
 
 
-def _heard(parts: list[ExperimentSummary], rows: list[Row]) -> list[str]:
+def _own_sound_lines(parts: list[ExperimentSummary], rows: list[Row]) -> list[str]:
     """What listeners preferred, and which metrics go with it."""
     found = [(part.name, row) for part in parts if (row := part.row(GENERATED, PREFERRED))]
     if not found:
@@ -296,8 +296,8 @@ def _not_measured(parts: list[ExperimentSummary]) -> list[str]:
             missing.setdefault(note, {})[name] = None
     lines = []
     for note, names in missing.items():
-        told, more = list(names)[:3], len(names) - 3
-        head = ", ".join(told) + f" and {more} more" * (more > 0)
+        shown, more = list(names)[:3], len(names) - 3
+        head = ", ".join(shown) + f" and {more} more" * (more > 0)
         lines.append(f"  {head}: {note}")
     if not lines:
         return []

@@ -69,8 +69,8 @@ def _allowed(request: Request, state: StudioState) -> str:
 
 
 async def _made(state: StudioState, visitor: str, kind: str, data: bytes) -> Response:
-    said = await state.decoders.prime(visitor, kind, data)
-    return answer(said | _drawn(state.store.primes / said["id"]), 201)
+    added = await state.decoders.prime(visitor, kind, data)
+    return answer(added | _drawn(state.store.primes / added["id"]), 201)
 
 
 def _drawn(place: Path) -> dict[str, Any]:

@@ -51,17 +51,17 @@ def listen(options: argparse.Namespace) -> None:
     pairs = drawn(test, count, limits.catch_pairs, options.seed)
     name = secrets.token_urlsafe(9)
     rows: list[dict[str, Any]] = []
-    told: list[dict[str, Any]] = []
+    described: list[dict[str, Any]] = []
     with atomic_directory(folder) as temporary:
         for number, pair in enumerate(pairs):
             key = f"{number:03d}"
             sides = (temporary / f"{key}-{side}.wav" for side in "ab")
-            told.append({"pair": key, "hear": min(HEAR_SECONDS, write_pair(pair, *sides))})
+            described.append({"pair": key, "hear": min(HEAR_SECONDS, write_pair(pair, *sides))})
             rows.append(_row(key, pair))
         if options.form == "webmushra":
-            write_text(temporary / WEBMUSHRA, webmushra(name, [row["pair"] for row in told]))
+            write_text(temporary / WEBMUSHRA, webmushra(name, [row["pair"] for row in described]))
         else:
-            write_text(temporary / "index.html", _page({"id": name, "pairs": told}))
+            write_text(temporary / "index.html", _page({"id": name, "pairs": described}))
         write_csv(options.results / KEYS / f"{name}.csv", COLUMNS, rows)
     print(folder / (WEBMUSHRA if options.form == "webmushra" else "index.html"))
 

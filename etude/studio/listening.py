@@ -21,7 +21,7 @@ from etude.studio.responses import NOT_FOUND, Problem, answer, parsed
 from etude.studio.state import StudioState, state_of
 from etude.studio.store import new_id
 
-HEARD_SECONDS = 3.0  # of both sides, before an answer counts
+MIN_LISTEN_SECONDS = 3.0  # of both sides, before an answer counts
 SLACK = 0.3
 ANSWERS = range(-2, 3)
 
@@ -38,7 +38,7 @@ async def next_pair(request: Request) -> Response:
         return answer({"done": True, "of": of})
     row = open_pair or _drawn(state, test, visitor, len(rows))
     seconds = await _written(state, test, row)
-    heard = min(HEARD_SECONDS, seconds)
+    heard = min(MIN_LISTEN_SECONDS, seconds)
     found = {"pair": row["id"], "number": row["number"] + 1, "of": of}
     return answer(found | {"seconds": seconds, "hear": heard})
 
@@ -119,8 +119,11 @@ async def rate(request: Request) -> Response:
         raise Problem(422, "An answer is a number from -2 to 2.")
     if not isinstance(heard, list) or len(heard) != 2 or not all(_is_number(x) for x in heard):
         raise Problem(422, "How long both were heard is missing.")
-    needed = min(HEARD_SECONDS, data.get("seconds", HEARD_SECONDS) or HEARD_SECONDS) - SLACK
-    if given is not None and min(heard) < min(needed, HEARD_SECONDS):
+    needed = (
+        min(MIN_LISTEN_SECONDS, data.get("seconds", MIN_LISTEN_SECONDS) or MIN_LISTEN_SECONDS)
+        - SLACK
+    )
+    if given is not None and min(heard) < min(needed, MIN_LISTEN_SECONDS):
         raise Problem(422, "Please hear both first.")
     if pair["answer"] is not None:
         raise Problem(409, "This pair is answered already.")

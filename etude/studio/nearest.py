@@ -33,7 +33,7 @@ FOLDER, NOTES, SOUND, NULL = "near", "notes.npz", "fingerprints.npz", "null.npz"
 SECONDS = 8.0  # of a held-out excerpt
 MOST_EXCERPTS = 200
 FEWEST_NOTES = 8  # of fewer every piece has most
-HEARD_SECONDS = 8.0  # of the training music beside a clip
+EXCERPT_SECONDS = 8.0  # of the training music beside a clip
 UNUSUAL = 0.95  # a clip above this share of held-out excerpts is told
 
 
@@ -218,7 +218,7 @@ class NotesIndex:
         from etude.midi.continuation import after
 
         table = self.tables[self.names.index(name)]
-        return after(table, start_s, start_s + HEARD_SECONDS)
+        return after(table, start_s, start_s + EXCERPT_SECONDS)
 
 
 class SoundIndex:

@@ -57,10 +57,10 @@ async def near(request: Request) -> Response:
     state = state_of(request)
     clip = state.own("clips", request)
     found = await asyncio.to_thread(_search, state, clip)
-    told: dict[str, Any] = {"words": words(found), "unusual": bool(found and found.unusual)}
+    facts: dict[str, Any] = {"words": words(found), "unusual": bool(found and found.unusual)}
     if found is not None:
-        told |= {"piece": found.piece, "sound": found.sounds, "share": round(found.share, 4)}
-    return answer(told)
+        facts |= {"piece": found.piece, "sound": found.sounds, "share": round(found.share, 4)}
+    return answer(facts)
 
 
 async def sound(request: Request) -> Response:

@@ -36,7 +36,7 @@ from etude.studio.store import Row, Store, new_id
 from etude.studio.training import trained_exports
 
 log = logging.getLogger("etude.studio.worker")
-TOLD_SECONDS = 0.1  # progress is written, and a cancel looked for, no more often
+PROGRESS_SECONDS = 0.1  # progress is written, and a cancel looked for, no more often
 IDLE_SECONDS = 0.1
 PLAYERS = 3  # models that stay open
 FADE = 0.5  # seconds, as `generate` has it
@@ -53,7 +53,7 @@ class Meter:
     number: int = 0
     began: float = field(default_factory=time.monotonic)
     percent: float = 0.0
-    told: float = 0.0
+    reported: float = 0.0
     stop: bool = False
 
     def __call__(self, event: GenerationProgress) -> None:
@@ -65,8 +65,8 @@ class Meter:
         share = (self.number + min(event.percent, 99.0) / 100) / self.clips
         self.percent = max(self.percent, 100 * share)
         now = time.monotonic()
-        if now - self.told >= TOLD_SECONDS:
-            self.told, used = now, now - self.began
+        if now - self.reported >= PROGRESS_SECONDS:
+            self.reported, used = now, now - self.began
             rest = used * (100 - self.percent) / self.percent if self.percent else 0.0
             self.tell(event.stage, round(self.percent, 1), round(rest, 1))
             self.stop = self.stopped()

@@ -102,7 +102,7 @@ class TrainingMetric:
     unit: str
     better: Literal["lower", "higher"] = "lower"
     of_loss: Callable[[float], float] | None = None
-    heard: bool = False
+    from_audition: bool = False
 
 
 @dataclass

@@ -43,11 +43,11 @@ def try_causal(
     later = ids.clone()
     later[:, PROMPT:] = (later[:, PROMPT:] + 1) % VOCABULARY
     if not torch.allclose(logits(later)[:, :PROMPT], whole[:, :PROMPT], atol=CLOSE, rtol=CLOSE):
-        said = f"position i may see only 0 … i; here positions before {PROMPT} see later ones"
-        raise wrong(kind, "forward", said)
+        problem = f"position i may see only 0 … i; here positions before {PROMPT} see later ones"
+        raise wrong(kind, "forward", problem)
     if cached is None:
         return
     again = cached(ids, PROMPT)
     if not torch.allclose(again, whole[:, -again.shape[1] :], atol=CLOSE, rtol=CLOSE):
-        said = "with its cache, given new positions only, it gives other logits than without"
-        raise wrong(kind, "cache", said)
+        problem = "with its cache, given new positions only, it gives other logits than without"
+        raise wrong(kind, "cache", problem)

@@ -18,7 +18,7 @@ from etude.config import Tokenizer as Settings
 from etude.errors import UserError
 from etude.storage import atomic_directory, read_json
 from etude.tokenizers.fitted import CONFIG
-from etude.tokenizers.registry import create, load, save
+from etude.tokenizers.registry import instantiate, load, save
 from etude.tokenizers.segments import batched, check_cut, read_batch
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def fit_tokenizer(
     Raises:
         UserError: if no training piece has a kept segment, or rates do not go together.
     """
-    tokenizer = create(settings)
+    tokenizer = instantiate(settings)
     if weights is not None:
         tokenizer.attach(weights)
     check_cut(cut, tokenizer, f"tokenizer of kind {settings.kind}")

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from etude.config import PluginTokenizer
 from etude.errors import UserError
-from etude.plugins import check_attributes, is_own
-from etude.plugins import create as create_own
+from etude.plugins import check_attributes, is_plugin
+from etude.plugins import instantiate as create_plugin_tokenizer
 from etude.storage import read_json, write_json
 from etude.tokenizers.fitted import CODEBOOKS, CONFIG
 
@@ -34,7 +34,7 @@ MEMBERS = {
 }
 
 
-def create(settings: Any) -> Any:
+def instantiate(settings: Any) -> Any:
     """An unfitted tokenizer for a section of `tokenizers`."""
     if isinstance(settings, PluginTokenizer):
         return _own(settings.kind, settings.options)
@@ -74,7 +74,7 @@ def load(folder: Path) -> Any:
             why=str(error),
             do="run the workflow, which fits it",
         ) from None
-    if not is_own(kind):
+    if not is_plugin(kind):
         return _member(kind).load(folder)
     tokenizer = _own(kind, config["options"])
     tokenizer.tensors = load_file(folder / CODEBOOKS)
@@ -82,7 +82,7 @@ def load(folder: Path) -> Any:
 
 
 def _own(kind: str, options: dict[str, Any]) -> Any:
-    tokenizer = create_own(kind, options, ("frames", "encode"))
+    tokenizer = create_plugin_tokenizer(kind, options, ("frames", "encode"))
     check_attributes(tokenizer, kind, ATTRIBUTES)
     return tokenizer
 

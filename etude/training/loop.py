@@ -254,8 +254,8 @@ class _TrainingRun:
         if validate and self.valid is not None and len(self.valid):
             row |= self._validate()
         if validate and self.devices.first:
-            heard = self.hooks.on_validate(self.step, self._validated()) or {}
-            row |= {name: value for name, value in heard.items() if name in row}
+            auditioned = self.hooks.on_validate(self.step, self._validated()) or {}
+            row |= {name: value for name, value in auditioned.items() if name in row}
         self.history.append(row)
         validated = row["valid_loss"] is not None
         if self.settings.use == "best" and validated and not _since_lowest(self._valid_losses()):
@@ -266,7 +266,7 @@ class _TrainingRun:
         """Mean loss and figures over all that the validation items count, not over batches."""
         assert self.valid is not None
         model, devices = self._validated().eval(), self.devices
-        names = [f.name for f in self.figures if f.of_loss is None and not f.heard]
+        names = [f.name for f in self.figures if f.of_loss is None and not f.from_audition]
         total, count, sums, counts = 0.0, 0.0, [0.0] * len(names), [0.0] * len(names)
         size, limit = self.settings.batch_size, self.settings.validate_items
         with torch.inference_mode(), devices.autocast():

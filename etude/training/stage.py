@@ -284,20 +284,20 @@ class _Terminal:
             self.bar.initial = self.bar.n = event.step - event.done
         self.bar.update(event.step - self.bar.n)
 
-    def hear(self, step: int, heard: Audition, distance: Distance | None) -> dict[str, float]:
+    def hear(self, step: int, sounds: Audition, distance: Distance | None) -> dict[str, float]:
         """Log what an audition gave, and put its clips beside the curves -> its figures."""
         if distance is not None:
-            pairs = heard.pairs.items()
-            found = {name: distance(*clips, heard.rate) for name, clips in pairs}
-            heard.figures |= found | ({"distance": fmean(found.values())} if found else {})
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in heard.figures.items())
+            pairs = sounds.pairs.items()
+            found = {name: distance(*clips, sounds.rate) for name, clips in pairs}
+            sounds.figures |= found | ({"distance": fmean(found.values())} if found else {})
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in sounds.figures.items())
         log.info("step %d: heard %s", step, figures)
         if self.writer is not None:
-            for name, value in heard.figures.items():
+            for name, value in sounds.figures.items():
                 self.writer.add_scalar(f"audition/{name}", value, step)
-            for index, wave in enumerate(heard.waves):
-                self.writer.add_audio(f"clip-{index}", wave[None], step, sample_rate=heard.rate)
-        return heard.figures
+            for index, wave in enumerate(sounds.waves):
+                self.writer.add_audio(f"clip-{index}", wave[None], step, sample_rate=sounds.rate)
+        return sounds.figures
 
     def on_row(self, row: dict[str, float | None]) -> None:
         if self.wandb is not None:

@@ -30,19 +30,19 @@ def withdraw(options: argparse.Namespace) -> list[str]:
         UserError: no such corpus or file, or something runs here and `--now` is asked.
     """
     settings = config.read(config.DEFAULT, *options.configfile)
-    said: list[str] = []
+    report: list[str] = []
     if options.files:
         corpus = _corpus(settings, options.corpus)
-        said = _add(settings, corpus, options.files, options.reason or "")
+        report = _add(settings, corpus, options.files, options.reason or "")
     elif not options.now:
         raise UserError("no file is named", do="python -m etude withdraw FILE --reason …")
     if options.now:
         refuse_if_in_use()
-        return said + (carry_out(settings) or ["there was nothing to delete"])
+        return report + (carry_out(settings) or ["there was nothing to delete"])
     for name, entry in settings.corpora.items():
         if names := pending(entry, name):
-            said += _told(survey(settings, name, names))
-    return [*said, "", "snakemake --cores all does this, then trains anew; --now only deletes"]
+            report += _plan_lines(survey(settings, name, names))
+    return [*report, "", "snakemake --cores all does this, then trains anew; --now only deletes"]
 
 
 def _corpus(settings: Config, name: str | None) -> str:
@@ -134,7 +134,7 @@ def _append(path: Path, rows: Sequence[dict[str, str]]) -> None:
         temporary.write_bytes(old + text.getvalue().encode())
 
 
-def _told(found: RemovalPlan) -> list[str]:
+def _plan_lines(found: RemovalPlan) -> list[str]:
     """What will be deleted, in lines."""
     lines = ["", "will be deleted:"]
     paths = [str(path) for path in found.paths]

@@ -74,13 +74,13 @@ def carry_out(config: Config, results: Path = RESULTS) -> list[str]:
     Raises:
         UserError: a table cannot be read.
     """
-    said: list[str] = []
+    lines: list[str] = []
     for corpus, settings in config.corpora.items():
         if names := pending(settings, corpus, results):
             found = survey(config, corpus, names, results)
-            said += delete(found, corpus, len(names), results)
+            lines += delete(found, corpus, len(names), results)
     record(config.corpora, results)
-    return said
+    return lines
 
 
 # ------------------------------------------------------------------------------------- finding
@@ -220,16 +220,16 @@ def kept_embeddings(hashes: Iterable[str]) -> Iterator[Path]:
 
 def delete(found: RemovalPlan, corpus: str, count: int, results: Path = RESULTS) -> list[str]:
     """Delete what was found; what to tell."""
-    said = [f"{count} files of {corpus!r} were withdrawn: deleted is what knew them"]
+    lines = [f"{count} files of {corpus!r} were withdrawn: deleted is what knew them"]
     for path in found.kept:
         path.unlink(missing_ok=True)
     for folder in found.exports:
         left = drop(folder)
         forget([str(folder)], results)
-        said.append(f"the export {folder} knew them and was deleted")
-        said += [f"  {path} is not ours and stays" for path in left]
+        lines.append(f"the export {folder} knew them and was deleted")
+        lines += [f"  {path} is not ours and stays" for path in left]
     for place in found.elsewhere:
-        said.append(f"an export may know them and is not within reach: {place}; delete it there")
+        lines.append(f"an export may know them and is not within reach: {place}; delete it there")
     for path in found.paths:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -237,5 +237,5 @@ def delete(found: RemovalPlan, corpus: str, count: int, results: Path = RESULTS)
             path.unlink(missing_ok=True)
     forget([place.rpartition(" (")[0] for place in found.elsewhere], results)
     trainings = ", ".join(found.experiments) or "none"
-    said.append(f"experiments that are trained anew when they are next run: {trainings}")
-    return said
+    lines.append(f"experiments that are trained anew when they are next run: {trainings}")
+    return lines

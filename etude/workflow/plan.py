@@ -14,7 +14,7 @@ from typing import Any
 
 from etude.config import EMBEDDINGS, FADTK, ExperimentBase
 from etude.config.embeddings import why_not
-from etude.plugins import is_own, label
+from etude.plugins import is_plugin, label
 from etude.workflow.data import Files, InputFunction
 from etude.workflow.experiments import ExperimentPlan
 
@@ -152,7 +152,7 @@ class Plan(ExperimentPlan):
         def of(name: str) -> str:
             if name in self.config.pretrained:
                 return "pretrained"
-            return "here" if name in EMBEDDINGS or is_own(name) else "fadtk"
+            return "here" if name in EMBEDDINGS or is_plugin(name) else "fadtk"
 
         names = self.config.evaluation.embeddings
         known = (n for n in names if of(n) != "fadtk" or n in FADTK)

@@ -21,7 +21,7 @@ from etude.config.systems import CLASSES
 from etude.config.systems.base import ExperimentBase
 from etude.config.tokens import ACOUSTIC_KINDS, SEMANTIC_KINDS
 from etude.errors import UserError
-from etude.plugins import digest, is_own, label
+from etude.plugins import digest, is_plugin, label
 
 if TYPE_CHECKING:
     from etude.config.whole import Config
@@ -260,7 +260,7 @@ class Versions:
     def of_tokenizer(self, wildcards: Any) -> Numbers:
         """Those of a tokenizer's kind."""
         kind = self.config.tokenizers[wildcards.tokenizer].kind
-        if is_own(kind):
+        if is_plugin(kind):
             return numbers_of(own=[kind])
         return numbers_of(f"tokenizer.{_SYMBOLIC.get(kind, kind)}")
 
@@ -268,7 +268,7 @@ class Versions:
         """That of fetching, of annotations, and the source where it is the user's own."""
         corpus = self.config.corpora[wildcards.corpus]
         labels = ("annotations", "beats", "midi_writing", "notes") if corpus.annotations else ()
-        own = [corpus.source] if is_own(corpus.source) else []
+        own = [corpus.source] if is_plugin(corpus.source) else []
         return numbers_of("fetch", *labels, own=own)
 
     def of_embedding(self, wildcards: Any) -> Numbers:
@@ -280,7 +280,7 @@ class Versions:
         return self._of_embedding(self.config.evaluation.primary_embedding)
 
     def _of_embedding(self, name: str) -> Numbers:
-        if is_own(name):
+        if is_plugin(name):
             return numbers_of("clip_sets", own=[name])
         if name in FADTK and name not in self.config.pretrained:
             return numbers_of("embedding.fadtk", "clip_sets")

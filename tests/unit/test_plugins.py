@@ -89,7 +89,7 @@ def test_a_tokenizer_is_saved_and_made_again(here):
     from etude.tokenizers import registry
 
     settings = PluginTokenizer(kind="loudness:Loudness", options={"levels": 4})
-    tokenizer = registry.create(settings)
+    tokenizer = registry.instantiate(settings)
     wave = torch.randn(3, 9600, generator=torch.Generator().manual_seed(0))
     tokenizer.fit([wave])
     first, second = here / "first", here / "second"
@@ -231,11 +231,11 @@ def test_a_class_may_come_from_elsewhere(here):
     write(here, "from gru import Gru as Mine\nNamed = Mine\n")
     plugins.check("mine:Mine", "here")
     plugins.check("mine:Named", "here")
-    assert plugins.load("mine:Named").__name__ == "Gru"
+    assert plugins.load_class("mine:Named").__name__ == "Gru"
     (here / "parts" / "inner").mkdir(parents=True)
     write(here / "parts" / "inner", "class Deep: pass", "deep.py")
     assert plugins.module_file("parts.inner.deep:Deep") == here / "parts/inner/deep.py"
-    assert plugins.load("parts.inner.deep:Deep").__name__ == "Deep"
+    assert plugins.load_class("parts.inner.deep:Deep").__name__ == "Deep"
 
 
 def test_what_a_class_lacks_is_named(here):
@@ -246,7 +246,7 @@ def test_what_a_class_lacks_is_named(here):
     from etude.tokenizers import registry
 
     fails(
-        lambda: registry.create(PluginTokenizer(kind="mine:Tok")),
+        lambda: registry.instantiate(PluginTokenizer(kind="mine:Tok")),
         "no 'frames'",
         "'frame'?",
         "mine.py",
@@ -254,7 +254,7 @@ def test_what_a_class_lacks_is_named(here):
     text = (here / "mine.py").read_text().replace("frame(", "frames(")
     write(here, text, "other.py")
     fails(
-        lambda: registry.create(PluginTokenizer(kind="other:Tok")),
+        lambda: registry.instantiate(PluginTokenizer(kind="other:Tok")),
         "no 'frame_rate'",
         "codebook_size",
     )
@@ -264,37 +264,45 @@ def test_a_module_that_cannot_be_imported(here):
     write(here, "import a_package_that_is_not_there\nclass Mine: pass\n")
     plugins.check("mine:Mine", "here")
     fails(
-        lambda: plugins.load("mine:Mine"),
+        lambda: plugins.load_class("mine:Mine"),
         "cannot be imported",
         "a_package_that_is_not_there",
         "mine.py",
     )
     write(here, "1 / 0\nclass Mine: pass\n", "divides.py")
-    fails(lambda: plugins.load("divides:Mine"), "ZeroDivisionError")
+    fails(lambda: plugins.load_class("divides:Mine"), "ZeroDivisionError")
     write(here, "Mine = 3\n", "number.py")
-    fails(lambda: plugins.load("number:Mine"), "no class 'Mine'")
+    fails(lambda: plugins.load_class("number:Mine"), "no class 'Mine'")
 
 
 def test_options_are_checked_by_the_signature(here):
     write(here, "class Mine:\n    def __init__(self, size, depth=2): self.all = (size, depth)\n")
-    assert plugins.create("mine:Mine", {"size": 3}).all == (3, 2)
+    assert plugins.instantiate("mine:Mine", {"size": 3}).all == (3, 2)
     fails(
-        lambda: plugins.create("mine:Mine", {"siz": 3}), "no option 'siz'", "'size'?", "size, depth"
+        lambda: plugins.instantiate("mine:Mine", {"siz": 3}),
+        "no option 'siz'",
+        "'size'?",
+        "size, depth",
     )
-    fails(lambda: plugins.create("mine:Mine", {}), "size", "options")
-    fails(lambda: plugins.create("mine:Mine", {"size": 1, "depth": 2}, size=3), "no option 'size'")
+    fails(lambda: plugins.instantiate("mine:Mine", {}), "size", "options")
+    fails(
+        lambda: plugins.instantiate("mine:Mine", {"size": 1, "depth": 2}, size=3),
+        "no option 'size'",
+    )
     write(here, "class Free:\n    def __init__(self, **options): self.all = options\n", "free.py")
-    assert plugins.create("free:Free", {"anything": 1}).all == {"anything": 1}
+    assert plugins.instantiate("free:Free", {"anything": 1}).all == {"anything": 1}
     write(here, "class Plain: pass\n", "plain.py")
-    fails(lambda: plugins.create("plain:Plain", {"x": 1}), "no option 'x'", "takes no options")
+    fails(lambda: plugins.instantiate("plain:Plain", {"x": 1}), "no option 'x'", "takes no options")
 
 
 def test_options_are_checked_by_a_class_s_settings(here):
-    made = plugins.create("loudness:Loudness", {"levels": "4"})
+    made = plugins.instantiate("loudness:Loudness", {"levels": "4"})
     assert (made.levels, made.hop) == (4, 480), "of the type that Settings says, with its defaults"
-    fails(lambda: plugins.create("loudness:Loudness", {"levels": 1}), "levels", "it is 1")
+    fails(lambda: plugins.instantiate("loudness:Loudness", {"levels": 1}), "levels", "it is 1")
     fails(
-        lambda: plugins.create("loudness:Loudness", {"level": 3}), "no option 'level'", "'levels'?"
+        lambda: plugins.instantiate("loudness:Loudness", {"level": 3}),
+        "no option 'level'",
+        "'levels'?",
     )
 
 

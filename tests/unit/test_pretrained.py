@@ -40,11 +40,11 @@ def models(tmp_path_factory):
 
 def hubert(root, **settings):
     settings = {"layer": 1, "clusters": 12} | settings
-    return registry.create(Hubert(kind="hubert", **settings)).attach(root / "hubert")
+    return registry.instantiate(Hubert(kind="hubert", **settings)).attach(root / "hubert")
 
 
 def encodec(root, **settings):
-    return registry.create(Encodec(kind="encodec", **settings)).attach(root / "encodec")
+    return registry.instantiate(Encodec(kind="encodec", **settings)).attach(root / "encodec")
 
 
 # ------------------------------------------------------------------------------ tokenizers
@@ -77,7 +77,9 @@ def test_hubert_has_the_seeds_frames(models):
 
 def test_centres_that_are_given(models):
     root, _ = models
-    tokenizer = registry.create(Hubert(kind="hubert", layer=0, clusters=12)).attach(root / "hubert")
+    tokenizer = registry.instantiate(Hubert(kind="hubert", layer=0, clusters=12)).attach(
+        root / "hubert"
+    )
     with pytest.raises(UserError, match="do not fit"):
         tokenizer.give_centres(root / "km")  # 16 wide; the network is 64 wide
 
@@ -158,7 +160,7 @@ def test_fairseq_hubert_without_fairseq(models, fairseq_file, tmp_path):
     assert all(torch.equal(model.state_dict()[name], wanted[name]) for name in wanted)
     settings = Pretrained(kind="hubert", path=fairseq_file, sha256=hash_file(fairseq_file))
     fetch.fetch_weights("seed", settings, tmp_path / "seed")
-    assert registry.create(Hubert(kind="hubert", layer=1)).attach(tmp_path / "seed").features(
+    assert registry.instantiate(Hubert(kind="hubert", layer=1)).attach(tmp_path / "seed").features(
         WAVES[:1]
     ).shape == (1, 74, 64)
 

@@ -266,7 +266,7 @@ def test_validation_is_always_the_same(base):
 def test_without_text_the_seconds_stay(base):
     model, _ = batch_of(base)
     with torch.no_grad():
-        told = model.told_of(["low hum", ""], [(0.0, 2.0)] * 2)
+        told = model.conditioning_of(["low hum", ""], [(0.0, 2.0)] * 2)
     assert told["cross"][0].any()
     assert not told["cross"][1].any()
     assert torch.equal(told["whole"][0], told["whole"][1])
@@ -338,7 +338,7 @@ def test_merged_equals_the_adapter_and_peft_reads_its_files(lora):
     _, parts = lora
     plain = Sound.load(parts.models["base"])
     assert isinstance(plain.transformer, StableAudioDiTModel)
-    told = plain.told_of(["wobbly siren"], [(0.0, 1.0)])
+    told = plain.conditioning_of(["wobbly siren"], [(0.0, 1.0)])
     x, time = torch.randn(1, 8, 20), torch.tensor([0.7])
     with torch.no_grad():
         begun = plain.velocity(x, time, told)

@@ -60,7 +60,7 @@ def magnitude_rvq(**settings):
 
 
 def fitted(settings, waves):
-    tokenizer = registry.create(settings)
+    tokenizer = registry.instantiate(settings)
     tokenizer.fit(waves.split(16))
     return tokenizer
 
@@ -349,7 +349,7 @@ def test_one_segment_is_given_back_almost_exactly():
 def test_nothing_to_fit_on():
     for setting in SMALL.values():
         with pytest.raises(ValueError, match="no audio"):
-            registry.create(setting).fit([])
+            registry.instantiate(setting).fit([])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -360,7 +360,7 @@ def test_not_finite_is_refused(small, value):
         with pytest.raises(ValueError, match="finite"):
             tokenizer.encode(wave)
         with pytest.raises(ValueError, match="finite"):
-            registry.create(SMALL[kind]).fit([wave])
+            registry.instantiate(SMALL[kind]).fit([wave])
 
 
 def test_misuse_is_said_plainly(tmp_path, small):
@@ -370,11 +370,11 @@ def test_misuse_is_said_plainly(tmp_path, small):
         with pytest.raises(ValueError, match=r"\[batch, quantizers, frames\]"):
             small["magnitude_rvq"].decode(torch.zeros(shape).long())
     with pytest.raises(RuntimeError, match="fitted"):
-        registry.create(SMALL["mfcc"]).encode(torch.zeros(1, 1000))
+        registry.instantiate(SMALL["mfcc"]).encode(torch.zeros(1, 1000))
     with pytest.raises(UserError, match="above half the sample rate"):
-        registry.create(semitone_bands(sample_rate=4000, bands=60))
+        registry.instantiate(semitone_bands(sample_rate=4000, bands=60))
     with pytest.raises(UserError, match="more than half of n_fft"):
-        registry.create(magnitude_rvq(hop=2000))
+        registry.instantiate(magnitude_rvq(hop=2000))
     with pytest.raises(UserError, match="no fitted tokenizer"):
         registry.load(tmp_path)
     small["mfcc"].save(tmp_path)

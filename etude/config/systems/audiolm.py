@@ -260,10 +260,10 @@ class AudioLm(TrainedExperiment):
         tokens = config.audio_tokens(self.tokens)
         seconds = config.cuts[tokens.cut].seconds
         semantic, acoustic = (config.tokenizers[n] for n in (tokens.semantic, tokens.acoustic))
-        said, frames = (seconds * frame_rate(t) for t in (semantic, acoustic))
+        semantic_count, frames = (seconds * frame_rate(t) for t in (semantic, acoustic))
         lengths = {
-            "semantic": said,
-            "coarse": said + frames * self.coarse_quantizers,
+            "semantic": semantic_count,
+            "coarse": semantic_count + frames * self.coarse_quantizers,
             "fine": self.fine_frames * getattr(acoustic, "quantizers", 1),
         }
         return sum(p.settings.training.items_seen * lengths[p.name] for p in self.stage_plans())

@@ -63,9 +63,9 @@ def features(wave: NDArray[np.floating]) -> Array:
     """
     if not np.isfinite(wave).all():
         raise ValueError("samples are not finite")
-    heard = np.sqrt(_activations(np.asarray(wave, np.float64)).power)
-    folded = np.zeros((len(heard), CLASSES))
-    np.add.at(folded.T, (LOWEST_NOTE + np.arange(NOTES)) % CLASSES, heard.T)
+    amplitude = np.sqrt(_activations(np.asarray(wave, np.float64)).power)
+    folded = np.zeros((len(amplitude), CLASSES))
+    np.add.at(folded.T, (LOWEST_NOTE + np.arange(NOTES)) % CLASSES, amplitude.T)
     frames = unit(folded)
     return (frames - frames.mean(1, keepdims=True)).astype(np.float32)
 

@@ -98,12 +98,14 @@ def find_memorisation(
     for key, folder in clip_sets(sources.clips).items():
         if key not in SETS:
             continue
-        heard = SearchedClips.read(folder, cut.rate)
-        verdicts, found = _climb(search, heard, key, sources)
+        searched = SearchedClips.read(folder, cut.rate)
+        verdicts, found = _climb(search, searched, key, sources)
         probes += found
-        for said in verdicts:
-            rows += tidy(said, key)
-            of_clips += clip_rows(said, key, heard.names, heard.faults, music, sources.results)
+        for verdicts_of_set in verdicts:
+            rows += tidy(verdicts_of_set, key)
+            of_clips += clip_rows(
+                verdicts_of_set, key, searched.names, searched.faults, music, sources.results
+            )
     rows += left_out_rows(music.left)
     rows += recall_rows(read_csv(sources.recall))
     if sources.extraction:
@@ -121,18 +123,18 @@ def _climb(
     """All rungs for one set of clips."""
     exact, probes = search.exact(clips, read_hashes(sources.catalogue, search.music.split))
     catalogue = Catalogue.load(sources.catalogue / "fingerprints.npz")
-    said = [exact]
-    said.append(guarded("fingerprint", "", lambda: search.fingerprint(clips, catalogue)))
-    said.append(guarded("waveform", "", lambda: search.waveform(clips, catalogue)))
+    verdicts_of_set = [exact]
+    verdicts_of_set.append(guarded("fingerprint", "", lambda: search.fingerprint(clips, catalogue)))
+    verdicts_of_set.append(guarded("waveform", "", lambda: search.waveform(clips, catalogue)))
     harmonies = Chroma.load(sources.catalogue / "chroma.npz")
-    said.append(guarded("chroma", "", lambda: search.chroma(clips, harmonies)))
+    verdicts_of_set.append(guarded("chroma", "", lambda: search.chroma(clips, harmonies)))
     for name, path in sources.corpus_embeddings.items():
         made, floor = (
             sources.clip_embeddings[name.rpartition(":")[2]],
             embedding(name).deviation_floor,
         )
         label = name.rpartition(":")[2]
-        said.append(
+        verdicts_of_set.append(
             guarded(
                 "neighbours",
                 label,
@@ -142,12 +144,14 @@ def _climb(
     if sources.clip_tokens:
         made_tokens = read_clip_tokens(sources.clip_tokens).get(key, {})
         known = read_tokens(sources.token_shards, search.cut.hop == search.cut.seconds)
-        said.append(guarded("tokens", "", lambda: search.tokens(clips, made_tokens, known)))
+        verdicts_of_set.append(
+            guarded("tokens", "", lambda: search.tokens(clips, made_tokens, known))
+        )
     if sources.midi_root and any(clips.folder.glob("*.mid")):
         scores = NoteIndex(search.music, midi_files(read_csv(sources.pieces), sources.midi_root))
-        said.append(guarded("notes", "", lambda: search.notes(clips, scores)))
-        said += Tunes(scores).verdicts(clips, search.settings.null_clips, search.seed)
-    return said, probes
+        verdicts_of_set.append(guarded("notes", "", lambda: search.notes(clips, scores)))
+        verdicts_of_set += Tunes(scores).verdicts(clips, search.settings.null_clips, search.seed)
+    return verdicts_of_set, probes
 
 
 def study_memorisation(
@@ -186,8 +190,8 @@ def study_memorisation(
             scores = NoteIndex(music, midi)
             rows += _notes_study(scores, settings, cut.seconds, seed)
             rows += _tunes_study(scores, settings, max(cut.seconds, HOST_SECONDS), seed)
-    said = without(music.left)
-    write_study((row | {"note": row.get("note") or said} for row in rows), output)
+    verdicts_of_set = without(music.left)
+    write_study((row | {"note": row.get("note") or verdicts_of_set} for row in rows), output)
 
 
 def _notes_study(scores: NoteIndex, settings: Memorisation, seconds: float, seed: int) -> list[Row]:

@@ -126,9 +126,9 @@ class Search:
             if (kept := [p for p in places if self.music.split.get(p[0]) == "train"])
         }
         named = zip(clips.names, clips.waves, strict=True)
-        heard = [(name, wave) for name, wave in named if name not in clips.faults]
+        sounding = [(name, wave) for name, wave in named if name not in clips.faults]
         hop = self.cut.hop or self.cut.seconds
-        probes = matches(heard, training, self.cut.rate, self.cut.seconds, hop)
+        probes = matches(sounding, training, self.cut.rate, self.cut.seconds, hop)
         first = {p.clip: p.found[0] for p in reversed(probes) if p.found}
         scores = np.array(
             [float(n in first) if n not in clips.faults else np.nan for n in clips.names]
@@ -173,10 +173,10 @@ class Search:
         """What a search of waves in the training music says."""
         if not known:
             return Verdicts(rung, note="there is no training music")
-        heard = [soxr.resample(w, clips.rate, RATE) if len(w) else w for w in clips.waves]
+        sounding = [soxr.resample(w, clips.rate, RATE) if len(w) else w for w in clips.waves]
         faults: dict[str, str] = {}
         found = []
-        for name, match in zip(clips.names, tried_together(search, heard), strict=True):
+        for name, match in zip(clips.names, tried_together(search, sounding), strict=True):
             if isinstance(match, Failed):
                 faults[name] = match.reason
             found.append(Match() if isinstance(match, Failed) else match)
@@ -190,10 +190,10 @@ class Search:
     ) -> Null:
         """Scores of held-out music, searched once for all sets of clips of one length."""
         if (rung, seconds) not in self.nulls:
-            heard = self._held_out(seconds)
+            sounding = self._held_out(seconds)
             scores, pieces = [], []
-            found = tried_together(search, [wave for _, wave in heard]) if heard else []
-            for (excerpt, _), match in zip(heard, found, strict=True):
+            found = tried_together(search, [wave for _, wave in sounding]) if sounding else []
+            for (excerpt, _), match in zip(sounding, found, strict=True):
                 if isinstance(match, Failed):
                     self.music.leave_out(excerpt.piece, match.reason)
                 else:

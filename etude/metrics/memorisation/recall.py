@@ -53,8 +53,8 @@ def fingerprint_rung(catalogue: Catalogue, rate: int) -> Rung:
     """The fingerprint."""
 
     def score(waves: Sequence[Wave]) -> np.ndarray:
-        heard = [features(soxr.resample(wave, rate, RATE)) for wave in waves]
-        return np.array([match.score for match in catalogue.search(heard)])
+        probes = [features(soxr.resample(wave, rate, RATE)) for wave in waves]
+        return np.array([match.score for match in catalogue.search(probes)])
 
     return Rung("fingerprint", "", score)
 
@@ -73,8 +73,8 @@ def chroma_rung(known: chroma.Chroma, rate: int) -> Rung:
     """Sequences of chroma."""
 
     def score(waves: Sequence[Wave]) -> np.ndarray:
-        heard = [chroma.features(soxr.resample(wave, rate, RATE)) for wave in waves]
-        return np.array([match.score for match in known.search(heard)])
+        probes = [chroma.features(soxr.resample(wave, rate, RATE)) for wave in waves]
+        return np.array([match.score for match in known.search(probes)])
 
     return Rung(CHROMA, "", score)
 
@@ -187,13 +187,13 @@ def _rows(
             yield common | recall_row(attack, _scores(music, rung, copies)[0], null)
 
 
-def _scores(music: CorpusPieces, rung: Rung, heard: Waves) -> tuple[np.ndarray, list[str]]:
+def _scores(music: CorpusPieces, rung: Rung, probes: Waves) -> tuple[np.ndarray, list[str]]:
     """Scores and pieces; a wave that the search cannot judge leaves out its piece."""
     scores: list[float] = []
     pieces: list[str] = []
-    if heard:
-        found = tried_together(lambda waves: list(rung.score(waves)), [wave for _, wave in heard])
-        for (excerpt, _), score in zip(heard, found, strict=True):
+    if probes:
+        found = tried_together(lambda waves: list(rung.score(waves)), [wave for _, wave in probes])
+        for (excerpt, _), score in zip(probes, found, strict=True):
             if isinstance(score, Failed):
                 music.leave_out(excerpt.piece, score.reason)
             else:

@@ -67,8 +67,10 @@ class Waveforms:
         """A part of a piece, silent where there is none."""
         before = min(samples, max(0, round(-start * RATE)))
         part = Excerpt(piece, max(0.0, start), (samples - before) / RATE)
-        heard = list(self.music.each(lambda e: self.music.read(e, RATE), [part]))
-        wave = heard[0][1] if heard else np.zeros(0, np.float32)  # an unreadable piece is silent
+        excerpts = list(self.music.each(lambda e: self.music.read(e, RATE), [part]))
+        wave = (
+            excerpts[0][1] if excerpts else np.zeros(0, np.float32)
+        )  # an unreadable piece is silent
         wave = wave[: samples - before]
         return np.pad(wave, (before, samples - before - len(wave)))
 

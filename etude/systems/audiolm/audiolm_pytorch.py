@@ -170,10 +170,10 @@ class CoarseNetwork(LibraryNetwork):
     def embed(self, tokens: Tensor, layout: CodebookLayout) -> Tensor:  # noqa: D102
         net, codebooks = self.net, layout.codebooks
         semantic, quantizer = codebooks == 1, (codebooks - 2).clamp(min=0)
-        said = tokens.masked_fill(~(self.seen(tokens, layout) & semantic), 0)
+        known = tokens.masked_fill(~(self.seen(tokens, layout) & semantic), 0)
         codes = tokens.masked_fill(codebooks < 2, 0) + quantizer * net.codebook_size
         x = net.coarse_embedding(codes) + net.coarse_quantize_embedding(quantizer)
-        x = torch.where(semantic[:, None], net.semantic_embedding(said), x)
+        x = torch.where(semantic[:, None], net.semantic_embedding(known), x)
         return torch.where((codebooks == SPECIAL)[:, None], net.coarse_start_token, x)
 
     def bias(self, layout: CodebookLayout, length: int) -> Tensor | None:  # noqa: D102
@@ -328,11 +328,11 @@ class LibraryCoarseStage(LibraryStage, CoarseStage):
         semantic = self.semantic_row(batch)
         codes = flatten_frames(batch["acoustic"][:, : self.shape["coarse_quantizers"]].long())
         labels = library().append_eos_id(codes, self.net.coarse_eos_id)
-        said = (semantic != PADDING) & (semantic != self.net.semantic_eos_id)
-        seen = F.pad(said, (1, labels.shape[1]), value=True)  # the starts and all codes
+        known = (semantic != PADDING) & (semantic != self.net.semantic_eos_id)
+        seen = F.pad(known, (1, labels.shape[1]), value=True)  # the starts and all codes
         remembered = self.remembered(*seen.shape)
         both = self.net(
-            semantic_token_ids=semantic.masked_fill(~said, 0),
+            semantic_token_ids=semantic.masked_fill(~known, 0),
             coarse_token_ids=labels[:, :-1],
             self_attn_mask=seen if remembered is None else seen & remembered,
         )

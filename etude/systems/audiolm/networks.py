@@ -32,7 +32,7 @@ def build_network(codebook_sizes: list[int], network: Network | PluginNetwork) -
     """
     if isinstance(network, Network):
         return CodebookTransformer(codebook_sizes, network)
-    return plugins.create(network.kind, network.options, NEEDS, codebook_sizes=codebook_sizes)
+    return plugins.instantiate(network.kind, network.options, NEEDS, codebook_sizes=codebook_sizes)
 
 
 def read_network(values: Mapping[str, Any]) -> Network | AudioLmPytorch | PluginNetwork:

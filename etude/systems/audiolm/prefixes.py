@@ -22,7 +22,7 @@ BATCH = 32
 SHARES = (0.25, 0.5, 0.75)  # of a segment, as the longest of prefix and continuation goes
 
 
-def beginnings(parts: Parts, settings: Any, seed: int) -> Beginnings:
+def extract_prefixes(parts: Parts, settings: Any, seed: int) -> Beginnings:
     """Training segments and as many that were held out; a quarter of each is continued."""
     stage = load_stage(parts.models["semantic"]).to(choose_device())
     assert isinstance(stage, SemanticStage)

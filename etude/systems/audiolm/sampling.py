@@ -139,12 +139,12 @@ class AudioLmGenerator:
         starts = self.windows(seconds, hop)
         streams = ClipStreams(seeds, self.semantic.device)
         meter = _TokenMeter(self._count(starts, prime), seconds, progress)
-        semantic, said, ended = self._semantic(starts, streams, sampling, prime, meter)
+        semantic, generated, ended = self._semantic(starts, streams, sampling, prime, meter)
         coarse = self._coarse(starts, semantic, streams, sampling, prime, meter)
         acoustic = self._fine(coarse, streams, sampling, prime, meter)
         limit = whole_frames(seconds, self.shape["acoustic_rate"])
         frames = [min(limit, acoustic.shape[2] if end is None else end) for end in ended]
-        return Tokens(said, acoustic[:, :, :limit], frames, [e is not None for e in ended])
+        return Tokens(generated, acoustic[:, :, :limit], frames, [e is not None for e in ended])
 
     # ------------------------------------------------------------------ the three stages
 
@@ -160,7 +160,7 @@ class AudioLmGenerator:
         batch, frames = len(streams.generators), self.shape["semantic_frames"]
         ends: list[int | None] = [None] * batch
         windows: list[Tensor] = []
-        said = []
+        generated = []
         for index, start in enumerate(starts):
             context = self._context(windows, starts[:index], start, prime, batch)
             sampled = self._window(context, streams, sampling, lambda: meter.step("semantic"))
@@ -168,8 +168,8 @@ class AudioLmGenerator:
             at = whole_frames(start + self.window_seconds, self.shape["acoustic_rate"])
             ends = [at if e is None and o else e for e, o in zip(ends, over, strict=True)]
             windows.append(sampled)
-            said.append(sampled[:, (len(context[0]) if index else 0) :][:, :frames])
-        return windows, torch.cat(said, dim=1), ends
+            generated.append(sampled[:, (len(context[0]) if index else 0) :][:, :frames])
+        return windows, torch.cat(generated, dim=1), ends
 
     def _context(
         self,

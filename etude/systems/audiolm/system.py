@@ -15,7 +15,7 @@ from etude.systems.audiolm.building import STAGES, build_stage, load_stage, stag
 from etude.systems.audiolm.codebook_transformer import CodebookLayout
 from etude.systems.audiolm.data import PackedData
 from etude.systems.audiolm.networks import build_network, can_cache
-from etude.systems.audiolm.prefixes import beginnings
+from etude.systems.audiolm.prefixes import extract_prefixes
 from etude.systems.audiolm.stages import COMMON_KEYS, AudioLmStage, audiolm_shape
 from etude.systems.base import (
     Audition,
@@ -137,4 +137,4 @@ stage, and its tokenizers/semantic and tokenizers/acoustic as `fit.folder` of th
     # ------------------------------------------------------------------------------- evaluation
 
     def continuation(self, parts: Parts, settings: Any, seed: int) -> Beginnings:  # noqa: D102
-        return beginnings(parts, settings, seed)
+        return extract_prefixes(parts, settings, seed)

@@ -83,7 +83,7 @@ def _read_notes(
     """A clip for each MIDI file; files without one are added to `rejected`."""
     assert parts.corpus is not None
     names, found = list(list_files(source)), False
-    told = read_conditions(source, names)
+    conditions = read_conditions(source, names)
     sounds = {_stem(name): name for name in names if music_kind(name) == "audio"}
     stems = {_stem(name) for name in names if music_kind(name) == "midi"}
     rate = parts.corpus.render.rate
@@ -107,7 +107,7 @@ def _read_notes(
             continue
         found = True
         row = {"seed": 0, "draw": 0, "prime_seconds": "0.000", "heard_seconds": f"{seconds:g}"}
-        yield Clip(wave, row | {"source": name}, table, told.get(path, {}), midi=data)
+        yield Clip(wave, row | {"source": name}, table, conditions.get(path, {}), midi=data)
     if not found:
         raise UserError(
             "no clip can be read",
@@ -122,7 +122,7 @@ def _stem(path: str) -> str:
 
 
 def _read(
-    source: Path, rate: int, seconds: float, rejected: list[dict[str, Any]], told: Conditions
+    source: Path, rate: int, seconds: float, rejected: list[dict[str, Any]], conditions: Conditions
 ) -> Iterator[Clip]:
     """The clips of a folder; files without any are added to `rejected`."""
     found, length, midi = False, round(seconds * rate), 0
@@ -143,7 +143,7 @@ def _read(
         for start in range(0, max(len(wave) - length, 0) + 1, length):
             found = True
             row = {"seed": 0, "draw": 0, "prime_seconds": "0.000", "source": name}
-            yield Clip(wave[start : start + length], row, condition=told.get(path, {}))
+            yield Clip(wave[start : start + length], row, condition=conditions.get(path, {}))
     if not found:
         raise UserError(
             "no clip can be read",

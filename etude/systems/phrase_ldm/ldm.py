@@ -84,7 +84,7 @@ class Ldm(StageModule):
         the batch's `places`, each piece at VALIDATION_TIMES times.
         """
         process, mask = self.settings.diffusion, batch["mask"]
-        about = {name: batch[name] for name in ("mask", "start", "length", *_told(batch))}
+        about = {name: batch[name] for name in ("mask", "start", "length", *_conditions(batch))}
         if self.training:
             about = self._dropped(about)
             errors = [self._error(batch, about, stratified(batch["places"]), None)]
@@ -232,10 +232,10 @@ class Ldm(StageModule):
         followed = [name for name in self.settings.conditions if name != "length"]
         free = without(about, dict.fromkeys(followed, every))
 
-        def network(told: dict[str, Tensor]) -> Denoiser:
+        def network(conditions: dict[str, Tensor]) -> Denoiser:
             def predict(x: Tensor, time: Tensor, estimate: Tensor | None) -> Tensor:
                 with self._precision(half):
-                    return self.network(x, time, told, estimate)
+                    return self.network(x, time, conditions, estimate)
 
             return predict
 
@@ -261,7 +261,7 @@ class Ldm(StageModule):
         return source, known
 
 
-def _told(batch: Mapping[str, Tensor]) -> tuple[str, ...]:
+def _conditions(batch: Mapping[str, Tensor]) -> tuple[str, ...]:
     return tuple(name for name in ("key", "mode", "meter", *sections.OF_BARS) if name in batch)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 VERSION = 1  # raised when a network is told otherwise of the same text and seconds
 
-Told = dict[str, Tensor]  # `cross` [B, L, dim], `whole`, and of some families `mask` [B, L]
+Conditioning = dict[str, Tensor]  # `cross` [B, L, dim], `whole`, and of some families `mask` [B, L]
 
 
 class Telling(Protocol):
@@ -27,11 +27,13 @@ class Telling(Protocol):
 
     bare: bool  # whether an empty text is one like any other
 
-    def told(self, network: Any, ids: Tensor, mask: Tensor, start: Tensor, total: Tensor) -> Told:
+    def conditioning(
+        self, network: Any, ids: Tensor, mask: Tensor, start: Tensor, total: Tensor
+    ) -> Conditioning:
         """Of texts (ids, mask [B, L]) and seconds (start, total [B])."""
 
     def velocity(
-        self, transformer: Any, x: Tensor, time: Tensor, told: Mapping[str, Tensor]
+        self, transformer: Any, x: Tensor, time: Tensor, conditioning: Mapping[str, Tensor]
     ) -> Tensor:
         """What is predicted of noisy latents [B, channels, T] at times [B]."""
 
@@ -41,19 +43,19 @@ class Open:
 
     bare = False
 
-    def told(  # noqa: D102
+    def conditioning(  # noqa: D102
         self, network: Any, ids: Tensor, mask: Tensor, start: Tensor, total: Tensor
-    ) -> Told:
+    ) -> Conditioning:
         hidden = hidden_of(network.text_encoder, ids, mask)
         found = network.projection(hidden, start.float(), total.float())
         text = found.text_hidden_states * mask[..., None].to(hidden)
         seconds = found.seconds_start_hidden_states, found.seconds_end_hidden_states
-        said = (mask.sum(1) > 0)[:, None, None]
-        cross = torch.cat([text, *seconds], dim=1) * said.to(hidden)
+        present = (mask.sum(1) > 0)[:, None, None]
+        cross = torch.cat([text, *seconds], dim=1) * present.to(hidden)
         return {"cross": cross, "whole": torch.cat(seconds, dim=2)}
 
     def velocity(  # noqa: D102
-        self, transformer: Any, x: Tensor, time: Tensor, told: Mapping[str, Tensor]
+        self, transformer: Any, x: Tensor, time: Tensor, conditioning: Mapping[str, Tensor]
     ) -> Tensor:
         from diffusers.models.embeddings import get_1d_rotary_pos_embed
 
@@ -67,8 +69,8 @@ class Open:
         found: Tensor = transformer(
             x,
             time,
-            encoder_hidden_states=told["cross"],
-            global_hidden_states=told["whole"],
+            encoder_hidden_states=conditioning["cross"],
+            global_hidden_states=conditioning["whole"],
             rotary_embedding=tuple(part.to(x.device) for part in rotary),
             return_dict=False,
         )[0]
@@ -80,9 +82,9 @@ class Three:
 
     bare = True
 
-    def told(  # noqa: D102
+    def conditioning(  # noqa: D102
         self, network: Any, ids: Tensor, mask: Tensor, start: Tensor, total: Tensor
-    ) -> Told:
+    ) -> Conditioning:
         hidden = hidden_of(network.text_encoder, ids, mask)
         whole = network.projection(total.float())
         cross = torch.cat([hidden, whole[:, None].to(hidden)], dim=1)
@@ -93,14 +95,14 @@ class Three:
         }
 
     def velocity(  # noqa: D102
-        self, transformer: Any, x: Tensor, time: Tensor, told: Mapping[str, Tensor]
+        self, transformer: Any, x: Tensor, time: Tensor, conditioning: Mapping[str, Tensor]
     ) -> Tensor:
         found: Tensor = transformer(
             x,
             time,
-            encoder_hidden_states=told["cross"],
-            global_hidden_states=told["whole"],
-            encoder_attention_mask=told["mask"],
+            encoder_hidden_states=conditioning["cross"],
+            global_hidden_states=conditioning["whole"],
+            encoder_attention_mask=conditioning["mask"],
             return_dict=False,
         )[0]
         return found

@@ -134,14 +134,14 @@ class Mixed:
         """Tensors of these items, the own ones first; `replayed` bool [B]."""
         if places is None:
             return self.own.batch(indices)
-        dealt = [np.random.default_rng(int(place * 2**53)).random(2) for place in places]
-        others = [number for number, (chance, _) in enumerate(dealt) if chance < self.share]
+        drawn = [np.random.default_rng(int(place * 2**53)).random(2) for place in places]
+        others = [number for number, (chance, _) in enumerate(drawn) if chance < self.share]
         own = [number for number in range(len(indices)) if number not in others]
         parts = []
         if own:
             parts.append(self.own.batch([indices[n] for n in own], places[own]))
         if others:
-            which = [int(dealt[n][1] * len(self.others)) for n in others]
+            which = [int(drawn[n][1] * len(self.others)) for n in others]
             parts.append(self.others.batch(which, places[others]))
         joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return joined | {"replayed": torch.arange(len(indices)) >= len(own)}

@@ -27,7 +27,7 @@ from etude.pretrained.networks import autocast
 from etude.systems.base import ShouldStop, Wave
 from etude.systems.conditions import Conditions, refuse
 from etude.systems.stable_audio.autoencoder import Autoencoder
-from etude.systems.stable_audio.conditioning import Told
+from etude.systems.stable_audio.conditioning import Conditioning
 from etude.systems.stable_audio.latents import encode_file
 from etude.systems.stable_audio.network import Sound, set_strength
 from etude.systems.stable_audio.texts import is_cut, new_words
@@ -206,10 +206,10 @@ class SoundPlayer:
     def _denoiser(
         self, settings: SoundGenerate, texts: Sequence[str], spans: list[tuple[float, float]]
     ) -> Denoiser:
-        told = self.model.told_of(texts, spans)
-        free = self.model.told_of([settings.negative] * len(texts), spans)
+        conditioning = self.model.conditioning_of(texts, spans)
+        free = self.model.conditioning_of([settings.negative] * len(texts), spans)
 
-        def network(about: Told) -> Denoiser:
+        def network(about: Conditioning) -> Denoiser:
             def predict(x: Tensor, time: Tensor, _: Tensor | None) -> Tensor:
                 with autocast():
                     return self.model.velocity(x, time, about)
@@ -217,7 +217,7 @@ class SoundPlayer:
             return predict
 
         how = settings.denoising
-        return guided(network(told), network(free), how.guidance, how.rescale)
+        return guided(network(conditioning), network(free), how.guidance, how.rescale)
 
     def _span(self, settings: SoundGenerate, seconds: float, seed: int) -> tuple[float, float]:
         """Start and total seconds that a clip is told: as asked, or one of the training windows'.

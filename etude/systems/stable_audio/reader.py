@@ -75,8 +75,10 @@ class SoundReader:
         times = self.model.schedule.snap(torch.full((len(latents),), time))
         noisy, wanted = noised(self.model.schedule, "v", latents, noise, times)
         with autocast():
-            told = self.model.told_of([text] * len(latents), [(0.0, seconds)] * len(latents))
-            output = self.model.velocity(noisy, times.to(latents.device), told)
+            conditioning = self.model.conditioning_of(
+                [text] * len(latents), [(0.0, seconds)] * len(latents)
+            )
+            output = self.model.velocity(noisy, times.to(latents.device), conditioning)
         return (output.double() - wanted.double()).square().mean((1, 2))
 
     @torch.inference_mode()

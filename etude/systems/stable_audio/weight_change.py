@@ -68,12 +68,14 @@ def _made(network: Sound, shape: Mapping[str, Any]) -> Tensor:
     """A few latents, always of the same noise; seconds and the text of half of them as learned."""
     spans = [tuple(span) for span in shape["spans"]] or [(0.0, 10.0)]
     texts = [shape.get("example", ""), ""] * (ITEMS // 2)
-    told = network.told_of(texts, [spans[number % len(spans)] for number in range(ITEMS)])
+    conditioning = network.conditioning_of(
+        texts, [spans[number % len(spans)] for number in range(ITEMS)]
+    )
     streams = ClipStreams(list(range(ITEMS)), network.device)
     size = [shape["frames"]] * ITEMS
     noise = streams.normal(size, shape["channels"]).transpose(1, 2)
     sampler = Sampler(network.schedule, steps=STEPS)
-    return sampler.sample(lambda x, time, _: network.velocity(x, time, told), noise).cpu()
+    return sampler.sample(lambda x, time, _: network.velocity(x, time, conditioning), noise).cpu()
 
 
 def _share(moved: Iterable[Tensor], whole: Iterable[Tensor]) -> float:

@@ -35,7 +35,7 @@ def build_network(network: SymbolicNetwork, shape: Mapping[str, Any]) -> nn.Modu
         n = network
         numbers = (sizes["vocabulary"], sizes["context"], n.layers, n.heads, n.dim, n.inner)
         return MusicTransformerModel(Sizes(*numbers, n.dropout))
-    model: nn.Module = plugins.create(network.kind, network.options, NEEDS, **sizes)
+    model: nn.Module = plugins.instantiate(network.kind, network.options, NEEDS, **sizes)
     return model
 
 

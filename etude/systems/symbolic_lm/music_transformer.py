@@ -99,8 +99,8 @@ class Layer(nn.Module):
         bias = self.relative(query, key.shape[2])
         bias = bias / math.sqrt(query.shape[-1]) + causal.to(bias.dtype)
         dropout = self.dropout if self.training else 0.0
-        heard = F.scaled_dot_product_attention(query, key, value, bias, dropout_p=dropout)
-        return self.out(heard.transpose(1, 2).flatten(2))
+        attended = F.scaled_dot_product_attention(query, key, value, bias, dropout_p=dropout)
+        return self.out(attended.transpose(1, 2).flatten(2))
 
     def relative(self, query: Tensor, keys: int) -> Tensor:
         """Queries [B, H, T, d], the last T of `keys` positions -> products [B, H, T, keys]."""

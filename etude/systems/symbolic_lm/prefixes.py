@@ -20,7 +20,7 @@ HELD_OUT = ("valid", "test")
 NO_TOKEN = -1  # behind the end of a piece that ends without a word for it
 
 
-def beginnings(parts: Parts, settings: Any, seed: int) -> Beginnings:
+def extract_prefixes(parts: Parts, settings: Any, seed: int) -> Beginnings:
     """Windows of training music and of music that was held out.
 
     One of a piece, so that they are independent; each length has those that are long enough.

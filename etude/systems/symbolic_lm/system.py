@@ -31,7 +31,7 @@ from etude.systems.stage_module import OF_TOKENS, transformer_flops
 from etude.systems.symbolic_lm import families
 from etude.systems.symbolic_lm.data import open_data
 from etude.systems.symbolic_lm.export_formats import FORM, write_transformers
-from etude.systems.symbolic_lm.prefixes import beginnings
+from etude.systems.symbolic_lm.prefixes import extract_prefixes
 from etude.systems.symbolic_lm.stage import (
     SymbolicLmStage,
     build_stage,
@@ -131,7 +131,7 @@ any directory. models/lm of a GPT-2 or a Llama is read by transformers' `from_pr
     # ------------------------------------------------------------------------------- evaluation
 
     def continuation(self, parts: Parts, settings: Any, seed: int) -> Beginnings:  # noqa: D102
-        return beginnings(parts, settings, seed)
+        return extract_prefixes(parts, settings, seed)
 
     def nats(  # noqa: D102
         self, stage: SymbolicLmStage, windows: Sequence[tuple[str, Ids, int]]

@@ -41,7 +41,7 @@ from etude.systems.textual_inversion.files import check_base, read_concepts
 BASE, CONCEPT = "base", "concept"
 FIGURES = (
     TrainingMetric("against_null", "nats per token"),
-    TrainingMetric(DISTANCE, "to held-out pieces", heard=True),
+    TrainingMetric(DISTANCE, "to held-out pieces", from_audition=True),
 )
 
 

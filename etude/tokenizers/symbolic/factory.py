@@ -14,7 +14,7 @@ from etude.corpus.ingest import taken
 from etude.corpus.piece_paths import piece_paths
 from etude.errors import UserError
 from etude.midi.notes import MidiError, NoteTable, read_midi
-from etude.plugins import is_own
+from etude.plugins import is_plugin
 from etude.storage import atomic_directory, read_csv, read_json
 from etude.tokenizers import registry
 from etude.tokenizers.fitted import CONFIG
@@ -61,7 +61,7 @@ def create(settings: Any) -> Any:
     """An untaught tokenizer for a section of `tokenizers`."""
     if isinstance(settings, PluginTokenizer):
         return PluginSymbolicTokenizer(settings)
-    return registry.create(settings)
+    return registry.instantiate(settings)
 
 
 def load(folder: Path) -> SymbolicTokenizer:
@@ -74,7 +74,7 @@ def load(folder: Path) -> SymbolicTokenizer:
         kind = read_json(folder / CONFIG)["kind"]
     except (OSError, ValueError, KeyError, TypeError):
         kind = ""  # the registry says what is wrong
-    tokenizer = PluginSymbolicTokenizer.load(folder) if is_own(kind) else registry.load(folder)
+    tokenizer = PluginSymbolicTokenizer.load(folder) if is_plugin(kind) else registry.load(folder)
     if not isinstance(tokenizer, SymbolicTokenizer):
         raise UserError(
             f"the tokenizer {kind!r} reads audio, not MIDI",

@@ -12,7 +12,7 @@ from torch import Tensor
 from etude.config import PluginTokenizer
 from etude.errors import UserError
 from etude.midi.notes import NoteTable
-from etude.plugins import check_attributes, create, digest, module_file
+from etude.plugins import check_attributes, digest, instantiate, module_file
 from etude.storage import read_json, write_json
 from etude.tokenizers.fitted import CONFIG
 from etude.tokenizers.symbolic.base import Grammar, SymbolicTokenizer
@@ -33,7 +33,7 @@ class PluginSymbolicTokenizer(SymbolicTokenizer):
 
     def __init__(self, settings: PluginTokenizer) -> None:
         super().__init__(settings)
-        self.own: Any = create(settings.kind, settings.options, METHODS)
+        self.own: Any = instantiate(settings.kind, settings.options, METHODS)
         check_attributes(self.own, settings.kind, ATTRIBUTES)
         self._read()
 

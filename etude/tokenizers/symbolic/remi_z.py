@@ -147,9 +147,9 @@ class RemiZTokenizer(SymbolicTokenizer):
         """
         read = self.words.read(ids)
         if self.settings.tracks == "program":
-            parts, said = self._by_program(read)
+            parts, chosen = self._by_program(read)
         else:
-            parts, said = [bar.phrases for bar in read], self._carried(read)
+            parts, chosen = [bar.phrases for bar in read], self._carried(read)
         slots = max([self.settings.slots, *map(len, parts)])
         return [
             Bar(
@@ -160,7 +160,7 @@ class RemiZTokenizer(SymbolicTokenizer):
                 bar.start,
                 bar.tempo,
             )
-            for bar, phrases, instruments in zip(read, parts, said, strict=True)
+            for bar, phrases, instruments in zip(read, parts, chosen, strict=True)
         ]
 
     def join(self, found: Sequence[Bar]) -> list[int]:
@@ -233,8 +233,8 @@ class RemiZTokenizer(SymbolicTokenizer):
         if not len(ids):
             return 0.0
         judged = torch.cat(states[len(prompt) :])
-        said = torch.as_tensor(list(ids), dtype=torch.int64)
-        return float((~grammar.allowed(judged)[torch.arange(len(ids)), said]).float().mean())
+        chosen = torch.as_tensor(list(ids), dtype=torch.int64)
+        return float((~grammar.allowed(judged)[torch.arange(len(ids)), chosen]).float().mean())
 
     # ---------------------------------------------------------------------------- in parts
 

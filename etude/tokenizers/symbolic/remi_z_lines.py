@@ -32,8 +32,8 @@ def to_lines(
         level: one of LEVELS.
     """
     rows = _of_bars(words, ids) if level == "bar" else _of_slots(words, bars, level)
-    for row, said in rows:
-        yield json.dumps(row | {"tokens": [words.names[i] for i in said]}) + "\n"
+    for row, output in rows:
+        yield json.dumps(row | {"tokens": [words.names[i] for i in output]}) + "\n"
 
 
 def from_lines(words: Vocabulary, lines: Iterable[str], where: str) -> list[int]:
@@ -53,7 +53,7 @@ def from_lines(words: Vocabulary, lines: Iterable[str], where: str) -> list[int]
             continue
         try:
             row = json.loads(line)
-            ids += [number_of[name] for name in _said(words, row, before)]
+            ids += [number_of[name] for name in _line_tokens(words, row, before)]
             before = row
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
@@ -65,21 +65,21 @@ def from_lines(words: Vocabulary, lines: Iterable[str], where: str) -> list[int]
     return [*ids, number_of["b-1"]] if "slot" in before else ids
 
 
-def _said(words: Vocabulary, row: dict[str, Any], before: dict[str, Any]) -> list[str]:
+def _line_tokens(words: Vocabulary, row: dict[str, Any], before: dict[str, Any]) -> list[str]:
     """What a line adds: the end of a bar; the head of a bar, a slot, a position; its notes."""
-    settings, said = words.settings, []
+    settings, output = words.settings, []
     if "slot" not in row:
         return [*(["b-1"] if "slot" in before else []), *row["tokens"]]
     if "slot" not in before or row["bar"] != before["bar"]:
-        said += ["b-1"] if "slot" in before else []
-        said += [f"s-{row['signature']}"] if settings.time_signatures else []
-        said += [f"u-{row['start']}"] if "start" in row else []
-        said += [f"t-{row['tempo']}"] if settings.tempos else []
+        output += ["b-1"] if "slot" in before else []
+        output += [f"s-{row['signature']}"] if settings.time_signatures else []
+        output += [f"u-{row['start']}"] if "start" in row else []
+        output += [f"t-{row['tempo']}"] if settings.tempos else []
     new = (row["bar"], row["slot"]) != (before.get("bar"), before.get("slot"))
     stated = settings.tracks == "track" or row["tokens"]
-    said += [f"i-{row['instrument']}"] if new and stated else []
-    said += [f"o-{row['position']}"] if row.get("position") is not None else []
-    return [*said, *row["tokens"]]
+    output += [f"i-{row['instrument']}"] if new and stated else []
+    output += [f"o-{row['position']}"] if row.get("position") is not None else []
+    return [*output, *row["tokens"]]
 
 
 def _of_bars(words: Vocabulary, ids: Sequence[int]) -> Rows:
@@ -102,8 +102,8 @@ def _of_slots(words: Vocabulary, bars: Sequence[Bar], level: str) -> Rows:
             if level == "phrase":
                 yield row, bar.phrases[slot]
                 continue
-            for position, said in _moments(words, bar.phrases[slot]):
-                yield row | {"position": position}, said
+            for position, output in _moments(words, bar.phrases[slot]):
+                yield row | {"position": position}, output
 
 
 def _moments(words: Vocabulary, phrase: list[int]) -> Iterator[tuple[int | None, list[int]]]:
