@@ -80,7 +80,7 @@ def _reads_notes(settings: Config, name: str) -> bool:
     return not hasattr(plugins.load_class(settings.tokenizers[name].kind), "frames")
 
 
-def noise(count: int, samples: int) -> torch.Tensor:
+def noise_clips(count: int, samples: int) -> torch.Tensor:
     """Waves [count, samples], always the same."""
     return torch.randn(count, samples, generator=torch.Generator().manual_seed(0)) / 10
 
@@ -103,13 +103,13 @@ def _learnt(name: str, learn: Callable[[], None]) -> str:
 
 
 def _try_audio(settings: PluginTokenizer) -> str:
-    name, tokenizer = settings.kind, registry.instantiate(settings)
+    name, tokenizer = settings.kind, registry.create_tokenizer(settings)
     rate = int(tokenizer.sample_rate)
     if hasattr(tokenizer, "fit"):
-        batches = iter([noise(2, SECONDS * rate)] * 2)
+        batches = iter([noise_clips(2, SECONDS * rate)] * 2)
         if note := _learnt(name, lambda: tokenizer.fit(batches)):
             return note
-    wave = noise(2, rate)
+    wave = noise_clips(2, rate)
     with plugins.blamed(name, "encode"):
         codes = tokenizer.encode(wave)
         frames = int(tokenizer.frames(rate))
@@ -130,8 +130,10 @@ def _try_audio(settings: PluginTokenizer) -> str:
             problem = f"of two clips it gave {list(back.shape)}, not waves [2, samples]"
             raise plugins.wrong(name, "decode", problem)
     with TemporaryDirectory() as folder:
-        registry.save(tokenizer, settings, Path(folder))
-        _same_again(name, lambda: registry.load(Path(folder)).encode(wave), codes, "tensors")
+        registry.save_tokenizer(tokenizer, settings, Path(folder))
+        _same_again(
+            name, lambda: registry.load_tokenizer(Path(folder)).encode(wave), codes, "tensors"
+        )
     return ""
 
 
@@ -187,7 +189,7 @@ def _try_metrics(evaluation: Evaluation) -> None:
     distances = open_distances(evaluation.distances, evaluation.options)
     for name in filter(plugins.is_plugin, evaluation.embeddings):
         _score(name, _embedded(name, evaluation), generator, distances)
-    wave = noise(1, RATE)[0].numpy().astype(np.float64)
+    wave = noise_clips(1, RATE)[0].numpy().astype(np.float64)
     for name in evaluation.signals:
         (signal,) = open_signals([name], evaluation.options).values()
         with plugins.blamed(name, "measure"):
@@ -204,7 +206,7 @@ def _embedded(name: str, evaluation: Evaluation) -> np.ndarray:
     """Windows [n, dim] of a second of noise."""
     model = open_embedding(name, RATE, evaluation.options)
     with plugins.blamed(name, "embed"):
-        found = np.asarray(model.embed(noise(2, int(model.sample_rate)).numpy()), np.float64)
+        found = np.asarray(model.embed(noise_clips(2, int(model.sample_rate)).numpy()), np.float64)
     if found.ndim != 3 or len(found) != 2 or found.shape[2] != model.dim or not found.shape[1]:
         wanted = f"[2, windows, {model.dim}]"
         raise plugins.wrong(

@@ -1,8 +1,8 @@
 """`module:Class` in the configuration: parts of a user's own, without a change to Étude.
 
-A module is looked for on the Python path and then in the folder that the run works in. `check` and
-`digest` read its file and import nothing, for the workflow is parsed with them (standard library
-only); `instantiate` imports it, in the job that needs it.
+A module is looked for on the Python path and then in the folder that the run works in.
+`check_plugin` and `plugin_digest` read its file and import nothing, for the workflow is parsed with
+them (standard library only); `instantiate` imports it, in the job that needs it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from etude.errors import UserError, nearest
+from etude.errors import UserError, closest
 from etude.storage import WRITE_ERRORS
 
 
@@ -29,7 +29,7 @@ def is_plugin(word: object) -> bool:
     return isinstance(word, str) and ":" in word
 
 
-def label(name: str) -> str:
+def plugin_label(name: str) -> str:
     """What a part is called in tables and paths: the class of a `module:Class`, else the word."""
     return name.rpartition(":")[2]
 
@@ -49,7 +49,7 @@ def module_file(name: str) -> Path:
         places = list(spec.submodule_search_locations or []) if spec else []
         origin = (spec.origin or "") if spec else ""
     if not origin.endswith(".py"):
-        near = nearest(module, (path.stem for path in Path.cwd().glob("*.py")))
+        near = closest(module, (path.stem for path in Path.cwd().glob("*.py")))
         raise UserError(
             f"there is no Python module {module!r}{near}",
             where=name,
@@ -59,7 +59,7 @@ def module_file(name: str) -> Path:
     return Path(origin)
 
 
-def check(name: str, key: str) -> None:
+def check_plugin(name: str, key: str) -> None:
     """See that a `module:Class` is there, by reading the module's text.
 
     Args:
@@ -72,7 +72,7 @@ def check(name: str, key: str) -> None:
         names, whole = _names(module_file(name))
     except UserError as error:
         raise UserError(error.what, where=key, why=error.why, do=error.do) from None
-    wanted = label(name)
+    wanted = plugin_label(name)
     if whole and wanted not in names:
         _missing(wanted, names, key, module_file(name))
 
@@ -85,7 +85,7 @@ def literal(name: str, attribute: str) -> Any:
     """
     path = module_file(name)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.ClassDef) or node.name != label(name):
+        if not isinstance(node, ast.ClassDef) or node.name != plugin_label(name):
             continue
         for line in node.body:
             targets = line.targets if isinstance(line, ast.Assign) else []
@@ -94,7 +94,7 @@ def literal(name: str, attribute: str) -> Any:
                     return ast.literal_eval(line.value)  # type: ignore[attr-defined]
                 except ValueError:
                     raise UserError(
-                        f"`{attribute}` of {label(name)} cannot be read",
+                        f"`{attribute}` of {plugin_label(name)} cannot be read",
                         where=f"{path}, line {line.lineno}",
                         why="it is read as text, before anything is imported",
                         do=f'write it out: {attribute} = ("folder",)',
@@ -109,7 +109,7 @@ def option_names(name: str) -> list[str]:
     return list(getattr(settings, "model_fields", None) or inspect.signature(found).parameters)
 
 
-def digest(name: str) -> str:
+def plugin_digest(name: str) -> str:
     """A hash of the module's file: its results depend on it, as Étude's own do on a VERSION."""
     return hashlib.sha256(module_file(name).read_bytes()).hexdigest()[:16]
 
@@ -135,15 +135,15 @@ def load_class(name: str, needs: Iterable[str] = ()) -> Any:
             why=f"{type(error).__name__}: {error}",
             do=f"try: python -c 'import {module}'",
         ) from error
-    found = getattr(loaded, label(name), None)
+    found = getattr(loaded, plugin_label(name), None)
     if not isinstance(found, type):
         classes = [n for n, value in vars(loaded).items() if isinstance(value, type)]
-        _missing(label(name), classes, name, path)
+        _missing(plugin_label(name), classes, name, path)
     missing = [need for need in needs if not hasattr(found, need)]
     if missing:
-        near = nearest(missing[0], (n for n in dir(found) if not n.startswith("__")))
+        near = closest(missing[0], (n for n in dir(found) if not n.startswith("__")))
         raise UserError(
-            f"{label(name)} has no {missing[0]!r}{near}",
+            f"{plugin_label(name)} has no {missing[0]!r}{near}",
             where=str(path),
             why=f"a class in this place must have: {', '.join(needs)}",
             do="add it; CONTRIBUTING.md shows a part of each kind in full",
@@ -195,7 +195,7 @@ def blamed(name: str, what: str, do: str = "fix it there") -> Iterator[None]:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
         raise UserError(
-            f"the `{what}` of {label(name)} failed",
+            f"the `{what}` of {plugin_label(name)} failed",
             where=f"{file}, line {lines[-1]}" if lines else str(file),
             why=f"{type(error).__name__}: {error}",
             do=do,
@@ -205,7 +205,7 @@ def blamed(name: str, what: str, do: str = "fix it there") -> Iterator[None]:
 def wrong(name: str, what: str, why: str) -> UserError:
     """An error of what a `module:Class` gave back: `what` is the method, `why` what it should."""
     return UserError(
-        f"the `{what}` of {label(name)} gives something else than it should",
+        f"the `{what}` of {plugin_label(name)} gives something else than it should",
         where=str(module_file(name)),
         why=why,
         do="fix it there; CONTRIBUTING.md shows a part of each kind in full",
@@ -221,7 +221,7 @@ def check_attributes(part: Any, name: str, needs: Iterable[str]) -> None:
     missing = [need for need in needs if not hasattr(part, need)]
     if missing:
         raise UserError(
-            f"{label(name)} has no {missing[0]!r}{nearest(missing[0], vars(part))}",
+            f"{plugin_label(name)} has no {missing[0]!r}{closest(missing[0], vars(part))}",
             where=str(module_file(name)),
             why=f"an object in this place must have: {', '.join(needs)}",
             do="set it in the class or in its __init__; see CONTRIBUTING.md",
@@ -256,7 +256,7 @@ def _names(path: Path) -> tuple[list[str], bool]:
 def _missing(wanted: str, names: Iterable[str], where: str, path: Path) -> None:
     names = [name for name in names if not name.startswith("_")]
     raise UserError(
-        f"there is no class {wanted!r}{nearest(wanted, names)}",
+        f"there is no class {wanted!r}{closest(wanted, names)}",
         where=where,
         why=f"{path} does not have it",
         do="check the name behind the colon; where another module of this name comes first on the "
@@ -274,7 +274,7 @@ def _validated(name: str, settings: Any, options: Mapping[str, Any]) -> dict[str
             f"{'.'.join(map(str, r['loc']))}: {r['msg']} (it is {r['input']!r})" for r in rows
         ]
         raise UserError(
-            f"an option of {label(name)} is not allowed",
+            f"an option of {plugin_label(name)} is not allowed",
             where=name,
             why="; ".join(problems) or str(error),
             do="fix `options` in the configuration",
@@ -294,7 +294,7 @@ def _check_signature(
         signature.bind(**given, **options)
     except TypeError as error:
         raise UserError(
-            f"{label(name)} cannot be made from its options",
+            f"{plugin_label(name)} cannot be made from its options",
             where=f"{name}, options {dict(options)}",
             why=f"{error}; Étude itself passes: {', '.join(given) or 'nothing'}",
             do="fix `options` in the configuration, or the class's __init__",
@@ -306,7 +306,7 @@ def _check_known(name: str, options: Mapping[str, Any], known: Iterable[str]) ->
     for key in options:
         if key not in known:
             raise UserError(
-                f"{label(name)} has no option {key!r}{nearest(key, known)}",
+                f"{plugin_label(name)} has no option {key!r}{closest(key, known)}",
                 where=f"{name}, `options` in the configuration",
                 do=f"use one of: {', '.join(known) or 'none, it takes no options'}",
             )

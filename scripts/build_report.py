@@ -5,7 +5,7 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Evaluation, Page, parse
+    from etude.config import Evaluation, Page, parse_section
     from etude.report.page import RunOutputs, build_report
 
     kinds = ("tables", "histories", "pieces", "wav", "cuts", "tokens", "packed")
@@ -19,8 +19,8 @@ with job(snakemake):
         snakemake.params.run,
         Path(snakemake.output.page).parent,
         RunOutputs(**{kind: list(map(Path, found)) for kind, found in paths.items()}),
-        parse(Evaluation, snakemake.params.evaluation),
-        page=parse(Page, snakemake.params.page),
+        parse_section(Evaluation, snakemake.params.evaluation),
+        page=parse_section(Page, snakemake.params.page),
         configs=list(snakemake.params.configs),
         threads=snakemake.threads,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Evaluation, parse
+    from etude.config import Evaluation, parse_section
     from etude.results.summary import RunSummary, write_results
 
     run = RunSummary(
@@ -13,7 +13,7 @@ with job(snakemake):
         replicates=[Path(p) for p in snakemake.input.get("replicates", [])],
         rivals=[Path(p) for p in snakemake.input.get("rivals", [])],
         concepts=[Path(p) for p in snakemake.input.get("concepts", [])],
-        settings=parse(Evaluation, snakemake.params.evaluation),
+        settings=parse_section(Evaluation, snakemake.params.evaluation),
         gated=frozenset(snakemake.params.gated),
         hashes=dict(snakemake.params.hashes),
     )

@@ -11,7 +11,7 @@ from etude.corpus.captions import MANY_WORDS
 from etude.corpus.metadata import KEYS
 from etude.corpus.scan import AUDIO_SUFFIXES, list_files, printable
 from etude.corpus.tables import match_names, normal, read_table
-from etude.errors import UserError, nearest
+from etude.errors import UserError, closest
 
 PROBLEMS = ["row", "file", "words", "problem"]
 Row = dict[str, Any]
@@ -57,7 +57,7 @@ def read_captions(folder: Path, table: Path | None, column: str = "caption") -> 
     missing = " or ".join(KEYS[:3]) if key is None else "" if column in header else column
     if key is None or missing:
         raise UserError(
-            f"{table.name} has no column {missing}{nearest(column, header)}",
+            f"{table.name} has no column {missing}{closest(column, header)}",
             where=str(table),
             why=f"its columns are: {', '.join(header) or 'none'}",
             do=f"give it the columns file and {column}",

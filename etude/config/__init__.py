@@ -6,7 +6,7 @@ names the nearest one. This module is read when Snakemake parses the workflow, s
 the standard library, pydantic and yaml only.
 """
 
-from etude.config.base import Section, SectionType, merge, nearest
+from etude.config.base import Section, SectionType, closest, merge
 from etude.config.captions import Captions
 from etude.config.concepts import ConceptMetrics
 from etude.config.corpora import (
@@ -29,7 +29,7 @@ from etude.config.memorisation import Memorisation
 from etude.config.networks import PluginNetwork
 from etude.config.page import Page
 from etude.config.pretrained import PRETRAINED_KINDS, Encodec, Hubert, Pretrained
-from etude.config.reading import DEFAULT, checked, load, parse, read
+from etude.config.reading import DEFAULT, load_config, parse_section, read, validated
 from etude.config.studio import StudioSettings
 from etude.config.sweeps import Sweep
 from etude.config.symbolic_metrics import SymbolicMetrics, Word2Vec
@@ -131,10 +131,10 @@ __all__ = [
     "Tsd",
     "Weights",
     "Word2Vec",
-    "checked",
-    "load",
+    "closest",
+    "load_config",
     "merge",
-    "nearest",
-    "parse",
+    "parse_section",
     "read",
+    "validated",
 ]

@@ -10,10 +10,10 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator
 
-from etude.errors import nearest
+from etude.errors import closest
 from etude.plugins import is_plugin
 
-__all__ = ["Composed", "Distinct", "Section", "SectionType", "UserPath", "merge", "nearest"]
+__all__ = ["Composed", "Distinct", "Section", "SectionType", "UserPath", "closest", "merge"]
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

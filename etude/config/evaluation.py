@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Distinct, ModuleClass, Section, nearest
+from etude.config.base import Distinct, ModuleClass, Section, closest
 from etude.config.concepts import ConceptMetrics
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.memorisation import Memorisation
 from etude.config.symbolic_metrics import SymbolicMetrics
-from etude.plugins import is_plugin, label
+from etude.plugins import is_plugin, plugin_label
 
-GATED = ("timbre", "harmony")  # `time` is told until it is proven on more than one corpus
+GATE_EMBEDDINGS = ("timbre", "harmony")  # `time` is told until it is proven on more than one corpus
 # What became of keys that judged by a ratio of Fréchet distances, which random notes passed.
 REPLACED = {
     "gate_ratio": "clips must be nearer to real music than each rival by the interval of KAD on "
@@ -78,7 +78,7 @@ class Evaluation(Section):
     )
     seed: int = Field(0, ge=0, description="choice of real segments, noise and shuffles")
     gate_embeddings: Annotated[list[str], Distinct] = Field(
-        list(GATED),
+        list(GATE_EMBEDDINGS),
         min_length=1,
         description="some of `embeddings`: by KAD, clips must be nearer to real music than each"
         " rival on the primary embedding (or on at least one, if the primary is not"
@@ -125,7 +125,7 @@ class Evaluation(Section):
                 if name not in known and not is_plugin(name):
                     raise ValueError(
                         f"evaluation.{where}: there is no embedding {name!r}"
-                        f"{nearest(name, known)}; there are: {', '.join(known)}"
+                        f"{closest(name, known)}; there are: {', '.join(known)}"
                     )
         if not any(name in EMBEDDINGS or is_plugin(name) for name in names):
             raise ValueError(
@@ -135,22 +135,25 @@ class Evaluation(Section):
             )
 
         chosen = self.primary.embedding
-        if chosen != PrimarySettings().embedding and chosen not in {*names, *map(label, names)}:
+        if chosen != PrimarySettings().embedding and chosen not in {
+            *names,
+            *map(plugin_label, names),
+        }:
             raise ValueError(
                 f"evaluation.primary: the embedding {chosen!r} is not in evaluation.embeddings"
-                f"{nearest(chosen, names)}; there: {', '.join(names)}"
+                f"{closest(chosen, names)}; there: {', '.join(names)}"
             )
 
     @property
     def deciding(self) -> tuple[str, str]:
         """Metric and embedding that decide, as tables name them."""
-        return self.primary.metric, label(self.primary_embedding)
+        return self.primary.metric, plugin_label(self.primary_embedding)
 
     @property
     def primary_embedding(self) -> str:
         """The embedding that decides by its whole name; the first that runs here stands in."""
         chosen = self.primary.embedding
-        named = (name for name in self.embeddings if chosen in (name, label(name)))
+        named = (name for name in self.embeddings if chosen in (name, plugin_label(name)))
         here = (name for name in self.embeddings if name in EMBEDDINGS or is_plugin(name))
         return next(named, next(here, self.embeddings[0]))
 
@@ -169,7 +172,7 @@ class Evaluation(Section):
             if name not in self.embeddings:
                 raise ValueError(
                     f"gate_embeddings: {name!r} is not among `embeddings`"
-                    f"{nearest(name, self.embeddings)}; there: {', '.join(self.embeddings)}"
+                    f"{closest(name, self.embeddings)}; there: {', '.join(self.embeddings)}"
                 )
         if not given:  # of other embeddings than the default's, all that are there decide
             kept = [name for name in self.gate_embeddings if name in self.embeddings]
@@ -185,9 +188,9 @@ class Evaluation(Section):
             if name not in own:
                 raise ValueError(
                     f"options: {name!r} is in none of `embeddings`, `signals`, `distances`"
-                    f"{nearest(name, own)}; there: {', '.join(own) or 'nothing of your own'}"
+                    f"{closest(name, own)}; there: {', '.join(own) or 'nothing of your own'}"
                 )
-        labels = list(map(label, every))
+        labels = list(map(plugin_label, every))
         if twice := [name for i, name in enumerate(labels) if name in labels[:i]]:
             raise ValueError(f"two classes are called {twice[0]!r}; tables name them by it")
         return self

@@ -13,10 +13,10 @@ from etude import plugins
 from etude.config import ArchiveCorpus, CorpusBase, Music21Corpus, PluginCorpus
 from etude.corpus import scores
 from etude.corpus.annotations import annotate
-from etude.corpus.archive import pin, unpack, verify
+from etude.corpus.archive import pin, unpack, verify_archive
 from etude.corpus.download import downloaded_archive
 from etude.corpus.renditions import renditions
-from etude.corpus.scan import METADATA, REFUSED, choose, list_files
+from etude.corpus.scan import METADATA, REFUSED, choose_files, list_files
 from etude.corpus.tables import normal, read_table
 from etude.corpus.withdrawn import find, forms, read_withdrawn
 from etude.errors import UserError
@@ -90,7 +90,7 @@ def _export(settings: Music21Corpus, folder: Path, threads: int) -> None:
     """
     inside, names = scores.LISTS[settings.scores]
     targets = {r.target: r for name in names for r in renditions(settings, name)}
-    chosen = choose(targets, settings.limit)
+    chosen = choose_files(targets, settings.limit)
     root = scores.corpus_folder() / inside  # music21 is imported before workers are forked
     with atomic_directory(folder) as temporary:
         work = partial(scores.export_score, root, temporary)
@@ -116,7 +116,7 @@ def _fetch_archive(settings: ArchiveCorpus, folder: Path) -> None:
     """Download or open the archive, check it against its pin, unpack it."""
     with downloaded_archive(settings, folder) as archive:
         pins = folder.with_name("archive.json")
-        found = verify(settings, archive, pins)
+        found = verify_archive(settings, archive, pins)
         with atomic_directory(folder) as temporary:
             count = unpack(archive, temporary, settings.url)
         pin(settings, found, pins)
@@ -132,7 +132,7 @@ def _fetch_own(settings: PluginCorpus, folder: Path) -> None:
         if not count:
             few = "; ".join(f"{file}: {why}" for file, why in list(refused.items())[:3])
             raise UserError(
-                f"{plugins.label(settings.source)} brought no files",
+                f"{plugins.plugin_label(settings.source)} brought no files",
                 where=str(plugins.module_file(settings.source)),
                 why="its `fetch(folder)` ended and left the folder empty" + f" ({few})" * bool(few),
                 do="write MIDI or audio files into the folder that `fetch` is given",

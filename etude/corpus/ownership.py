@@ -17,7 +17,7 @@ from pathlib import Path
 from etude.corpus.licences import licence
 from etude.corpus.scan import music_kind, printable
 from etude.corpus.tables import match_names, normal, read_table
-from etude.errors import UserError, nearest
+from etude.errors import UserError, closest
 
 COLUMNS = (
     *("file", "contributor", "licence", "share"),
@@ -134,7 +134,7 @@ def _by_file(path: Path, table: list[list[str]]) -> dict[str, list[Right]]:
     header = [name.strip().lower().replace(" ", "_") for name in table[0]] if table else []
     missing = [name for name in COLUMNS if name not in header]
     if missing:
-        like = "".join(nearest(name, header) for name in missing[:1])
+        like = "".join(closest(name, header) for name in missing[:1])
         raise UserError(
             f"{path.name} lacks the column {', '.join(missing)}{like}",
             where=str(path),

@@ -248,7 +248,7 @@ def laid_over(base: GenerateSettings, options: argparse.Namespace) -> GenerateSe
         values["sampling"] |= asked
     for word in given.get("set") or ():
         values = config.merge(values, _setting(word))
-    return config.checked(type(base), values)
+    return config.validated(type(base), values)
 
 
 def _setting(word: str) -> dict[str, Any]:

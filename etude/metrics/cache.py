@@ -33,7 +33,7 @@ Arrays = dict[str, np.ndarray]
 def version_of(embedding: str) -> str:
     """What an embedding's figures hang on: the VERSION of its module, or its own bytes."""
     if plugins.is_plugin(embedding):
-        return plugins.digest(embedding)
+        return plugins.plugin_digest(embedding)
     module = importlib.import_module(EMBEDDINGS[embedding].split(":")[0])
     return str(module.VERSION)
 

@@ -53,7 +53,7 @@ def checkpoint_overlay(settings: Config, name: str, step: int | None) -> dict[st
     """
     if name not in settings.experiments:
         raise UserError(
-            f"there is no experiment {name!r}{config.nearest(name, settings.experiments)}",
+            f"there is no experiment {name!r}{config.closest(name, settings.experiments)}",
             where="--experiment",
             do=f"use one of: {', '.join(settings.experiments)}",
         )

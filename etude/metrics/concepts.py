@@ -47,7 +47,7 @@ from etude.metrics.frechet import Reference
 from etude.metrics.registry import Options, open_embedding
 from etude.metrics.samples import Clips
 from etude.metrics.space import Space
-from etude.plugins import label
+from etude.plugins import plugin_label
 from etude.storage import write_csv
 from etude.systems.base import Wave
 from etude.systems.concept_queries import ConceptQuery
@@ -270,7 +270,7 @@ class PrimaryDistance:
         self, means: Means, rate: int, held_out: Sequence[Wave], pieces: Sequence[str]
     ) -> None:
         metric, name = means.primary
-        self.metric, self.name = metric, f"{label(name)} {metric}"
+        self.metric, self.name = metric, f"{plugin_label(name)} {metric}"
         self.rate, self.yardstick = rate, None
         if why_not(name) or not len(held_out):
             return  # of pretrained embeddings: they are not opened here

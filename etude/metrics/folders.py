@@ -120,12 +120,12 @@ def compare_folders(
             name.replace("/", "--"): made_embedded.of_file(i) for i, name in enumerate(made.files)
         }
         write_embeddings(output, embedding, kept)
+    on_grid = made_embedded.harmony, real_embedded.harmony
     lines = [
         *distance_table(real, made, embedding, seconds, iter(rows), metrics),
         *coverage_lines((real, real_embedded.share), (made, made_embedded.share)),
         "",
-        f"et_grid: clips {made_embedded.harmony:.3f}, "
-        f"baseline {real_embedded.harmony:.3f} (chance 0.5)",
+        f"et_grid: clips {on_grid[0]:.3f}, baseline {on_grid[1]:.3f} (chance 0.5)",
         *copies_found(matches),
         *(f"not read: {line}" for line in [*real.unreadable, *made.unreadable]),
     ]

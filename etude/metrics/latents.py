@@ -93,7 +93,7 @@ def phraseldm(real: Array, made: Array) -> float:
     return float(shift @ shift + np.trace(cov1) + np.trace(cov2)) - 2 * cross
 
 
-def distance(real: Array, made: Array) -> float:
+def latent_distance(real: Array, made: Array) -> float:
     """The Fréchet distance of two sets of rows."""
     return frechet.frechet_distance(*frechet.statistics(real), *frechet.statistics(made))
 
@@ -209,15 +209,16 @@ def floors(reference: Clips, reference_note: str = "") -> Iterator[Row]:
     for split in range(DEALS):
         half = np.random.default_rng([split, 11]).permutation(units)[: units // 2]
         one = np.isin(piece, half)
-        deals.append(distance(rows[one], rows[~one]))
+        deals.append(latent_distance(rows[one], rows[~one]))
     between = f"{min(deals):.3g} to {max(deals):.3g} over {DEALS} deals of {units} pieces"
     row = common | {"metric": f"{FID}_halves", "n": units // 2, "value": f"{np.mean(deals):.6f}"}
     yield row | {"note": "; ".join(filter(None, (between, ONE_SPACE, reference_note)))}
     place = _places(reference)
     first, second = place < 0.5, place >= 0.5
-    value = distance(rows[first], rows[second])
+    value = latent_distance(rows[first], rows[second])
     without = [
-        distance(rows[first & (piece != k)], rows[second & (piece != k)]) for k in range(units)
+        latent_distance(rows[first & (piece != k)], rows[second & (piece != k)])
+        for k in range(units)
     ]
     estimate = ReplicatedFigure(value, value + np.array(without) - np.mean(without), lowest=0.0)
     estimate.deviation = jackknife_variance(np.array(without)) ** 0.5

@@ -96,4 +96,6 @@ def open_signals(names: Iterable[str], options: Options) -> dict[str, Any]:
 
 def _open(names: Iterable[str], options: Options) -> dict[str, Any]:
     needs = ("measure", "unit")
-    return {plugins.label(n): plugins.instantiate(n, options.get(n, {}), needs) for n in names}
+    return {
+        plugins.plugin_label(n): plugins.instantiate(n, options.get(n, {}), needs) for n in names
+    }

@@ -22,10 +22,10 @@ from etude.metrics.clip_sets import read_clips
 from etude.metrics.distances import UNITS, Yardstick, measure_sets, tidy
 from etude.metrics.registry import projection, residual_weight
 from etude.metrics.rivals import COLUMNS as RIVAL_COLUMNS
-from etude.metrics.rivals import compare
+from etude.metrics.rivals import rival_rows
 from etude.metrics.samples import ReplicatedFigure, read_about, read_sets, replicate_rows
 from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, head
-from etude.plugins import label
+from etude.plugins import plugin_label
 from etude.pool import Failed, tried
 from etude.storage import read_csv, write_csv
 
@@ -154,7 +154,7 @@ def score_embedding(
         rivals: sets that generated clips are compared with by this embedding.
         own: distances of the user's own, of `open_distances`.
     """
-    scores, name = EmbeddingScores(), label(embedding)
+    scores, name = EmbeddingScores(), plugin_label(embedding)
     units = UNITS | {metric: distance.unit for metric, distance in own.items()}
     if generated is None or baselines is None:
         scores.none(name, ["generated"], rivals, f"not run: {why_not(embedding)}", units)
@@ -184,7 +184,9 @@ def score_embedding(
             {"clip": clip, "embedding": name, "fad": f"{distance:.6f}"}
             for clip, distance in yardstick.outliers(sets["generated"])
         ]
-    scores.rivals = [{"embedding": name} | row for row in compare(yardstick, sets, notes, rivals)]
+    scores.rivals = [
+        {"embedding": name} | row for row in rival_rows(yardstick, sets, notes, rivals)
+    ]
     return scores
 
 
@@ -241,7 +243,7 @@ def write_scores(
     silent = {row["clips"]: row["value"] for row in signal_rows if row["metric"] == "silent"}
     scores = [
         score_embedding(
-            *(e, made.get(label(e)), others.get(label(e)), notes, silent),
+            *(e, made.get(plugin_label(e)), others.get(plugin_label(e)), notes, silent),
             experiment.rivals if e in gated else (),
             distances,
         )
@@ -250,7 +252,7 @@ def write_scores(
     rows = [
         common | row for row in (*signal_rows, *(row for score in scores for row in score.rows))
     ]
-    abouts = {label(e): read_about(made.get(label(e))) for e in embeddings}
+    abouts = {plugin_label(e): read_about(made.get(plugin_label(e))) for e in embeddings}
     write_csv(table, COLUMNS, (row | _all_weights(row, abouts) for row in rows))
     write_csv(replicates, REPLICATE_COLUMNS, (row for s in scores for row in s.replicates))
     write_csv(per_clip, PER_CLIP_COLUMNS, (row for s in scores for row in s.per_clip))

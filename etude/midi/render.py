@@ -98,7 +98,7 @@ def render_shard(
         )
         counts: Counter[str] = Counter()
         write_csv(temporary / "index.csv", COLUMNS, _counted(results, counts))
-        write_json(temporary / "render.json", describe(settings.render if has_midi else None))
+        write_json(temporary / "render.json", render_facts(settings.render if has_midi else None))
     log.info("%s", ", ".join(f"{n} {reason}" for reason, n in counts.items()) or "no pieces")
 
 
@@ -174,7 +174,7 @@ def load_soundfont(path: Path | None) -> SoundFont:
     return SoundFont(default_soundfont() if path is None else path)
 
 
-def describe(settings: Render | None) -> dict[str, Any]:
+def render_facts(settings: Render | None) -> dict[str, Any]:
     """What made the audio: versions, hashes and settings; nothing where nothing was rendered."""
     if settings is None:
         return {"rendered": False}

@@ -81,7 +81,7 @@ class Result:
     primary: str = ""
 
 
-def describe(name: str, tables: list[Table], settings: Evaluation) -> Result:
+def distance_tables(name: str, tables: list[Table], settings: Evaluation) -> Result:
     """An experiment's tables (one per training seed and draw) as the page shows them."""
     if not tables:
         return Result(name, "", "missing", "There are no figures of this experiment.", [], [])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.config import Config, StagePlan
-from etude.plugins import is_plugin, label
+from etude.plugins import is_plugin, plugin_label
 from etude.report import latex
 from etude.report.figures import some
 from etude.results.leaderboard import EXPLORATORY, GENERATED, PRIMARY
@@ -138,7 +138,7 @@ def _measured(board: list[Row], settings: Config) -> list[str]:
         else "of the sampling of clips only, since there is one training and one draw"
     )
     gate = settings.evaluation
-    gated = " or ".join(map(label, gate.gate_embeddings))
+    gated = " or ".join(map(plugin_label, gate.gate_embeddings))
     compared = (
         f"Clips are compared with held-out music ({', '.join(references)}) by "
         f"{', '.join(metrics)} under the embeddings {', '.join(embeddings)}; intervals are 95 %, "

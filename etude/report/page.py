@@ -17,12 +17,12 @@ import jinja2
 
 import etude
 from etude.config import Evaluation, Page
-from etude.plugins import label
+from etude.plugins import plugin_label
 from etude.report import spectrogram
 from etude.report.concepts import read_words
 from etude.report.copies import Copies, read_copies
 from etude.report.corpus import SPLITS, CorpusCount, read_corpus
-from etude.report.distances import describe
+from etude.report.distances import distance_tables
 from etude.report.figures import (
     Row,
     capitalised,
@@ -163,14 +163,14 @@ def _figures(
     ]
     pairs = read_differences((row for path in made.differences for row in rows_of(path)), run)
     shown, more = shown_first(pairs)
-    results = [describe(one.name, one.tables, settings) for one in runs]
+    results = [distance_tables(one.name, one.tables, settings) for one in runs]
     words = [(result.name, result.word) for result in results]
     return {
         "results": results,
         "places": read_places(plain, words, settings.deciding, settings.gate_clips),
         "ends": (LEFT, RIGHT),
         "boards": read_boards(board, run, settings.deciding),
-        "figures": read_figures(figures, run, map(label, settings.signals)),
+        "figures": read_figures(figures, run, map(plugin_label, settings.signals)),
         "differences": shown,
         "more_differences": more,
         "compared": any(path.is_file() for path in made.differences),

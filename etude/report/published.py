@@ -76,7 +76,7 @@ def _names_only(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
-def check(docs: Path = DOCS) -> list[str]:
+def check_published(docs: Path = DOCS) -> list[str]:
     """What of the published files is not as it was published."""
     if not docs.is_dir():
         return []

@@ -1,4 +1,4 @@
-"""`python -m etude compare A B`: two runs, or two experiments of one, side by side.
+"""`python -m etude compare_experiments A B`: two runs, or two experiments of one, side by side.
 
 The rules are those of differences.csv. Of two experiments of one run the p-values are corrected for
 all that the run has: who looks at one pair alone has chosen it. The primary metric is the one that
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from etude.errors import UserError, nearest
+from etude.errors import UserError, closest
 from etude.results.differences import RATIO, compare_pairs
 from etude.results.leaderboard import (
     GENERATED,
@@ -62,7 +62,7 @@ class Side:
         return " ".join(sorted({row.get(key, "") for row in self.board}))
 
 
-def compare(a: str, b: str, results: Path = Path("results")) -> str:
+def compare_experiments(a: str, b: str, results: Path = Path("results")) -> str:
     """The comparison as text.
 
     Args:
@@ -175,7 +175,7 @@ def _find(known: dict[str, Side], name: str, results: Path) -> Side:
         return known[name]
     names = list(dict.fromkeys(r["experiment"] for r in read_csv(_inside(results) / LEADERBOARD)))
     raise UserError(
-        f"there are no figures of an experiment {name!r}{nearest(name, names)}",
+        f"there are no figures of an experiment {name!r}{closest(name, names)}",
         where=str(_inside(results) / LEADERBOARD),
         why=f"it has: {', '.join(names)}",
         do="name two of these, or two folders of results",

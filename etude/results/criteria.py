@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.config import Criteria
-from etude.plugins import label
+from etude.plugins import plugin_label
 from etude.storage import read_csv, write_csv, write_text
 
 VERSION = 1  # raised when figures or verdicts change
@@ -147,7 +147,7 @@ def _matches(criteria: Criteria, hashes: Sequence[Path]) -> Iterator[Row]:
 
 
 def _distances(criteria: Criteria, tables: Sequence[Path]) -> Iterator[Row]:
-    wanted = {label(name): limit for name, limit in criteria.distance_below.items()}
+    wanted = {plugin_label(name): limit for name, limit in criteria.distance_below.items()}
     for path in tables:
         for row in read_csv(path):
             if (row["clips"], row["metric"]) != ("generated", "frechet_distance"):

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 
 from etude.config import Evaluation
 from etude.config.concepts import CONTROLS, REAL
-from etude.plugins import label
+from etude.plugins import plugin_label
 from etude.results import rates
 from etude.results.rates import FAILS, HOLDS, UNDECIDED, Rate, readable
 from etude.results.systems import about
@@ -122,7 +122,7 @@ def judge(table: Table, settings: Evaluation) -> Verdict:
     if system.continues:
         prefixes = settings.memorisation.prefixes
         shares.append(rates.extraction(table.rows, settings.gate_extracted, prefixes))
-    rows = [r for r in table.rivals if r["embedding"] in set(map(label, settings.gate_embeddings))]
+    rows = [r for r in table.rivals if r["embedding"] in set(map(plugin_label, settings.gate_embeddings))]
     # What others made has the rivals that could be made without its model.
     names = system.rivals if system.trained else dict.fromkeys(row["rival"] for row in rows)
     of_rivals = {name: [row for row in rows if row["rival"] == name] for name in names}
@@ -234,5 +234,5 @@ def _is_deaf(row: Row) -> bool:
 def _nothing(table: Table, rows: Sequence[Row], settings: Evaluation) -> str:
     """Why no rival can be compared with."""
     notes = [row["note"] for row in rows if row["note"]]
-    notes += [table.note("generated", label(name)) for name in settings.gate_embeddings]
+    notes += [table.note("generated", plugin_label(name)) for name in settings.gate_embeddings]
     return next((n.removeprefix("n/a: ") for n in notes if n not in ("", "n/a")), "not measured")

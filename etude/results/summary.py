@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.config import Evaluation
-from etude.plugins import label
+from etude.plugins import plugin_label
 from etude.results import differences, leaderboard
 from etude.results.gate import NOTHING, Verdict, judge
 from etude.results.differences import RATIO
@@ -192,7 +192,7 @@ def _what_intervals_say(part: ExperimentSummary) -> str:
 
 def _instead(settings: Evaluation) -> str:
     """What stands in the place of which primary embedding; mostly nothing."""
-    wanted, used = label(settings.primary.embedding), settings.deciding[1]
+    wanted, used = plugin_label(settings.primary.embedding), settings.deciding[1]
     return f" ({wanted} is not measured)" if wanted != used else ""
 
 
@@ -241,9 +241,9 @@ def _cell(row: Row | None) -> str:
 
 def _asked(parts: list[ExperimentSummary], settings: Evaluation) -> list[str]:
     """Figures and distances of the user's own: what was asked for is told."""
-    asked = [(name, [""]) for name in map(label, settings.signals)]
-    embeddings = list(map(label, settings.embeddings))
-    asked += [(f"{OWN_DISTANCE}{name}", embeddings) for name in map(label, settings.distances)]
+    asked = [(name, [""]) for name in map(plugin_label, settings.signals)]
+    embeddings = list(map(plugin_label, settings.embeddings))
+    asked += [(f"{OWN_DISTANCE}{name}", embeddings) for name in map(plugin_label, settings.distances)]
     lines = []
     for part, (metric, by) in itertools.product(parts, asked):
         for embedding in by:

@@ -29,7 +29,7 @@ async def create(request: Request) -> Response:
     """POST api/jobs: a request for clips."""
     state = state_of(request)
     visitor = state.door.visitor(request)["id"]
-    ask = checked(state, visitor, parsed(await body_of(request, BODY)))
+    ask = validated_ask(state, visitor, parsed(await body_of(request, BODY)))
     if state.store.waiting(visitor) >= state.limits.waiting:
         raise Problem(429, f"You have {state.limits.waiting} requests waiting; let one be made.")
     if state.store.waiting() >= state.limits.queue:
@@ -40,7 +40,7 @@ async def create(request: Request) -> Response:
     return answer(view(state, visitor, job)[0], 201)
 
 
-def checked(state: StudioState, visitor: str, data: Any) -> Ask:
+def validated_ask(state: StudioState, visitor: str, data: Any) -> Ask:
     """A request for clips that can be made.
 
     Raises:

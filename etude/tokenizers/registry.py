@@ -14,8 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from etude.config import PluginTokenizer
 from etude.errors import UserError
-from etude.plugins import check_attributes, is_plugin
-from etude.plugins import instantiate as create_plugin_tokenizer
+from etude.plugins import check_attributes, instantiate, is_plugin
 from etude.storage import read_json, write_json
 from etude.tokenizers.fitted import CODEBOOKS, CONFIG
 
@@ -34,14 +33,14 @@ MEMBERS = {
 }
 
 
-def instantiate(settings: Any) -> Any:
+def create_tokenizer(settings: Any) -> Any:
     """An unfitted tokenizer for a section of `tokenizers`."""
     if isinstance(settings, PluginTokenizer):
         return _own(settings.kind, settings.options)
     return _member(settings.kind)(settings)
 
 
-def save(tokenizer: Any, settings: Any, folder: Path) -> None:
+def save_tokenizer(tokenizer: Any, settings: Any, folder: Path) -> None:
     """Write a fitted tokenizer into an existing folder; equal ones give equal bytes.
 
     Raises:
@@ -58,7 +57,7 @@ def save(tokenizer: Any, settings: Any, folder: Path) -> None:
     save_file({name: t.contiguous() for name, t in tensors.items()}, folder / CODEBOOKS)
 
 
-def load(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> Any:
     """The fitted tokenizer in a folder.
 
     Raises:
@@ -82,7 +81,7 @@ def load(folder: Path) -> Any:
 
 
 def _own(kind: str, options: dict[str, Any]) -> Any:
-    tokenizer = create_plugin_tokenizer(kind, options, ("frames", "encode"))
+    tokenizer = instantiate(kind, options, ("frames", "encode"))
     check_attributes(tokenizer, kind, ATTRIBUTES)
     return tokenizer
 

@@ -58,7 +58,7 @@ def transfer(
     """
     theirs, ours = _config_beside(file), model.config(tokenizers)
     _same_backend(file, theirs, ours)
-    found = differences(theirs, ours) if theirs else []
+    found = config_differences(theirs, ours) if theirs else []
     for key in ("stage", "version"):
         if wrong := [d for d in found if d.key == key]:
             raise UserError(
@@ -108,13 +108,15 @@ def _backend(content: Mapping[str, Any]) -> str:
     return str(network.get("backend", ETUDE)) if isinstance(network, dict) else ETUDE
 
 
-def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[ConfigDifference]:
+def config_differences(
+    theirs: Mapping[str, Any], ours: Mapping[str, Any]
+) -> list[ConfigDifference]:
     """What a config.json has otherwise than a stage's own; keys that either lacks do not count."""
     found = []
     for key in ours.keys() & theirs.keys():
         left, right = theirs[key], ours[key]
         if isinstance(left, dict) and isinstance(right, dict):
-            inner = differences(left, right)
+            inner = config_differences(left, right)
             found += [ConfigDifference(f"{key}.{d.key}", d.theirs, d.ours) for d in inner]
         elif left != right:
             found.append(ConfigDifference(key, left, right))

@@ -16,7 +16,7 @@ from etude.corpus.consent import root_of
 from etude.corpus.scan import list_files, music_kind, printable
 from etude.corpus.tables import match_names, normal, read_table
 from etude.corpus.withdrawn import COLUMNS, find, pending, place_of, read_withdrawn
-from etude.errors import UserError, nearest
+from etude.errors import UserError, closest
 from etude.storage import atomic, hash_file, read_csv
 from etude.withdrawal.removal import RESULTS, RemovalPlan, carry_out, survey
 
@@ -58,7 +58,7 @@ def _corpus(settings: Config, name: str | None) -> str:
         return str(name)
     wanted = f"the corpus {name!r} has no owners" if name else f"{len(owned)} corpora have owners"
     raise UserError(
-        wanted + nearest(name or "", owned),
+        wanted + closest(name or "", owned),
         where=", ".join(owned) or "corpora in the configuration",
         why="a withdrawal is a row in the table beside a corpus's `ownership`, or in `withdrawn`",
         do="name one with --corpus, and the file of the configuration with --configfile",
@@ -84,7 +84,7 @@ def _add(settings: Config, corpus: str, files: Sequence[str], reason: str) -> li
         raise UserError(
             f"{len(unknown)} of these files are not of the corpus {corpus!r}",
             where=str(root),
-            why=", ".join(name + nearest(name, map(printable, every)) for name in unknown),
+            why=", ".join(name + closest(name, map(printable, every)) for name in unknown),
             do="write them as they lie in the corpus's folder",
         )
     known = read_withdrawn(entry) if path.is_file() else {}

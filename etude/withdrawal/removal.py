@@ -21,7 +21,7 @@ from pathlib import Path
 from etude.config import Config
 from etude.corpus.consent import root_of
 from etude.corpus.scan import list_files, piece_id, printable
-from etude.corpus.withdrawn import find, pending, read_withdrawn, record
+from etude.corpus.withdrawn import find, pending, read_withdrawn, record_withdrawn
 from etude.generation.registry import drop, exports, forget, knows
 from etude.storage import embeddings_folder, hash_file, read_csv, read_json
 from etude.workflow.lineage import corpora_behind
@@ -79,7 +79,7 @@ def carry_out(config: Config, results: Path = RESULTS) -> list[str]:
         if names := pending(settings, corpus, results):
             found = survey(config, corpus, names, results)
             lines += delete(found, corpus, len(names), results)
-    record(config.corpora, results)
+    record_withdrawn(config.corpora, results)
     return lines
 
 

@@ -103,7 +103,7 @@ def downloads(config: Config, results: Path = Path("results")) -> list[str]:
     return found
 
 
-def check(config: Config) -> None:
+def check_needs(config: Config) -> None:
     """See that what the run takes over from elsewhere is there, and that results can be written.
 
     Raises:

@@ -21,7 +21,7 @@ from etude.config import CorpusBase, Cut
 from etude.config.systems.audiolm import Generate
 from etude.config.systems.external import External
 from etude.errors import UserError
-from etude.generation.baselines import CorpusFiles, choose, find_spans, make_baselines, places
+from etude.generation.baselines import CorpusFiles, choose_spans, find_spans, make_baselines, places
 from etude.metrics.clip_sets import clip_sets, count_clips, read_clips, stretch
 from etude.metrics.folders import compare_folders, find_copies
 from etude.metrics.notes.clips import read_symbolic
@@ -239,10 +239,10 @@ def test_a_clip_is_heard_in_its_middle_where_it_is_long_enough(tmp_path):
 
 def test_a_choice_is_seeded_and_takes_each_span_once(tmp_path):
     spans = [Span(piece, 2.0 * k, tmp_path) for piece in "abc" for k in range(5)]
-    chosen = choose(spans, 6, seed=1)
+    chosen = choose_spans(spans, 6, seed=1)
     assert len(set(chosen)) == 6
-    assert chosen == choose(spans, 6, seed=1) != choose(spans, 6, seed=2)
-    assert set(choose(spans, 99, seed=1)) == set(spans)
+    assert chosen == choose_spans(spans, 6, seed=1) != choose_spans(spans, 6, seed=2)
+    assert set(choose_spans(spans, 99, seed=1)) == set(spans)
 
 
 def test_a_split_of_which_nothing_is_heard_says_why(tmp_path):

@@ -20,11 +20,11 @@ from etude.systems.phrase_ldm.dit import BarDit, time_features, twin_mean, twins
 from etude.systems.phrase_ldm.ldm import Ldm, PieceRequest, between
 from etude.systems.phrase_ldm.pieces import Pieces, read_statistics
 from etude.systems.phrase_ldm.sections import (
-    choose,
-    describe,
+    choose_form,
     of_repeats,
-    parse,
+    parse_sections,
     read_labels,
+    section_features,
     to_text,
 )
 from etude.training.loop import fit
@@ -436,9 +436,9 @@ def test_time_in_units_of_one_stands_half_precision_and_whole_steps_do_not():
 @settings(max_examples=50, deadline=None)
 def test_sections_are_read_as_they_are_written(rows):
     text = "".join(f"{letter}{bars}" for letter, bars in rows)
-    found = parse(text)
+    found = parse_sections(text)
     assert to_text(found) == text
-    described = describe(found)
+    described = section_features(found)
     assert described.shape == (4, sum(bars for _, bars in rows))
     letter, place, left, turn = described
     assert letter[0] == place[0] == turn[0] == 0
@@ -450,16 +450,18 @@ def test_sections_are_read_as_they_are_written(rows):
 @pytest.mark.parametrize("text", ["", "A", "4A", "A4 B4", "A4-B4", "A0", "A4B", "é4"])
 def test_what_are_no_sections_is_said(text):
     with pytest.raises(UserError):
-        parse(text)
+        parse_sections(text)
 
 
 def test_sections_must_fit_the_piece():
     with pytest.raises(UserError, match="16"):
-        parse("A8A4", bars=16)
+        parse_sections("A8A4", bars=16)
 
 
 def test_letters_are_numbers_by_appearance():
-    assert np.array_equal(describe(parse("i8A8A8")), describe(parse("Z8b8b8")))
+    assert np.array_equal(
+        section_features(parse_sections("i8A8A8")), section_features(parse_sections("Z8b8b8"))
+    )
 
 
 @pytest.mark.parametrize(
@@ -488,7 +490,7 @@ def test_the_same_letter_and_place_is_the_same_bar(bars, least):
     repeat = np.array([bars.index(bar) for bar in bars])
     found = of_repeats(repeat, least)
     assert sum(section.bars for section in found) == len(bars)
-    letter, place, *_ = describe(found)
+    letter, place, *_ = section_features(found)
     music: dict = {}
     for index, key in enumerate(zip(letter.tolist(), place.tolist(), strict=True)):
         assert music.setdefault(key, bars[index]) == bars[index]
@@ -509,9 +511,9 @@ def test_more_sections_than_letters_are_joined():
 
 def test_forms_are_chosen_by_length():
     forms = ["A4A4", "A8", "A4A4", "A3"]
-    assert choose(forms, 3, 0.99) == "A3"
-    assert choose(forms, 5, 0.5) is None
-    drawn = [choose(forms, 8, chance) for chance in (0.0, 0.34, 0.99)]
+    assert choose_form(forms, 3, 0.99) == "A3"
+    assert choose_form(forms, 5, 0.5) is None
+    drawn = [choose_form(forms, 8, chance) for chance in (0.0, 0.34, 0.99)]
     assert drawn == ["A4A4", "A8", "A4A4"]
 
 

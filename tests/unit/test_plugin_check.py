@@ -249,4 +249,4 @@ def test_a_path_that_is_not_there_makes_no_valid_configuration(corpus, here, cap
 def test_only_what_runs_must_be_there(here):
     mine = {"corpora": {"mine": {"source": "folder", "path": "no/such"}}}
     (here / "mine.yaml").write_text(yaml.safe_dump(mine), encoding="utf-8")
-    needs.check(read(DEFAULT, here / "mine.yaml"))
+    needs.check_needs(read(DEFAULT, here / "mine.yaml"))

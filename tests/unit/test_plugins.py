@@ -11,7 +11,15 @@ import yaml
 
 from etude import plugins
 from etude.__main__ import main
-from etude.config import DEFAULT, PluginNetwork, PluginTokenizer, load, merge, parse, read
+from etude.config import (
+    DEFAULT,
+    PluginNetwork,
+    PluginTokenizer,
+    load_config,
+    merge,
+    parse_section,
+    read,
+)
 from etude.errors import UserError
 
 PAIRS = {
@@ -89,14 +97,14 @@ def test_a_tokenizer_is_saved_and_made_again(here):
     from etude.tokenizers import registry
 
     settings = PluginTokenizer(kind="loudness:Loudness", options={"levels": 4})
-    tokenizer = registry.instantiate(settings)
+    tokenizer = registry.create_tokenizer(settings)
     wave = torch.randn(3, 9600, generator=torch.Generator().manual_seed(0))
     tokenizer.fit([wave])
     first, second = here / "first", here / "second"
     for folder in (first, second):
         folder.mkdir()
-        registry.save(tokenizer, settings, folder)
-    loaded = registry.load(first)
+        registry.save_tokenizer(tokenizer, settings, folder)
+    loaded = registry.load_tokenizer(first)
     assert torch.equal(loaded.encode(wave), tokenizer.encode(wave))
     assert loaded.encode(wave).shape == (3, loaded.frames(9600)) == (3, 20)
     assert loaded.encode(wave).unique().numel() > 8
@@ -212,25 +220,29 @@ def test_a_changed_module_is_another_training(here):
     ],
 )
 def test_a_name_that_is_not_there_is_said_before_anything_runs(kind, words, here):
-    fails(lambda: load(merge(default(), {"tokenizers": {"bands": {"kind": kind}}})), *words, "do:")
+    fails(
+        lambda: load_config(merge(default(), {"tokenizers": {"bands": {"kind": kind}}})),
+        *words,
+        "do:",
+    )
 
 
 def test_only_the_transformer_has_a_forgetful_mask(here):
     stage = {"network": {"kind": "gru:Gru"}, "training": {"forgetful_mask": 0.1}}
     bad = merge(default(), {"experiments": {"audiolm": {"stages": {"fine": stage}}}})
-    fails(lambda: load(bad), "experiments.audiolm.stages.fine: training.forgetful_mask")
+    fails(lambda: load_config(bad), "experiments.audiolm.stages.fine: training.forgetful_mask")
 
 
 def test_a_module_that_is_no_python(here):
     write(here, "class Broken(:")
     bad = merge(default(), {"tokenizers": {"bands": {"kind": "mine:Broken"}}})
-    fails(lambda: load(bad), "not valid Python", "mine.py", "tokenizers.bands.kind")
+    fails(lambda: load_config(bad), "not valid Python", "mine.py", "tokenizers.bands.kind")
 
 
 def test_a_class_may_come_from_elsewhere(here):
     write(here, "from gru import Gru as Mine\nNamed = Mine\n")
-    plugins.check("mine:Mine", "here")
-    plugins.check("mine:Named", "here")
+    plugins.check_plugin("mine:Mine", "here")
+    plugins.check_plugin("mine:Named", "here")
     assert plugins.load_class("mine:Named").__name__ == "Gru"
     (here / "parts" / "inner").mkdir(parents=True)
     write(here / "parts" / "inner", "class Deep: pass", "deep.py")
@@ -246,7 +258,7 @@ def test_what_a_class_lacks_is_named(here):
     from etude.tokenizers import registry
 
     fails(
-        lambda: registry.instantiate(PluginTokenizer(kind="mine:Tok")),
+        lambda: registry.create_tokenizer(PluginTokenizer(kind="mine:Tok")),
         "no 'frames'",
         "'frame'?",
         "mine.py",
@@ -254,7 +266,7 @@ def test_what_a_class_lacks_is_named(here):
     text = (here / "mine.py").read_text().replace("frame(", "frames(")
     write(here, text, "other.py")
     fails(
-        lambda: registry.instantiate(PluginTokenizer(kind="other:Tok")),
+        lambda: registry.create_tokenizer(PluginTokenizer(kind="other:Tok")),
         "no 'frame_rate'",
         "codebook_size",
     )
@@ -262,7 +274,7 @@ def test_what_a_class_lacks_is_named(here):
 
 def test_a_module_that_cannot_be_imported(here):
     write(here, "import a_package_that_is_not_there\nclass Mine: pass\n")
-    plugins.check("mine:Mine", "here")
+    plugins.check_plugin("mine:Mine", "here")
     fails(
         lambda: plugins.load_class("mine:Mine"),
         "cannot be imported",
@@ -308,16 +320,16 @@ def test_options_are_checked_by_a_class_s_settings(here):
 
 def test_options_survive_the_way_to_a_job():
     settings = PluginTokenizer(kind="a:B", options={"rates": [1, 2.5], "deep": {"x": None}})
-    assert parse(PluginTokenizer, settings.params()) == settings
+    assert parse_section(PluginTokenizer, settings.params()) == settings
     assert json.loads(settings.params("options"))["options"] == settings.options
 
 
 def test_a_digest_is_of_the_file_s_bytes(here):
     write(here, "class Mine: pass\n")
-    before = plugins.digest("mine:Mine")
-    assert plugins.digest("mine:Other") == before
+    before = plugins.plugin_digest("mine:Mine")
+    assert plugins.plugin_digest("mine:Other") == before
     write(here, "class Mine: pass  # changed\n")
-    assert plugins.digest("mine:Mine") != before
+    assert plugins.plugin_digest("mine:Mine") != before
 
 
 def test_own_metrics_are_told_apart(here):
@@ -327,8 +339,8 @@ def test_own_metrics_are_told_apart(here):
         ({"options": {"pitches:Chroma": {}}}, ["in none of `embeddings`, `signals`, `distances`"]),
         ({"signals": ["Attacks"]}, ["evaluation.signals.0", "my_module:MyClass"]),
     ]:
-        fails(lambda e=evaluation: load(merge(default(), {"evaluation": e})), *words)
-    assert load(merge(default(), {"evaluation": {"embeddings": ["pitches:Chroma"]}}))
+        fails(lambda e=evaluation: load_config(merge(default(), {"evaluation": e})), *words)
+    assert load_config(merge(default(), {"evaluation": {"embeddings": ["pitches:Chroma"]}}))
 
 
 def test_a_source_that_brings_nothing(here):

@@ -9,7 +9,7 @@ from tidy import beaten, row
 
 from etude.config import Evaluation, ExperimentBase
 from etude.config.systems import CLASSES
-from etude.report.distances import describe
+from etude.report.distances import distance_tables
 from etude.results.leaderboard import ExperimentFigures, reference_values
 from etude.results.systems import (
     MEANING,
@@ -76,7 +76,7 @@ def test_the_page_judges_what_the_gate_judges(toy, system, by_option, word):
         rivals=[head | r for r in beaten(["hummed", "untrained"])],
     )
     settings = Evaluation(gate_external=by_option)
-    assert describe("e", [table], settings).word == word
+    assert distance_tables("e", [table], settings).word == word
     assert judged(system, settings) == (word != "ungated")
 
 

@@ -616,9 +616,9 @@ def test_the_plan_of_an_adaptation():
     for stage in ("autoencoder", "base", "dit"):  # as jobs read it again
         text = settings.experiments["ours"].stage_params(stage)
         assert json.loads(text)["base"] == "sound"
-        again = config.parse(config.Experiment, text)
+        again = config.parse_section(config.Experiment, text)
         assert again.stage_params(stage) == text
-    again = config.parse(config.Experiment, settings.experiments["ours"].generate_params())
+    again = config.parse_section(config.Experiment, settings.experiments["ours"].generate_params())
     assert again.adapt.kind == "lora"
 
 
@@ -639,7 +639,7 @@ def test_the_plan_of_several_adapters():
         settings.experiments["two"].stage_params("beside-one"),
         settings.experiments["two"].generate_params(),
     ):
-        assert config.parse(config.Experiment, text).adapters == ["one"]
+        assert config.parse_section(config.Experiment, text).adapters == ["one"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,15 @@ from random import Random
 import datasets
 import pytest
 
-from etude.config import Filter, FolderCorpus, OnOff, PluginTokenizer, Remi, SymbolicTokenSet, load
+from etude.config import (
+    Filter,
+    FolderCorpus,
+    OnOff,
+    PluginTokenizer,
+    Remi,
+    SymbolicTokenSet,
+    load_config,
+)
 from etude.corpus.ingest import ingest_shard
 from etude.errors import UserError
 from etude.storage import read_csv, read_json, write_csv, write_text
@@ -303,15 +311,15 @@ def test_a_tokenizer_made_elsewhere_is_taken_over(tmp_path):
     folder = made(tmp_path)
     files = sorted(folder.iterdir())
     import_tokenizer(OnOff(kind="onoff"), files, tmp_path / "taken")
-    assert factory.load(tmp_path / "taken").vocabulary == 4050
+    assert factory.load_symbolic_tokenizer(tmp_path / "taken").vocabulary == 4050
     with pytest.raises(UserError, match="fitted with other settings"):
         import_tokenizer(OnOff(kind="onoff", drop_chords=True), files, tmp_path / "taken")
     config = read_json(folder / "config.json")
     write_text(folder / "config.json", json.dumps(config | {"version": 99}))
     with pytest.raises(UserError, match="another version"):
-        factory.load(folder)
+        factory.load_symbolic_tokenizer(folder)
     with pytest.raises(UserError, match="no fitted tokenizer"):
-        factory.load(tmp_path / "nowhere")
+        factory.load_symbolic_tokenizer(tmp_path / "nowhere")
 
 
 OWN = '''
@@ -350,7 +358,7 @@ def test_a_tokenizer_of_ones_own(corpus, monkeypatch):
     tables = ingested(corpus)
     pieces = pieces_csv(corpus, tables)
     factory.make_tokenizer(settings, Filter(), corpus / "music", tables, pieces, corpus / "own")
-    loaded = factory.load(corpus / "own")
+    loaded = factory.load_symbolic_tokenizer(corpus / "own")
     assert loaded.own.state == {"pieces": 4}
     assert loaded.own.step == 60
     assert loaded.decode(loaded.encode(loaded.decode([60, 62]))).pitch.tolist() == [60, 62]
@@ -364,7 +372,7 @@ def test_a_tokenizer_of_ones_own(corpus, monkeypatch):
         tokenized(corpus, tables, tokenizer=corpus / "wrong")
     Path("half.py").write_text("class Half:\n    def encode(self, table): return []\n")
     with pytest.raises(UserError, match="has no 'decode'"):
-        factory.create(PluginTokenizer(kind="half:Half"))
+        factory.create_symbolic_tokenizer(PluginTokenizer(kind="half:Half"))
 
 
 # ----------------------------------------------------------------------------------- configuration
@@ -388,7 +396,7 @@ def config(**changes):
     }
     for section, entries in changes.items():
         raw[section] = raw[section] | entries
-    return load(raw)
+    return load_config(raw)
 
 
 @pytest.mark.parametrize(

@@ -319,7 +319,7 @@ def test_config():
     words = read().experiments["ti"]
     texts = [*map(words.stage_params, ("base", "concept")), words.generate_params()]
     for text in (*texts, words.params(), words.untrained_params()):
-        again = config.parse(config.Experiment, text)  # as the jobs read their params
+        again = config.parse_section(config.Experiment, text)  # as the jobs read their params
         assert (again.base, again.concepts) == ("base", ["drone"])
         assert again.stage("base").weights.path == words.stage("base").weights.path
     plan = Plan(read())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from etude.config.base import Section, nearest
+from etude.config.base import Section, closest
 from etude.config.networks import PluginNetwork
 from etude.config.systems.training import Seeds, TrainingSettings, Weights, path_alone
 
@@ -276,6 +276,6 @@ def known(name: str, names: Any, where: str, section: str) -> None:
     """
     if name not in names:
         raise ValueError(
-            f"{where}: {name!r} is not in `{section}`{nearest(name, names)}; "
+            f"{where}: {name!r} is not in `{section}`{closest(name, names)}; "
             f"there: {', '.join(names) or 'nothing'}"
         )

@@ -146,7 +146,7 @@ class SetScores:
         if replicate not in self.intra:
             self.intra[replicate] = overlap.intra_densities(self.intra_bins, i.clips)
         inter = overlap.inter_densities(bins, i.clips, j.clips)
-        areas, divergences = overlap.compare(self.intra[replicate], inter)
+        areas, divergences = overlap.overlap_and_divergence(self.intra[replicate], inter)
         for name, area, divergence in zip(self.names, areas, divergences, strict=True):
             found |= {f"{name}_overlap": float(area), f"{name}_intra_inter_kl": float(divergence)}
         return found

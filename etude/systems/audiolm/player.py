@@ -21,7 +21,7 @@ from etude.systems.audiolm.sampling import AudioLmGenerator, Tokens
 from etude.systems.audiolm.stages import AudioLmStage
 from etude.systems.base import ShouldStop, Wave
 from etude.systems.conditions import Conditions, refuse
-from etude.tokenizers.registry import load as load_tokenizer
+from etude.tokenizers.registry import load_tokenizer
 
 VERSION = 1  # raised when the same tokens give other clips
 

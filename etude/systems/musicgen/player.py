@@ -26,7 +26,7 @@ from etude.systems.musicgen.melody import read_melody
 from etude.systems.musicgen.network import Lm
 from etude.systems.musicgen.sampling import sample, steps_of
 from etude.systems.musicgen.texts import unknown_words
-from etude.tokenizers.registry import load as load_tokenizer
+from etude.tokenizers.registry import load_tokenizer
 
 VERSION = 2  # raised when the same codes, or the same settings, give other clips
 

@@ -17,7 +17,7 @@ from etude.devices import choose_device
 from etude.pretrained.networks import load_network
 from etude.systems.base import Wave
 from etude.systems.musicgen.network import from_pretrained, kind_of
-from etude.tokenizers.registry import load as load_tokenizer
+from etude.tokenizers.registry import load_tokenizer
 
 BATCH = 4
 

@@ -17,7 +17,7 @@ from tokenizers.normalizers import NFC, Lowercase, Sequence
 from tokenizers.pre_tokenizers import Split
 from tokenizers.processors import TemplateProcessing
 
-from etude.errors import UserError, nearest
+from etude.errors import UserError, closest
 
 VERSION = 1  # raised when the same text gives other numbers
 
@@ -89,7 +89,7 @@ def parts_of_text(text: str, tokenizer: Tokenizer, concepts: Mapping[str, int]) 
             found.append(TextPart(concept=piece))
         else:
             raise UserError(
-                f"there is no learned word <{piece}>{nearest(piece, concepts)}",
+                f"there is no learned word <{piece}>{closest(piece, concepts)}",
                 where=text,
                 why=f"there are: {', '.join(f'<{name}>' for name in concepts) or 'none'}",
                 do="name one of these, or write the text without < and >",

@@ -172,8 +172,8 @@ class Ldm(StageModule):
         rows = torch.full((len(wanted), len(sections.OF_BARS), longest), sections.UNKNOWN)
         for row, piece in zip(rows, wanted, strict=True):
             if piece.form:
-                form = sections.parse(piece.form, "the form that is asked for", piece.bars)
-                row[:, : piece.bars] = torch.from_numpy(sections.describe(form))
+                form = sections.parse_sections(piece.form, "the form that is asked for", piece.bars)
+                row[:, : piece.bars] = torch.from_numpy(sections.section_features(form))
         about |= {name: rows[:, number] for number, name in enumerate(sections.OF_BARS)}
         return {name: tensor.to(self.device) for name, tensor in about.items()}
 

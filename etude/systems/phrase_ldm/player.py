@@ -139,7 +139,7 @@ class PhraseLdmPlayer:
         elif settings.key:
             asked.shift = self._shift(settings.key)
         if asked.form:
-            sections.parse(asked.form, "generate.sections", asked.bars)
+            sections.parse_sections(asked.form, "generate.sections", asked.bars)
         if asked.bars > MOST_BARS:
             raise UserError(f"{asked.bars} bars are asked for", do=f"ask for {MOST_BARS} at most")
         return asked
@@ -276,7 +276,7 @@ class PhraseLdmPlayer:
         chance = float(torch.rand((), generator=torch.Generator().manual_seed(seed)))
         form = asked.form
         if not form and asked.own is None:
-            form = sections.choose(self.ldm.shape["forms"], asked.bars, chance) or ""
+            form = sections.choose_form(self.ldm.shape["forms"], asked.bars, chance) or ""
         return PieceRequest(
             seed,
             asked.bars,

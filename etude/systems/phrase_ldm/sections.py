@@ -21,7 +21,7 @@ from etude.errors import UserError
 VERSION = 1  # raised when the same piece has other sections
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-OF_BARS = ("letter", "place", "left", "turn")  # the rows of `describe`
+OF_BARS = ("letter", "place", "left", "turn")  # the rows of `section_features`
 UNKNOWN = -1
 
 
@@ -32,7 +32,7 @@ class SongSection(NamedTuple):
     bars: int
 
 
-def parse(text: str, where: str = "", bars: int | None = None) -> list[SongSection]:
+def parse_sections(text: str, where: str = "", bars: int | None = None) -> list[SongSection]:
     """Sections from a text such as i8A8A8B4.
 
     Args:
@@ -85,7 +85,7 @@ def read_labels(path: Path) -> dict[str, str]:
             do="write a CSV file with the columns piece and sections (i8A8A8B4)",
         )
     for number, row in enumerate(rows, start=2):
-        parse(row["sections"] or "", f"{path}, line {number}")
+        parse_sections(row["sections"] or "", f"{path}, line {number}")
     return {row["piece"]: row["sections"] for row in rows}
 
 
@@ -145,7 +145,7 @@ def _carried(edges: set[int], runs: list[tuple[int, int]], repeat: NDArray[np.in
     return found
 
 
-def describe(sections: Sequence[SongSection]) -> NDArray[np.int64]:
+def section_features(sections: Sequence[SongSection]) -> NDArray[np.int64]:
     """What a network is told of each bar: int64 [4, bars], rows as in OF_BARS.
 
     Which letter (by first appearance), which bar of its section, how many are left in it after
@@ -166,7 +166,7 @@ def unknown(bars: int) -> NDArray[np.int64]:
     return np.full((len(OF_BARS), bars), UNKNOWN, dtype=np.int64)
 
 
-def choose(forms: Sequence[str], bars: int, chance: float) -> str | None:
+def choose_form(forms: Sequence[str], bars: int, chance: float) -> str | None:
     """One of the forms with this many bars; where there is none, None.
 
     Args:

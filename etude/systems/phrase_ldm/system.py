@@ -34,7 +34,7 @@ from etude.systems.phrase_ldm.vae import Autoencode, Infill, PhraseStage, Vae
 from etude.systems.stage_module import StagedSystem, StageModule, transformer_flops
 from etude.systems.weights import check_tokenizer, load_weights, read_stage_config, read_weights
 from etude.tokenizers.symbolic.base import transposed
-from etude.tokenizers.symbolic.factory import load as load_tokenizer
+from etude.tokenizers.symbolic.factory import load_symbolic_tokenizer as load_tokenizer
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
 from etude.tokenizers.symbolic.remi_z_vocabulary import NUMBER_OF
 from etude.workflow.imported_weights import MODEL

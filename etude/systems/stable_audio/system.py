@@ -54,7 +54,7 @@ from etude.systems.stable_audio.texts import tokenizer_of
 from etude.systems.stage_module import StageModule
 from etude.systems.weights import read_stage_config
 from etude.tokenizers.magnitude_rvq import MagnitudeRvqTokenizer
-from etude.tokenizers.registry import load as load_tokenizer
+from etude.tokenizers.registry import load_tokenizer
 
 AUTOENCODER, BASE, DIT = "autoencoder", "base", "dit"
 

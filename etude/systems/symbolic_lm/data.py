@@ -198,11 +198,11 @@ def open_data(
     begin = pad if info.get("bos") is None else None
     options: dict[str, Any] = {"items": settings.train_items, "begin": begin}
     if augment.share:
-        from etude.tokenizers.registry import load
+        from etude.tokenizers.registry import load_tokenizer
 
         if tokenizer is None:
             raise ValueError("augmentation needs the tokenizer's folder")
-        names = load(tokenizer).names()
+        names = load_tokenizer(tokenizer).names()
         options |= {"shifts": Shifts(names, augment.pitch, augment.velocity)}
         options |= {"share": augment.share}
     folder = packed / "train"

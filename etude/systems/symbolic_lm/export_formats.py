@@ -19,7 +19,7 @@ from etude.errors import UserError
 from etude.storage import write_json
 from etude.systems.base import Parts
 from etude.tokenizers.symbolic.base import SymbolicTokenizer
-from etude.tokenizers.symbolic.factory import load
+from etude.tokenizers.symbolic.factory import load_symbolic_tokenizer
 
 FORM = "transformers"
 WEIGHTS = ("config.json", "model.safetensors")
@@ -34,7 +34,7 @@ def write_transformers(parts: Parts, folder: Path) -> None:
     stage = parts.models["lm"]
     for name in WEIGHTS:
         shutil.copyfile(stage / name, folder / name)
-    tokenizer = load(parts.tokenizers["tokenizer"])
+    tokenizer = load_symbolic_tokenizer(parts.tokenizers["tokenizer"])
     words = fast_tokenizer(tokenizer)
     words.save(str(folder / "tokenizer.json"))
     special = {"pad": tokenizer.pad, "unk": tokenizer.unknown}

@@ -302,7 +302,7 @@ class SymbolicLmPlayer:
             "entropy": f"{music.drawn.entropy:.6f}",
         }
         condition = {"prompt": music.given.source}
-        result = describe(music)
+        result = piece_row(music)
         if settings.times:
             result["generation_time"] = round(music.seconds_used, 4)
         parts = self._parts(music)
@@ -331,7 +331,7 @@ def first_new(table: NoteTable, before: NoteTable) -> float:
     return float(later[0]) if len(later) else before.seconds
 
 
-def describe(music: GeneratedPiece) -> dict[str, Any]:
+def piece_row(music: GeneratedPiece) -> dict[str, Any]:
     """Neuromusic's row of results.json; each name is a clip's own, so none is written twice."""
     return {
         "prompt_length": len(music.given.ids),

@@ -95,7 +95,7 @@ class SymbolicLmSystem(SystemBase):
 
     def open(self, experiment: SymbolicLm, parts: Parts) -> SymbolicLmPlayer:  # noqa: D102
         from etude.systems.symbolic_lm.player import SymbolicLmPlayer
-        from etude.tokenizers.symbolic.factory import load as load_tokenizer
+        from etude.tokenizers.symbolic.factory import load_symbolic_tokenizer as load_tokenizer
 
         assert parts.corpus is not None
         tokenizer = load_tokenizer(parts.tokenizers["tokenizer"])
@@ -139,6 +139,6 @@ any directory. models/lm of a GPT-2 or a Llama is read by transformers' `from_pr
         return score(stage, windows)
 
     def note_counter(self, parts: Parts) -> Callable[[Sequence[int]], int]:  # noqa: D102
-        from etude.tokenizers.symbolic.factory import load as load_tokenizer
+        from etude.tokenizers.symbolic.factory import load_symbolic_tokenizer as load_tokenizer
 
         return load_tokenizer(parts.tokenizers["tokenizer"]).notes_in

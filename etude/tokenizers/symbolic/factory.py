@@ -47,7 +47,7 @@ def make_tokenizer(
     Raises:
         UserError: there is nothing to learn from.
     """
-    tokenizer = create(settings)
+    tokenizer = create_symbolic_tokenizer(settings)
     if pieces is not None and root is not None and hasattr(tokenizer, "learn"):
         fit = settings.fit
         count, seed = getattr(fit, "pieces", OWN_PIECES), getattr(fit, "seed", OWN_SEED)
@@ -57,14 +57,14 @@ def make_tokenizer(
     log.info("%s: %d tokens", settings.kind, tokenizer.vocabulary)
 
 
-def create(settings: Any) -> Any:
+def create_symbolic_tokenizer(settings: Any) -> Any:
     """An untaught tokenizer for a section of `tokenizers`."""
     if isinstance(settings, PluginTokenizer):
         return PluginSymbolicTokenizer(settings)
-    return registry.instantiate(settings)
+    return registry.create_tokenizer(settings)
 
 
-def load(folder: Path) -> SymbolicTokenizer:
+def load_symbolic_tokenizer(folder: Path) -> SymbolicTokenizer:
     """The symbolic tokenizer in a folder.
 
     Raises:
@@ -74,7 +74,9 @@ def load(folder: Path) -> SymbolicTokenizer:
         kind = read_json(folder / CONFIG)["kind"]
     except (OSError, ValueError, KeyError, TypeError):
         kind = ""  # the registry says what is wrong
-    tokenizer = PluginSymbolicTokenizer.load(folder) if is_plugin(kind) else registry.load(folder)
+    tokenizer = (
+        PluginSymbolicTokenizer.load(folder) if is_plugin(kind) else registry.load_tokenizer(folder)
+    )
     if not isinstance(tokenizer, SymbolicTokenizer):
         raise UserError(
             f"the tokenizer {kind!r} reads audio, not MIDI",

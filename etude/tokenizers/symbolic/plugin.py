@@ -12,7 +12,7 @@ from torch import Tensor
 from etude.config import PluginTokenizer
 from etude.errors import UserError
 from etude.midi.notes import NoteTable
-from etude.plugins import check_attributes, digest, instantiate, module_file
+from etude.plugins import check_attributes, instantiate, module_file, plugin_digest
 from etude.storage import read_json, write_json
 from etude.tokenizers.fitted import CONFIG
 from etude.tokenizers.symbolic.base import Grammar, SymbolicTokenizer
@@ -94,7 +94,7 @@ class PluginSymbolicTokenizer(SymbolicTokenizer):
 
     def save(self, folder: Path) -> None:
         """Write config.json, and state.json where there is a state."""
-        own = {"options": self.settings.options, "module": digest(self.settings.kind)}
+        own = {"options": self.settings.options, "module": plugin_digest(self.settings.kind)}
         write_json(folder / CONFIG, self.describe() | own)
         if getattr(self.own, "state", None) is not None:
             write_json(folder / STATE, self.own.state)
