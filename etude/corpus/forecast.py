@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,12 +143,17 @@ def _training(experiment: ExperimentBase, config: Config) -> float:
 # ------------------------------------------------------------------------------------- in words
 
 
-def announce(config: Config, results: Path = RESULTS) -> None:
+def to_stderr(text: str) -> None:
+    """Write a line to the terminal."""
+    print(text, file=sys.stderr)
+
+
+def announce(
+    config: Config, results: Path = RESULTS, tell: Callable[[str], None] = to_stderr
+) -> None:
     """Say before a run what it will take; in the sub-processes of its jobs, nothing."""
     if "--mode" not in sys.argv:
-        print(
-            "\n".join(forecast_lines(forecast(config, results), config, results)), file=sys.stderr
-        )
+        tell("\n".join(forecast_lines(forecast(config, results), config, results)))
 
 
 def forecast_lines(found: Forecast, config: Config, results: Path = RESULTS) -> list[str]:
