@@ -123,7 +123,7 @@ class Harmony:
 
     def _of_clip(self, wave: Array) -> Array:
         found = self.activations(wave)
-        frames = harmonies(found.heard)
+        frames = harmonies(found.audible)
         windows = spread_windows(len(found.power), len(frames))
         means = frames[windows, :54].mean(1)
         deviations = frames[windows, :18].std(1)
@@ -146,12 +146,12 @@ def harmonies(power: Array) -> Array:
     return np.concatenate([transform, match, shape, turned, between, rare], axis=1)
 
 
-def spread_windows(frames: int, heard: int) -> NDArray[np.int64]:
+def spread_windows(frames: int, wanted: int) -> NDArray[np.int64]:
     """Indexes of windows into the frames that are heard: [windows, 10].
 
     A clip has as many windows as its length gives, however much of it is silent: then they
     overlap more.
     """
     count = max(1, (frames - WINDOW_FRAMES) // (WINDOW_FRAMES // 2) + 1)
-    starts = np.linspace(0, max(heard - WINDOW_FRAMES, 0), count).round().astype(np.int64)
-    return np.minimum(starts[:, None] + np.arange(WINDOW_FRAMES), heard - 1)
+    starts = np.linspace(0, max(wanted - WINDOW_FRAMES, 0), count).round().astype(np.int64)
+    return np.minimum(starts[:, None] + np.arange(WINDOW_FRAMES), wanted - 1)

@@ -82,7 +82,7 @@ class FittedTokenizer(ABC):
         return self.tensors[name]
 
 
-def checked(wave: Tensor) -> Tensor:
+def check_wave(wave: Tensor) -> Tensor:
     """The wave as float32 [batch, samples]; ValueError if it has another shape or NaN."""
     wave = torch.as_tensor(wave, dtype=torch.float32)
     if wave.ndim != 2:

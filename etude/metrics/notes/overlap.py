@@ -102,7 +102,7 @@ def inter_densities(bins: Index, real: Index, made: Index) -> Array:
     return densities(bins[:, real[:, None], made[None]].reshape(len(bins), -1))
 
 
-def compare(intra: Array, inter: Array) -> tuple[Array, Array]:
+def overlap_and_divergence(intra: Array, inter: Array) -> tuple[Array, Array]:
     """Overlapped area and KL(intra || inter) of each feature: [features]."""
     p, q = ((d + FLOOR) / (1 + BINS * FLOOR) for d in (intra, inter))
     return np.minimum(intra, inter).sum(1), (p * np.log(p / q)).sum(1)
@@ -113,5 +113,7 @@ def evaluate(real: Array, made: Array) -> dict[str, float]:
     largest = [largest_distance([real, made])]
     i, j = np.arange(len(real)), np.arange(len(made))
     intra = intra_densities(binned([real], [real], largest), i)
-    area, divergence = compare(intra, inter_densities(binned([real], [made], largest), i, j))
+    area, divergence = overlap_and_divergence(
+        intra, inter_densities(binned([real], [made], largest), i, j)
+    )
     return {"overlapped_area": float(area[0]), "intra_inter_kl": float(divergence[0])}

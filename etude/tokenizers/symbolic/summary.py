@@ -51,11 +51,11 @@ def summarise(tables: Sequence[Path], statistics: Sequence[Path], title: str, fo
         if chords:
             most = dict(chords.most_common(MOST))
             draw(most, temporary / "chord.svg", f"{title}: most frequent chords", "MIDI pitches")
-    for line in said(totals, reasons):
+    for line in loss_lines(totals, reasons):
         log.info("%s", line)
 
 
-def said(totals: dict[str, int], reasons: Counter[str]) -> list[str]:
+def loss_lines(totals: dict[str, int], reasons: Counter[str]) -> list[str]:
     """The totals in words; what quantising cost is always said."""
     lines = [", ".join(f"{n} {reason}" for reason, n in reasons.most_common()) or "no pieces"]
     lines.append(in_words(totals))
