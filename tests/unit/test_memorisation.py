@@ -468,7 +468,7 @@ def test_tokens_are_of_what_is_heard(tmp_path, monkeypatch):
     write_wav(tmp_path / "clips/a.wav", music(0), RATE)
     columns = "clip,file,prime_seconds,heard_seconds"
     (tmp_path / "clips/clips.csv").write_text(f"{columns}\na,a.wav,1,3\n")
-    monkeypatch.setattr(clip_tokens, "load", lambda _: Tokenizer())
+    monkeypatch.setattr(clip_tokens, "load_tokenizer", lambda _: Tokenizer())
     clip_tokens.tokenize_clips(tmp_path / "clips", tmp_path, tmp_path / "tokens.jsonl")
     assert read_clip_tokens(tmp_path / "tokens.jsonl") == {"generated": {"a": [0, 1, 2]}}
 
