@@ -237,6 +237,7 @@ class LogHandler(LogHandlerBase):
         self.closed = threading.Event()
         self.clockwork = threading.Thread(target=self._tick, daemon=True)
         self.clockwork.start()
+        self._say("planning …")
 
     writes_to_stream = True
     writes_to_file = False
@@ -325,7 +326,7 @@ class LogHandler(LogHandlerBase):
         known = self.progress
         total, left = sum(known.total.values()), known.left(now)
         if not total:
-            return "planning …"
+            return ""
         words = [f"{sum(known.done.values())} of {total}", clock(now - known.begun)]
         if left is not None:
             words.append(f"about {clock(max(left, 1))} left")
