@@ -24,6 +24,10 @@ def embedding(name: str) -> Any:
 
     Raises:
         UserError: a `module:Class` of the user's own that is not there or lacks something.
+
+    Example:
+        >>> embedding("logmel").__name__
+        'LogMel'
     """
     if own.is_own(name):
         return own.load(name, EMBEDDING_NEEDS)
@@ -36,6 +40,10 @@ def projection(name: str) -> tuple[int | None, float]:
     """`components` and `deviation_floor` of an embedding; nothing that needs torch is imported.
 
     Of pretrained ones and fadtk's, distances are of the embeddings as they are.
+
+    Example:
+        >>> projection("clap-laion-audio")  # a pretrained embedding is taken as it is
+        (None, 0.0)
     """
     if name not in EMBEDDINGS and not own.is_own(name):
         return None, 0.0
@@ -44,7 +52,12 @@ def projection(name: str) -> tuple[int | None, float]:
 
 
 def residual_weight(name: str) -> float:
-    """The weight of `space.Space`'s residual for an embedding; 0 for those that have none."""
+    """The weight of `space.Space`'s residual for an embedding; 0 for those that have none.
+
+    Example:
+        >>> residual_weight("logmel")
+        0.0
+    """
     known = name in EMBEDDINGS or own.is_own(name)
     return float(getattr(embedding(name), "residual", 0.0)) if known else 0.0
 

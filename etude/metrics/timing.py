@@ -86,7 +86,15 @@ def movement(levels: Array) -> Array:
 
 
 def beat_period(rises: Array) -> int:
-    """The lag from .4 to .75 s at which the rises in level are most alike, in frames."""
+    """The lag from .4 to .75 s at which the rises in level are most alike, in frames.
+
+    Example:
+        >>> import numpy as np
+        >>> rises = np.zeros(400)
+        >>> rises[::50] = 1  # an attack each 50 frames
+        >>> beat_period(rises)
+        50
+    """
     centred = rises - rises.mean()
     alike = [(centred[:-k] * centred[k:]).sum() for k in PERIODS if k < len(rises)]
     return PERIODS[int(np.argmax(alike))]

@@ -261,6 +261,12 @@ def _running(values: Array) -> Array:
 
 
 def unit(rows: NDArray[np.floating]) -> Array:
-    """Rows of length 1; zeros stay."""
+    """Rows of length 1; zeros stay.
+
+    Example:
+        >>> import numpy as np
+        >>> unit(np.array([[0.0, 4.0], [0.0, 0.0]])).tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
+    """
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.ascontiguousarray(rows / np.maximum(lengths, 1e-9), dtype=np.float32)

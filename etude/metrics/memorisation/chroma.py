@@ -60,6 +60,13 @@ def features(wave: NDArray[np.floating]) -> Array:
 
     Raises:
         ValueError: samples that are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> wave = np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
+        >>> found = features(wave)
+        >>> found.shape[1], int(found.mean(0).argmax())  # 9: A
+        (12, 9)
     """
     if not np.isfinite(wave).all():
         raise ValueError("samples are not finite")

@@ -203,7 +203,15 @@ def _scores(music: Music, rung: Rung, heard: Waves) -> tuple[np.ndarray, list[st
 
 
 def recall_row(attack: str, scores: np.ndarray, null: Null) -> Row:
-    """The share of planted copies above the null's threshold, or why there is none."""
+    """The share of planted copies above the null's threshold, or why there is none.
+
+    Example:
+        >>> import numpy as np
+        >>> null = Null(np.linspace(0, 1, 1000), [f"piece {i % 100}" for i in range(1000)])
+        >>> row = recall_row("semitone_up", np.array([0.5, 2.0, 3.0, 4.0]), null)
+        >>> row["value"], row["n"]  # three of four copies are above 99 % of real music
+        ('0.750000', 4)
+    """
     row: Row = {"attack": attack, "n": len(scores)}
     if null.reason or not len(scores):
         return row | {"note": f"n/a: {null.reason or 'no copies are planted'}"}

@@ -79,6 +79,15 @@ def counterpoint(table: NoteTable, beats: Beats) -> dict[str, float]:
     Args:
         table: the notes that sound in the clip, those included that began before.
         beats: of the same notes (`read_beats`).
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> from etude.metrics.notes.beats import read_beats
+        >>> chord = plain_table(np.zeros(4, int), np.full(4, 7680), np.array([48, 60, 64, 67]))
+        >>> found = counterpoint(chord, read_beats(chord, 0.0, 8.0))
+        >>> {name: found[name] for name in ("chord_share", "voices", "self_similarity")}
+        {'chord_share': 1.0, 'voices': 4.0, 'self_similarity': 1.0}
     """
     return {
         "chord_share": chord_share(beats),
@@ -120,7 +129,15 @@ def changes(beats: Beats) -> Integers:
 
 
 def least_transposition(first: Integers, second: Integers) -> Integers:
-    """Pairs of sets, turned so that they are the least number: int64 [n]."""
+    """Pairs of sets, turned so that they are the least number: int64 [n].
+
+    Example:
+        >>> import numpy as np
+        >>> c, g, a = 1 << np.array([[0, 4, 7], [7, 11, 2], [9, 1, 4]])  # triads of C, G and A
+        >>> first, second = (np.array([x.sum() for x in xs]) for xs in ([c, g, g], [g, a, c]))
+        >>> np.unique(least_transposition(first, second)).size  # up a fifth, a tone, a fourth
+        3
+    """
     turn = np.arange(12)[:, None]
 
     def turned(mask: Integers) -> Integers:

@@ -49,6 +49,13 @@ def spans(table: NoteTable) -> tuple[Array, Array, NDArray[np.int64]]:
     """Stretches in which a pitch sounds, overlaps merged: onset, end (quarters), pitch.
 
     In the order of onset, then pitch.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> table = plain_table(np.array([0, 240]), np.array([480, 480]), np.array([60, 60]))
+        >>> [x.tolist() for x in spans(table)]  # the two overlap
+        [[0.0], [1.5], [60]]
     """
     pitched = table.without_drums()
     if not len(pitched):
@@ -90,7 +97,15 @@ def find_key(seconds: Array) -> tuple[int, str]:
 
 
 def chords(table: NoteTable) -> tuple[list[tuple[int, ...]], tuple[int, str]]:
-    """Per bar the pitches that sound longest (at most four), and the key of the whole."""
+    """Per bar the pitches that sound longest (at most four), and the key of the whole.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> table = plain_table(np.zeros(3, int), np.full(3, 1920), np.array([60, 64, 67]))
+        >>> chords(table)
+        ([(60, 64, 67)], (0, 'major'))
+    """
     onset, end, pitch = spans(table)
     if not len(onset):
         return [], (0, "major")
@@ -194,13 +209,25 @@ def mean_vector(found: Sequence[str], vectors: dict[str, Array]) -> tuple[Array 
     """The mean of the words' vectors [d], and how many words have none; None where all have none.
 
     One unknown word cost the seed the whole pair.
+
+    Example:
+        >>> import numpy as np
+        >>> vectors = {"I": np.array([1.0, 0.0]), "V": np.array([0.0, 1.0])}
+        >>> mean_vector(["I", "V", "xii"], vectors)
+        (array([0.5, 0.5]), 1)
     """
     known = [vectors[word] for word in found if word in vectors]
     return (np.mean(known, 0) if known else None), len(found) - len(known)
 
 
 def similarity(first: Array | None, second: Array | None) -> float:
-    """Cosine of two mean vectors; NaN where there is none."""
+    """Cosine of two mean vectors; NaN where there is none.
+
+    Example:
+        >>> import numpy as np
+        >>> similarity(np.array([0.0, 1.0]), np.array([0.0, 2.0])), similarity(None, np.ones(2))
+        (1.0, nan)
+    """
     if first is None or second is None:
         return float("nan")
     scale = float(np.linalg.norm(first) * np.linalg.norm(second))

@@ -27,7 +27,12 @@ Array = NDArray[np.float64]
 
 
 def stable_hash(text: str) -> int:
-    """A hash of a word that does not hang on PYTHONHASHSEED."""
+    """A hash of a word that does not hang on PYTHONHASHSEED.
+
+    Example:
+        >>> stable_hash("V7")
+        361057570
+    """
     return zlib.crc32(text.encode())
 
 
