@@ -76,6 +76,14 @@ def beats(power: Array, levels: Array) -> Array:
     Args:
         power: of the notes, a frame each 0.1 s.
         levels: log-mel levels of the same clip, a frame each 10.7 ms, for the beat's period.
+
+    Example:
+        >>> import numpy as np
+        >>> power = np.repeat(np.eye(53)[:8], 5, axis=0)  # a new note each half second
+        >>> levels = np.zeros((round(4 / HOP_SECONDS), 40))
+        >>> levels[:: round(0.5 / HOP_SECONDS)] = 1  # an attack with each
+        >>> beats(power, levels).argmax(1).tolist()
+        [1, 2, 3, 4, 5, 6]
     """
     rises = np.diff(levels, axis=0).clip(0).mean(1)
     centred = rises - rises.mean()

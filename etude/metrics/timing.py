@@ -66,7 +66,13 @@ class Timing:
 
 
 def movement(levels: Array) -> Array:
-    """All figures of one clip's log-mel levels [frames, bands]: [59]."""
+    """All figures of one clip's log-mel levels [frames, bands]: [59].
+
+    Example:
+        >>> import numpy as np
+        >>> movement(np.random.default_rng(0).random((400, 64))).shape
+        (59,)
+    """
     change = levels[CHANGE:] - levels[:-CHANGE]
     rises, falls = change.clip(0).mean(1), (-change).clip(0).mean(1)
     total, period = levels.mean(1), beat_period(rises)

@@ -103,7 +103,14 @@ def spectral_correlation(
 
 
 def check_tokens(tokens: Tensor, vocabulary: int) -> Iterator[Check]:
-    """How semantic tokens [clips, frames] change, and how many of the vocabulary occur."""
+    """How semantic tokens [clips, frames] change, and how many of the vocabulary occur.
+
+    Example:
+        >>> import torch
+        >>> tokens = torch.arange(64).reshape(8, 8)  # never the same twice: noise, not music
+        >>> [(check.check, check.passed) for check in check_tokens(tokens, 64)]
+        [('change_rate', False), ('used', True)]
+    """
     changed = (tokens[:, 1:] != tokens[:, :-1]).double().mean().item()
     yield Check("change_rate", changed, *CHANGES, "share of frames with another token than before")
     used = tokens.unique().numel() / min(vocabulary, max(tokens.numel(), 1))

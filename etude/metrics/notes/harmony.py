@@ -132,7 +132,16 @@ def _longest(length: dict[int, float], start: dict[int, float]) -> tuple[int, ..
 
 
 def words(table: NoteTable) -> list[str]:
-    """The harmonic reduction of a clip: one word per bar; none without notes."""
+    """The harmonic reduction of a clip: one word per bar; none without notes.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> at = np.repeat([0, 1920, 3840], 3)  # a bar each
+        >>> pitches = np.array([60, 64, 67, 67, 71, 74, 60, 64, 67])
+        >>> words(plain_table(at, np.full(9, 1920), pitches))
+        ['I53', 'V53', 'I53']
+    """
     found, (tonic, mode) = chords(table)
     return [numeral(chord, tonic, mode) if chord else EMPTY for chord in found]
 
