@@ -57,11 +57,11 @@ def tried(function: Callable[[Item], Result], item: Item) -> Result | Failed:
             return Failed(reason)  # an AudioError is of one file
         raise
     except Exception as error:
-        said = " ".join(str(error).split())
-        if any(word in said.lower() for word in OF_THE_DEVICE):
+        text = " ".join(str(error).split())
+        if any(word in text.lower() for word in OF_THE_DEVICE):
             raise
-        said = re.sub(r"0x[0-9a-f]{6,}", "0x…", said)[:120]  # no address: equal runs, equal bytes
-        return Failed(f"failed: {type(error).__name__}" + f": {said}" * bool(said))
+        text = re.sub(r"0x[0-9a-f]{6,}", "0x…", text)[:120]  # no address: equal runs, equal bytes
+        return Failed(f"failed: {type(error).__name__}" + f": {text}" * bool(text))
 
 
 def tried_together(

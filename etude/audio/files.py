@@ -22,7 +22,7 @@ import soundfile
 import soxr
 
 from etude.audio.levels import INT16_SCALE
-from etude.audio.whole import why_closed
+from etude.audio.truncation import why_closed
 from etude.errors import UserError
 from etude.storage import atomic
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator
 
-from etude.errors import nearest
-from etude.own import is_own
+from etude.errors import closest
+from etude.plugins import is_plugin
 
-__all__ = ["Composed", "Distinct", "Section", "SectionType", "UserPath", "merge", "nearest"]
+__all__ = ["Composed", "Distinct", "Section", "SectionType", "UserPath", "closest", "merge"]
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     the keys of another kind mean nothing there; so does a `kind` of the user's own, or a
     `backend`, where the base names none.
     """
-    if is_own(over.get("kind")) and base.get("kind") != over["kind"]:
+    if is_plugin(over.get("kind")) and base.get("kind") != over["kind"]:
         return dict(over)
     if over.get("backend") is not None and base.get("backend") != over["backend"]:
         return dict(over)
@@ -75,7 +75,7 @@ def chosen_by(tag: str) -> Discriminator:
         word = value.get(tag) if isinstance(value, dict) else getattr(value, tag, None)
         if word is None:
             return None
-        return OWN if is_own(word) else str(word)
+        return OWN if is_plugin(word) else str(word)
 
     choose.__name__ = tag  # pydantic's messages name it
     return Discriminator(choose)

@@ -251,7 +251,7 @@ class ArchiveCorpus(CorpusBase):
     )
 
 
-class OwnCorpus(CorpusBase):
+class PluginCorpus(CorpusBase):
     """A class of your own with `fetch(folder)`, which fills a folder with MIDI or audio."""
 
     source: ModuleClass = Field(description="`module:Class`; see CONTRIBUTING.md")
@@ -262,6 +262,6 @@ Corpus = Annotated[
     Annotated[Music21Corpus, Tag("music21")]
     | Annotated[FolderCorpus, Tag("folder")]
     | Annotated[ArchiveCorpus, Tag("archive")]
-    | Annotated[OwnCorpus, Tag(OWN)],
+    | Annotated[PluginCorpus, Tag(OWN)],
     chosen_by("source"),
 ]

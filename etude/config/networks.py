@@ -7,7 +7,7 @@ from pydantic import Field
 from etude.config.base import OPTIONS, ModuleClass, Options, Section
 
 
-class OwnNetwork(Section):
+class PluginNetwork(Section):
     """A network class of your own in place of the transformer."""
 
     kind: ModuleClass = Field(description="`module:Class`; see CONTRIBUTING.md")

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def opened(settings: ArchiveCorpus, folder: Path) -> Iterator[Path]:
+def downloaded_archive(settings: ArchiveCorpus, folder: Path) -> Iterator[Path]:
     """The archive as a local file; a downloaded one is deleted afterwards.
 
     Raises:

@@ -85,7 +85,7 @@ def printable(relative: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def choose(relatives: Iterable[str], limit: int | None) -> list[str]:
+def choose_files(relatives: Iterable[str], limit: int | None) -> list[str]:
     """All paths, or a fixed choice of `limit` of them (the first by hash), sorted."""
     if limit is None:
         return sorted(relatives)
@@ -113,7 +113,7 @@ def corpus_files(
     if limit is None:
         return files
     music = [relative for relative in files if music_kind(relative)]
-    chosen = choose(music, limit)
+    chosen = choose_files(music, limit)
     if passed is not None:
         passed[f"music beyond `limit: {limit}`"] += len(music) - len(chosen)
         passed["other files"] += len(files) - len(music)

@@ -15,7 +15,7 @@ from etude.systems import open_system
 from etude.systems.base import Parts, ShouldStop
 from etude.systems.conditions import Conditions
 from etude.tokenizers.fitted import weights_of
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 
 
 def make_clips(

@@ -33,7 +33,7 @@ from etude.midi.notes import NoteTable
 from etude.midi.render import load_soundfont, render_midi
 from etude.midi.writing import apart, to_score
 from etude.systems.base import ClipSet, Codec, Span, Wave
-from etude.tokenizers.symbolic.making import midi_of_training, training_tables
+from etude.tokenizers.symbolic.factory import midi_of_training, training_tables
 
 VERSION = 1  # raised when the clip sets change
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etude import own
+from etude import plugins
 from etude.config.embeddings import EMBEDDINGS
 from etude.storage import atomic, hash_file
 
@@ -37,13 +37,13 @@ def version_of(embedding: str) -> str:
         >>> version_of("logmel").isdigit()
         True
     """
-    if own.is_own(embedding):
-        return own.digest(embedding)
+    if plugins.is_plugin(embedding):
+        return plugins.plugin_digest(embedding)
     module = importlib.import_module(EMBEDDINGS[embedding].split(":")[0])
     return str(module.VERSION)
 
 
-class Cache:
+class EmbeddingCache:
     """Arrays by what they were made of; without a folder nothing is kept."""
 
     def __init__(self, folder: Path | None) -> None:

@@ -26,7 +26,7 @@ from etude.metrics import frechet, kad, kad_clips, mad
 from etude.metrics.samples import (
     FEWEST_FOR_AN_INTERVAL,
     Clips,
-    Estimate,
+    ReplicatedFigure,
     by_subsets,
     drawn_from,
     resampled,
@@ -125,7 +125,7 @@ class Yardstick:
         if why := not_finite(clips):
             raise UserError(why)
 
-    def measure(self, metric: str, clips: Clips, n: int) -> Estimate:
+    def measure(self, metric: str, clips: Clips, n: int) -> ReplicatedFigure:
         """One of METRICS or `own` of a set: of n of its clips where it depends on n, else of all.
 
         Raises:
@@ -133,7 +133,7 @@ class Yardstick:
         """
         if metric in self.own:
             return self._of_ones_own(metric, clips, n)
-        measure: Callable[[Clips, int], Estimate] = getattr(self, f"_{metric}")
+        measure: Callable[[Clips, int], ReplicatedFigure] = getattr(self, f"_{metric}")
         found = measure(clips, n)
         if metric in NOT_NEGATIVE:
             found.lowest = 0.0
@@ -143,7 +143,7 @@ class Yardstick:
             found.add(BELOW_0[metric])
         return found
 
-    def _of_ones_own(self, metric: str, clips: Clips, n: int) -> Estimate:
+    def _of_ones_own(self, metric: str, clips: Clips, n: int) -> ReplicatedFigure:
         """A distance of the user's own; whether it depends on n is not known, so it is at n."""
         rows = self.project(clips.windows)
 
@@ -174,11 +174,11 @@ class Yardstick:
         names = clips.names or [str(number) for number in range(int(clips.clips.max()) + 1)]
         return sorted(((names[i], d) for i, d in found.items()), key=lambda x: (-x[1], x[0]))
 
-    def _frechet_distance(self, clips: Clips, n: int) -> Estimate:
+    def _frechet_distance(self, clips: Clips, n: int) -> ReplicatedFigure:
         _at_least(2, fewest_rows(clips, n), "windows of audio", "a single one has no covariance")
         return by_subsets(self.frechet.prepare(self.project(clips.windows)), clips, n)
 
-    def _fad_infinity(self, clips: Clips, n: int) -> Estimate:
+    def _fad_infinity(self, clips: Clips, n: int) -> ReplicatedFigure:
         units = np.array(clips.groups)
         total, dimensions = int(units.max()) + 1, self.rows.shape[1]
         what = "clips" if total == clips.count else "pieces"
@@ -188,7 +188,7 @@ class Yardstick:
         _at_least(dimensions, total, what, why)
         distances = self.frechet.prepare(self.project(clips.windows))
         groups = units[np.searchsorted(clips.numbers, clips.clips)]
-        lines: list[frechet.Line] = []
+        lines: list[frechet.InfinityFit] = []
 
         def measure(index: frechet.Index) -> float:
             lines.append(frechet.extrapolate(distances, index, groups[index]))
@@ -197,18 +197,18 @@ class Yardstick:
         # A half of eight units would be too few for a line of its own.
         if total < 2 * frechet.FEWEST_GROUPS:
             value = measure(np.arange(len(clips.windows)))
-            estimate = Estimate(value, np.zeros(0), f"too few {what} for an interval")
+            estimate = ReplicatedFigure(value, np.zeros(0), f"too few {what} for an interval")
             estimate.n = clips.count
         else:
             estimate = by_subsets(measure, clips, clips.count)
         estimate.add(str(lines[0]))
         return estimate
 
-    def _kad(self, clips: Clips, n: int) -> Estimate:
+    def _kad(self, clips: Clips, n: int) -> ReplicatedFigure:
         tally = self.tally(clips)
         units = int(tally.groups.max()) + 1
         note = drawn_from(clips.count, clips.count, int(clips.groups.max()) + 1)
-        estimate = Estimate(float(tally.kad()[0]), np.zeros(0), note, n=clips.count)
+        estimate = ReplicatedFigure(float(tally.kad()[0]), np.zeros(0), note, n=clips.count)
         if units >= FEWEST_FOR_AN_INTERVAL:
             again = tally.kad(resampled(tally.groups))
             again = again[np.isfinite(again)]  # of one unit alone there is no pair
@@ -226,7 +226,7 @@ class Yardstick:
         half = float(stdtrit(count - 1, 0.975)) * tally.reference_variance() ** 0.5
         return f"other reference pieces than these {count}: ± {half:.3g}, not in the interval"
 
-    def _mad(self, clips: Clips, n: int) -> Estimate:
+    def _mad(self, clips: Clips, n: int) -> ReplicatedFigure:
         few = fewest_rows(clips, n)
         _at_least(mad.FEWEST_ROWS, few, "windows of audio", "five clusters of a histogram")
         count = mad.clusters(min(len(self.rows), few))
@@ -299,7 +299,7 @@ def measure_sets(
     notes: dict[str, str],
     metrics: Sequence[str] = METRICS,
     like: str = "generated",
-) -> Iterator[tuple[str, str, int, Estimate | str]]:
+) -> Iterator[tuple[str, str, int, ReplicatedFigure | str]]:
     """(set, metric, n, figure or the reason why there is none) of every set and metric.
 
     Args:
@@ -310,7 +310,7 @@ def measure_sets(
     n = counts.get(like) or min(counts.values(), default=0)
     for name, clips in sets.items():
         for metric in metrics:
-            found: Estimate | str = notes.get(name) or "no clips"
+            found: ReplicatedFigure | str = notes.get(name) or "no clips"
             if clips.count:
                 try:
                     yardstick.check(clips)
@@ -320,7 +320,7 @@ def measure_sets(
             yield name, metric, clips.count if isinstance(found, str) else found.n, found
 
 
-def tidy(found: Estimate | str) -> dict[str, Any]:
+def tidy(found: ReplicatedFigure | str) -> dict[str, Any]:
     """The cells of a row: figure, interval and note, or `n/a: why`.
 
     Example:

@@ -49,7 +49,7 @@ def embed_with(model: Any, folder: Path, embedding: str) -> Clips:
         names.append(row["clip"])
         if not len(wave):
             continue
-        windows = tried(lambda heard: model.embed(heard[None])[0], wave)
+        windows = tried(lambda samples: model.embed(samples[None])[0], wave)
         if isinstance(windows, Failed):
             log.warning("%s/%s is left out: %s", folder.name, row["clip"], windows.reason)
             continue

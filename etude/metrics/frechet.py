@@ -173,7 +173,7 @@ def _gram(rows: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Line:
+class InfinityFit:
     """A line through distances over 1/n: its value at n = ∞ and how well it fits."""
 
     value: float
@@ -190,7 +190,9 @@ class Line:
         )
 
 
-def fad_infinity(distances: Distances, groups: Index, points: int = POINTS, seed: int = 0) -> Line:
+def fad_infinity(
+    distances: Distances, groups: Index, points: int = POINTS, seed: int = 0
+) -> InfinityFit:
     """The distance at n = ∞ of the rows that `distances` was made for.
 
     Args:
@@ -212,7 +214,7 @@ def fad_infinity(distances: Distances, groups: Index, points: int = POINTS, seed
 
 def extrapolate(
     distances: Distances, index: Index, groups: Index, points: int = POINTS, seed: int = 0
-) -> Line:
+) -> InfinityFit:
     """As `fad_infinity`, of the rows of an index alone; groups [len(index)].
 
     Example:
@@ -241,14 +243,14 @@ def extrapolate(
     return _fit(counts, np.array(values))
 
 
-def _fit(counts: Index, values: Array) -> Line:
+def _fit(counts: Index, values: Array) -> InfinityFit:
     inverse = 1.0 / counts
     slope, value = np.polyfit(inverse, values, 1)
     spread = float(((values - values.mean()) ** 2).sum())
     missed = float(((values - value - slope * inverse) ** 2).sum())
     r2 = 1 - missed / spread if spread > 0 else 1.0
     ends = int(counts.min()), int(counts.max())
-    return Line(float(value), float(slope), r2, *ends, points=len(counts))
+    return InfinityFit(float(value), float(slope), r2, *ends, points=len(counts))
 
 
 def per_clip(distances: Distances, groups: Index) -> dict[int, float]:

@@ -139,7 +139,7 @@ class Harmony:
 
     def _of_clip(self, wave: Array) -> Array:
         found = self.activations(wave)
-        frames = harmonies(found.heard)
+        frames = harmonies(found.audible)
         windows = spread_windows(len(found.power), len(frames))
         means = frames[windows, :54].mean(1)
         deviations = frames[windows, :18].std(1)
@@ -168,7 +168,7 @@ def harmonies(power: Array) -> Array:
     return np.concatenate([transform, match, shape, turned, between, rare], axis=1)
 
 
-def spread_windows(frames: int, heard: int) -> NDArray[np.int64]:
+def spread_windows(frames: int, wanted: int) -> NDArray[np.int64]:
     """Indexes of windows into the frames that are heard: [windows, 10].
 
     A clip has as many windows as its length gives, however much of it is silent: then they
@@ -176,11 +176,11 @@ def spread_windows(frames: int, heard: int) -> NDArray[np.int64]:
 
     Example:
         >>> import numpy as np
-        >>> spread_windows(frames=30, heard=30)[:, 0].tolist()  # where each window of ten begins
+        >>> spread_windows(frames=30, wanted=30)[:, 0].tolist()  # where each window of ten begins
         [0, 5, 10, 15, 20]
-        >>> spread_windows(frames=30, heard=12)[:, 0].tolist()  # silent from there: overlap
+        >>> spread_windows(frames=30, wanted=12)[:, 0].tolist()  # silent from there: overlap
         [0, 0, 1, 2, 2]
     """
     count = max(1, (frames - WINDOW_FRAMES) // (WINDOW_FRAMES // 2) + 1)
-    starts = np.linspace(0, max(heard - WINDOW_FRAMES, 0), count).round().astype(np.int64)
-    return np.minimum(starts[:, None] + np.arange(WINDOW_FRAMES), heard - 1)
+    starts = np.linspace(0, max(wanted - WINDOW_FRAMES, 0), count).round().astype(np.int64)
+    return np.minimum(starts[:, None] + np.arange(WINDOW_FRAMES), wanted - 1)

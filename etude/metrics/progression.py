@@ -47,7 +47,7 @@ class Progression:
         return np.stack(rows)[:, None]
 
     def _of_clip(self, wave: Array) -> Array:
-        power = self.activations(wave).heard
+        power = self.activations(wave).audible
         missing = LAGS[-1] + 1 - len(power)
         power = np.pad(power, ((0, max(missing, 0)), (0, 0)), mode="edge")
         shares = chroma(power)

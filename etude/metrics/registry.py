@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from etude import own
+from etude import plugins
 from etude.config.embeddings import EMBEDDINGS, FADTK
 
 EMBEDDING_NEEDS = ("embed", "dim", "components", "deviation_floor")
@@ -29,8 +29,8 @@ def embedding(name: str) -> Any:
         >>> embedding("logmel").__name__
         'LogMel'
     """
-    if own.is_own(name):
-        return own.load(name, EMBEDDING_NEEDS)
+    if plugins.is_plugin(name):
+        return plugins.load_class(name, EMBEDDING_NEEDS)
     # A name of `pretrained`, or one of fadtk's: the configuration has been checked.
     module, attribute = EMBEDDINGS.get(name, PRETRAINED).split(":")
     return getattr(importlib.import_module(module), attribute)
@@ -45,7 +45,7 @@ def projection(name: str) -> tuple[int | None, float]:
         >>> projection("clap-laion-audio")  # a pretrained embedding is taken as it is
         (None, 0.0)
     """
-    if name not in EMBEDDINGS and not own.is_own(name):
+    if name not in EMBEDDINGS and not plugins.is_plugin(name):
         return None, 0.0
     model = embedding(name)
     return model.components, model.deviation_floor
@@ -58,7 +58,7 @@ def residual_weight(name: str) -> float:
         >>> residual_weight("logmel")
         0.0
     """
-    known = name in EMBEDDINGS or own.is_own(name)
+    known = name in EMBEDDINGS or plugins.is_plugin(name)
     return float(getattr(embedding(name), "residual", 0.0)) if known else 0.0
 
 
@@ -77,11 +77,11 @@ def open_embedding(
         return embedding(name)(weights)
     if name in FADTK:
         return importlib.import_module("etude.metrics.fadtk_models").FadtkEmbedding(name)
-    if not own.is_own(name):
+    if not plugins.is_plugin(name):
         return embedding(name)(rate)
     given = (options or {}).get(name, {})
-    model = own.create(name, given, EMBEDDING_NEEDS, sample_rate=rate)
-    own.check_attributes(model, name, ("sample_rate",))
+    model = plugins.instantiate(name, given, EMBEDDING_NEEDS, sample_rate=rate)
+    plugins.check_attributes(model, name, ("sample_rate",))
     return model
 
 
@@ -109,4 +109,6 @@ def open_signals(names: Iterable[str], options: Options) -> dict[str, Any]:
 
 def _open(names: Iterable[str], options: Options) -> dict[str, Any]:
     needs = ("measure", "unit")
-    return {own.label(n): own.create(n, options.get(n, {}), needs) for n in names}
+    return {
+        plugins.plugin_label(n): plugins.instantiate(n, options.get(n, {}), needs) for n in names
+    }

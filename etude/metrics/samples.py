@@ -98,7 +98,7 @@ class Clips:
 
 
 @dataclass
-class Estimate:
+class ReplicatedFigure:
     """A figure, and replicates that vary about it as figures of other such clips would.
 
     Args:
@@ -142,7 +142,7 @@ class Estimate:
         return found
 
 
-def by_subsets(measure: Callable[[Index], float], clips: Clips, n: int) -> Estimate:
+def by_subsets(measure: Callable[[Index], float], clips: Clips, n: int) -> ReplicatedFigure:
     """The figure of rows at n clips, or at all where there are fewer, with replicates.
 
     Args:
@@ -169,7 +169,7 @@ def by_subsets(measure: Callable[[Index], float], clips: Clips, n: int) -> Estim
     value = mean(DRAWS, np.random.default_rng(0), np.arange(total))
     note = drawn_from(n, total, units)
     if units < FEWEST_FOR_AN_INTERVAL:
-        return Estimate(value, np.zeros(0), note, n=n)
+        return ReplicatedFigure(value, np.zeros(0), note, n=n)
     size, found = units // 2, []
     for replicate in range(REPLICATES):
         generator = seeded(replicate)
@@ -177,7 +177,7 @@ def by_subsets(measure: Callable[[Index], float], clips: Clips, n: int) -> Estim
         found.append(mean(DRAWS_AGAIN, generator, np.flatnonzero(np.isin(groups, half))))
     again = np.array(found)
     scaled = value + np.sqrt(size / (units - size)) * (again - again.mean())
-    return Estimate(value, scaled, note, n=n, freedom=units - 1)
+    return ReplicatedFigure(value, scaled, note, n=n, freedom=units - 1)
 
 
 def drawn_from(n: int, total: int, units: int) -> str:
@@ -237,12 +237,12 @@ def read_about(path: Path | None) -> str:
         return str(arrays[ABOUT][0]) if ABOUT in arrays.files else ""
 
 
-def replicate_rows(estimate: Estimate, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def replicate_rows(estimate: ReplicatedFigure, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of replicates.csv.
 
     Example:
         >>> import numpy as np
-        >>> list(replicate_rows(Estimate(1.0, np.array([0.9])), {"clips": "real"}))
+        >>> list(replicate_rows(ReplicatedFigure(1.0, np.array([0.9])), {"clips": "real"}))
         [{'clips': 'real', 'replicate': 0, 'value': '0.900000'}]
     """
     for number, value in enumerate(estimate.replicates):

@@ -30,7 +30,7 @@ from etude.tokenizers.encodec import EncodecTokenizer
 from etude.tokenizers.fitted import CONFIG
 from etude.tokenizers.hubert import HubertTokenizer
 from etude.tokenizers.pretrained import MODEL
-from etude.tokenizers.registry import load
+from etude.tokenizers.registry import load_tokenizer
 from etude.tokenizers.segments import batched, read_batch
 
 VERSION = 1  # raised when the checks change
@@ -59,7 +59,7 @@ def verify_tokenizer(
     Raises:
         UserError: a check failed, and `strict`.
     """
-    tokenizer = load(folder)
+    tokenizer = load_tokenizer(folder)
     chosen = choose_segments(wav, cuts, pieces, SEGMENTS, tokenizer.settings.fit.seed)
     waves = torch.cat(
         [read_batch(batch, tokenizer.sample_rate) for batch in batched(chosen, cut.seconds)]

@@ -28,7 +28,7 @@ from etude.midi.programs import NAMES
 from etude.midi.render import render_midi
 from etude.midi.writing import plain_table, to_score
 from etude.pretrained.origin import read_origin
-from etude.systems.asked import TextReader
+from etude.systems.concept_queries import TextReader
 
 VERSION = 1  # raised when the checks change
 

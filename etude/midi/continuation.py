@@ -32,7 +32,7 @@ VOLUME, RESET_ALL_CONTROLLERS = 7, 121
 
 
 @dataclass(frozen=True)
-class Piece:
+class ContinuedFile:
     """A MIDI file that something goes on from.
 
     Attributes: data (the file, without a wrapper), table (all of its notes), start, beats and unit
@@ -161,7 +161,7 @@ class Piece:
         return int(volumes.max()) if volumes.any() else None
 
 
-def read_piece(data: bytes) -> Piece:
+def read_piece(data: bytes) -> ContinuedFile:
     """A Standard MIDI File as a piece.
 
     Raises:
@@ -175,7 +175,7 @@ def read_piece(data: bytes) -> Piece:
         if sign.numerator > 0 and sign.denominator > 0
     ]
     start, beats, parts = [(0, 4, 4), *sorted(signs, key=lambda sign: sign[0])][-1]
-    return Piece(data, table, start, beats, Fraction(4 * table.ticks_per_quarter, parts))
+    return ContinuedFile(data, table, start, beats, Fraction(4 * table.ticks_per_quarter, parts))
 
 
 def after(table: NoteTable, second: float, until: float | None = None) -> NoteTable:

@@ -52,8 +52,8 @@ def read_messages(data: bytes, bare: bool = False) -> Messages:
     try:
         file = mido.MidiFile(file=io.BytesIO(data if bare else inner), clip=not bare)
     except Exception as error:  # noqa: BLE001 (whatever it is, the file is why: odd keys, bytes)
-        said = " ".join(str(error).split())[:120] or type(error).__name__
-        raise MidiError(f"corrupt_midi: {said}") from None
+        text = " ".join(str(error).split())[:120] or type(error).__name__
+        raise MidiError(f"corrupt_midi: {text}") from None
     rows: list[tuple[int, int, int, int, int, int, bool]] = []
     tempos: list[tuple[int, int]] = []
     for index, track in enumerate(file.tracks):

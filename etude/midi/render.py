@@ -18,7 +18,7 @@ from etude.audio.files import AudioError, writing
 from etude.audio.levels import INT16_SCALE, dbfs
 from etude.audio.recordings import Summary, copy_to_wav
 from etude.config import CorpusBase, Filter, Render
-from etude.corpus.places import piece_paths
+from etude.corpus.piece_paths import piece_paths
 from etude.midi.events import DRUM_CHANNEL, read_events
 from etude.midi.notes import MidiError, NoteTable
 from etude.midi.synth import SoundFont
@@ -98,7 +98,7 @@ def render_shard(
         )
         counts: Counter[str] = Counter()
         write_csv(temporary / "index.csv", COLUMNS, _counted(results, counts))
-        write_json(temporary / "render.json", describe(settings.render if has_midi else None))
+        write_json(temporary / "render.json", render_facts(settings.render if has_midi else None))
     log.info("%s", ", ".join(f"{n} {reason}" for reason, n in counts.items()) or "no pieces")
 
 
@@ -174,7 +174,7 @@ def load_soundfont(path: Path | None) -> SoundFont:
     return SoundFont(default_soundfont() if path is None else path)
 
 
-def describe(settings: Render | None) -> dict[str, Any]:
+def render_facts(settings: Render | None) -> dict[str, Any]:
     """What made the audio: versions, hashes and settings; nothing where nothing was rendered."""
     if settings is None:
         return {"rendered": False}

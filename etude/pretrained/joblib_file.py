@@ -19,7 +19,7 @@ BROKEN = (OSError, ValueError, EOFError, IndexError, KeyError, AttributeError, T
 NUMPY = {"dtype", "ndarray", "scalar", "_reconstruct"}
 
 
-class Unknown:
+class UnknownClass:
     """Stands for a class that is not looked up."""
 
     def __init__(self, *_: object, **__: object) -> None:
@@ -45,7 +45,7 @@ class ArrayReader(pickle._Unpickler):  # noqa: SLF001
     def find_class(self, module: str, name: str) -> Any:  # noqa: D102
         if module.split(".", maxsplit=1)[0] == "numpy" and name in NUMPY:
             return super().find_class(module, name)
-        return type(name, (Unknown,), {})
+        return type(name, (UnknownClass,), {})
 
     def load_build(self) -> None:
         """As Python's; then a wrapper gives way to its array."""

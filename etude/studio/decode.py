@@ -139,7 +139,7 @@ def main(arguments: list[str]) -> int:
     limited()
     kind, source, target, most_s = arguments
     try:
-        said = convert(kind, Path(source), Path(target), float(most_s))
+        facts = convert(kind, Path(source), Path(target), float(most_s))
     except Refused as error:
         print(json.dumps({"refused": str(error)}))
         return 3
@@ -148,7 +148,7 @@ def main(arguments: list[str]) -> int:
             raise
         print(json.dumps({"full": True}))
         return 3
-    print(json.dumps(said))
+    print(json.dumps(facts))
     return 0
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from starlette.requests import Request
 
-from etude.config import Studio
-from etude.studio.answers import FULL, NOT_FOUND, Problem
+from etude.config import StudioSettings
 from etude.studio.guard import Door
 from etude.studio.instruments import Instrument
 from etude.studio.primes import Decoders
 from etude.studio.queue import Queue
+from etude.studio.responses import FULL, NOT_FOUND, Problem
 from etude.studio.store import Store
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class State:
+class StudioState:
     """The studio while it runs.
 
     Attributes: store, limits, instruments (by id), door, decoders, queue, results (a run's folder,
@@ -31,7 +31,7 @@ class State:
     """
 
     store: Store
-    limits: Studio
+    limits: StudioSettings
     instruments: dict[str, Instrument]
     door: Door
     decoders: Decoders
@@ -72,6 +72,6 @@ class State:
         return found
 
 
-def state_of(request: Request) -> State:
+def state_of(request: Request) -> StudioState:
     """That of the application."""
-    return cast("State", request.app.state.studio)
+    return cast("StudioState", request.app.state.studio)

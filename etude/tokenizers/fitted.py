@@ -82,11 +82,11 @@ class FittedTokenizer(ABC):
         return self.tensors[name]
 
 
-def checked(wave: Tensor) -> Tensor:
+def check_wave(wave: Tensor) -> Tensor:
     """The wave as float32 [batch, samples]; ValueError if it has another shape or NaN.
 
     Example:
-        >>> checked([[0.0, 0.5]])
+        >>> check_wave([[0.0, 0.5]])
         tensor([[0.0000, 0.5000]])
     """
     wave = torch.as_tensor(wave, dtype=torch.float32)

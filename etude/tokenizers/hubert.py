@@ -18,7 +18,7 @@ from etude.errors import UserError
 from etude.pretrained.networks import autocast, device
 from etude.pretrained.origin import read_origin
 from etude.tokenizers.clustering import kmeans, nearest, sample_frames
-from etude.tokenizers.fitted import checked, fill_codebook
+from etude.tokenizers.fitted import check_wave, fill_codebook
 from etude.tokenizers.pretrained import PretrainedTokenizer, to_cpu
 
 VERSION = 1
@@ -104,7 +104,7 @@ class HubertTokenizer(PretrainedTokenizer):
     @torch.inference_mode()
     def features(self, wave: Tensor) -> Tensor:
         """The hidden state: [batch, samples] to float32 [batch, frames, width], on the CPU."""
-        wave = checked(wave)
+        wave = check_wave(wave)
         if self.settings.normalize:
             deviation = wave.var(1, keepdim=True, unbiased=False).add(1e-7).sqrt()
             wave = (wave - wave.mean(1, keepdim=True)) / deviation

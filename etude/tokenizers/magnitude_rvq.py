@@ -15,7 +15,7 @@ from torch import Tensor
 from etude.config import MagnitudeRvq
 from etude.errors import UserError
 from etude.tokenizers.clustering import kmeans, nearest, sample_frames
-from etude.tokenizers.fitted import FittedTokenizer, checked, fill_codebook
+from etude.tokenizers.fitted import FittedTokenizer, check_wave, fill_codebook
 from etude.tokenizers.phase import invert
 from etude.tokenizers.spectrum import magnitudes
 
@@ -134,7 +134,7 @@ class MagnitudeRvqTokenizer(FittedTokenizer):
 
     def _compressed(self, wave: Tensor) -> Tensor:
         """[batch, samples] to [batch, frames, bins]."""
-        wave = checked(wave)
+        wave = check_wave(wave)
         frames, n_fft, hop = self.frames(wave.shape[1]), self.settings.n_fft, self.settings.hop
         # Item by item: faster, since it stays in the cache, and equal for any batch.
         items = [magnitudes(item, n_fft, hop)[:frames] ** self.settings.power for item in wave]

@@ -24,7 +24,7 @@ from etude.errors import UserError
 from etude.storage import atomic_directory, hash_folder, read_csv, write_csv, write_json
 from etude.tokenizers.base import AcousticTokenizer, SemanticTokenizer
 from etude.tokenizers.fitted import weights_of
-from etude.tokenizers.registry import load
+from etude.tokenizers.registry import load_tokenizer
 from etude.tokenizers.segments import check_cut
 from etude.tokenizers.tokenize import LEFT_OUT_COLUMNS
 from etude.tokenizers.usage import codes_used, hardly_used
@@ -64,7 +64,9 @@ def pack_tokens(
         UserError: if anything crosses from one split to another, if tokens do not fit the
             tokenizers or pieces.csv, or if there is nothing to train on.
     """
-    shape = token_shape(load(semantic), load(acoustic), cut, (str(semantic), str(acoustic)))
+    shape = token_shape(
+        load_tokenizer(semantic), load_tokenizer(acoustic), cut, (str(semantic), str(acoustic))
+    )
     check_no_leak(read_csv(pieces))
     splits = {row["piece"]: row["split"] for row in read_csv(pieces)}
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from browser import launched, opened
 
 from etude.__main__ import main
 from etude.collection.cutting import Cutting, cut_folder
-from etude.collection.likeness import likenesses
+from etude.collection.duplicates import likenesses
 from etude.collection.sheet import write_sheet
 from etude.collection.table import problems, read_captions
 from etude.config import Captions, FolderCorpus

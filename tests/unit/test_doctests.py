@@ -18,7 +18,7 @@ MODULES = [
 TAUGHT = ("metrics", "metrics.notes", "metrics.memorisation", "tokenizers", "diffusion", "clips")
 # Arguments that an example can have: numbers, arrays, notes; no files, networks or settings.
 PLAIN = re.compile(
-    r"(Array|Index|Ids|Integers|Wave|NoteTable|Tensor|Beats|NDArray\[.*\]|np\.ndarray|int|float|str|bool"
+    r"(Array|Index|Ids|Integers|Wave|NoteTable|Tensor|ClipBeats|NDArray\[.*\]|np\.ndarray|int|float|str|bool"
     r"|Sequence\[(str|int|float|Array)\]|list\[(str|int)\])( \| None)?"
 )
 FILES = {"path"}

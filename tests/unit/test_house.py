@@ -148,7 +148,7 @@ def test_partitions_are_as_the_plugin_reads_them():
 CODE = sorted([*ROOT.glob("etude/**/*.py"), *ROOT.glob("scripts/*.py")])
 FLOORS = [  # a module may import from its own floor and those before it; `etude` is __init__.py
     {"arguments", "errors", "etude"},
-    {"contents", "devices", "own", "pool", "processes", "setup", "slurm", "storage"},
+    {"devices", "file_signatures", "plugins", "pool", "processes", "setup", "slurm", "storage"},
     {"runs"},
     {"config", "workflow"},
     {"audio", "corpus", "midi"},
@@ -160,7 +160,7 @@ FLOORS = [  # a module may import from its own floor and those before it; `etude
     {"metrics"},
     {"results"},
     {"collection", "report", "studio"},
-    {"clean", "doctor", "proofs", "reference", "train", "trial", "withdrawal"},
+    {"clean", "doctor", "plugin_check", "proofs", "reference", "train", "withdrawal"},
     {"__main__"},
 ]
 

@@ -149,7 +149,7 @@ class MusicGen(TrainedExperiment):
         "musicgen.sampling": "systems/musicgen/sampling",
         "musicgen.melody": "systems/musicgen/melody",
         "musicgen.player": "systems/musicgen/player",
-        "musicgen.asked": "systems/musicgen/asked",
+        "musicgen.asked": "systems/musicgen/concept_queries",
     }
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "build": ("musicgen.network", "musicgen.texts"),

@@ -21,7 +21,7 @@ from etude.config.systems.base import (
     known,
 )
 from etude.config.systems.musicgen import check_templates, check_tokens
-from etude.config.systems.training import Training, Weights
+from etude.config.systems.training import TrainingSettings, Weights
 from etude.config.tokens import MagnitudeRvq, frame_rate
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class LatentsStage(StageSettings):
 
     @model_validator(mode="after")
     def _not_trained(self) -> LatentsStage:
-        if self.training != Training() or (self.weights and self.weights.fine_tune):
+        if self.training != TrainingSettings() or (self.weights and self.weights.fine_tune):
             raise ValueError("the autoencoder is not trained: it is taken as it is")
         return self
 

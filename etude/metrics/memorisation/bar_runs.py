@@ -39,7 +39,7 @@ FEWEST = 2  # bars: of one there is no order
 
 
 @dataclass(frozen=True)
-class Run:
+class BarRun:
     """The longest run: how many bars, of how many that the clip has; the piece, and its first bar.
 
     The piece is -1 where no bar is near to any.
@@ -65,7 +65,7 @@ class BarRuns:
         self.bar = np.concatenate([np.arange(n) for n in counts] or [np.zeros(0, np.int64)])
         self.first = np.array([bars.first for bars in found], dtype=np.int64)
 
-    def search(self, table: NoteTable, pieces: Ids | None = None) -> Run | None:
+    def search(self, table: NoteTable, pieces: Ids | None = None) -> BarRun | None:
         """The longest run of some notes' bars; None where fewer than two are whole.
 
         Args:
@@ -85,9 +85,9 @@ class BarRuns:
         near = 2 * both.data > NEAR * (mine.sum(1)[both.row] + sizes[both.col])
         length, begin = _longest(both.row[near], both.col[near], bars.count, joined)
         if not length:
-            return Run(0, bars.count)
+            return BarRun(0, bars.count)
         piece = int(self.piece[rows[begin]])
-        return Run(length, bars.count, piece, int(self.bar[rows[begin]] + self.first[piece]))
+        return BarRun(length, bars.count, piece, int(self.bar[rows[begin]] + self.first[piece]))
 
 
 def bars_of(table: NoteTable) -> WholeBars:

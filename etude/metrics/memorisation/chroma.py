@@ -70,9 +70,9 @@ def features(wave: NDArray[np.floating]) -> Array:
     """
     if not np.isfinite(wave).all():
         raise ValueError("samples are not finite")
-    heard = np.sqrt(_activations(np.asarray(wave, np.float64)).power)
-    folded = np.zeros((len(heard), CLASSES))
-    np.add.at(folded.T, (LOWEST_NOTE + np.arange(NOTES)) % CLASSES, heard.T)
+    amplitude = np.sqrt(_activations(np.asarray(wave, np.float64)).power)
+    folded = np.zeros((len(amplitude), CLASSES))
+    np.add.at(folded.T, (LOWEST_NOTE + np.arange(NOTES)) % CLASSES, amplitude.T)
     frames = unit(folded)
     return (frames - frames.mean(1, keepdims=True)).astype(np.float32)
 
@@ -89,7 +89,7 @@ class Chroma:
     pieces: list[str]
     bounds: Integers
     frames: NDArray[np.float16]
-    _indices: dict[int, _Index] = field(default_factory=dict, repr=False)
+    _indices: dict[int, _StretchIndex] = field(default_factory=dict, repr=False)
 
     @classmethod
     def build(cls, named: Iterable[tuple[str, Array]]) -> Chroma:
@@ -135,14 +135,14 @@ class Chroma:
                 yield self._index(length).match(part, begin)
                 yield self._index(length).match(part[::-1], begin)
 
-    def _index(self, length: int) -> _Index:
+    def _index(self, length: int) -> _StretchIndex:
         if length not in self._indices:
             self._indices.clear()  # clips of a set are of one length: one is enough
-            self._indices[length] = _Index(self, length)
+            self._indices[length] = _StretchIndex(self, length)
         return self._indices[length]
 
 
-class _Index:
+class _StretchIndex:
     """All stretches of the training music that a clip of some length may be a copy of."""
 
     def __init__(self, music: Chroma, length: int) -> None:

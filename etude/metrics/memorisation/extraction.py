@@ -97,12 +97,12 @@ def write_extraction(
     if not settings.prefixes:
         write_csv(output, COLUMNS, [row | {"note": "n/a: not asked for (prefixes: 0)"}])
         return
-    opened = open_system(system)
-    asked = opened.continuation(parts, settings, seed)
+    loaded = open_system(system)
+    asked = loaded.continuation(parts, settings, seed)
     if asked.note:
         write_csv(output, COLUMNS, [row | {"note": asked.note}])
         return
-    most, what = settings.prefixes, opened.items
+    most, what = settings.prefixes, loaded.items
     rows = list(extract(asked.items, asked.lengths, asked.more, asked.go_on, most, what))
     if asked.by_length:  # a stable sort: within a length the sets keep their order
         rows.sort(key=lambda row: asked.lengths.index(row["prefix"]))

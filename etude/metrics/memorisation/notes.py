@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from etude.metrics.memorisation.attacks import HOST_SECONDS, SEMITONES, SPAN_SECONDS, TEMPI
-from etude.metrics.memorisation.material import HELD_OUT, Excerpt, Music
+from etude.metrics.memorisation.excerpts import HELD_OUT, CorpusPieces, Excerpt
 from etude.metrics.memorisation.null import Null
 from etude.metrics.memorisation.sequences import Common, SuffixIndex, note_sequence
 from etude.midi.notes import OF_NOTES, MidiError, NoteTable, read_midi
@@ -105,10 +105,10 @@ def embedded(span: NoteTable, host: NoteTable, share: float) -> NoteTable:
     return replace(span, onset=np.concatenate([onset[before], moved, onset[behind]]), **columns)
 
 
-class Scores:
+class NoteIndex:
     """The training pieces' notes, ready to be searched."""
 
-    def __init__(self, music: Music, midi: dict[str, Path]) -> None:
+    def __init__(self, music: CorpusPieces, midi: dict[str, Path]) -> None:
         self.music, self.midi = music, midi
         self.names = [piece for piece in music.names("train") if piece in midi]
         self.tables = {piece: self._read(piece) for piece in sorted(midi)}

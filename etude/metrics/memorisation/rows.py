@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from etude.metrics.memorisation.excerpts import CorpusPieces
 from etude.metrics.memorisation.find import Verdicts, nearest_files
-from etude.metrics.memorisation.material import Music
 from etude.metrics.memorisation.null import exact_interval
 
 VERSION = 3  # raised when rows change
@@ -62,7 +62,7 @@ def clip_rows(
     clips: str,
     names: list[str],
     faults: Mapping[str, str],
-    music: Music,
+    music: CorpusPieces,
     results: Path,
 ) -> Iterator[Row]:
     """A row for each clip that the rung has looked at."""

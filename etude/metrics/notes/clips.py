@@ -121,14 +121,14 @@ def parted(row: Mapping[str, str], table: NoteTable, prompted: bool = False) -> 
 
     A note counts to the part in which it begins.
     """
-    start, heard_s = stretch(row)
+    start, audible_s = stretch(row)
     ends = max(float(row.get("seconds") or 0), table.seconds)
-    seconds = max(ends - start, 0.0) if heard_s is None else heard_s
+    seconds = max(ends - start, 0.0) if audible_s is None else audible_s
     prime = float(row.get("prime_seconds") or 0)
     cut = prime if prompted else start + seconds / 2
     onset = table.onset_s + ROUNDING
-    heard, before = onset < start + seconds, onset < cut
-    music = (onset >= start) & heard
+    audible, before = onset < start + seconds, onset < cut
+    music = (onset >= start) & audible
     head = before if prompted else before & music
     return SymbolicClip(
         clip=row["clip"],
@@ -137,7 +137,7 @@ def parted(row: Mapping[str, str], table: NoteTable, prompted: bool = False) -> 
         head=table.at(head),
         tail=table.at(music & ~before),
         whole=table.at(head | music),
-        sounding=table.at(heard & (table.end_s > start + ROUNDING)),
+        sounding=table.at(audible & (table.end_s > start + ROUNDING)),
         start_s=start,
         seconds=seconds,
         entire=table.at(onset >= prime),

@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etude.metrics.notes.beats import Beats
+from etude.metrics.notes.beats import ClipBeats
 from etude.midi.notes import NoteTable
 
 VERSION = 1  # raised when the figures change
@@ -73,7 +73,7 @@ CHORDS = _in_all_keys(TRIADS + SEVENTHS)
 SIZES = np.array([mask.bit_count() for mask in range(4096)])
 
 
-def counterpoint(table: NoteTable, beats: Beats) -> dict[str, float]:
+def counterpoint(table: NoteTable, beats: ClipBeats) -> dict[str, float]:
     """All figures of a clip but `known_changes`, which needs the corpus; NaN where it has none.
 
     Args:
@@ -100,7 +100,7 @@ def counterpoint(table: NoteTable, beats: Beats) -> dict[str, float]:
     }
 
 
-def chord_share(beats: Beats) -> float:
+def chord_share(beats: ClipBeats) -> float:
     """Share of the beats of three pitch classes or more that are a triad or a seventh chord.
 
     Example:
@@ -118,7 +118,7 @@ def chord_share(beats: Beats) -> float:
     return _mean(CHORDS.take(full))
 
 
-def dissonance(beats: Beats) -> float:
+def dissonance(beats: ClipBeats) -> float:
     """Mean dissonance of pairs of sounding pitches, by Huron: -1.24 (fifths) to 1.43 (seconds).
 
     Example:
@@ -138,7 +138,7 @@ def dissonance(beats: Beats) -> float:
     return _mean(-(pairs @ CONSONANCE)[total > 0] / total[total > 0])
 
 
-def changes(beats: Beats) -> Integers:
+def changes(beats: ClipBeats) -> Integers:
     """The changes of chord from each beat to the next, each a number that no transposition alters.
 
     Two sets of pitch classes as 24 bits, the least number of their twelve common transpositions.
@@ -178,7 +178,7 @@ def least_transposition(first: Integers, second: Integers) -> Integers:
     return (turned(first) << 12 | turned(second)).min(0, initial=1 << 24)
 
 
-def voices(beats: Beats) -> float:
+def voices(beats: ClipBeats) -> float:
     """Mean number of pitches at the beats that have any.
 
     Example:
@@ -195,7 +195,7 @@ def voices(beats: Beats) -> float:
     return _mean(sounding[sounding > 0])
 
 
-def voice_crossing(beats: Beats) -> float:
+def voice_crossing(beats: ClipBeats) -> float:
     """Share of the beats with two tracks at which a higher track is below a lower one.
 
     Example:
@@ -218,7 +218,7 @@ def voice_crossing(beats: Beats) -> float:
     return _mean(np.compress(there.sum(1) > 1, crossed))
 
 
-def bar_leap(beats: Beats) -> float:
+def bar_leap(beats: ClipBeats) -> float:
     """Movement of the outer voices over bar lines less that within bars, in semitones.
 
     Example:
@@ -238,7 +238,7 @@ def bar_leap(beats: Beats) -> float:
     return _mean(moved[joined & line]) - _mean(moved[joined & ~line])
 
 
-def cadences(table: NoteTable, beats: Beats) -> float:
+def cadences(table: NoteTable, beats: ClipBeats) -> float:
     """Rests on a triad in root position, per 16 beats.
 
     Example:
@@ -275,7 +275,7 @@ ROOT_POSITION = np.array(
 )
 
 
-def self_similarity(beats: Beats) -> float:
+def self_similarity(beats: ClipBeats) -> float:
     """Similarity (0 to 1) of the pitch-class sets of beats one, two and four bars apart.
 
     All pairs count alike, so that a clip of a beat more, which has one pair four bars apart, is

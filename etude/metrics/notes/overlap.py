@@ -138,14 +138,14 @@ def inter_densities(bins: Index, real: Index, made: Index) -> Array:
     return densities(bins[:, real[:, None], made[None]].reshape(len(bins), -1))
 
 
-def compare(intra: Array, inter: Array) -> tuple[Array, Array]:
+def overlap_and_divergence(intra: Array, inter: Array) -> tuple[Array, Array]:
     """Overlapped area and KL(intra || inter) of each feature: [features].
 
     Example:
         >>> import numpy as np
         >>> flat, half = np.full((1, BINS), 1 / BINS), np.zeros((1, BINS))
         >>> half[:, : BINS // 2] = 2 / BINS  # on one half of the range alone
-        >>> area, divergence = compare(half, flat)
+        >>> area, divergence = overlap_and_divergence(half, flat)
         >>> area.round(2).tolist(), divergence.round(3).tolist()  # ln 2
         ([0.5], [0.693])
     """
@@ -166,5 +166,7 @@ def evaluate(real: Array, made: Array) -> dict[str, float]:
     largest = [largest_distance([real, made])]
     i, j = np.arange(len(real)), np.arange(len(made))
     intra = intra_densities(binned([real], [real], largest), i)
-    area, divergence = compare(intra, inter_densities(binned([real], [made], largest), i, j))
+    area, divergence = overlap_and_divergence(
+        intra, inter_densities(binned([real], [made], largest), i, j)
+    )
     return {"overlapped_area": float(area[0]), "intra_inter_kl": float(divergence[0])}

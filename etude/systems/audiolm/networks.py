@@ -16,15 +16,15 @@ from typing import Any
 
 from torch import nn
 
-from etude import own
-from etude.config.networks import OwnNetwork
+from etude import plugins
+from etude.config.networks import PluginNetwork
 from etude.config.systems.audiolm import AudioLmPytorch, Network
 from etude.systems.audiolm.codebook_transformer import CodebookTransformer
 
 NEEDS = ("forward", "logits", "state_dict")
 
 
-def build_network(codebook_sizes: list[int], network: Network | OwnNetwork) -> Any:
+def build_network(codebook_sizes: list[int], network: Network | PluginNetwork) -> Any:
     """The network for these codebooks, freshly initialised.
 
     Raises:
@@ -32,14 +32,14 @@ def build_network(codebook_sizes: list[int], network: Network | OwnNetwork) -> A
     """
     if isinstance(network, Network):
         return CodebookTransformer(codebook_sizes, network)
-    return own.create(network.kind, network.options, NEEDS, codebook_sizes=codebook_sizes)
+    return plugins.instantiate(network.kind, network.options, NEEDS, codebook_sizes=codebook_sizes)
 
 
-def read_network(values: Mapping[str, Any]) -> Network | AudioLmPytorch | OwnNetwork:
+def read_network(values: Mapping[str, Any]) -> Network | AudioLmPytorch | PluginNetwork:
     """The settings that a stage's config.json holds."""
     if "backend" in values:
         return AudioLmPytorch.model_validate(values)
-    return (OwnNetwork if "kind" in values else Network).model_validate(values)
+    return (PluginNetwork if "kind" in values else Network).model_validate(values)
 
 
 def can_cache(network: nn.Module) -> bool:

@@ -21,7 +21,7 @@ from etude.systems.audiolm.sampling import AudioLmGenerator, Tokens
 from etude.systems.audiolm.stages import AudioLmStage
 from etude.systems.base import ShouldStop, Wave
 from etude.systems.conditions import Conditions, refuse
-from etude.tokenizers.registry import load as load_tokenizer
+from etude.tokenizers.registry import load_tokenizer
 
 VERSION = 1  # raised when the same tokens give other clips
 
@@ -44,7 +44,7 @@ class Prime:
 
 
 @dataclass
-class Prepared:
+class PrimedRequest:
     """What clips are asked to be: seconds of what is generated, and the primes in turn."""
 
     seconds: float
@@ -64,7 +64,7 @@ class AudioLmPlayer:
         """Samples per second of what it plays."""
         return int(self.acoustic.sample_rate)
 
-    def prepare(self, settings: Generate, conditions: Conditions) -> Prepared:
+    def prepare(self, settings: Generate, conditions: Conditions) -> PrimedRequest:
         """Read and tokenize the recordings that clips go on from.
 
         Raises:
@@ -78,14 +78,14 @@ class AudioLmPlayer:
                 do="give a smaller --hop; half of the window is usual",
             )
         primes = [read_prime(path, self, settings.hop) for path in conditions.files]
-        return Prepared(conditions.seconds or settings.seconds, primes)
+        return PrimedRequest(conditions.seconds or settings.seconds, primes)
 
     def clips(
         self,
         settings: Generate,
         seed: int,
         draw: int,
-        conditions: Prepared,
+        conditions: PrimedRequest,
         progress: Tell,
         should_stop: ShouldStop,
     ) -> Iterator[Clip]:
@@ -112,7 +112,7 @@ class AudioLmPlayer:
         settings: Generate,
         draw: int,
         batch: range,
-        conditions: Prepared,
+        conditions: PrimedRequest,
         prime: Prime | None,
         tell: Tell,
     ) -> Iterator[Clip]:

@@ -104,8 +104,8 @@ def _window(
         logits = model.logits(part, states, mask, cache)[:, :, -1].float()
         seen = position
         if guidance != 1:
-            told, null = logits.chunk(2)
-            logits = null + guidance * (told - null)
+            conditional, null = logits.chunk(2)
+            logits = null + guidance * (conditional - null)
         chance = streams.uniform(quantizers)
         for q in range(quantizers):
             here = moved[:, q, position]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from etude.systems.base import Batch
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
-from etude.tokenizers.symbolic.remi_z_words import Bar
+from etude.tokenizers.symbolic.remi_z_vocabulary import Bar
 
 VERSION = 1  # raised when steps see other tokens, or pieces are read otherwise
 
@@ -186,7 +186,7 @@ def seen_phrases(songs: Iterable[Song]) -> frozenset[tuple[int, ...]]:
     return frozenset(tuple(phrase) for phrase in phrases_of(songs))
 
 
-class WholeBars:
+class BarItems:
     """Phrases as training items, but all slots of a bar together; bars by their longest phrase.
 
     Args:

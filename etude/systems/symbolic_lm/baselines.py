@@ -29,7 +29,7 @@ from etude.systems.base import ClipSet, Parts
 from etude.systems.ngram import NGram
 from etude.systems.symbolic_lm.player import SymbolicLmPlayer
 from etude.systems.symbolic_lm.stage import build_stage
-from etude.tokenizers.symbolic.making import load as load_tokenizer
+from etude.tokenizers.symbolic.factory import load_symbolic_tokenizer as load_tokenizer
 
 VERSION = 2  # raised when the clip sets change
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from etude import own
+from etude import plugins
 from etude.config.systems.symbolic_lm import Gpt2, Llama, MusicTransformer, SymbolicNetwork
 from etude.systems.symbolic_lm.music_transformer import MusicTransformerModel, Sizes
 
@@ -35,7 +35,7 @@ def build_network(network: SymbolicNetwork, shape: Mapping[str, Any]) -> nn.Modu
         n = network
         numbers = (sizes["vocabulary"], sizes["context"], n.layers, n.heads, n.dim, n.inner)
         return MusicTransformerModel(Sizes(*numbers, n.dropout))
-    model: nn.Module = own.create(network.kind, network.options, NEEDS, **sizes)
+    model: nn.Module = plugins.instantiate(network.kind, network.options, NEEDS, **sizes)
     return model
 
 

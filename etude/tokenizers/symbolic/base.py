@@ -114,8 +114,8 @@ class SymbolicTokenizer(ABC):
             MidiError: it cannot be read.
         """
         whole = parse_midi(data)
-        heard = taken(rules, whole)
-        begun = begun_before(heard, max_seconds)
+        rules_taken = taken(rules, whole)
+        begun = begun_before(rules_taken, max_seconds)
         table, moved = self.prepared(begun, data)
         ids = {shift: self.encode(transposed(table, shift)) for shift in transpositions}
         untransposed = ids[0] if 0 in ids else self.encode(table)
@@ -125,8 +125,8 @@ class SymbolicTokenizer(ABC):
         counts = account(
             len(whole),
             self.notes_in(untransposed),
-            drums=len(whole) - len(heard),
-            beyond_max_seconds=len(heard) - len(begun),
+            drums=len(whole) - len(rules_taken),
+            beyond_max_seconds=len(rules_taken) - len(begun),
             **lost,
         )
         counts |= {"tokens": len(untransposed)} | self.measured(table, moved)

@@ -21,7 +21,7 @@ from etude.midi.notes import NoteTable
 from etude.midi.writing import plain_table
 from etude.tokenizers.symbolic.base import Encoded, SymbolicTokenizer
 from etude.tokenizers.symbolic.midilm import COUNTS, clean_and_encode, encode_as_the_seed
-from etude.tokenizers.symbolic.words import (
+from etude.tokenizers.symbolic.midilm_vocabulary import (
     DELTAS,
     LOWEST,
     OF_PITCH,
