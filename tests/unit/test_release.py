@@ -11,7 +11,7 @@ import yaml
 import etude
 from etude import config
 from etude.config.base import merge
-from etude.config.reading import load
+from etude.config.reading import load_config
 from etude.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,9 +58,9 @@ def test_the_catalog_finds_what_it_asks_for():
 
 
 def test_the_configuration_of_the_first_version_still_works():
-    load(read(OLD))
+    load_config(read(OLD))
     for preset in ("smoke", "overfit"):
-        load(read(config.DEFAULT, OLD, PRESETS / f"{preset}.yaml"))
+        load_config(read(config.DEFAULT, OLD, PRESETS / f"{preset}.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -80,17 +80,17 @@ def test_keys_that_are_gone_are_named_and_what_takes_their_place_is_valid(old, n
     key = next(iter(old["evaluation"][key])) if key == "memorisation" else key
     assert key in CHANGES.split("### Added")[0]
     with pytest.raises(UserError) as refused:
-        load(merge(default, old))
+        load_config(merge(default, old))
     assert key in str(refused.value)
-    load(merge(default, new))
+    load_config(merge(default, new))
 
 
 @pytest.mark.parametrize("name", ["midilm", "tsd_music_transformer"])
 def test_experiments_that_the_demo_had_are_in_another_preset(name):
     assert f"`{name}`" in CHANGES.split("### Added")[0]
     with pytest.raises(UserError):
-        load(merge(read(config.DEFAULT), {"run": [name]}))
-    load(merge(read(config.DEFAULT, PRESETS / "all.yaml"), {"run": [name]}))
+        load_config(merge(read(config.DEFAULT), {"run": [name]}))
+    load_config(merge(read(config.DEFAULT, PRESETS / "all.yaml"), {"run": [name]}))
 
 
 def test_an_overlay_alone_is_refused():
@@ -111,7 +111,7 @@ def test_an_overlay_alone_is_refused():
 def test_defaults_are_what_the_list_says(key, now):
     values = read(OLD)
     values["evaluation"] = {}  # it named its embeddings
-    settings = load(values)
+    settings = load_config(values)
     owners = {
         "generate": settings.experiments["audiolm"].generate,
         "evaluation": settings.evaluation,
