@@ -31,7 +31,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def version_of(embedding: str) -> str:
-    """What an embedding's figures hang on: the VERSION of its module, or its own bytes.
+    """What an embedding's figures depend on: the VERSION of its module, or its own bytes.
 
     Example:
         >>> version_of("logmel").isdigit()

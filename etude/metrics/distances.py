@@ -129,7 +129,7 @@ class Yardstick:
         """One of METRICS or `own` of a set: of n of its clips where it depends on n, else of all.
 
         Raises:
-            UserError: there are too few, or one of the user's own failed.
+            UserError: there are too few, or a plugin failed.
         """
         if metric in self.own:
             return self._of_ones_own(metric, clips, n)
@@ -144,7 +144,7 @@ class Yardstick:
         return found
 
     def _of_ones_own(self, metric: str, clips: Clips, n: int) -> ReplicatedFigure:
-        """A distance of the user's own; whether it depends on n is not known, so it is at n."""
+        """A distance of the user's; whether it depends on n is not known, so it is at n."""
         rows = self.project(clips.windows)
 
         def measure(index: frechet.Index) -> float:
@@ -261,7 +261,7 @@ def independent(clips: Clips) -> tuple[list[str], str]:
 
 
 def fewest_rows(clips: Clips, n: int) -> int:
-    """Windows that a draw of n clips has at the least.
+    """Windows that a draw of n clips has at least.
 
     Example:
         >>> import numpy as np

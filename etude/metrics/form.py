@@ -133,7 +133,7 @@ def _folded(x: Array, period: int) -> list[float]:
 
 
 def _cosines(rows: Array, lag: int) -> Array:
-    """Of each row with the one so many later: [rows - lag]."""
+    """Of each row with the one this many later: [rows - lag]."""
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     found: Array = (unit[lag:] * unit[:-lag]).sum(1)
     return found

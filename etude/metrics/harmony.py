@@ -19,7 +19,7 @@ Dimensions (77), of a window
 In a distance (`space.Space`): units are chosen so that chorales deviate by about 1, deviations of
 at least 0.3, 32 principal components and a coordinate, of weight 4, for what they leave over.
 
-It hears wrong notes from 5 to 10 % on, permuted voices, random notes, clusters. It is deaf to the
+It hears wrong notes from 5 to 10 % on, permuted voices, random notes, clusters. It misses the
 order of chords and to time; it holds for instruments whose partials fall as a piano's do.
 """
 
@@ -93,7 +93,7 @@ def matches(shares: Array) -> tuple[Array, NDArray[np.int64]]:
 
 
 def intervals(power: Array, semitones: int = SEMITONES) -> Array:
-    """Autocorrelation of the activations' amplitudes at 1 to so many semitones: [frames, n].
+    """Autocorrelation of the activations' amplitudes at 1 to this many semitones: [frames, n].
 
     Example:
         >>> import numpy as np

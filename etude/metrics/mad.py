@@ -41,7 +41,7 @@ FEWEST_ROWS = 5 * ROWS_PER_CLUSTER  # two clusters part an odd clip from the res
 
 
 def clusters(rows: int) -> int:
-    """How many clusters a histogram of so many rows has.
+    """How many clusters a histogram of this many rows has.
 
     Raises:
         UserError: fewer than 50 rows.

@@ -12,7 +12,7 @@ Conventions
     of different tokenizers cannot be compared.
 
     All tokens that are scored belong to the stream and count, whatever they say (bars, positions,
-    ends); a note counts where it begins among them, so that one whose tokens stand in two windows
+    ends); a note counts where it begins among them, so that one whose tokens are in two windows
     counts once, and neither a note's tokens in the overlap nor the token before the first scored
     one counts twice or for nothing. So nats per note can be compared between tokenizers, as far as
     they say the same of a note: without velocities, or in a coarser time, less is to be foreseen.
@@ -27,7 +27,7 @@ Rows
     ngram      an interpolated modified Kneser-Ney model of order 5 of the training split, with the
                same transpositions, its overlapping windows joined (twice-counted grams would
                spoil its discounts)
-    shuffled   what is left of it when the training tokens stand in random order: their frequencies
+    shuffled   what is left of it when the training tokens are in random order: their frequencies
                (order 1; more would only learn chance)
 """
 
@@ -222,7 +222,7 @@ class PerNote:
         return row
 
     def replicates(self, sums: Array, count: int) -> list[float]:
-        """The value of so many draws of pieces, the same draws as perplexity's."""
+        """The value of this many draws of pieces, the same draws as perplexity's."""
         if len(sums) < 2:
             return []
         chosen = [

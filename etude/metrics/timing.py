@@ -121,7 +121,7 @@ def _skewness(change: Array) -> Array:
 
 
 def _correlation(before: Array, after: Array, lag: int) -> float:
-    """Of one curve with another so many frames later."""
+    """Of one curve with another this many frames later."""
     a, b = before - before.mean(), after - after.mean()
     energy = np.sqrt(np.square(a).sum() * np.square(b).sum())
     return float((a[:-lag] * b[lag:]).sum() / max(energy, 1e-6))
@@ -143,7 +143,7 @@ def _beats(rises: Array) -> Array:
 
 
 def _moved(levels: Array, total: Array, lag: int) -> Array:
-    """How far shape and level have moved after so many frames: mean, deviation of each: [4]."""
+    """How far shape and level have moved after this many frames: mean, deviation of each: [4]."""
     shape = levels - total[:, None]
     moved = np.abs(shape[lag:] - shape[:-lag]).mean(1)
     louder = np.abs(total[lag:] - total[:-lag])

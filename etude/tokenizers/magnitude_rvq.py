@@ -120,7 +120,7 @@ class MagnitudeRvqTokenizer(FittedTokenizer):
         return torch.stack(sounds) if sounds else projected.new_zeros(0, 0)
 
     def _sound(self, projected: Callable[[Tensor], Tensor], frames: int) -> Tensor:
-        """One item of so many frames; `projected` gives some of them, [n, components]."""
+        """One item of this many frames; `projected` gives some of them, [n, components]."""
         settings = self.settings
 
         def amplitudes(first: int, last: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 SPSI (Beauregard, Harish and Wyse 2015) takes each spectral peak for a sine, advances its phase
 by its own frequency, and gives the bins around it the same phase. A few iterations of fast
-Griffin-Lim (Perraudin, Balazs and Sondergaard 2013) mend attacks.
+Griffin-Lim (Perraudin, Balazs and Sondergaard 2013) repair attacks.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def invert(
 
 
 class PhaseIntegrator:
-    """SPSI: phases for magnitudes [frames, bins], going on from call to call."""
+    """SPSI: phases for magnitudes [frames, bins]; each call continues the last."""
 
     def __init__(self, n_fft: int, hop: int) -> None:
         self._step = hop / n_fft  # turns per bin and frame

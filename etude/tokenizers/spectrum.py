@@ -36,7 +36,7 @@ def magnitudes(wave: Tensor, n_fft: int, hop: int, bins: int | None = None) -> T
 
     Args:
         wave: float32 [samples].
-        bins: only the lowest so many.
+        bins: only this many, the lowest ones.
 
     Returns:
         float32 [samples // hop + 1, bins]; frame i is centred on sample i * hop.

@@ -1,4 +1,4 @@
-"""The rung for form: the longest run of a clip's bars that one training piece has, in order.
+"""The search for form: the longest run of a clip's bars that one training piece has, in order.
 
 Conventions
     A bar is a set of (place, pitch) of the notes that begin in it, places in 48ths of the bar; all

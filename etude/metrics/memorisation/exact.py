@@ -27,7 +27,7 @@ from etude.storage import atomic, write_csv, write_json
 VERSION = 1  # raised when hashes change
 
 COLUMNS = ["probe_filename", "probe_hash", "is_match", "matched_dataset_files"]
-NO_MATCH = "No match"  # the seed's word
+NO_MATCH = "No match"  # we-sharp's word
 
 
 def pcm_hash(wave: NDArray[np.floating]) -> str:
@@ -110,7 +110,7 @@ def crossing(hashes: Mapping[str, list[tuple[str, float]]], split: Mapping[str, 
 
 
 def write_seed_files(probes: list[Probe], folder: Path) -> None:
-    """The seed's four files, with all probes in them: two tables, two figures."""
+    """we-sharp's four files, with all probes in them: two tables, two figures."""
     rows = [
         {
             "probe_filename": f"{probe.clip}@{probe.start_s:g}s",
@@ -129,7 +129,7 @@ def write_seed_files(probes: list[Probe], folder: Path) -> None:
 
 
 def _draw(probes: list[Probe], folder: Path) -> None:
-    """How many probes have so many matches; how often each piece is matched."""
+    """How many probes have each number of matches; how often each piece is matched."""
     from matplotlib.figure import Figure
 
     matched = Counter(len(probe.found) for probe in probes)

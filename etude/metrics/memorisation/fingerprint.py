@@ -79,7 +79,7 @@ def features(wave: NDArray[np.floating]) -> Array:
 
 
 def shifted(feature: Array, thirds: int) -> Array:
-    """The feature as if it sounded so many thirds of a semitone higher.
+    """The feature as if it sounded this many thirds of a semitone higher.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""The rung for tunes: how few words of a clip's melody are not a training melody's.
+"""The search for tunes: how few words of a clip's melody are not a training melody's.
 
 Source
     PhraseLDM's memorisation rate (arXiv 2512.11348): 1 - the least word error rate of a generated

@@ -1,4 +1,4 @@
-"""The ladder's rung for music that is written down: clips and training music as notes.
+"""The search for music that is written down: clips and training music as notes.
 
 Conventions
     notes are NoteTables; a clip's notes are searched among the training pieces' by intervals and

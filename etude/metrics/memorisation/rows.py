@@ -19,13 +19,13 @@ CLIP_COLUMNS = [
     *("nearest_piece", "nearest_start_s", "nearest_file", "note"),
 ]
 
-OF_NOTES = ("notes", "melody", "bars")  # rungs that are studied at lengths of their own
+OF_NOTES = ("notes", "melody", "bars")  # searches that are studied at lengths of their own
 
 Row = dict[str, Any]
 
 
 def tidy(verdicts: Verdicts, clips: str) -> Iterator[Row]:
-    """Rows `memorised_<rung>`, the rung's own figures, `null_p99_<rung>`, `null_flagged_<rung>`."""
+    """Rows `memorised_<rung>`, its own figures, `null_p99_<rung>` and `null_flagged_<rung>`."""
     name, common = verdicts.rung, {"clips": clips, "embedding": verdicts.embedding}
     judged = verdicts.scores[np.isfinite(verdicts.scores)]
     row = common | {"metric": f"memorised_{name}", "unit": "share", "n": len(judged)}
@@ -65,7 +65,7 @@ def clip_rows(
     music: CorpusPieces,
     results: Path,
 ) -> Iterator[Row]:
-    """A row for each clip that the rung has looked at."""
+    """A row for each clip that the search has looked at."""
     if not len(verdicts.scores):
         return
     files = nearest_files(music, results, verdicts.places)
@@ -91,7 +91,7 @@ def clip_rows(
 
 
 def recall_rows(study: Iterable[Mapping[str, str]]) -> Iterator[Row]:
-    """Rows `recall_<rung>_<attack>` of a study, as they stand in memorisation.csv.
+    """Rows `recall_<rung>_<attack>` of a study, as they are in memorisation.csv.
 
     Of notes, and of copies that are not as long as a segment of the cut, the name has the length.
     """

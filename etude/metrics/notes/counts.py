@@ -3,9 +3,9 @@
 Both are of Neuromusic (evaluate.py). Its pitch classes go by music21's names, which spell the black
 keys C#, E-, F#, G# and B- while it looks for twelve sharps: E flat and B flat are never counted.
 Its durations are music21's quarter lengths, each length a bin of its own. Here pitch classes are
-numbers, and durations fall into fixed musical bins; the seed's own way is `compat="neuromusic"`.
+numbers, and durations fall into fixed musical bins; Neuromusic's own way is `compat="neuromusic"`.
 
-Drums (channel 10) are left out, as the seed does.
+Drums (channel 10) are left out, as Neuromusic does.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ DURATIONS = (
     3.0, 4.0, 6.0, 8.0,
 )  # fmt: skip
 _EDGES = np.sqrt(np.array(DURATIONS[:-1]) * np.array(DURATIONS[1:]))
-EPSILON = 1e-6  # the seed's
-LONGEST = 12 * 64  # bins of the seed's own durations: twelfths of a quarter, up to 64 quarters
+EPSILON = 1e-6  # Neuromusic's
+LONGEST = 12 * 64  # bins of Neuromusic's own durations: twelfths of a quarter, up to 64 quarters
 
 
 def pitch_classes(table: NoteTable, compat: str = "") -> Array:
@@ -50,7 +50,7 @@ def pitch_classes(table: NoteTable, compat: str = "") -> Array:
 
 
 def durations(table: NoteTable, compat: str = "") -> Array:
-    """How many notes each duration has: float64 [18], or twelfths of a quarter as the seed.
+    """How many notes each duration has: float64 [18], or twelfths of a quarter as in Neuromusic.
 
     Example:
         >>> import numpy as np
@@ -82,7 +82,7 @@ def quantise(quarters: Array, smallest: float = 0.0) -> Array:
 
 
 def seeds_distance(first: Array, second: Array) -> float:
-    """KL of two counts as the seed takes it: shares of the bins that either fills, plus 1e-6.
+    """KL of two counts as Neuromusic takes it: shares of the bins that either fills, plus 1e-6.
 
     Example:
         >>> import numpy as np

@@ -125,7 +125,7 @@ def chords(table: NoteTable) -> tuple[list[tuple[int, ...]], tuple[int, str]]:
 
 
 def _longest(length: dict[int, float], start: dict[int, float]) -> tuple[int, ...]:
-    """The four longest, of equal ones the later: as the seed's stable sort leaves them."""
+    """The four longest, of equal ones the later: as Neuromusic's stable sort leaves them."""
     order = sorted(length, key=lambda p: (start[p], p))
     kept = sorted(order, key=lambda p: round(length[p], 6))[-KEPT:]
     return tuple(sorted(kept))
@@ -169,7 +169,7 @@ def _tonic_name(tonic: int, mode: str) -> str:
 
 
 def simplified(figure: Any) -> str:
-    """A word of a music21 RomanNumeral, by the seed's rule."""
+    """A word of a music21 RomanNumeral, by Neuromusic's rule."""
     name = str(figure.romanNumeral)
     inversion = figure.inversion()
     seventh = figure.seventh is not None or figure.isSeventh()
@@ -185,7 +185,7 @@ def simplified(figure: Any) -> str:
 
 
 def words_by_music21(path: Path) -> list[str]:
-    """The harmonic reduction of a file by music21 alone, as the seed has it: takes seconds."""
+    """The harmonic reduction of a file by music21 alone, as Neuromusic has it: takes seconds."""
     from music21 import chord, midi, roman, stream
 
     file = midi.MidiFile()
@@ -217,7 +217,7 @@ def words_by_music21(path: Path) -> list[str]:
 def mean_vector(found: Sequence[str], vectors: dict[str, Array]) -> tuple[Array | None, int]:
     """The mean of the words' vectors [d], and how many words have none; None where all have none.
 
-    One unknown word cost the seed the whole pair.
+    One unknown word cost Neuromusic the whole pair.
 
     Example:
         >>> import numpy as np

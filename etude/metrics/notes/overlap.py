@@ -80,7 +80,7 @@ def binned(first: Sequence[Array], second: Sequence[Array], largest: Sequence[fl
 def densities(bins: Index) -> Array:
     """A kernel estimate of each feature's distances, [features, BINS], each adding up to 1.
 
-    Scott's width (n to the power of -1/5 standard deviations), a bin at the least. NaN for a
+    Scott's width (n to the power of -1/5 standard deviations), a bin at least. NaN for a
     feature that fewer than 3 pairs have.
 
     Args:

@@ -106,7 +106,7 @@ def measured(
     Args:
         words: vectors by word; their order is that of the bins.
         known: the changes of chord that the training split has.
-        real: whether this is the reference (the seed's original begins with its prompt).
+        real: whether this is the reference (Neuromusic's original begins with its prompt).
     """
     clips = rows["clips"]
     bins = {word: i for i, word in enumerate([*words, OTHER])}
@@ -196,7 +196,7 @@ def histogram(values: Array, name: str) -> Array:
 
 
 def seeds_kl(real: Array, made: Array) -> float:
-    """KL(original || generated) of distances as the seed bins them; infinite or NaN as there.
+    """KL(original || generated) of distances as Neuromusic bins them; infinite or NaN as there.
 
     Example:
         >>> import numpy as np
