@@ -250,7 +250,7 @@ def _flattened(dataset: Dataset, shape: dict[str, Any], file: Path) -> Dataset:
         return Dataset.from_dict({name: [] for name in features}, features=features)
 
     def flatten(table: pa.Table) -> pa.Table:
-        # Every array is made anew: parts of other arrays would be written with their offsets.
+        # Every array is made again: parts of other arrays would be written with their offsets.
         columns = {
             name: pa.array(table.column(name).to_pylist()) for name in ("segment", "piece", "last")
         }
