@@ -1,0 +1,62 @@
+"""Small look-alikes of what the originals publish: their classes, their names, their file formats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import tiny_models
+import torch
+
+
+def write_takes(folder: Path, count: int, hertz: float, rate: int, name: str, seconds=3.0) -> None:
+    """Recordings of a swelling note, each a semitone above the one before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    times = np.arange(round(rate * seconds)) / rate
+    for number in range(count):
+        random = np.random.default_rng([number, round(hertz)])
+        tone = hertz * 2 ** (number / 12)
+        wave = sum(np.sin(2 * np.pi * tone * h * times + number) / h for h in (1, 2, 3))
+        wave = 0.05 * wave * (1 + np.sin(2 * np.pi * (1 + number % 3) * times))
+        wave += 0.003 * random.standard_normal(len(times))
+        soundfile.write(folder / f"{name} [{number}].wav", wave.astype(np.float32), rate)
+
+
+def write_words(file: Path, concepts: Iterable[str], rows: int, width: int) -> None:
+    """TI-MusicGen's `<run>-best.pt`: of each word the epoch and its rows [rows, width]."""
+    generator = torch.Generator().manual_seed(0)
+    learned = {
+        concept: {"epoch": 90, "embeds": torch.randn(rows, width, generator=generator)}
+        for concept in concepts
+    }
+    torch.save(learned, file)
+
+
+def write_tuned(folder: Path, work: Path) -> None:
+    """What audio-tune leaves: stable-audio-tools' model.ckpt as `unwrap_model.py` writes it, its
+    model_config.json, and beside them the T5 in the hub's form.
+
+    Args:
+        work: a folder for what it is made of.
+    """
+    from etude.config import Pretrained
+    from etude.pretrained.fetch import fetch_weights
+    from etude.pretrained.sound import read_networks
+    from etude.pretrained.sound_names import model_config_of, to_tools
+
+    tiny_models.make_stable_audio(work / "pipeline")
+    source = Pretrained(kind="text_to_sound", path=work / "pipeline")
+    fetch_weights("open", source, work / "open")
+    config, tensors = read_networks(work / "open")
+    text = folder / "text_encoder"
+    text.mkdir(parents=True)
+    # tests/fixtures/stable_audio_tools.json holds these names against that package's own.
+    torch.save({"state_dict": to_tools(tensors, config.configs)}, folder / "model.ckpt")
+    about = model_config_of(config.configs, config.text_length)
+    (folder / "model_config.json").write_text(json.dumps(about), "utf-8")
+    given = work / "pipeline"
+    for place in (*(given / "text_encoder").iterdir(), given / "tokenizer/tokenizer.json"):
+        (text / place.name).write_bytes(place.read_bytes())

@@ -1,0 +1,123 @@
+"""The presets for released weights, end to end to the page: look-alikes in the originals' formats.
+
+we-sharp's, whose networks need audiolm-pytorch, is in tests/audiolm_pytorch.
+"""
+
+from __future__ import annotations
+
+import pytest
+import tiny_models
+import torch
+from released import write_takes, write_tuned, write_words
+from workspace import ROOT, Workspace, jobs
+
+from etude.storage import read_csv, read_json
+
+pytestmark = pytest.mark.workflow
+PRESETS = ROOT / "config/presets"
+THIRDS = {"train": 0.5, "valid": 0.25, "test": 0.25}
+FEW = {"memorisation": {"null_clips": 8, "planted": 0}}
+WORDS = ["steel drum", "organ"]
+
+
+def local(path, **more):
+    return {"hub": None, "path": path, "verify": "report"} | more
+
+
+def run(workspace, preset, content):
+    """The preset with its models in `content` -> the configs, the plan and what a run leaves."""
+    configs = [PRESETS / f"{preset}.yaml", workspace.config("tiny", content)]
+    planned = jobs(workspace.run("-n", configs=configs))
+    workspace.run(configs=configs)
+    return configs, planned
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    workspace = Workspace(tmp_path_factory.mktemp("words"))
+    for name, hertz in zip(WORDS, (900, 200), strict=True):
+        write_takes(workspace.folder / "concepts" / name, 8, hertz, 32000, "take")
+    whole = tiny_models.make_musicgen(workspace.folder / "models/musicgen")
+    whole.audio_encoder.save_pretrained(str(workspace.folder / "models/encodec"))
+    write_words(workspace.folder / "ti-best.pt", WORDS, rows=2, width=32)
+    clips = {"seconds": 2, "clips": 4}
+    content = {
+        "corpora": {"concepts": {"shards": 1, "split": THIRDS}},
+        "cuts": {"five_seconds_32khz": {"seconds": 2}},
+        "pretrained": {
+            "musicgen_small": local("models/musicgen"),
+            "encodec_32khz": local("models/encodec"),
+        },
+        "experiments": {
+            "small": {"generate": clips},
+            "words": {"concepts": WORDS, "tokens_per_concept": 2, "generate": clips},
+        },
+        "evaluation": FEW | {"concepts": {"clips": 4, "segments": 8}},
+    }
+    return workspace, *run(workspace, "ti_musicgen_released", content)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    workspace = Workspace(tmp_path_factory.mktemp("tuned"))
+    write_takes(workspace.folder / "ours", 10, 440, 8000, "wobbly siren, slow")
+    write_tuned(workspace.folder / "audio-tune-model", tmp_path_factory.mktemp("work"))
+    content = {
+        "corpora": {"ours": {"shards": 1, "split": THIRDS}},
+        "pretrained": {"tuned": {"verify": "report"}},
+        "experiments": {
+            "audio_tune": {
+                "stages": {"dit": {"window": 1.0}},
+                "generate": {"clips": 4, "seconds": 2, "denoising": {"steps": 4}},
+            }
+        },
+        "evaluation": FEW,
+    }
+    return workspace, *run(workspace, "audio_tune", content)
+
+
+@pytest.fixture(params=["words", "tuned"])
+def released(request):
+    return request.getfixturevalue(request.param)
+
+
+def board(workspace, metric):
+    rows = read_csv(workspace.folder / "results/leaderboard.csv")
+    return [row for row in rows if row["metric"] == metric and row["clips"] == "generated"]
+
+
+def test_released_weights_go_to_the_page_without_a_training(released):
+    workspace, configs, planned = released
+    assert {"import_weights", "generate_clips", "find_memorisation", "build_report"} <= planned
+    assert not {"train_stage", "keep_step"} & planned
+    assert not (workspace.folder / "results/state").exists()
+    assert any(row["value"] for row in board(workspace, "frechet_distance"))
+    (copies,) = board(workspace, "memorised_exact")
+    assert float(copies["value"]) == 0
+    page = workspace.text("results/report/index.html")
+    assert workspace.text("results/fad.txt").splitlines()[-1] in page
+    assert not jobs(workspace.run("-n", configs=configs))
+
+
+def test_the_words_are_those_of_the_file(words):
+    workspace, *_ = words
+    file = torch.load(workspace.folder / "ti-best.pt", weights_only=True)
+    made = workspace.folder / "results/models/words/concept/seed-0"
+    again = torch.load(made / "words.pt", weights_only=True)
+    assert again.keys() == file.keys()
+    for name, about in file.items():
+        assert torch.equal(again[name]["embeds"], about["embeds"]), name
+    asked = list(read_csv(workspace.folder / "results/clips/words/seed-0/draw-0/conditions.csv"))
+    assert {row["concept"] for row in asked} == set(WORDS)
+    table = read_csv(workspace.folder / "results/metrics/words/seed-0/concept.csv")
+    assert {row["concept"] for row in table} == set(WORDS)
+
+
+def test_the_tuned_weights_are_those_of_the_file(tuned):
+    workspace, *_ = tuned
+    clips = workspace.folder / "results/clips/audio_tune/seed-0/draw-0"
+    assert [row["seconds"] for row in read_csv(clips / "clips.csv")] == ["2.000"] * 4
+    asked = {row["prompt"] for row in read_csv(clips / "conditions.csv")}
+    assert asked == {"wobbly siren, slow"}
+    origin = read_json(workspace.folder / "results/pretrained/tuned/origin.json")
+    assert origin["from"] == "model.ckpt"
