@@ -25,6 +25,42 @@ def write_takes(folder: Path, count: int, hertz: float, rate: int, name: str, se
         soundfile.write(folder / f"{name} [{number}].wav", wave.astype(np.float32), rate)
 
 
+# Run with audiolm-pytorch's packages and scikit-learn on the path. The networks are the library's own
+# classes, the files are as its trainers save them, a step of Adam behind them; the k-means is as
+# fairseq's example saves it.
+WE_SHARP = """
+import sys
+from importlib.metadata import version
+from pathlib import Path
+import joblib
+import numpy as np
+import torch
+from sklearn.cluster import MiniBatchKMeans
+from etude.systems.audiolm.library import library
+
+folder, torch_seed = Path(sys.argv[1]), torch.manual_seed(0)
+small, codes = {"dim": 32, "depth": 1, "heads": 2}, {"codebook_size": 64}
+ids, coarse = {"num_semantic_tokens": 500}, {"num_coarse_quantizers": 3}
+networks = {
+    "semantic.transformer.25000": library().SemanticTransformer(**ids, **small),
+    "coarse.transformer.29219": library().CoarseTransformer(**ids, **codes, **coarse, **small),
+    "fine.transformer.24245": library().FineTransformer(
+        **codes, **coarse, num_fine_quantizers=5, **small
+    ),
+}
+for name, network in networks.items():
+    adam = torch.optim.Adam(network.parameters(), lr=3e-4)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    adam.step()
+    content = {"model": network.state_dict(), "optim": adam.state_dict()}
+    torch.save(content | {"version": version("audiolm-pytorch")}, folder / f"{name}.pt")
+frames = np.random.default_rng(0).standard_normal((2000, 64)).astype(np.float32)
+centres = MiniBatchKMeans(500, random_state=0, n_init=1).fit(frames)
+joblib.dump(centres, folder / "hubert_base_ls960_L9_km500.bin")
+"""
+
+
 def write_words(file: Path, concepts: Iterable[str], rows: int, width: int) -> None:
     """TI-MusicGen's `<run>-best.pt`: of each word the epoch and its rows [rows, width]."""
     generator = torch.Generator().manual_seed(0)

@@ -1,6 +1,6 @@
 """The presets for released weights, end to end to the page: look-alikes in the originals' formats.
 
-we-sharp's, whose networks need audiolm-pytorch, is in tests/audiolm_pytorch.
+we-sharp's are written and read with audiolm-pytorch, which is installed aside.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import pytest
 import tiny_models
 import torch
-from released import write_takes, write_tuned, write_words
-from workspace import ROOT, Workspace, jobs
+from released import WE_SHARP, write_takes, write_tuned, write_words
+from safetensors.torch import load_file
+from workspace import ROOT, Workspace, install_aside, jobs
 
 from etude.storage import read_csv, read_json
 
@@ -25,10 +26,10 @@ def local(path, **more):
 
 
 def run(workspace, preset, content):
-    """The preset with its models in `content` -> the configs, the plan and what a run leaves."""
+    """Run all jobs of the preset, `content` laid over it, in one process -> its configs, its plan."""
     configs = [PRESETS / f"{preset}.yaml", workspace.config("tiny", content)]
     planned = jobs(workspace.run("-n", configs=configs))
-    workspace.run(configs=configs)
+    workspace.by_hand(configs=configs)
     return configs, planned
 
 
@@ -76,7 +77,32 @@ def tuned(tmp_path_factory):
     return workspace, *run(workspace, "audio_tune", content)
 
 
-@pytest.fixture(params=["words", "tuned"])
+@pytest.fixture(scope="module")
+def expo(tmp_path_factory):
+    """we-sharp's three checkpoints, HuBERT, k-means and EnCodec, and a folder of ready WAV files."""
+    sklearn = ("scikit-learn==1.9.1", "threadpoolctl==3.8.0", "narwhals==2.29.0")
+    packages = ("-r", ROOT / "requirements/audiolm.txt", *sklearn)
+    aside = install_aside(tmp_path_factory.mktemp("aside"), *packages)
+    workspace = Workspace(tmp_path_factory.mktemp("expo"), aside=(aside,))
+    data, models = workspace.folder / "expo-data", workspace.folder / "models"
+    write_takes(data / "music", 8, 440, 24000, "piece", seconds=6.0)
+    tiny_models.make_hubert(models / "hubert", layers=9)
+    tiny_models.make_encodec(models / "encodec")
+    workspace.python("-c", WE_SHARP, data)
+    small = {"network": {"dim": 32, "depth": 1, "heads": 2}}
+    stages = dict.fromkeys(("semantic", "coarse", "fine"), small)
+    content = {
+        "corpora": {"expo": {"shards": 1, "split": THIRDS}},
+        "pretrained": {"hubert": local("models/hubert"), "encodec": local("models/encodec")},
+        "experiments": {
+            "expo_released": {"stages": stages, "generate": {"clips": 4, "seconds": 3}}
+        },
+        "evaluation": {"memorisation": FEW["memorisation"] | {"prefixes": 2}},
+    }
+    return workspace, *run(workspace, "expo_released", content)
+
+
+@pytest.fixture(params=["expo", "words", "tuned"])
 def released(request):
     return request.getfixturevalue(request.param)
 
@@ -121,3 +147,19 @@ def test_the_tuned_weights_are_those_of_the_file(tuned):
     assert asked == {"wobbly siren, slow"}
     origin = read_json(workspace.folder / "results/pretrained/tuned/origin.json")
     assert origin["from"] == "model.ckpt"
+
+
+def test_the_expos_weights_are_those_of_the_files(expo):
+    workspace, *_ = expo
+    data, results = workspace.folder / "expo-data", workspace.folder / "results"
+    for stage, step in (("semantic", 25000), ("coarse", 29219), ("fine", 24245)):
+        file = data / f"{stage}.transformer.{step}.pt"
+        theirs = torch.load(file, weights_only=True)["model"]
+        ours = load_file(results / f"models/expo_released/{stage}/seed-0/model.safetensors")
+        names = {name.removeprefix("transformer.net."): name for name in ours}
+        assert theirs.keys() == names.keys()
+        assert all(torch.equal(theirs[short], ours[name]) for short, name in names.items())
+    info = read_json(results / "packed/expo/expo/info.json")
+    assert (info["semantic_vocabulary"], info["quantizers"]) == (500, 8)
+    clips = results / "clips/expo_released/seed-0/draw-0"
+    assert [row["seconds"] for row in read_csv(clips / "clips.csv")] == ["3.000"] * 4
