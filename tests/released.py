@@ -12,7 +12,9 @@ import tiny_models
 import torch
 
 
-def write_takes(folder: Path, count: int, hertz: float, rate: int, name: str, seconds=3.0) -> None:
+def write_takes(
+    folder: Path, count: int, hertz: float, rate: int, name: str, seconds: float
+) -> None:
     """Recordings of a swelling note, each a semitone above the one before."""
     folder.mkdir(parents=True, exist_ok=True)
     times = np.arange(round(rate * seconds)) / rate

@@ -16,7 +16,7 @@ from etude.storage import read_csv, read_json
 
 pytestmark = pytest.mark.workflow
 PRESETS = ROOT / "config/presets"
-THIRDS = {"train": 0.5, "valid": 0.25, "test": 0.25}
+SPLIT = {"train": 0.25, "valid": 0.25, "test": 0.5}  # the reference is the largest part
 FEW = {"memorisation": {"null_clips": 8, "planted": 0}}
 WORDS = ["steel drum", "organ"]
 
@@ -37,13 +37,14 @@ def run(workspace, preset, content):
 def words(tmp_path_factory):
     workspace = Workspace(tmp_path_factory.mktemp("words"))
     for name, hertz in zip(WORDS, (900, 200), strict=True):
-        write_takes(workspace.folder / "concepts" / name, 8, hertz, 32000, "take")
+        write_takes(workspace.folder / "concepts" / name, 8, hertz, 32000, "take", seconds=6.0)
     whole = tiny_models.make_musicgen(workspace.folder / "models/musicgen")
+    tiny_models.fill_codebooks(whole, workspace.folder / "models/musicgen")
     whole.audio_encoder.save_pretrained(str(workspace.folder / "models/encodec"))
     write_words(workspace.folder / "ti-best.pt", WORDS, rows=2, width=32)
     clips = {"seconds": 2, "clips": 4}
     content = {
-        "corpora": {"concepts": {"shards": 1, "split": THIRDS}},
+        "corpora": {"concepts": {"shards": 1, "split": SPLIT}},
         "cuts": {"five_seconds_32khz": {"seconds": 2}},
         "pretrained": {
             "musicgen_small": local("models/musicgen"),
@@ -61,10 +62,10 @@ def words(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory):
     workspace = Workspace(tmp_path_factory.mktemp("tuned"))
-    write_takes(workspace.folder / "ours", 10, 440, 8000, "wobbly siren, slow")
+    write_takes(workspace.folder / "ours", 8, 440, 8000, "wobbly siren, slow", seconds=6.0)
     write_tuned(workspace.folder / "audio-tune-model", tmp_path_factory.mktemp("work"))
     content = {
-        "corpora": {"ours": {"shards": 1, "split": THIRDS}},
+        "corpora": {"ours": {"shards": 1, "split": SPLIT}},
         "pretrained": {"tuned": {"verify": "report"}},
         "experiments": {
             "audio_tune": {
@@ -87,12 +88,12 @@ def expo(tmp_path_factory):
     data, models = workspace.folder / "expo-data", workspace.folder / "models"
     write_takes(data / "music", 8, 440, 24000, "piece", seconds=6.0)
     tiny_models.make_hubert(models / "hubert", layers=9)
-    tiny_models.make_encodec(models / "encodec")
+    tiny_models.fill_codebooks(tiny_models.make_encodec(models / "encodec"), models / "encodec")
     workspace.python("-c", WE_SHARP, data)
     small = {"network": {"dim": 32, "depth": 1, "heads": 2}}
     stages = dict.fromkeys(("semantic", "coarse", "fine"), small)
     content = {
-        "corpora": {"expo": {"shards": 1, "split": THIRDS}},
+        "corpora": {"expo": {"shards": 1, "split": SPLIT}},
         "pretrained": {"hubert": local("models/hubert"), "encodec": local("models/encodec")},
         "experiments": {
             "expo_released": {"stages": stages, "generate": {"clips": 4, "seconds": 3}}
