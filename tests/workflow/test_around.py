@@ -187,9 +187,7 @@ def test_midi_of_others_goes_to_the_page_with_its_notes_and_texts(copied):
     told = {row["clip"]: row["prompt"] for row in read_csv(clips / "conditions.csv")}
     assert sorted(told.values()) == [f"a slow tune {number}" for number in range(4)]
     assert len(list(clips.glob("*.mid"))) == len(list(clips.glob("*.wav"))) == 4
-    page = copied.text("results/report/index.html")
-    assert "theirs" in page
-    assert "a slow tune 3" in page
+    assert "theirs" in copied.text("results/report/index.html")
 
 
 def test_kept_steps_are_outputs_and_each_can_be_measured(copied):

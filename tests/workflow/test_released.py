@@ -134,8 +134,9 @@ def test_the_words_are_those_of_the_file(words):
     assert again.keys() == file.keys()
     for name, about in file.items():
         assert torch.equal(again[name]["embeds"], about["embeds"]), name
-    asked = list(read_csv(workspace.folder / "results/clips/words/seed-0/draw-0/conditions.csv"))
-    assert {row["concept"] for row in asked} == set(WORDS)
+    asked = read_csv(workspace.folder / "results/clips/words/seed-0/draw-0/conditions.csv")
+    prompts = " ".join(row["prompt"] for row in asked)
+    assert all(f"<{name}>" in prompts for name in WORDS)
     table = read_csv(workspace.folder / "results/metrics/words/seed-0/concept.csv")
     assert {row["concept"] for row in table} == set(WORDS)
 
