@@ -62,7 +62,7 @@ def words(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory):
     workspace = Workspace(tmp_path_factory.mktemp("tuned"))
-    write_takes(workspace.folder / "ours", 8, 440, 8000, "wobbly siren, slow", seconds=6.0)
+    write_takes(workspace.folder / "ours", 8, 440, 32000, "wobbly siren, slow", seconds=6.0)
     write_tuned(workspace.folder / "audio-tune-model", tmp_path_factory.mktemp("work"))
     content = {
         "corpora": {"ours": {"shards": 1, "split": SPLIT}},
