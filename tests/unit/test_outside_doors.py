@@ -99,6 +99,7 @@ def test_a_folder_without_notes_is_a_clear_error(tmp_path):
 # ------------------------------------------------------------------------------ audio, as files
 
 
+@pytest.mark.slow
 def test_the_command_leaves_tables_and_figures(tmp_path, capsys):
     real, made = fill(tmp_path / "real", 4, 8), fill(tmp_path / "made", 3, 2, first=50)
     soundfile.write(made / "same.wav", sound(8, 1), RATE)
@@ -133,6 +134,7 @@ def test_the_heatmap_counts_each_stretch_where_its_nearest_lies():
 # ------------------------------------------------------------------------- fadtk's statistics
 
 
+@pytest.mark.slow
 def test_statistics_of_fadtk_take_the_place_of_music(tmp_path, capsys):
     """Read and written in its three forms, with numpy alone."""
     real, made = fill(tmp_path / "real", 6, 8), fill(tmp_path / "made", 3, 4, first=50)
