@@ -62,7 +62,8 @@ show:
 ifneq ($(DRY),)
 	@echo "dry run: nothing was made"
 else
-	@if [ -e $(FAD) ]; then cat $(FAD); else echo "no $(FAD): this run was for something else"; fi
+	@if [ -e $(FAD) ]; then sed -n '/^verdicts/,/^$$/p' $(FAD); tail -n 1 $(FAD); \
+	  echo "the whole table: $(FAD)"; else echo "no $(FAD): this run was for something else"; fi
 	@if [ -e $(PAGE) ]; then echo "listen and read: $(CURDIR)/$(PAGE)"; fi
 	@if [ -e $(FAD) ]; then \
 	  gate=$$(tail -n 1 $(FAD)); why=$$(sed -nE 's/^gate: [a-z]+ \((.*)\)$$/\1/p' <<< "$$gate"); \
