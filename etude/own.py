@@ -52,6 +52,7 @@ def module_file(name: str) -> Path:
         near = nearest(module, (path.stem for path in Path.cwd().glob("*.py")))
         raise UserError(
             f"there is no Python module {module!r}{near}",
+            code="own-module-not-found",
             where=name,
             why=f"it is neither in {Path.cwd()} nor on the Python path",
             do=f"put {module.replace('.', '/')}.py there, or its folder into PYTHONPATH",
@@ -71,7 +72,9 @@ def check(name: str, key: str) -> None:
     try:
         names, whole = _names(module_file(name))
     except UserError as error:
-        raise UserError(error.what, where=key, why=error.why, do=error.do) from None
+        raise UserError(
+            error.what, code=error.code, where=key, why=error.why, do=error.do
+        ) from None
     wanted = label(name)
     if whole and wanted not in names:
         _missing(wanted, names, key, module_file(name))
@@ -95,6 +98,7 @@ def literal(name: str, attribute: str) -> Any:
                 except ValueError:
                     raise UserError(
                         f"`{attribute}` of {label(name)} cannot be read",
+                        code="own-attribute-unreadable",
                         where=f"{path}, line {line.lineno}",
                         why="it is read as text, before anything is imported",
                         do=f'write it out: {attribute} = ("folder",)',
@@ -131,6 +135,7 @@ def load(name: str, needs: Iterable[str] = ()) -> Any:
     except Exception as error:
         raise UserError(
             f"the module {module!r} cannot be imported",
+            code="own-import-failed",
             where=str(path),
             why=f"{type(error).__name__}: {error}",
             do=f"try: python -c 'import {module}'",
@@ -144,6 +149,7 @@ def load(name: str, needs: Iterable[str] = ()) -> Any:
         near = nearest(missing[0], (n for n in dir(found) if not n.startswith("__")))
         raise UserError(
             f"{label(name)} has no {missing[0]!r}{near}",
+            code="own-attribute-missing",
             where=str(path),
             why=f"a class in this place must have: {', '.join(needs)}",
             do="add it; CONTRIBUTING.md shows a part of each kind in full",
@@ -194,6 +200,7 @@ def blamed(name: str, what: str, do: str = "fix it there") -> Iterator[None]:
         lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
         raise UserError(
             f"the `{what}` of {label(name)} failed",
+            code="own-part-failed",
             where=f"{file}, line {lines[-1]}" if lines else str(file),
             why=f"{type(error).__name__}: {error}",
             do=do,
@@ -204,6 +211,7 @@ def wrong(name: str, what: str, why: str) -> UserError:
     """An error of what a `module:Class` gave back: `what` is the method, `why` what it should."""
     return UserError(
         f"the `{what}` of {label(name)} gives something else than it should",
+        code="own-part-wrong-result",
         where=str(module_file(name)),
         why=why,
         do="fix it there; CONTRIBUTING.md shows a part of each kind in full",
@@ -220,6 +228,7 @@ def check_attributes(part: Any, name: str, needs: Iterable[str]) -> None:
     if missing:
         raise UserError(
             f"{label(name)} has no {missing[0]!r}{nearest(missing[0], vars(part))}",
+            code="own-attribute-missing",
             where=str(module_file(name)),
             why=f"an object in this place must have: {', '.join(needs)}",
             do="set it in the class or in its __init__; see CONTRIBUTING.md",
@@ -236,7 +245,10 @@ def _names(path: Path) -> tuple[list[str], bool]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError) as error:
         raise UserError(
-            "a module of your own is not valid Python", why=f"{path}: {error}", do="fix it"
+            "a module of your own is not valid Python",
+            code="own-module-invalid",
+            why=f"{path}: {error}",
+            do="fix it",
         ) from None
     names: list[str] = []
     whole = True
@@ -255,6 +267,7 @@ def _missing(wanted: str, names: Iterable[str], where: str, path: Path) -> None:
     names = [name for name in names if not name.startswith("_")]
     raise UserError(
         f"there is no class {wanted!r}{nearest(wanted, names)}",
+        code="own-class-not-found",
         where=where,
         why=f"{path} does not have it",
         do="check the name behind the colon; where another module of this name comes first on the "
@@ -271,6 +284,7 @@ def _validated(name: str, settings: Any, options: Mapping[str, Any]) -> dict[str
         said = [f"{'.'.join(map(str, r['loc']))}: {r['msg']} (it is {r['input']!r})" for r in rows]
         raise UserError(
             f"an option of {label(name)} is not allowed",
+            code="own-option-invalid",
             where=name,
             why="; ".join(said) or str(error),
             do="fix `options` in the configuration",
@@ -291,6 +305,7 @@ def _check_signature(
     except TypeError as error:
         raise UserError(
             f"{label(name)} cannot be made from its options",
+            code="own-option-invalid",
             where=f"{name}, options {dict(options)}",
             why=f"{error}; Étude itself passes: {', '.join(given) or 'nothing'}",
             do="fix `options` in the configuration, or the class's __init__",
@@ -303,6 +318,7 @@ def _check_known(name: str, options: Mapping[str, Any], known: Iterable[str]) ->
         if key not in known:
             raise UserError(
                 f"{label(name)} has no option {key!r}{nearest(key, known)}",
+                code="own-option-unknown",
                 where=f"{name}, `options` in the configuration",
                 do=f"use one of: {', '.join(known) or 'none, it takes no options'}",
             )

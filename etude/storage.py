@@ -92,6 +92,7 @@ def check_folder(path: Path) -> None:
         return
     raise UserError(
         "the folder for results is none",
+        code="results-not-a-folder",
         where=str(path.absolute()),
         why=why,
         do="move it away, or work in another folder (--directory)",
@@ -110,6 +111,7 @@ def check_place(path: Path | str) -> None:
         return
     raise UserError(
         "nothing can be written there",
+        code="cannot-write",
         where=str(path),
         why=f"{folder} is {'write-protected' if folder.is_dir() else 'no folder'}",
         do="name another place",

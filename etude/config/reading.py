@@ -34,18 +34,22 @@ def load(raw: dict[str, Any]) -> Config:
     raw = dict(raw)
     defaults = raw.pop("defaults", {}) or {}
     if not isinstance(defaults, dict):
-        raise UserError("`defaults` must hold keys", where="the configuration")
+        raise UserError(
+            "`defaults` must hold keys", code="not-a-section", where="the configuration"
+        )
     known = ("corpus", *CLASSES)
     for name in defaults:
         if name not in known:
             raise UserError(
                 f"unknown key `defaults.{name}`{nearest(name, known)}",
+                code="unknown-key",
                 where="the configuration",
                 do=f"use one of: {', '.join(known)}",
             )
         if not isinstance(defaults[name] or {}, dict):
             raise UserError(
                 f"`defaults.{name}` must hold keys, it is {defaults[name]!r}",
+                code="not-a-section",
                 where="the configuration",
                 do=f"write `defaults: {{{name}: {{key: value}}}}`",
             )
@@ -58,6 +62,7 @@ def load(raw: dict[str, Any]) -> Config:
     except ValidationError as error:
         raise UserError(
             "the configuration is not valid:\n" + "\n".join(_explain(error)),
+            code="invalid-config",
             where="config/config.yaml and the files laid over it with --configfile",
             do="fix the keys named above; config/README.md lists every key",
         ) from None
@@ -97,6 +102,7 @@ def read(*paths: Path | str, overrides: Mapping[str, Any] | None = None) -> Conf
         path, meant = next(iter(overlays.items()))
         raise UserError(
             "this file is laid over others, and there are none",
+            code="overlay-alone",
             where=str(path),
             why="it does not say what runs, so it would change the demo",
             do=meant,
@@ -118,6 +124,7 @@ def _read_yaml(path: Path | str) -> dict[str, Any]:
     if why:
         raise UserError(
             "a configuration file cannot be read",
+            code="unreadable-config",
             where=str(path),
             why=why,
             do="check the path and the YAML syntax",
@@ -135,7 +142,9 @@ def checked(section: type[SectionType], values: dict[str, Any]) -> SectionType:
         return section(**values)
     except ValidationError as error:
         raise UserError(
-            "an option is not allowed:\n" + "\n".join(_explain(error)), do="see --help"
+            "an option is not allowed:\n" + "\n".join(_explain(error)),
+            code="invalid-option",
+            do="see --help",
         ) from None
 
 

@@ -139,6 +139,7 @@ class Config(Section):
         if isinstance(tokens, SymbolicTokenSet):
             raise UserError(
                 f"the token set {name!r} is symbolic",
+                code="token-set-not-of-audio",
                 where=f"tokens.{name}",
                 do="name one of audio here: with a cut, a semantic and an acoustic tokenizer",
             )

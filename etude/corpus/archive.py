@@ -54,6 +54,7 @@ def verify(settings: ArchiveCorpus, archive: Path, pins: Path) -> str:
     if wanted and wanted != found:
         raise UserError(
             "the archive is not the one that was expected",
+            code="archive-hash-differs",
             where=settings.url,
             why=f"its sha256 is {found}, "
             + (f"configured is {wanted}" if settings.sha256 else f"at first it was {wanted}"),
@@ -238,6 +239,7 @@ def _lift(folder: Path) -> None:
 def _refused(name: str, what: str, why: str) -> UserError:
     return UserError(
         f"the archive is refused: {what}",
+        code="archive-refused",
         where=name,
         why=why,
         do="look at it; unpacked by hand it can be used as `source: folder`",

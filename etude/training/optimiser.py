@@ -53,6 +53,7 @@ def build_optimiser(model: nn.Module, settings: Training) -> torch.optim.AdamW |
     if not found:
         raise UserError(
             "Muon has nothing to train in this network",
+            code="nothing-for-muon",
             where="training.optimizer",
             why="it trains the 2-D weights of linear and recurrent layers that are no heads",
             do="set `optimizer: adamw` for this stage",

@@ -78,6 +78,7 @@ def load(folder: Path) -> SymbolicTokenizer:
     if not isinstance(tokenizer, SymbolicTokenizer):
         raise UserError(
             f"the tokenizer {kind!r} reads audio, not MIDI",
+            code="tokenizer-of-another-kind",
             where=str(folder),
             do=f"name a symbolic one: {', '.join(SYMBOLIC_KINDS)}",
         )
@@ -97,6 +98,7 @@ def training_tables(
     if not chosen:
         raise UserError(
             "there is nothing to fit a tokenizer on",
+            code="nothing-to-fit-on",
             where=str(pieces),
             why="no piece of the training split is MIDI",
             do="symbolic tokenizers need MIDI files",
