@@ -14,7 +14,7 @@ CONTROLS = {
     NULL: "no text",
     "nearest": "the nearest known word",
     "untrained": "its rows before training",
-    "wrong": "another sound's word",
+    "fault": "another sound's word",
 }
 
 

@@ -402,8 +402,11 @@ def test_several_sets_of_clips_must_all_hold():
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"gate_ratio": 0.7}, ["gate_ratio is gone", "nearer to real music than each rival"]),
-        ({"gate_harmony": 0.8}, ["gate_harmony is gone", "harmony is one of `gate_embeddings`"]),
+        ({"gate_ratio": 0.7}, ["evaluation.gate_ratio: ", "nearer to real music than each rival"]),
+        (
+            {"gate_harmony": 0.8},
+            ["evaluation.gate_harmony: ", "harmony is one of `gate_embeddings`"],
+        ),
         ({"gate_embeddings": ["harmoni"]}, ["gate_embeddings", "you mean 'harmony'?"]),
         ({"gate_silent": 0.0}, ["gate_silent"]),
     ],
