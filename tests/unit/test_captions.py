@@ -4,13 +4,13 @@ import mido
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from refused import refused
 
 from etude.config import Captions, CorpusBase, Music21Corpus
 from etude.config.systems.textual_inversion import TextualInversion
 from etude.corpus.captions import caption_corpus, concept_of, from_file_name
 from etude.corpus.fetch import fetch
 from etude.corpus.renditions import Rendition, renditions, varied
-from etude.errors import UserError
 from etude.midi.notes import NoteTable, parse_midi, read_midi
 from etude.midi.programs import NAMES, together
 from etude.midi.words import words_of
@@ -146,7 +146,7 @@ def test_config_orders_and_limits_the_sources(tmp_path):
     assert caption() == "steel drum", "a folder before the notes"
     assert caption(**{"from": ["notes"], "words": ["mode"]}) == "minor"
     assert caption(**{"from": ["column"], "column": "mood"}) == "calm"
-    with pytest.raises(UserError, match="mood"):
+    with refused("missing-column", "'moods'", "did you mean 'mood'?"):
         caption(**{"from": ["column"], "column": "moods"})
     with pytest.raises(ValidationError):
         Captions(**{"from": ["notes", "notes"]})

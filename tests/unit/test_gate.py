@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from refused import refused
 from tidy import beaten, rival, row
 
 from etude.config import DEFAULT, Evaluation, ExperimentBase, Memorisation, read
@@ -204,7 +205,7 @@ def test_a_difference_without_a_pair_is_no_certainty():
     rows = np.random.default_rng(0).standard_normal((40, 3))
     apart = Apart(Kernel(rows), np.arange(40) // 2)
     one, other = (apart.tally(rows[:2] + shift, np.arange(2)) for shift in (0.0, 3.0))
-    with pytest.raises(UserError):
+    with refused("too-few-samples"):
         difference(one, other)
 
 

@@ -8,6 +8,7 @@ import sys
 import contributing
 import pytest
 import yaml
+from refused import refused
 
 from etude import own
 from etude.__main__ import main
@@ -362,7 +363,7 @@ def test_a_score_that_ones_own_source_cannot_read_is_told_with_its_line(here):
     from etude.corpus.fetch import fetch
 
     write(here, "class Mine:\n    def fetch(self, folder):\n        raise KeyError('measure 3')\n")
-    with pytest.raises(UserError, match="fetch") as caught:
+    with refused("own-part-failed", "`fetch`") as caught:
         fetch(OwnCorpus(source="mine:Mine"), here / "source", 1)
     assert caught.value.where.endswith("mine.py, line 3")
     assert "KeyError: 'measure 3'" in caught.value.why

@@ -13,13 +13,12 @@ import phrases
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
-from refused import invalid
+from refused import invalid, refused
 from safetensors.torch import load_file
 from trainings import stop_after
 
 from etude.config.phrases import Kl, PhraseNetwork
 from etude.config.systems.phrase_ldm import PhraseLdm
-from etude.errors import UserError
 from etude.storage import read_csv, read_json
 from etude.systems import open_system
 from etude.systems.phrase_ldm import latents as of_latents
@@ -541,7 +540,7 @@ def test_what_is_known_of_pieces():
 def test_a_poor_autoencoder_makes_no_latents(encoded, tmp_path):
     parts, _, _ = encoded
     strict = phrases.experiment({"vae": {"least_f1": 0.5}})
-    with pytest.raises(UserError, match="too few notes") as error:
+    with refused("poor-autoencoder") as error:
         encode_stage(strict, "vae", parts, tmp_path / "more")
     assert "0.5" in str(error.value)
     assert not (tmp_path / "more").exists()
