@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from etude.audio.files import AudioError
-from etude.config.reading import ConfigError, mistakes
+from etude.config.base import SettingError
+from etude.config.reading import ConfigError, Mistake, mistakes
 from etude.errors import UserError
 from etude.midi.notes import MidiError
 
@@ -60,10 +61,15 @@ def invalid(key: str, code: str, *named: object) -> Iterator[pytest.ExceptionInf
         code: of `fault`, or pydantic's type.
         named: values that the message names.
     """
-    with pytest.raises((ConfigError, ValidationError)) as caught:
+    with pytest.raises((ConfigError, ValidationError, SettingError)) as caught:
         yield caught
-    error = caught.value
-    found = error.mistakes if isinstance(error, ConfigError) else mistakes(error)
+    match caught.value:
+        case ConfigError() as error:
+            found = error.mistakes
+        case SettingError() as error:
+            found = (Mistake(error.key, error.code, error.what),)
+        case error:
+            found = tuple(mistakes(error))
     of_key = [m for m in found if m.code == code and (m.key == key or m.key.endswith(f".{key}"))]
     assert of_key, found
     missing = [str(value) for value in named if not any(str(value) in m.what for m in of_key)]

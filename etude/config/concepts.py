@@ -14,7 +14,7 @@ CONTROLS = {
     NULL: "no text",
     "nearest": "the nearest known word",
     "untrained": "its rows before training",
-    "fault": "another sound's word",
+    "wrong": "another sound's word",
 }
 
 

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 from captioned import FRAMES, QUANTIZERS, SIZE, SOUNDS, Beeps, experiment, make_captioned
-from pydantic import ValidationError
 from refused import invalid, refused
 
 from etude import config
 from etude.clips.progress import never, silent
 from etude.config import Weights
 from etude.config.systems.musicgen import MusicGen
-from etude.errors import UserError
 from etude.pretrained.fetch import fetch_weights
 from etude.pretrained.opened import hash_state
 from etude.storage import read_csv, read_json, write_csv, write_json
@@ -253,16 +251,22 @@ def test_config(tmp_path):
     assert plan.captions_of(wildcards) == ["results/corpora/chorales/captions.csv"]
     assert plan.captions_of(type("W", (), {"experiment": "audiolm"})) == []
     assert json.loads(read().experiments["base"].stage_params("lm"))["templates"]
-    for wrong, said in (
-        ({"templates": ["no place"]}, "once"),
-        ({"tokens": "remi"}, "symbolic"),
-        ({"stages": {"lm": {"weights": {"pretrained": "smal"}}}}, "small"),
-        ({"stages": {"lm": {"network": {"dim": 30}}}}, "heads"),
-        ({"stages": {"lm": {"training": {"forgetful_mask": 0.1}}}}, "forgetful"),
-        ({"stages": {"lm": {"weights": {}}}}, "path"),
-        ({"stages": {"lm": {"weights": {"pretrained": "small", "fine_tune": True}}}}, "taken as"),
+    for wrong, mistake in (
+        ({"templates": ["no place"]}, ("templates", "template-without-place")),
+        ({"tokens": "remi"}, ("tokens", "token-set-not-of-audio")),
+        ({"stages": {"lm": {"weights": {"pretrained": "smal"}}}}, ("", "unknown-name", "small")),
+        ({"stages": {"lm": {"network": {"dim": 30}}}}, ("dim", "heads-do-not-divide")),
+        (
+            {"stages": {"lm": {"training": {"forgetful_mask": 0.1}}}},
+            ("forgetful_mask", "not-of-this-system"),
+        ),
+        ({"stages": {"lm": {"weights": {}}}}, ("weights", "not-one-place")),
+        (
+            {"stages": {"lm": {"weights": {"pretrained": "small", "fine_tune": True}}}},
+            ("weights.fine_tune", "cannot-be-fine-tuned"),
+        ),
     ):
-        with pytest.raises((UserError, ValidationError), match=said):
+        with invalid(*mistake):
             read(**wrong)
     values = {
         "experiments": {"audiolm": {"stages": {"fine": {"weights": {"pretrained": "small"}}}}}

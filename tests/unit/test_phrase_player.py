@@ -359,11 +359,11 @@ def test_the_experiment_must_have_phrases():
     token_set = SymbolicTokenSet(tokenizer="remi")
     config = type("C", (), {"cuts": {"two_seconds": 1}, "tokens": {"t": token_set}})()
     config.tokenizers = {"remi": object()}
-    with pytest.raises(ValueError, match="remi_z"):
+    with invalid("experiments.e.tokens", "tokenizer-of-another-kind"):
         experiment.check("experiments.e", config)
     config.tokenizers = {"remi": RemiZ(kind="remi_z", slots=3)}
     experiment.check("experiments.e", config)
-    with pytest.raises(ValueError, match="3 slots"):
+    with invalid("experiments.e.generate.programs", "programs-do-not-fit", "2 of 3"):
         phrases.experiment(generate={"programs": [1, 2]}).check("experiments.e", config)
 
 

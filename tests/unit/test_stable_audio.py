@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
-from refused import refused
+from refused import invalid, refused
 from sounds import HOP, RATE, SOUNDS, experiment, make_sounds, opened, run_stages, tone
 
 from etude import config
@@ -16,7 +15,6 @@ from etude.audio.files import write_wav
 from etude.clips.progress import never, silent
 from etude.config.sound import Adaptation
 from etude.config.systems.stable_audio import SoundGenerate, StableAudio
-from etude.errors import UserError
 from etude.pretrained.opened import hash_state
 from etude.storage import hash_file, read_csv, read_json, write_csv
 from etude.systems.base import Parts, Span
@@ -644,28 +642,52 @@ def test_the_plan_of_several_adapters():
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "mistake"),
     [
-        ({"base": "sond"}, "sond"),
-        ({"base": "audiolm"}, "audiolm"),
-        ({"base": "sound", "base_seed": 3}, "base_seed"),
-        ({"generate": {"keep": "0-1"}}, "keep"),
-        ({"generate": {"keep": "2-1", "recording": "a.wav"}}, "ends before"),
-        ({"generate": {"negative": "noise", "denoising": {"guidance": 1}}}, "guidance"),
-        ({"generate": {"start": 5, "total": 3}}, "behind the end"),
-        ({"tokens": "remi"}, "symbolic"),
-        ({"stages": {"dit": {"network": {"heads": 3, "key_heads": 2}}}}, "key_heads"),
-        ({"stages": {"dit": {"training": {"label_smoothing": 0.1}}}}, "label_smoothing"),
-        ({"stages": {"autoencoder": {"training": {"steps": 3}}}}, "not trained"),
-        ({"templates": ["no place"]}, "no place"),
-        ({"adapt": {"kind": "dora"}}, "kind"),
-        ({"stages": {"dit": {"weights": {"path": "x", "fine_tune": True}}}}, "as its `base`"),
-        ({"adapters": ["sound"]}, "play along with an adapter"),
-        ({"base": "sound", "adapt": {"kind": "lora"}, "adapters": ["sound"]}, "is no adapter"),
-        ({"base": "sound", "adapt": {"kind": "lora"}, "adapters": ["x"]}, "not in `experiments`"),
-        ({"generate": {"strengths": {"x": 1}}}, "not among `adapters`"),
+        ({"base": "sond"}, ("ours.base", "unknown-name", "'sond'")),
+        ({"base": "audiolm"}, ("ours.base", "another-system", "audiolm")),
+        ({"base": "sound", "base_seed": 3}, ("ours.base_seed", "seed-not-trained")),
+        ({"generate": {"keep": "0-1"}}, ("generate.keep", "cannot-be-kept")),
+        (
+            {"generate": {"keep": "2-1", "recording": "a.wav"}},
+            ("generate.keep", "cannot-be-kept", "2-1"),
+        ),
+        (
+            {"generate": {"negative": "noise", "denoising": {"guidance": 1}}},
+            ("generate.negative", "negative-without-guidance"),
+        ),
+        ({"generate": {"start": 5, "total": 3}}, ("generate.start", "start-behind-the-end", 5, 3)),
+        ({"tokens": "remi"}, ("ours.tokens", "token-set-not-of-audio")),
+        (
+            {"stages": {"dit": {"network": {"heads": 3, "key_heads": 2}}}},
+            ("network.key_heads", "heads-do-not-divide"),
+        ),
+        (
+            {"stages": {"dit": {"training": {"label_smoothing": 0.1}}}},
+            ("training.label_smoothing", "not-of-this-system"),
+        ),
+        (
+            {"stages": {"autoencoder": {"training": {"steps": 3}}}},
+            ("stages.autoencoder", "cannot-be-trained"),
+        ),
+        ({"templates": ["no place"]}, ("templates", "template-without-place", "no place")),
+        ({"adapt": {"kind": "dora"}}, ("adapt.kind", "literal_error", "dora")),
+        (
+            {"stages": {"dit": {"weights": {"path": "x", "fine_tune": True}}}},
+            ("dit.weights.fine_tune", "cannot-be-fine-tuned", "`base`"),
+        ),
+        ({"adapters": ["sound"]}, ("ours.adapters", "adapters-without-an-adapter")),
+        (
+            {"base": "sound", "adapt": {"kind": "lora"}, "adapters": ["sound"]},
+            ("ours.adapters", "not-an-adapter", "'sound'"),
+        ),
+        (
+            {"base": "sound", "adapt": {"kind": "lora"}, "adapters": ["x"]},
+            ("ours.adapters", "unknown-name", "'x'", "`experiments`"),
+        ),
+        ({"generate": {"strengths": {"x": 1}}}, ("generate.strengths", "unknown-name", "'x'")),
     ],
 )
-def test_mistakes_in_the_configuration(more, said):
-    with pytest.raises((UserError, ValidationError), match=said):
+def test_mistakes_in_the_configuration(more, mistake):
+    with invalid(*mistake):
         configured(sound=SOUND, ours={"system": "stable_audio", "corpus": "ours"} | more)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 from captioned import FRAMES, QUANTIZERS, Beeps, experiment, make_captioned
-from pydantic import ValidationError
-from refused import refused
+from refused import invalid, refused
 from safetensors.torch import load_file
 from trainings import stop_after
 
@@ -15,7 +14,6 @@ from etude import config
 from etude.clips.progress import never, silent
 from etude.config import Pretrained
 from etude.config.systems.textual_inversion import TextualInversion
-from etude.errors import UserError
 from etude.generation import export
 from etude.generation.trained import Trained
 from etude.pretrained.fetch import fetch_weights
@@ -329,16 +327,16 @@ def test_config():
     assert plan.models_of_baselines(of_base) == ["results/models/ti/base/seed-0/model.safetensors"]
     concept = type("W", (), {"experiment": "ti", "stage": "concept", "seed": "0"})
     assert plan.upstream_models(concept) == plan.models_of_baselines(of_base)
-    for wrong, said in (
-        ({"base": "basis"}, "base"),
-        ({"base": "audiolm"}, "musicgen"),
-        ({"base_seed": 3}, "base_seed"),
-        ({"corpus": "mine"}, "fit.corpus: chorales"),
-        ({"concepts": []}, "at least 1"),
-        ({"templates": {"train": ["{}"], "test": ["{}"]}}, "to learn in and to test in"),
-        ({"templates": {"test": ["no place"]}}, "once"),
+    for wrong, mistake in (
+        ({"base": "basis"}, ("ti.base", "unknown-name", "'basis'")),
+        ({"base": "audiolm"}, ("ti.base", "another-system", "musicgen")),
+        ({"base_seed": 3}, ("ti.base_seed", "seed-not-trained")),
+        ({"corpus": "mine"}, ("experiments.ti", "another-codec", "fit.corpus: chorales")),
+        ({"concepts": []}, ("ti.concepts", "too_short")),
+        ({"templates": {"train": ["{}"], "test": ["{}"]}}, ("templates", "template-in-both")),
+        ({"templates": {"test": ["no place"]}}, ("templates.test", "template-without-place")),
     ):
-        with pytest.raises((UserError, ValidationError), match=said):
+        with invalid(*mistake):
             read(**wrong)
 
 
