@@ -111,6 +111,6 @@ def _words(node: ast.expr, constants: dict[str, str]) -> str:
             return " / ".join(filter(None, either))
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             return _words(left, constants) + _words(right, constants)
-        case ast.Call(func=ast.Name(id="nearest")):
+        case ast.Call(func=ast.Name(id="closest")):
             return ""  # `(did you mean …?)` is there where something is near
     return "…"

@@ -65,10 +65,10 @@ def evaluate_results(results: Path, output: Path) -> str:
     sets, words = _sets(clips)
     put_into(output, lambda f: write_figures(sets, words, f, "jeffreys", NEUROMUSIC))
     apart = divergences(sets["reference"], sets["generated"], "jeffreys", NEUROMUSIC)
-    told = ", ".join(f"{k} {'n/a' if v is None else f'{v:.4g}'}" for k, v in apart.items())
+    summary = ", ".join(f"{k} {'n/a' if v is None else f'{v:.4g}'}" for k, v in apart.items())
     return (
         f"{len(clips['generated'])} of {len(rows)} compositions, as Neuromusic measures them\n"
-        f"KL(original || generated) of distances from the prompt: {told}\n"
+        f"KL(original || generated) of distances from the prompt: {summary}\n"
     )
 
 
@@ -96,11 +96,14 @@ def read_results(path: Path) -> list[dict[str, Any]]:
 
 def files_of(row: dict[str, Any], beside: Path) -> Paths:
     """The MIDI files of a row by part, those that are there."""
-    given = Path(str(row["composition_dir"]))
+    composition = Path(str(row["composition_dir"]))
     found: Paths = {}
     for part, ours in PARTS.items():
-        stems = [folder / "midi" / part for folder in (given, beside / given, beside / given.name)]
-        stems.append(beside / ours / given.name)
+        stems = [
+            folder / "midi" / part
+            for folder in (composition, beside / composition, beside / composition.name)
+        ]
+        stems.append(beside / ours / composition.name)
         files = (stem.with_name(stem.name + suffix) for stem in stems for suffix in SUFFIXES)
         if (file := next((file for file in files if file.is_file()), None)) is not None:
             found[part] = file

@@ -21,7 +21,7 @@ from refused import refused
 from torch import nn
 
 from etude.clips.sampling import ClipStreams
-from etude.config import Sampling, Training, Weights
+from etude.config import Sampling, TrainingSettings, Weights
 from etude.config.systems.audiolm import AudioLm, AudioLmPytorch
 from etude.storage import hash_file, read_json
 from etude.systems.audiolm.audiolm_pytorch import LIBRARY_STAGES, PREFIX
@@ -32,7 +32,7 @@ from etude.systems.audiolm.stages import AudioLmStage, flatten_frames
 from etude.systems.base import Parts
 from etude.training.loop import fit
 from etude.training.stage import copy_kept_step, import_stage, train_stage
-from etude.training.state import State
+from etude.training.state import TrainingState
 from etude.training.transfer import transfer
 
 SHAPE = {
@@ -342,11 +342,11 @@ def test_one_batch_is_learned_by_heart(name, tmp_path):
     torch.manual_seed(0)
     network = AudioLmPytorch(backend="audiolm_pytorch", dim=64, depth=2, heads=2)
     stage = LIBRARY_STAGES[name](SHAPE | {"fine_frames": 15}, network)
-    settings = Training(
+    settings = TrainingSettings(
         steps=150, batch_size=3, learning_rate=3e-3, warmup_steps=10, weight_decay=0,
         validate_every=1000, forgetful_mask=0.15, clip_norm=0.5,
     )  # fmt: skip
-    trained = fit(stage, One(), None, settings, 0, State(tmp_path / "state"))
+    trained = fit(stage, One(), None, settings, 0, TrainingState(tmp_path / "state"))
     first, last = (trained.history[i]["train_loss"] for i in (0, -1))
     # What nobody can know is in it: each row's first token, and what its prefix says.
     assert first > 1.5

@@ -15,7 +15,7 @@ from etude.midi.notes import parse_midi
 from etude.midi.writing import plain_table, to_score
 from etude.tokenizers.symbolic import tokenize
 from etude.tokenizers.symbolic.account import ACCOUNT, REASONS, in_words
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create_symbolic_tokenizer
 from etude.tokenizers.symbolic.midi_tok import MidiTokTokenizer
 from etude.tokenizers.symbolic.onoff import OnOffTokenizer
 from tests.unit.test_onoff import midi
@@ -137,7 +137,7 @@ def test_a_pitch_that_two_voices_have_is_counted(kind):
 @settings(max_examples=25, deadline=None)
 def test_a_note_is_out_only_if_it_is_in_a_window(tmp_path_factory, kind, notes, window, short, one):
     ours = {"onoff": OnOff(kind="onoff"), "remi_z": RemiZ(kind="remi_z", slots=2)}
-    tokenizer = create(ours[kind]) if kind in ours else midi_tok(kind, 0)
+    tokenizer = create_symbolic_tokenizer(ours[kind]) if kind in ours else midi_tok(kind, 0)
     folder = tmp_path_factory.mktemp("piece")
     onset, duration, pitch, program = map(np.array, zip(*notes, strict=True)) if notes else [[]] * 4
     table = plain_table(onset, duration, pitch, program=program)

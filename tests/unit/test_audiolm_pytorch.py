@@ -16,7 +16,7 @@ import torch
 from packed import make_packed
 from refused import invalid, refused
 
-from etude.config import DEFAULT, Weights, load, merge
+from etude.config import DEFAULT, Weights, load_config, merge
 from etude.config.systems.audiolm import AudioLm, AudioLmPytorch, Network
 from etude.doctor import machine
 from etude.storage import read_json, write_json
@@ -93,7 +93,7 @@ def test_it_survives_json_and_changes_no_other_parameter():
 def test_a_mistake_is_named(values, mistake):
     mine = {"system": "audiolm", "corpus": "chorales", "stages": {"coarse": values}}
     with invalid(*mistake):
-        load({"run": ["mine"], "experiments": {"mine": mine}} | _rest())
+        load_config({"run": ["mine"], "experiments": {"mine": mine}} | _rest())
 
 
 def _rest() -> dict:

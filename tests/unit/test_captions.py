@@ -11,9 +11,9 @@ from etude.config.systems.textual_inversion import TextualInversion
 from etude.corpus.captions import caption_corpus, concept_of, from_file_name
 from etude.corpus.fetch import fetch
 from etude.corpus.renditions import Rendition, renditions, varied
+from etude.midi.descriptors import words_of
 from etude.midi.notes import NoteTable, parse_midi, read_midi
 from etude.midi.programs import NAMES, together
-from etude.midi.words import words_of
 from etude.storage import read_csv, write_csv
 from etude.workflow.sources import fetch_params
 

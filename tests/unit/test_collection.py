@@ -15,7 +15,7 @@ from refused import refused
 
 from etude.__main__ import main
 from etude.collection.cutting import Cutting, cut_folder
-from etude.collection.likeness import likenesses
+from etude.collection.duplicates import likenesses
 from etude.collection.sheet import write_sheet
 from etude.collection.table import problems, read_captions
 from etude.config import Captions, FolderCorpus

@@ -13,7 +13,7 @@ from etude.metrics.clap import Clap
 from etude.metrics.concepts import Means, judge, paired, write_concepts
 from etude.metrics.discriminant import Discriminant, away
 from etude.storage import read_csv, write_json
-from etude.systems.asked import Asked
+from etude.systems.concept_queries import ConceptQuery
 
 RATE, SECONDS = 8000, 1.0
 REAL = 36  # clips; more than harmony has dimensions
@@ -38,7 +38,7 @@ NATS = {"null": 3.0, "learned": 2.5, "wrong": 3.2, "untrained": 2.9}
 def asked(said=(900, 6)):
     """A concept at 900 Hz; `said` is how it sounds behind the codec."""
     level = np.linspace(-0.3, 0.3, len(PIECES))
-    return Asked(
+    return ConceptQuery(
         concept="bell",
         conditions={name: f"the text of {name}" for name in SOUNDS},
         pieces=PIECES,

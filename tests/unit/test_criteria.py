@@ -6,7 +6,7 @@ import pytest
 import yaml
 from refused import invalid
 
-from etude.config import DEFAULT, Criteria, Training, load, merge, parse
+from etude.config import DEFAULT, Criteria, TrainingSettings, load_config, merge, parse_section
 from etude.metrics.memorisation.exact import Probe, write_seed_files
 from etude.metrics.score import COLUMNS
 from etude.results.criteria import check_criteria, render, rolling_means, steady_since, verdict_of
@@ -23,7 +23,7 @@ def history(folder, losses, stage="semantic", every=10):
         for i, loss in enumerate(losses)
     ]
     rows[-1]["valid_loss"] = "1.5"
-    write_csv(path, history_columns(OF_TOKENS, Training()), rows)
+    write_csv(path, history_columns(OF_TOKENS, TrainingSettings()), rows)
     return path
 
 
@@ -150,10 +150,12 @@ def test_the_words():
 def test_config():
     base = yaml.safe_load(DEFAULT.read_text())
     with invalid("criteria.audiolx", "unknown-name", "'audiolx'"):
-        load(merge(base, {"criteria": {"audiolx": {"exact_matches": 0}}}))
+        load_config(merge(base, {"criteria": {"audiolx": {"exact_matches": 0}}}))
     with invalid("criteria.audiolm", "empty-criterion"):
-        load(merge(base, {"criteria": {"audiolm": {}}}))
+        load_config(merge(base, {"criteria": {"audiolm": {}}}))
     with invalid("criteria.audiolm.distance_below", "unknown-name", "`evaluation.embeddings`"):
-        load(merge(base, {"criteria": {"audiolm": {"distance_below": {"nothing": 1}}}}))
-    found = load(merge(base, {"criteria": {"audiolm": {"exact_matches": 0}}})).criteria["audiolm"]
-    assert parse(Criteria, found.params()) == found
+        load_config(merge(base, {"criteria": {"audiolm": {"distance_below": {"nothing": 1}}}}))
+    found = load_config(merge(base, {"criteria": {"audiolm": {"exact_matches": 0}}})).criteria[
+        "audiolm"
+    ]
+    assert parse_section(Criteria, found.params()) == found

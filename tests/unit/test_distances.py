@@ -18,8 +18,8 @@ from etude.metrics import frechet, kad, mad, samples
 from etude.metrics.chroma_onset import ChromaOnset
 from etude.metrics.distances import BELOW_0, METRICS, Yardstick, measure_sets
 from etude.metrics.rivals import COLUMNS as RIVAL_COLUMNS
-from etude.metrics.rivals import compare
-from etude.metrics.samples import Clips, Estimate
+from etude.metrics.rivals import rival_rows
+from etude.metrics.samples import Clips, ReplicatedFigure
 from etude.metrics.score import (
     COLUMNS,
     SIGNAL_COLUMNS,
@@ -410,14 +410,16 @@ def test_each_refusal_is_one_row_and_the_others_stand():
         "none": Clips(np.zeros((0, 6)), np.zeros(0, dtype=np.int64)),
     }
     found = {(s, m): c for s, m, _, c in measure_sets(yardstick, sets, {"none": "no split"})}
-    assert all(isinstance(found[name, m], Estimate) for name in ("good", "silent") for m in METRICS)
+    assert all(
+        isinstance(found[name, m], ReplicatedFigure) for name in ("good", "silent") for m in METRICS
+    )
     assert found["broken", "kad"] == "the embeddings of 1 clips are not finite (clip-0001)"
     assert (
         found["other", "mad"] == "the embeddings have different dimensions (5, the reference's 6)"
     )
     assert found["none", "frechet_distance"] == "no split"
     few = {m: c for _, m, _, c in measure_sets(yardstick, {"few": clip_set(2, 3)}, {})}
-    assert isinstance(few["frechet_distance"], Estimate)
+    assert isinstance(few["frechet_distance"], ReplicatedFigure)
     assert few["frechet_distance"].interval is None
     assert few["fad_infinity"].startswith("3 clips, at least 8 are needed")
     assert few["mad"].startswith("15 windows of audio, at least 50 are needed")
@@ -538,7 +540,7 @@ def test_rivals_of_other_sizes_are_compared_and_the_rest_says_why(tmp_path):
     }
     yardstick = Yardstick(reference, 4, 0.1, 2.0)
     names = ("far", "equal", "two", "none", "nobody")
-    found = {r["rival"]: r for r in compare(yardstick, sets, {"none": "no bars"}, names)}
+    found = {r["rival"]: r for r in rival_rows(yardstick, sets, {"none": "no bars"}, names)}
     assert float(found["far"]["ci_high"]) < 0
     assert float(found["equal"]["ci_low"]) < 0 < float(found["equal"]["ci_high"])
     assert [(found[n]["n"], found[n]["n_rival"]) for n in ("far", "equal")] == [(48, 20), (48, 64)]
@@ -561,7 +563,9 @@ def test_a_rival_without_an_interval_is_told_and_not_beaten():
     yardstick = Yardstick(reference, None, 0.0)
     tally = yardstick.tally(other)
     tally.within[:] = np.nan
-    found = next(iter(compare(_Told(yardstick, tally), {"generated": made, "r": other}, {}, ["r"])))
+    found = next(
+        iter(rival_rows(_Told(yardstick, tally), {"generated": made, "r": other}, {}, ["r"]))
+    )
     assert found["note"].startswith("n/a: ")
     assert "value" not in found
 

@@ -191,7 +191,7 @@ def test_an_unmeasured_folder_is_said_to_be_unknown(here, monkeypatch, capsys):
     assert not found.unknown
     assert found.disk > 3600 * forecast.CD_BYTES
     monkeypatch.setattr(forecast, "free_bytes", lambda results: 10.0)
-    assert any("warning:" in line for line in forecast.describe(found, config))
+    assert any("warning:" in line for line in forecast.forecast_lines(found, config))
 
 
 def test_what_a_limit_leaves_out_is_said(here, capsys):

@@ -332,11 +332,11 @@ def test_the_codec_of_a_system_of_audio_tokens_is_its_acoustic_tokenizer(tmp_pat
 
     from etude.systems import open_system
     from etude.systems.base import Parts
-    from etude.tokenizers.registry import load
+    from etude.tokenizers.registry import load_tokenizer
 
     make_sound(tmp_path)
     folder = tmp_path / "results/tokenizers/mine/magnitude"
-    tokenizer = load(folder)
+    tokenizer = load_tokenizer(folder)
     wave = np.random.default_rng(0).normal(0, 0.1, 24000).astype(np.float32)
     codec = open_system("audiolm").codec(Parts(tokenizers={"acoustic": folder}))
     assert codec.rate == tokenizer.sample_rate

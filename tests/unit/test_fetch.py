@@ -22,7 +22,7 @@ from etude.corpus import archive, download, scores
 from etude.corpus.chorales import CHORALES
 from etude.corpus.fetch import fetch
 from etude.corpus.renditions import Rendition
-from etude.corpus.scan import choose, list_files
+from etude.corpus.scan import choose_files, list_files
 from etude.errors import UserError
 from etude.midi.bars import places
 from etude.midi.notes import read_midi
@@ -351,7 +351,7 @@ def test_scores_are_exported(tmp_path, monkeypatch):
     fetch(Music21Corpus(program=5, limit=2), tmp_path / "source", 2)
     second = fetched(tmp_path / "source")
     titles = second.pop("metadata.csv").decode().splitlines()
-    assert list(second) == choose([name for name in first if name.endswith(".mid")], 2)
+    assert list(second) == choose_files([name for name in first if name.endswith(".mid")], 2)
     assert [line.split(",")[0] for line in titles] == ["path", *second]
     for name, data in second.items():
         assert data == first[name]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from etude.config import Filter, Render
 from etude.metrics.memorisation import attacks, chroma, notes
 from etude.metrics.memorisation.catalogue import NOTHING, Match
+from etude.metrics.memorisation.excerpts import Excerpt
 from etude.metrics.memorisation.fingerprint import RATE
-from etude.metrics.memorisation.material import Excerpt
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
 from tests.unit.test_memorisation import Heard, music, table
@@ -130,7 +130,7 @@ def studio(tmp_path_factory):
     onset = np.arange(len(pitch)) * 480
     write_midi(plain_table(onset, np.full(len(pitch), 440), pitch, ticks_per_quarter=480), path)
     wave = music(0, 30.0)
-    return attacks.Studio(Heard(lambda _: wave), RATE, {"p": path}, Render(), Filter(), None, 0)
+    return attacks.CopyMaker(Heard(lambda _: wave), RATE, {"p": path}, Render(), Filter(), None, 0)
 
 
 def heard(studio, attack, number=0):

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_message_has_a_code():
-    passed_on = {("etude/errors.py", "…"), ("etude/own.py", "…")}  # from another message
+    passed_on = {("etude/errors.py", "…"), ("etude/plugins.py", "…")}  # from another message
     found = [m for m in messages() if (m.path, m.what) not in passed_on]
     assert len(found) > 350
     wrong = [m for m in found if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+){0,4}", m.code)]

@@ -16,11 +16,11 @@ from etude.clips.progress import never, silent
 from etude.config import Weights
 from etude.config.systems.musicgen import MusicGen
 from etude.pretrained.fetch import fetch_weights
-from etude.pretrained.opened import hash_state
+from etude.pretrained.network_hash import hash_state
 from etude.storage import read_csv, read_json, write_csv, write_json
 from etude.systems import open_system
 from etude.systems.conditions import Conditions
-from etude.systems.musicgen.asked import known_sounds
+from etude.systems.musicgen.concept_queries import known_sounds
 from etude.systems.musicgen.data import vary
 from etude.systems.musicgen.network import Lm, from_pretrained
 from etude.systems.musicgen.player import MusicGenPlayer

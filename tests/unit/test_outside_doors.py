@@ -198,7 +198,7 @@ def test_texts_beside_clips_are_scored(tmp_path, capsys):
 
 
 def test_a_table_that_names_no_clips_is_said(tmp_path):
-    from etude.clips.told import read_conditions
+    from etude.clips.conditions_table import read_conditions
 
     (tmp_path / "conditions.csv").write_text("text\na drum\n")
     with refused("missing-column"):

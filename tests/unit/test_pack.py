@@ -21,7 +21,7 @@ from etude.storage import hash_folder, read_json, write_csv
 from etude.tokenizers.fit import choose_segments, fit_tokenizer, import_tokenizer
 from etude.tokenizers.pack import pack_tokens
 from etude.tokenizers.tokenize import tokenize_shard
-from etude.workflow.given_tokenizers import check_fitted, fitted_files
+from etude.workflow.imported_tokenizers import check_fitted, fitted_files
 from tests.music import tones
 
 PIECES_COLUMNS = [

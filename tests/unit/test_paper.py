@@ -129,7 +129,7 @@ def test_the_methods_have_the_true_numbers(results, settings, tmp_path):
         (AudioLmPytorch(backend="audiolm_pytorch"), "of 6 layers, width 1024 (audiolm-pytorch's)"),
         (Gpt2(kind="gpt2"), "a gpt2 of 3 layers, width 128"),
         (MusicTransformer(kind="music_transformer", layers=5), "a music transformer of 5 layers"),
-        (config.OwnNetwork(kind="gru:Gru"), "a network of its own (gru:Gru)"),
+        (config.PluginNetwork(kind="gru:Gru"), "a network of its own (gru:Gru)"),
     ],
 )
 def test_the_methods_name_each_network_and_its_size(network, said):
@@ -180,7 +180,7 @@ def test_the_readmes_table_is_what_the_published_run_renders_to():
     assert published.with_table(text, published.render()) == text, "run: etude table --readme"
     page = (published.DOCS / "README.md").read_text(encoding="utf-8")
     assert published.with_table(page, published.render_all()) == page, "run: etude table --readme"
-    assert published.check() == []
+    assert published.check_published() == []
 
 
 def test_a_count_of_notes_is_no_share_of_copies():
@@ -194,7 +194,7 @@ def test_a_count_of_notes_is_no_share_of_copies():
 def test_publishing_takes_figures_configuration_and_hashes(results, settings, tmp_path):
     docs = tmp_path / "docs"
     published.publish(results, settings, docs)
-    assert published.check(docs) == []
+    assert published.check_published(docs) == []
     assert "somebody" not in (docs / "config.json").read_text()
     table = published.render_all(docs)
     row = next(r for r in read_csv(docs / "leaderboard.csv")
@@ -216,7 +216,7 @@ def test_publishing_takes_figures_configuration_and_hashes(results, settings, tm
     assert text.endswith("\nafter\n")
     assert "the one before" not in text
     (docs / "leaderboard.csv").write_text("changed\n")
-    assert published.check(docs) == ["leaderboard.csv"]
+    assert published.check_published(docs) == ["leaderboard.csv"]
 
 
 def test_the_published_table_is_of_the_primary_metric(tmp_path, settings):

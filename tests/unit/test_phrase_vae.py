@@ -24,9 +24,9 @@ from etude.systems import open_system
 from etude.systems.phrase_ldm import latents as of_latents
 from etude.systems.phrase_ldm.fidelity import matches
 from etude.systems.phrase_ldm.phrases import (
+    BarItems,
     BarsWithGaps,
     Phrases,
-    WholeBars,
     bar_texts,
     filled,
     phrases_of,
@@ -34,10 +34,10 @@ from etude.systems.phrase_ldm.phrases import (
     shape_of,
 )
 from etude.systems.phrase_ldm.vae import Autoencode, Infill, Vae, build_network, strip
-from etude.tokenizers.symbolic.remi_z_words import NUMBER_OF
+from etude.tokenizers.symbolic.remi_z_vocabulary import NUMBER_OF
 from etude.training.loop import Interrupted
 from etude.training.stage import encode_stage, train_stage
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 
 T5 = {"kind": "t5", "dim": 32, "layers": 1, "heads": 2, "head_dim": 8, "latent": 8, "dropout": 0.0}
 NETWORKS = {"rotary": phrases.TINY | {"layers": 2, "context": "bar"}, "t5": T5}
@@ -243,13 +243,13 @@ def test_a_bar_is_one_text(kind):
 
 def test_bars_come_whole(tmp_path):
     songs = [[[5] * (n % 7), [6] * (n % 5)] for n in range(100)]
-    batch = WholeBars(songs, 0).batch([50, 3, 99, 7])
+    batch = BarItems(songs, 0).batch([50, 3, 99, 7])
     rows = strip(batch["ids"], 0)
     assert all([a, b] in songs for a, b in zip(rows[::2], rows[1::2], strict=True))
-    held_out = WholeBars(songs, 0, known=frozenset({(5, 5)})).batch([0, 99])
+    held_out = BarItems(songs, 0, known=frozenset({(5, 5)})).batch([0, 99])
     assert held_out["seen"].shape == (4,)
     parts = phrases.parts_of(tmp_path)
-    for context, kind in (("notes", WholeBars), ("bar", WholeBars), ("none", Phrases)):
+    for context, kind in (("notes", BarItems), ("bar", BarItems), ("none", Phrases)):
         experiment = phrases.experiment({"vae": {"network": phrases.TINY | {"context": context}}})
         train, valid = SYSTEM.data(experiment, "vae", parts)
         assert isinstance(train, kind)

@@ -13,9 +13,9 @@ from tiny_experiments import HEAD, ROWS, make_owned, write_search
 from etude import config
 from etude.generation.clips import make_clips
 from etude.generation.export import export
+from etude.generation.export_formats import unwrap
 from etude.generation.registry import drop, exports
 from etude.generation.trained import in_results
-from etude.generation.unwrap import unwrap
 from etude.storage import read_csv, read_json, write_csv, write_json, write_text
 from etude.systems import open_system
 from etude.workflow.lineage import corpora_behind, corpora_used, experiments_behind

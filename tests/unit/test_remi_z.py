@@ -18,7 +18,7 @@ from etude.midi import bars
 from etude.midi.notes import DRUMS, NoteTable
 from etude.midi.writing import plain_table, to_score, write_midi
 from etude.storage import read_csv
-from etude.tokenizers.symbolic import making, tokenize
+from etude.tokenizers.symbolic import factory, tokenize
 from etude.tokenizers.symbolic.account import REASONS
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
 from etude.tokenizers.symbolic.tokenize import tokenize_shard
@@ -418,7 +418,7 @@ def test_notes_that_the_key_takes_out_of_range_are_lost_for_a_reason():
 def test_it_is_saved_and_loaded(tmp_path):
     tokenizer = made(slots=3, velocities=True)
     tokenizer.save(tmp_path)
-    again = making.load(tmp_path)
+    again = factory.load_symbolic_tokenizer(tmp_path)
     assert isinstance(again, RemiZTokenizer)
     assert again.settings == tokenizer.settings
     assert again.names() == tokenizer.names()
@@ -444,7 +444,7 @@ def rows(tmp_path):
     ingest_shard(settings, root, 0, tmp_path / "ingest.csv", 1)
     folder = tmp_path / "remi_z"
     tokenizer = RemiZ(kind="remi_z")
-    making.make_tokenizer(tokenizer, Filter(), None, [], None, folder)
+    factory.make_tokenizer(tokenizer, Filter(), None, [], None, folder)
 
     def tokens(**options):
         whole = {"window": 65536, "stride": 65536, "fewest": 2, "long_pieces": "drop"}

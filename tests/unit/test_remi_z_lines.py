@@ -14,7 +14,7 @@ from etude.__main__ import main
 from etude.config import Filter, FolderCorpus, OnOff, RemiZ, SymbolicTokenSet
 from etude.corpus.ingest import ingest_shard
 from etude.midi.notes import read_midi
-from etude.tokenizers.symbolic import making
+from etude.tokenizers.symbolic import factory
 from etude.tokenizers.symbolic.remi_z_lines import LEVELS
 from etude.tokenizers.symbolic.tokenize import write_events
 from tests import music
@@ -95,7 +95,7 @@ def test_a_line_that_is_none_is_said(line):
 
 @pytest.fixture
 def folder(tmp_path):
-    making.make_tokenizer(RemiZ(kind="remi_z"), Filter(), None, [], None, tmp_path / "remi_z")
+    factory.make_tokenizer(RemiZ(kind="remi_z"), Filter(), None, [], None, tmp_path / "remi_z")
     return tmp_path / "remi_z"
 
 
@@ -122,7 +122,7 @@ def test_the_command_says_what_is_wrong(folder, tmp_path, capsys):
         assert main(["tokens", str(tmp_path / name), *common]) == 1
         assert name in capsys.readouterr().err
     onoff = tmp_path / "onoff"
-    making.make_tokenizer(OnOff(kind="onoff"), Filter(), None, [], None, onoff)
+    factory.make_tokenizer(OnOff(kind="onoff"), Filter(), None, [], None, onoff)
     assert main(["tokens", str(tmp_path / "bad.mid"), "--tokenizer", str(onoff), *common[2:]]) == 1
     assert "corrupt_midi" in capsys.readouterr().err
 

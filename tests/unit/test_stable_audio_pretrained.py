@@ -25,7 +25,7 @@ from etude.pretrained.sound_names import (
     to_diffusers,
     to_tools,
 )
-from etude.pretrained.sound_written import write_pipeline
+from etude.pretrained.sound_writing import write_pipeline
 from etude.storage import hash_file, read_csv, read_json, write_json
 from etude.systems import open_system
 from etude.systems.conditions import Conditions
@@ -235,12 +235,12 @@ def test_open_is_told_what_the_pipeline_tells(fetched, pipelines):
     model, pipeline = from_pretrained(fetched["open"], STATISTICS), pipelines["open"]
     texts, spans = ["low hum", "wobbly siren slow"], [(0.0, 2.0), (1.0, 3.0)]
     with torch.no_grad():
-        told = model.told_of(texts, spans)
+        told = model.conditioning_of(texts, spans)
         prompt = pipeline.encode_prompt(texts, "cpu", False)
         start, end = pipeline.encode_duration([0.0, 1.0], [2.0, 3.0], "cpu", False, 2)
         torch.testing.assert_close(told["cross"], torch.cat([prompt, start, end], 1))
         torch.testing.assert_close(told["whole"], torch.cat([start, end], 2))
-        free = model.told_of(["", ""], spans)
+        free = model.conditioning_of(["", ""], spans)
     assert not free["cross"].any(), "guidance measures from zeros, as the pipeline's"
     assert torch.equal(free["whole"], told["whole"])
 
@@ -250,7 +250,7 @@ def test_three_is_told_what_the_pipeline_tells(fetched, pipelines):
     texts = ["low hum", ""]
     x, time = torch.randn(2, 8, 20), torch.tensor([0.4, 0.4])
     with torch.no_grad():
-        told = model.told_of(texts, [(0.0, 2.0)] * 2)
+        told = model.conditioning_of(texts, [(0.0, 2.0)] * 2)
         whole = pipeline.encode_duration(2.0, "cpu", 1, 2)
         cross, mask = pipeline.prepare_cross_attention(
             *pipeline.encode_prompt(texts, "cpu", 1), whole
@@ -367,7 +367,7 @@ def check_form(form, how, trained, folder, player):
     folder.mkdir(parents=True)
     StableAudioSystem().write_form(how, trained, form, folder)
     x, time = torch.randn(1, 8, 12), torch.tensor([0.7])
-    told = player.model.told_of(["wobbly siren"], [(0.0, 1.0)])
+    told = player.model.conditioning_of(["wobbly siren"], [(0.0, 1.0)])
     with torch.no_grad():
         wanted = player.model.velocity(x, time, told)
         if form == "peft":
@@ -377,7 +377,7 @@ def check_form(form, how, trained, folder, player):
             settings = Pretrained(kind="text_to_sound", path=folder, trust=True)
             fetch_weights("again", settings, folder / "again")
             found = from_pretrained(folder / "again", STATISTICS)
-            told = found.told_of(["wobbly siren"], [(0.0, 1.0)])
+            told = found.conditioning_of(["wobbly siren"], [(0.0, 1.0)])
         torch.testing.assert_close(found.velocity(x, time, told), wanted, atol=1e-4, rtol=1e-4)
     if form != "peft" and how.adapt.kind == "full":
         again = load_file(folder / "again/model.safetensors")

@@ -16,10 +16,10 @@ from studio import NOTES, open_studio, server, serving, write_export
 from etude.audio.files import read_audio
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
-from etude.studio.answers import FULL
 from etude.studio.app import application, routes
 from etude.studio.decode import Refused, convert
 from etude.studio.primes import kind_of
+from etude.studio.responses import FULL
 
 SEED = 20261129
 MOST_SECONDS = 4.0

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from studio import NOTES, ask, ended, model, open_studio, server, serving, tone, write_export
 
 from etude.studio import guard
-from etude.studio.answers import Problem
 from etude.studio.command import hosts, read_code, serve
 from etude.studio.guard import Rates, network
+from etude.studio.responses import Problem
 
 SPELLINGS = (
     "..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/etc/passwd", "//etc/passwd", "..%5c..%5cx",

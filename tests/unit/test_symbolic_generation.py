@@ -31,7 +31,7 @@ from etude.midi.writing import plain_table, write_midi
 from etude.storage import read_csv, read_json
 from etude.systems.conditions import Conditions
 from etude.systems.symbolic_lm.baselines import shuffle_bars
-from etude.systems.symbolic_lm.player import Prepared, first_new
+from etude.systems.symbolic_lm.player import NotesRequest, first_new
 from etude.systems.symbolic_lm.prompts import Prompt, held_out_prompts, read_prompt
 from etude.systems.symbolic_lm.sampling import (
     Rules,
@@ -157,7 +157,7 @@ def test_without_the_grammar_what_is_invalid_is_counted():
 
 
 def written(player, prompt, folder):
-    prepared = Prepared([prompt], given=512)
+    prepared = NotesRequest([prompt], given=512)
     clips = player.clips(settings_of(), 0, 0, prepared, silent, never)
     return write_clips(clips, folder, player.rate, notes=True)
 
@@ -259,7 +259,7 @@ def test_sampling_stops_when_it_is_asked_to():
         asked.append(1)
         return len(asked) == 5
 
-    clips = player.clips(settings_of(), 0, 0, Prepared(), silent, should_stop)
+    clips = player.clips(settings_of(), 0, 0, NotesRequest(), silent, should_stop)
     with pytest.raises(Stopped):
         list(clips)
     assert len(asked) == 5, "once for every token"

@@ -17,7 +17,7 @@ from etude.midi.writing import plain_table
 from etude.storage import read_json
 from etude.systems.symbolic_lm.families import all_logits
 from etude.systems.symbolic_lm.stage import build_stage, score
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create_symbolic_tokenizer
 from etude.tokenizers.symbolic.tokenize import with_ends
 from etude.tokenizers.symbolic.windows import window_spans
 
@@ -102,7 +102,7 @@ def tokenizer_of(kind):
         "structured": Structured(kind="structured"),
         "remi_z": RemiZ(kind="remi_z"),
     }
-    tokenizer = create(settings["remi" if kind == "own" else kind])
+    tokenizer = create_symbolic_tokenizer(settings["remi" if kind == "own" else kind])
     if kind == "bpe":
         tokenizer.learn(table(seed) for seed in range(6))
     return tokenizer

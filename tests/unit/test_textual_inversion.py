@@ -15,9 +15,9 @@ from etude.clips.progress import never, silent
 from etude.config import Pretrained
 from etude.config.systems.textual_inversion import TextualInversion
 from etude.generation import export
-from etude.generation.trained import Trained
+from etude.generation.trained import LoadedExperiment
 from etude.pretrained.fetch import fetch_weights
-from etude.pretrained.opened import hash_state
+from etude.pretrained.network_hash import hash_state
 from etude.storage import read_csv, read_json
 from etude.systems import open_system
 from etude.systems.base import Parts
@@ -26,7 +26,7 @@ from etude.systems.musicgen.network import Lm
 from etude.systems.musicgen.player import MusicGenPlayer
 from etude.systems.textual_inversion.concepts import Concepts, alike, check_names, crowded
 from etude.systems.textual_inversion.files import (
-    Learned,
+    LearnedRows,
     check_base,
     read_concepts,
     write_concept,
@@ -198,7 +198,7 @@ def test_terms_are_what_they_say():
 
 def test_words_are_files_of_both_forms(tmp_path):
     rows = torch.randn(4, 8)
-    learned = Learned(rows, "base", "a" * 64, 30)
+    learned = LearnedRows(rows, "base", "a" * 64, 30)
     write_concept(tmp_path / "drone.safetensors", "drone", learned)
     tensors = load_file(tmp_path / "drone.safetensors")
     assert list(tensors) == ["<drone>"], "as diffusers' load_textual_inversion reads it"
@@ -318,7 +318,7 @@ def test_config():
     words = read().experiments["ti"]
     texts = [*map(words.stage_params, ("base", "concept")), words.generate_params()]
     for text in (*texts, words.params(), words.untrained_params()):
-        again = config.parse(config.Experiment, text)  # as the jobs read their params
+        again = config.parse_section(config.Experiment, text)  # as the jobs read their params
         assert (again.base, again.concepts) == ("base", ["drone"])
         assert again.stage("base").weights.path == words.stage("base").weights.path
     plan = Plan(read())
@@ -387,7 +387,7 @@ def test_what_is_exported_has_the_configuration_of_its_base(tmp_path):
     """Read again, it names the base, its pretrained weights and the codec's."""
     preset = config.DEFAULT.parent / "presets/ti_musicgen.yaml"
     settings = config.read(config.DEFAULT, preset)
-    words = Trained("words", settings.experiments["words"], Parts(), 0)
+    words = LoadedExperiment("words", settings.experiments["words"], Parts(), 0)
     (tmp_path / "config.yaml").write_text(export._config(settings, words), encoding="utf-8")
     again = config.read(tmp_path / "config.yaml")
     assert set(again.experiments) == {"words", "small"}

@@ -60,7 +60,7 @@ def magnitude_rvq(**settings):
 
 
 def fitted(settings, waves):
-    tokenizer = registry.create(settings)
+    tokenizer = registry.create_tokenizer(settings)
     tokenizer.fit(waves.split(16))
     return tokenizer
 
@@ -206,7 +206,7 @@ def test_seed_changes_the_codebook(small):
 @pytest.mark.parametrize("kind", SMALL)
 def test_save_and_load(tmp_path, small, held_out, kind):
     small[kind].save(tmp_path)
-    loaded = registry.load(tmp_path)
+    loaded = registry.load_tokenizer(tmp_path)
     assert type(loaded) is type(small[kind])
     assert loaded.settings == small[kind].settings
     assert torch.equal(loaded.encode(held_out), small[kind].encode(held_out))
@@ -330,7 +330,7 @@ def test_fewer_frames_than_clusters(tmp_path, setting, samples):
     wave = music(3, 3)[None, :samples]
     tokenizer = fitted(setting, wave)
     tokenizer.save(tmp_path)
-    tokenizer = registry.load(tmp_path)
+    tokenizer = registry.load_tokenizer(tmp_path)
     codes = tokenizer.encode(wave)
     assert codes.numel() > 0
     if setting.kind == "magnitude_rvq":
@@ -349,7 +349,7 @@ def test_one_segment_is_given_back_almost_exactly():
 def test_nothing_to_fit_on():
     for setting in SMALL.values():
         with pytest.raises(ValueError, match="no audio"):
-            registry.create(setting).fit([])
+            registry.create_tokenizer(setting).fit([])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -360,7 +360,7 @@ def test_not_finite_is_refused(small, value):
         with pytest.raises(ValueError, match="finite"):
             tokenizer.encode(wave)
         with pytest.raises(ValueError, match="finite"):
-            registry.create(SMALL[kind]).fit([wave])
+            registry.create_tokenizer(SMALL[kind]).fit([wave])
 
 
 def test_misuse_is_said_plainly(tmp_path, small):
@@ -370,21 +370,21 @@ def test_misuse_is_said_plainly(tmp_path, small):
         with pytest.raises(ValueError, match=r"\[batch, quantizers, frames\]"):
             small["magnitude_rvq"].decode(torch.zeros(shape).long())
     with pytest.raises(RuntimeError, match="fitted"):
-        registry.create(SMALL["mfcc"]).encode(torch.zeros(1, 1000))
+        registry.create_tokenizer(SMALL["mfcc"]).encode(torch.zeros(1, 1000))
     with refused("bands-too-high"):
-        registry.create(semitone_bands(sample_rate=4000, bands=60))
+        registry.create_tokenizer(semitone_bands(sample_rate=4000, bands=60))
     with refused("hop-too-large", "n_fft"):
-        registry.create(magnitude_rvq(hop=2000))
+        registry.create_tokenizer(magnitude_rvq(hop=2000))
     with refused("not-fitted-yet"):
-        registry.load(tmp_path)
+        registry.load_tokenizer(tmp_path)
     small["mfcc"].save(tmp_path)
     config = read_json(tmp_path / "config.json")
     write_json(tmp_path / "config.json", config | {"version": 0})
     with refused("another-version"):
-        registry.load(tmp_path)
+        registry.load_tokenizer(tmp_path)
     write_json(tmp_path / "config.json", config | {"kind": "hubret"})
     with refused("unknown-tokenizer", "'hubret'"):
-        registry.load(tmp_path)
+        registry.load_tokenizer(tmp_path)
 
 
 # ------------------------------------------------------------------------------------ streams

@@ -15,7 +15,7 @@ from refused import refused
 from safetensors.torch import load_file
 from trainings import experiment, stop_after
 
-from etude.config import Training
+from etude.config import TrainingSettings
 from etude.config.systems.audiolm import AudioLm
 from etude.storage import read_csv, read_json
 from etude.systems.audiolm.codebook_transformer import forgetful_mask
@@ -25,7 +25,7 @@ from etude.training.data import training_batch, validation_batches
 from etude.training.launch import launch
 from etude.training.loop import Interrupted, average_of, fit
 from etude.training.stage import train_stage
-from etude.training.state import State
+from etude.training.state import TrainingState
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,12 +56,12 @@ class Scripted(torch.nn.Linear):
 
 def scripted(packed, folder, losses, **training):
     model = Scripted(losses)
-    settings = Training(
+    settings = TrainingSettings(
         steps=len(losses), batch_size=8, warmup_steps=0, validate_every=1, schedule="constant",
         **training,
     )  # fmt: skip
     data = (PackedData(packed / split, QUANTIZERS) for split in ("train", "valid"))
-    return model, fit(model, *data, settings, 0, State(folder))
+    return model, fit(model, *data, settings, 0, TrainingState(folder))
 
 
 # ------------------------------------------------------------------------- averaging, choosing
@@ -183,7 +183,7 @@ def test_a_batch_smaller_than_the_processes_is_refused(packed, tmp_path, monkeyp
     monkeypatch.setenv("WORLD_SIZE", "3")
     data = PackedData(packed / "train", QUANTIZERS)
     with refused("batch-too-small", 3):
-        fit(Scripted([1.0]), data, None, Training(batch_size=2), 0, State(tmp_path))
+        fit(Scripted([1.0]), data, None, TrainingSettings(batch_size=2), 0, TrainingState(tmp_path))
 
 
 SHARED = """

@@ -23,9 +23,9 @@ def reader(tmp_path_factory):
     for name in ("musicgen", "encodec"):
         write_json(root / name / "origin.json", {"from": name, "sha256": "0" * 64})
     settings = Encodec(kind="encodec", quantizers=4, sample_rate=32000)
-    tokenizer = registry.create(settings).attach(root / "encodec")
+    tokenizer = registry.create_tokenizer(settings).attach(root / "encodec")
     (root / "fitted").mkdir()
-    registry.save(tokenizer, settings, root / "fitted")
+    registry.save_tokenizer(tokenizer, settings, root / "fitted")
     return open_system("musicgen").reader(root / "musicgen", root / "fitted"), root
 
 

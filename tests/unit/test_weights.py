@@ -11,7 +11,7 @@ from packed import make_packed
 from refused import invalid, refused
 from safetensors.torch import load_file, save_file
 
-from etude.config import DEFAULT, Pretrained, Weights, load, merge
+from etude.config import DEFAULT, Pretrained, Weights, load_config, merge
 from etude.config.systems.audiolm import AudioLm
 from etude.pretrained.fetch import fetch_weights
 from etude.storage import hash_file, read_json, write_json
@@ -21,7 +21,7 @@ from etude.systems.weights import read_weights
 from etude.training.loop import Interrupted
 from etude.training.stage import copy_kept_step, import_stage, stage_fingerprint, train_stage
 from etude.training.transfer import transfer
-from etude.workflow.given_weights import check_weights, weights_file
+from etude.workflow.imported_weights import check_weights, weights_file
 
 TOKENIZERS = {"semantic": "1" * 64, "acoustic": "2" * 64}
 NETWORK = {"dim": 16, "depth": 1, "heads": 2}
@@ -429,4 +429,4 @@ def test_mistakes_in_config_name_the_key(weights, mistake):
     over = {"experiments": {"audiolm": {"stages": {"coarse": {"weights": weights}}}}}
     raw = yaml.safe_load(DEFAULT.read_text(encoding="utf-8"))
     with invalid(*mistake):
-        load(merge(raw, over))
+        load_config(merge(raw, over))

@@ -24,7 +24,7 @@ from etude.corpus.withdrawn import left_out, pending, refuse_if_pending, version
 from etude.generation.command import generate
 from etude.generation.export import export
 from etude.generation.registry import exports
-from etude.metrics.cache import Cache
+from etude.metrics.cache import EmbeddingCache
 from etude.storage import embeddings_folder, hash_file, read_csv, read_json, write_csv, write_json
 from etude.withdrawal import removal
 from etude.withdrawal.removal import carry_out
@@ -108,7 +108,7 @@ def home(tmp_path, monkeypatch):
     write("results/logs/ingest_corpus/mine/0001.log", "nothing")
     write("results/report/index.html", f"<p>nearest: {piece_id(PLANTED)}")
     write("results/fad.txt", "figures")
-    cache = Cache(embeddings_folder())
+    cache = EmbeddingCache(embeddings_folder())
     for name in (PLANTED, KEPT):
         cache.put(cache.key(tmp_path / "music" / name, rate=1), {"windows": np.zeros(2)})
     return tmp_path

@@ -217,23 +217,20 @@ def test_the_default_plans_without_the_packages_of_its_jobs(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_clean_knows_the_states_of_a_run(finished):
+def test_clean_knows_the_states_of_a_run(copied):
     """By the configuration, and where that has changed since by the weights that are there."""
-    refs = finished.folder / "results/state/refs"
+    refs = copied.folder / "results/state/refs"
     states = {path.read_text().strip() for path in refs.glob("mine/*/seed-0")}
     assert len(states) == 3
-    mine = [SMOKE, finished.folder / "mine.yaml"]
+    mine = [SMOKE, copied.folder / "mine.yaml"]
     steps = {stage: {"training": {"steps": 7}} for stage in ("semantic", "coarse", "fine")}
-    changed = finished.config("steps", {"experiments": {"mine": {"stages": steps}}})
+    changed = copied.config("steps", {"experiments": {"mine": {"stages": steps}}})
 
     def removable(*configs):
-        said = finished.etude("clean", "--configfile", *configs).stdout
+        said = copied.etude("clean", "--configfile", *configs).stdout
         return {state for state in states if f"state/{state}  (no training uses it" in said}
 
     assert removable(*mine) == removable(*mine, changed) == set()
-    away = refs.rename(refs.with_name("away"))
-    try:
-        assert removable(*mine) == set()
-        assert removable(*mine, changed) == states
-    finally:
-        away.rename(refs)
+    refs.rename(refs.with_name("away"))
+    assert removable(*mine) == set()
+    assert removable(*mine, changed) == states
