@@ -76,7 +76,7 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     add_results(commands, _add_config)
 
     config = commands.add_parser("config", help="check the configuration; write its reference")
-    config.add_argument("--write", action="store_true", help="config/README.md and docs/cli.md")
+    config.add_argument("--write", action="store_true", help="the generated pages of the docs")
     _add_config(config)
     config.set_defaults(run=_config)
 
@@ -331,8 +331,7 @@ def _config(options: argparse.Namespace) -> None:
 
         print("tried:", *try_parts(settings))
     if options.write:
-        home = config.DEFAULT.parents[1]
-        write_reference(home / "config/README.md", home / "docs/cli.md", _parser())
+        write_reference(config.DEFAULT.parents[1], _parser())
     for note in (*needs.to_bring(settings), *needs.downloads(settings)):
         print(note)
     print("the configuration is valid")

@@ -6,30 +6,37 @@ from typing import Any
 
 
 class UserError(Exception):
-    """Something that the user can fix: what happened, where, why, and what to do."""
+    """Something that the user can fix: what happened, where, why, and what to do.
 
-    def __init__(self, what: str, *, where: str = "", why: str = "", do: str = "") -> None:
-        self.what, self.where, self.why, self.do = what, where, why, do
+    Attributes: code (the kind of mistake in a few words, `not-trained-yet`; the words of a message
+    may change, its code stays. docs/messages.md lists all of them).
+    """
+
+    def __init__(
+        self, what: str, *, code: str = "", where: str = "", why: str = "", do: str = ""
+    ) -> None:
+        self.what, self.code, self.where, self.why, self.do = what, code, where, why, do
         super().__init__(str(self))
 
     def __str__(self) -> str:
+        first, *more = self.what.split("\n")
         rows = [("where", self.where), ("why", self.why), ("do", self.do)]
-        return "\n".join([self.what, *(f"  {name + ':':<6} {text}" for name, text in rows if text)])
+        said = (f"  {name + ':':<6} {text}" for name, text in rows if text)
+        return "\n".join([f"{first} [{self.code}]" if self.code else first, *more, *said])
 
-    def __reduce__(
-        self,
-    ) -> tuple[Any, tuple[str, str, str, str]]:  # worker processes hand their errors over by pickle
-        return _rebuild, (self.what, self.where, self.why, self.do)
+    def __reduce__(self) -> tuple[Any, ...]:  # worker processes hand their errors over by pickle
+        return _rebuild, (self.what, self.code, self.where, self.why, self.do)
 
 
-def _rebuild(what: str, where: str, why: str, do: str) -> UserError:
-    return UserError(what, where=where, why=why, do=do)
+def _rebuild(what: str, code: str, where: str, why: str, do: str) -> UserError:
+    return UserError(what, code=code, where=where, why=why, do=do)
 
 
 def of_a_file(error: OSError) -> UserError:
     """A file or folder that cannot be read or written, as four lines."""
     return UserError(
         "a file or folder cannot be used",
+        code="unusable-path",
         where=str(error.filename),
         why=error.strerror or str(error),
         do="see that it is there, is of the right kind (file or folder) and may be read and "

@@ -52,6 +52,7 @@ def module_file(name: str) -> Path:
         near = closest(module, (path.stem for path in Path.cwd().glob("*.py")))
         raise UserError(
             f"there is no Python module {module!r}{near}",
+            code="plugin-module-not-found",
             where=name,
             why=f"it is neither in {Path.cwd()} nor on the Python path",
             do=f"put {module.replace('.', '/')}.py there, or its folder into PYTHONPATH",
@@ -71,7 +72,9 @@ def check_plugin(name: str, key: str) -> None:
     try:
         names, whole = _names(module_file(name))
     except UserError as error:
-        raise UserError(error.what, where=key, why=error.why, do=error.do) from None
+        raise UserError(
+            error.what, code=error.code, where=key, why=error.why, do=error.do
+        ) from None
     wanted = plugin_label(name)
     if whole and wanted not in names:
         _missing(wanted, names, key, module_file(name))
@@ -95,6 +98,7 @@ def literal(name: str, attribute: str) -> Any:
                 except ValueError:
                     raise UserError(
                         f"`{attribute}` of {plugin_label(name)} cannot be read",
+                        code="plugin-attribute-unreadable",
                         where=f"{path}, line {line.lineno}",
                         why="it is read as text, before anything is imported",
                         do=f'write it out: {attribute} = ("folder",)',
@@ -131,6 +135,7 @@ def load_class(name: str, needs: Iterable[str] = ()) -> Any:
     except Exception as error:
         raise UserError(
             f"the module {module!r} cannot be imported",
+            code="plugin-import-failed",
             where=str(path),
             why=f"{type(error).__name__}: {error}",
             do=f"try: python -c 'import {module}'",
@@ -144,6 +149,7 @@ def load_class(name: str, needs: Iterable[str] = ()) -> Any:
         near = closest(missing[0], (n for n in dir(found) if not n.startswith("__")))
         raise UserError(
             f"{plugin_label(name)} has no {missing[0]!r}{near}",
+            code="plugin-attribute-missing",
             where=str(path),
             why=f"a class in this place must have: {', '.join(needs)}",
             do="add it; CONTRIBUTING.md shows a part of each kind in full",
@@ -196,6 +202,7 @@ def blamed(name: str, what: str, do: str = "fix it there") -> Iterator[None]:
         lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
         raise UserError(
             f"the `{what}` of {plugin_label(name)} failed",
+            code="plugin-failed",
             where=f"{file}, line {lines[-1]}" if lines else str(file),
             why=f"{type(error).__name__}: {error}",
             do=do,
@@ -206,6 +213,7 @@ def wrong(name: str, what: str, why: str) -> UserError:
     """An error of what a `module:Class` gave back: `what` is the method, `why` what it should."""
     return UserError(
         f"the `{what}` of {plugin_label(name)} gives something else than it should",
+        code="plugin-wrong-result",
         where=str(module_file(name)),
         why=why,
         do="fix it there; CONTRIBUTING.md shows a part of each kind in full",
@@ -222,6 +230,7 @@ def check_attributes(part: Any, name: str, needs: Iterable[str]) -> None:
     if missing:
         raise UserError(
             f"{plugin_label(name)} has no {missing[0]!r}{closest(missing[0], vars(part))}",
+            code="plugin-attribute-missing",
             where=str(module_file(name)),
             why=f"an object in this place must have: {', '.join(needs)}",
             do="set it in the class or in its __init__; see CONTRIBUTING.md",
@@ -238,7 +247,10 @@ def _names(path: Path) -> tuple[list[str], bool]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError) as error:
         raise UserError(
-            "a module of your own is not valid Python", why=f"{path}: {error}", do="fix it"
+            "a module of your own is not valid Python",
+            code="plugin-module-invalid",
+            why=f"{path}: {error}",
+            do="fix it",
         ) from None
     names: list[str] = []
     whole = True
@@ -257,6 +269,7 @@ def _missing(wanted: str, names: Iterable[str], where: str, path: Path) -> None:
     names = [name for name in names if not name.startswith("_")]
     raise UserError(
         f"there is no class {wanted!r}{closest(wanted, names)}",
+        code="plugin-class-not-found",
         where=where,
         why=f"{path} does not have it",
         do="check the name behind the colon; where another module of this name comes first on the "
@@ -275,6 +288,7 @@ def _validated(name: str, settings: Any, options: Mapping[str, Any]) -> dict[str
         ]
         raise UserError(
             f"an option of {plugin_label(name)} is not allowed",
+            code="plugin-option-invalid",
             where=name,
             why="; ".join(problems) or str(error),
             do="fix `options` in the configuration",
@@ -295,6 +309,7 @@ def _check_signature(
     except TypeError as error:
         raise UserError(
             f"{plugin_label(name)} cannot be made from its options",
+            code="plugin-option-invalid",
             where=f"{name}, options {dict(options)}",
             why=f"{error}; Étude itself passes: {', '.join(given) or 'nothing'}",
             do="fix `options` in the configuration, or the class's __init__",
@@ -307,6 +322,7 @@ def _check_known(name: str, options: Mapping[str, Any], known: Iterable[str]) ->
         if key not in known:
             raise UserError(
                 f"{plugin_label(name)} has no option {key!r}{closest(key, known)}",
+                code="plugin-option-unknown",
                 where=f"{name}, `options` in the configuration",
                 do=f"use one of: {', '.join(known) or 'none, it takes no options'}",
             )

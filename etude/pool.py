@@ -188,6 +188,7 @@ class _Workers(Generic[Item, Result]):
             return self.fallen(item, f"crashed: {cause}")
         raise UserError(
             f"a worker process died ({cause})",
+            code="worker-died",
             where=" ".join(map(str, item)) if isinstance(item, tuple) else str(item),
             why="most often the system ended it because memory ran out",
             do="run again with fewer cores, or with more memory (`mem_mb` of the rule); "

@@ -1,5 +1,5 @@
 """The reference pages that are generated: config/README.md (every key, from the models in
-etude.config) and docs/cli.md (every command, from its parser).
+etude.config), docs/cli.md (every command, from its parser) and docs/messages.md.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from etude.config import (
     TrainingSettings,
 )
 from etude.config.systems import CLASSES
+from etude.messages import render_messages
 from etude.storage import write_text
 
 HEAD = """# Configuration
@@ -78,7 +79,8 @@ CLI_HEAD = """# Commands
 Written by `python -m etude config --write` from the commands themselves; do not edit.
 
 `python -m etude COMMAND --help` prints the same. A mistake is reported in four lines (what, where,
-why, what to do) with exit status 1. The default is in brackets at the end of a description.
+why, what to do; [all of them](messages.md)) with exit status 1. The default is in brackets at the
+end of a description.
 """
 
 # What a section of the configuration is about, where its field does not say enough.
@@ -95,10 +97,11 @@ TITLES = {
 }
 
 
-def write_reference(keys: Path, commands: Path, parser: argparse.ArgumentParser) -> None:
-    """Write the tables of all keys and of all commands."""
-    write_text(keys, render_reference())
-    write_text(commands, render_commands(parser))
+def write_reference(home: Path, parser: argparse.ArgumentParser) -> None:
+    """Write the tables of all keys, commands and messages, below the checkout."""
+    write_text(home / "config/README.md", render_reference())
+    write_text(home / "docs/cli.md", render_commands(parser))
+    write_text(home / "docs/messages.md", render_messages())
 
 
 def render_reference() -> str:

@@ -204,6 +204,7 @@ def resume(args: Sequence[str] = (), folder: Path = RECORDS) -> NoReturn:
     if subprocess.run(unlock, check=False).returncode:
         raise UserError(
             "Snakemake could not unlock this folder",
+            code="unlock-failed",
             where=str(Path.cwd()),
             why="its message stands above",
             do="fix that, then run `make resume` again",
@@ -253,6 +254,7 @@ def refuse_if_running(folder: Path = RECORDS, then: str = "resume") -> None:
     if pid := alive(folder):
         raise UserError(
             f"a run is still alive here (pid {pid})",
+            code="run-is-alive",
             where=str(folder.resolve().parent.parent),
             why="two runs in one folder would write the same files",
             do=f"wait for it, or stop it (Ctrl-C, or kill -INT {pid}), then {then}",
@@ -285,6 +287,7 @@ def _refuse_from_here(away: list[Path], folder: Path, then: str) -> NoReturn:
     hosts = sorted({(_read(path) or {}).get("host", "?") for path in away})
     raise UserError(
         f"the run was on {', '.join(hosts)}; whether it is alive cannot be seen from here",
+        code="run-on-another-machine",
         where=str(folder.resolve()),
         why="a process can be checked and ended on its own machine only",
         do=f"{then} there; or, when nothing of it runs any more (on a cluster see "

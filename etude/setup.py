@@ -56,6 +56,7 @@ def default_soundfont() -> Path:
         return folder / SOUNDFONT_NAME
     raise UserError(
         "the default SoundFont is missing",
+        code="soundfont-missing",
         where=str(folder / SOUNDFONT_NAME) if folder else f"Python at {sys.executable}",
         why="it is not in the package of pretty_midi"
         if folder
@@ -76,6 +77,7 @@ def check_soundfont() -> Path:
     if found != SOUNDFONT_SHA256:
         raise UserError(
             "the default SoundFont is not the one that Étude was tested with",
+            code="soundfont-hash-differs",
             where=str(path),
             why=f"its sha256 is {found}, expected {SOUNDFONT_SHA256}",
             do="delete the folder .venv and run `make setup`; to use another one on purpose, "
@@ -119,7 +121,13 @@ def ensure_libfluidsynth() -> str:
             why += "; apt-get could not install it, its message stands above"
         if found := find_libfluidsynth():
             return found
-    raise UserError("libfluidsynth is missing", where="this system", why=why, do=BY_HAND)
+    raise UserError(
+        "libfluidsynth is missing",
+        code="libfluidsynth-missing",
+        where="this system",
+        why=why,
+        do=BY_HAND,
+    )
 
 
 def _may_install() -> list[str] | None:

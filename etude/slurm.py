@@ -83,6 +83,7 @@ def cancel_jobs(folder: Path, wait_s: float = GONE_S) -> list[str]:
         if time.monotonic() > end:
             raise UserError(
                 f"jobs of the run do not end: {' '.join(left)}",
+                code="jobs-do-not-end",
                 where=str(folder.resolve()),
                 why=f"they were cancelled {wait_s:.0f} s ago",
                 do="wait until `squeue --me` shows them no more, then resume again",
@@ -102,6 +103,7 @@ def _squeue(*options: str) -> list[str]:
     if done.returncode:
         raise UserError(
             "SLURM does not answer, so it is not known what of the run is alive",
+            code="slurm-does-not-answer",
             where="squeue",
             why=done.stderr.strip() or f"exit status {done.returncode}",
             do="try again when `squeue --me` works",

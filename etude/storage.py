@@ -94,6 +94,7 @@ def check_folder(path: Path) -> None:
         return
     raise UserError(
         "the folder for results is none",
+        code="results-not-a-folder",
         where=str(path.absolute()),
         why=why,
         do="move it away, or work in another folder (--directory)",
@@ -112,6 +113,7 @@ def check_place(path: Path | str) -> None:
         return
     raise UserError(
         "nothing can be written there",
+        code="cannot-write",
         where=str(path),
         why=f"{folder} is {'write-protected' if folder.is_dir() else 'no folder'}",
         do="name another place",

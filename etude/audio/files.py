@@ -39,6 +39,7 @@ class AudioError(UserError):
         self.reason, self.path = reason, str(path)
         super().__init__(
             "an audio file cannot be used",
+            code="unusable-audio",
             where=self.path,
             why=reason,
             do="replace the file or leave it out",

@@ -63,7 +63,12 @@ def of_last_run(records: Path = runs.RECORDS) -> list[Path]:
     do = "name the files: python -m etude clean --configfile mine.yaml (config/config.yaml where "
     do += "there is none of your own)"
     if command is None:
-        raise UserError("it is not known what is configured", why="no run is on record", do=do)
+        raise UserError(
+            "it is not known what is configured",
+            code="no-run-on-record",
+            why="no run is on record",
+            do=do,
+        )
     arguments, folder = command
     files: list[Path] = []
     option = ""
@@ -72,7 +77,9 @@ def of_last_run(records: Path = runs.RECORDS) -> list[Path]:
             option, _, value = argument.partition("=")
             if option in ("--config", "-C", "--profile", "--workflow-profile"):
                 why = f"the last run was given {option}"
-                raise UserError("it is not known what is configured", why=why, do=do)
+                raise UserError(
+                    "it is not known what is configured", code="no-run-on-record", why=why, do=do
+                )
             argument = value
         if option in ("--configfile", "--configfiles") and argument:
             files.append(folder / argument)
@@ -90,6 +97,7 @@ def refuse_if_in_use() -> None:
     if jobs or any((SNAKEMAKE / "locks").glob("*.lock")):
         raise UserError(
             "a run is alive in this folder, or one was killed",
+            code="run-is-alive",
             where=str(SNAKEMAKE.resolve().parent),
             why=f"alive: {', '.join(jobs)}" if jobs else "Snakemake has the folder locked",
             do="wait for it, or go on with it (`make resume`); then clean",

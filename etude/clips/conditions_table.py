@@ -42,6 +42,7 @@ def read_conditions(folder: Path, files: Iterable[str]) -> Conditions:
     if column is None:
         raise UserError(
             "the table beside the clips names no clips",
+            code="missing-column",
             where=str(folder / FILE),
             why=f"it has none of the columns {', '.join(NAMES)}, or no rows",
             do="give it a column `clip` with the names of the files, and `prompt` with their texts",
@@ -63,6 +64,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     except (OSError, ValueError) as error:
         raise UserError(
             "the table beside the clips cannot be read",
+            code="unreadable-table",
             where=str(path),
             why=str(error).splitlines()[0],
             do="save it as CSV, in UTF-8",

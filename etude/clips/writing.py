@@ -147,6 +147,7 @@ def _check_rate(rate: Any, maker: str) -> None:
     if not isinstance(rate, int | np.integer) or rate not in RATES:
         raise UserError(
             f"{maker} plays at an impossible rate: {rate!r}",
+            code="impossible-rate",
             why=f"samples per second are a whole number from {RATES.start} to {RATES.stop}",
             do="correct the `rate` of its player or codec",
         )
@@ -182,6 +183,7 @@ def check_clip(clip: Clip, rate: int, maker: str, notes: bool) -> None:
         return
     raise UserError(
         f"{maker} made a clip {wrong}",
+        code="invalid-clip",
         why="metrics and the page could not use it",
         do="correct the system's player (etude.systems.base says what a clip must be)",
     )

@@ -79,15 +79,22 @@ def _captions(options: argparse.Namespace) -> int:
     table = options.check or options.table
     folder = options.folder or (table.parent if table is not None else None)
     if folder is None:
-        raise UserError("no folder is named", do="python -m etude captions FOLDER")
+        raise UserError(
+            "no folder is named", code="nothing-named", do="python -m etude captions FOLDER"
+        )
     if table is not None and not table.is_file():
-        raise UserError("the table of captions is not there", where=str(table))
+        raise UserError(
+            "the table of captions is not there", code="file-not-found", where=str(table)
+        )
     page: Path = options.page or folder / "captions.html"
     check_place(page)
     found = read_captions(folder, table or folder / "captions.csv", options.column)
     if not found.files:
         raise UserError(
-            "there is nothing to caption", where=str(folder), why="it has no recordings"
+            "there is nothing to caption",
+            code="no-recordings",
+            where=str(folder),
+            why="it has no recordings",
         )
     wrong = list(problems(found, options.most_words))
     if options.check:

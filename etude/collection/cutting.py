@@ -69,10 +69,18 @@ def cut_folder(source: Path, folder: Path, how: Cutting, owners: Path | None) ->
     """
     files = [f for f in list_files(source) if PurePosixPath(f).suffix.lower() in AUDIO_SUFFIXES]
     if not files:
-        raise UserError("there is nothing to cut", where=str(source), why="it has no recordings")
+        raise UserError(
+            "there is nothing to cut",
+            code="no-recordings",
+            where=str(source),
+            why="it has no recordings",
+        )
     if folder.exists() and any(folder.iterdir()):
         raise UserError(
-            "the place for the snippets is not empty", where=str(folder), do="name another one"
+            "the place for the snippets is not empty",
+            code="folder-not-empty",
+            where=str(folder),
+            do="name another one",
         )
     owned = read_ownership(owners, files) if owners else None
     rows: list[Row] = []

@@ -70,6 +70,7 @@ def read_tables(files: Iterable[Path], folder: Path) -> Rows:
     if not rows:
         raise UserError(
             "the tables name none of the recordings",
+            code="table-of-other-recordings",
             where=str(folder),
             why=f"{len(known)} recordings are there",
             do="name the folder that holds them",
@@ -87,6 +88,7 @@ def _read(file: Path) -> Any:
     except (OSError, ValueError) as error:
         raise UserError(
             "a table cannot be read",
+            code="unreadable-table",
             where=str(file),
             why=str(error).splitlines()[0],
             do="name a metadata_*.json of TI-MusicGen's, or a dataset.json of stable-audio-tools'",
@@ -98,6 +100,7 @@ def _of_inversion(content: Any, known: list[str], file: Path) -> Rows:
     if not all(isinstance(row, dict) and "audio_path" in row for row in rows):
         raise UserError(
             "this table is of no known form",
+            code="unknown-table-form",
             where=str(file),
             why="its rows have no audio_path, and it is no list of datasets",
             do="name a metadata_*.json of TI-MusicGen's, or a dataset.json of stable-audio-tools'",
@@ -139,7 +142,12 @@ def write_form(folder: Path, form: str, target: Path) -> list[str]:
     """
     names = [name for name in list_files(folder) if music_kind(name) == "audio"]
     if not names:
-        raise UserError("no recording is there", where=str(folder), do="name a folder of audio")
+        raise UserError(
+            "no recording is there",
+            code="no-recordings",
+            where=str(folder),
+            do="name a folder of audio",
+        )
     facts = _known_facts(folder)
     captions = {name: facts.get(name, {}).get("caption") or from_file_name(name) for name in names}
     if form == "tools":
@@ -194,6 +202,7 @@ def write_metadata(rows: Rows, folder: Path) -> Path:
     if path.exists():
         raise UserError(
             "the recordings have a metadata.csv already",
+            code="already-there",
             where=str(path),
             do="move it away first, or copy from the other table what you want",
         )

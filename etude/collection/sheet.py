@@ -87,6 +87,7 @@ def _sounds(found: CaptionTable, folder: Path, page: Path, link: bool) -> Iterat
         if total > MOST_BYTES:
             raise UserError(
                 "the sheet would be too large for a browser",
+                code="page-too-large",
                 where=str(page),
                 why=f"its sound has more than {MOST_BYTES // 2**20} MB",
                 do="add --link: then it plays the files beside it",

@@ -58,6 +58,7 @@ def read_captions(folder: Path, table: Path | None, column: str = "caption") -> 
     if key is None or missing:
         raise UserError(
             f"{table.name} has no column {missing}{closest(column, header)}",
+            code="missing-column",
             where=str(table),
             why=f"its columns are: {', '.join(header) or 'none'}",
             do=f"give it the columns file and {column}",

@@ -13,7 +13,17 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 from etude.errors import closest
 from etude.plugins import is_plugin
 
-__all__ = ["Composed", "Distinct", "Section", "SectionType", "UserPath", "closest", "merge"]
+__all__ = [
+    "Composed",
+    "Distinct",
+    "Section",
+    "SectionType",
+    "SettingError",
+    "UserPath",
+    "closest",
+    "fault",
+    "merge",
+]
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -37,6 +47,23 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+class SettingError(ValueError):
+    """A mistake that a type does not show; pydantic makes a row of it.
+
+    Attributes: code (as of a UserError), key (below the section that is checked, or empty), what.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        self.code = code
+        self.key, self.what = text.split(": ", 1)
+        super().__init__(text if self.key else self.what)
+
+
+def fault(code: str, text: str) -> SettingError:
+    """The error for a validator to raise; `text` is `key: what`, or `: what` of the section."""
+    return SettingError(code, text)
+
+
 # Files that no program may fetch.
 BRING = (
     "what to get and where to put it, for files that no program can fetch; with it a dry run "
@@ -48,7 +75,7 @@ BRING = (
 
 def _not_empty(word: object) -> object:
     if word == "":  # which is ".", and nobody means that
-        raise ValueError("must name a place; . is the folder that the run is in")
+        raise fault("empty-path", ": must name a place; . is the folder that the run is in")
     return word
 
 
@@ -59,7 +86,10 @@ OWN = "module:Class"  # stands for the word that chooses a part of the user's
 
 def _module_class(word: str) -> str:
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", word):
-        raise ValueError(f"must be `module:Class`, as in my_module:MyClass; it is {word!r}")
+        raise fault(
+            "not-a-module-class",
+            f": must be `module:Class`, as in my_module:MyClass; it is {word!r}",
+        )
     return word
 
 
@@ -102,7 +132,7 @@ def _distinct(values: list[Any]) -> list[Any]:
     """Refuse what is named twice: it would be made once and counted twice."""
     twice = [value for i, value in enumerate(values) if value in values[:i]]
     if twice:
-        raise ValueError(f"{twice[0]!r} is named twice")
+        raise fault("named-twice", f": {twice[0]!r} is named twice")
     return values
 
 

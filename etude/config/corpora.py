@@ -16,6 +16,7 @@ from etude.config.base import (
     Section,
     UserPath,
     chosen_by,
+    fault,
 )
 from etude.config.captions import Captions
 
@@ -49,7 +50,7 @@ class Split(Section):
     def _sums_to_one(self) -> Split:
         total = self.train + self.valid + self.test
         if abs(total - 1) > 1e-6:
-            raise ValueError(f"train + valid + test must be 1, they are {total:g}")
+            raise fault("shares-not-one", f": train + valid + test must be 1, they are {total:g}")
         return self
 
 
@@ -132,7 +133,9 @@ class Annotations(Section):
     @model_validator(mode="after")
     def _fits(self) -> Annotations:
         if self.positions is not None and QUARTER % self.positions:
-            raise ValueError(f"positions: {self.positions} does not divide {QUARTER}")
+            raise fault(
+                "positions-do-not-divide", f"positions: {self.positions} does not divide {QUARTER}"
+            )
         return self
 
 
@@ -223,9 +226,14 @@ class Music21Corpus(CorpusBase):
     @model_validator(mode="after")
     def _renditions_are_programs(self) -> Music21Corpus:
         if self.renditions > max(len(self.programs), 1):
-            raise ValueError(f"renditions: {self.renditions} of {len(self.programs)} programs")
+            raise fault(
+                "too-many-renditions",
+                f"renditions: {self.renditions} of {len(self.programs)} programs",
+            )
         if self.vary and not self.programs:
-            raise ValueError("vary: only renditions of `programs` are varied; name some")
+            raise fault(
+                "nothing-to-vary", "vary: only renditions of `programs` are varied; name some"
+            )
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from etude.config.base import Section
+from etude.config.base import Section, fault
 
 
 class Criteria(Section):
@@ -37,5 +37,8 @@ class Criteria(Section):
     @model_validator(mode="after")
     def _something_is_asked(self) -> Criteria:
         if self.loss_below is None and self.exact_matches is None and not self.distance_below:
-            raise ValueError("states nothing; set loss_below, exact_matches or distance_below")
+            raise fault(
+                "empty-criterion",
+                ": states nothing; set loss_below, exact_matches or distance_below",
+            )
         return self

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Distinct, Section
+from etude.config.base import Distinct, Section, fault
 
 ScheduleKind = Literal["squared_cosine", "linear", "cosine", "flow"]
 BarCondition = Literal["length", "key", "mode", "meter", "sections"]
@@ -119,13 +119,20 @@ class BarTransformer(Section):
     @model_validator(mode="after")
     def _sizes_fit(self) -> BarTransformer:
         if self.dim % (2 * self.heads):
-            raise ValueError(f"dim {self.dim} must be a multiple of 2 x heads ({2 * self.heads})")
+            raise fault(
+                "heads-do-not-divide",
+                f"dim: {self.dim} must be a multiple of 2 x heads ({2 * self.heads})",
+            )
         if self.section_heads and self.heads % self.section_heads:
-            raise ValueError(
-                f"section_heads: {self.section_heads} must divide heads ({self.heads})"
+            raise fault(
+                "heads-do-not-divide",
+                f"section_heads: {self.section_heads} must divide heads ({self.heads})",
             )
         if self.attention == "alternate" and self.whole_bars:
-            raise ValueError("attention: alternate needs `token: phrase`: a bar is one position")
+            raise fault(
+                "attention-without-phrases",
+                "attention: alternate needs `token: phrase`: a bar is one position",
+            )
         return self
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Distinct, ModuleClass, Section, closest
+from etude.config.base import Distinct, ModuleClass, Section, closest, fault
 from etude.config.concepts import ConceptMetrics
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.memorisation import Memorisation
@@ -123,15 +123,17 @@ class Evaluation(Section):
         for where, named in (("embeddings", names), ("gate_embeddings", self.gate_embeddings)):
             for name in named:
                 if name not in known and not is_plugin(name):
-                    raise ValueError(
+                    raise fault(
+                        "unknown-name",
                         f"evaluation.{where}: there is no embedding {name!r}"
-                        f"{closest(name, known)}; there are: {', '.join(known)}"
+                        f"{closest(name, known)}; there are: {', '.join(known)}",
                     )
         if not any(name in EMBEDDINGS or is_plugin(name) for name in names):
-            raise ValueError(
+            raise fault(
+                "no-embedding-runs",
                 f"evaluation.embeddings: none of {', '.join(names)} can run here, "
                 "so nothing would be measured; "
-                f"add one of: {', '.join(EMBEDDINGS)}"
+                f"add one of: {', '.join(EMBEDDINGS)}",
             )
 
         chosen = self.primary.embedding
@@ -139,9 +141,10 @@ class Evaluation(Section):
             *names,
             *map(plugin_label, names),
         }:
-            raise ValueError(
+            raise fault(
+                "unknown-name",
                 f"evaluation.primary: the embedding {chosen!r} is not in evaluation.embeddings"
-                f"{closest(chosen, names)}; there: {', '.join(names)}"
+                f"{closest(chosen, names)}; there: {', '.join(names)}",
             )
 
     @property
@@ -162,7 +165,7 @@ class Evaluation(Section):
     def _keys_of_the_old_gate(cls, values: Any) -> Any:
         for key in REPLACED if isinstance(values, dict) else ():
             if key in values:
-                raise ValueError(f"{key} is gone; take it out: {REPLACED[key]}")
+                raise fault("removed-key", f"{key}: is gone; take it out: {REPLACED[key]}")
         return values
 
     @model_validator(mode="after")
@@ -170,9 +173,10 @@ class Evaluation(Section):
         given = "gate_embeddings" in self.model_fields_set
         for name in self.gate_embeddings if given else ():
             if name not in self.embeddings:
-                raise ValueError(
+                raise fault(
+                    "unknown-name",
                     f"gate_embeddings: {name!r} is not among `embeddings`"
-                    f"{closest(name, self.embeddings)}; there: {', '.join(self.embeddings)}"
+                    f"{closest(name, self.embeddings)}; there: {', '.join(self.embeddings)}",
                 )
         if not given:  # of other embeddings than the default's, all that are there decide
             kept = [name for name in self.gate_embeddings if name in self.embeddings]
@@ -186,11 +190,14 @@ class Evaluation(Section):
         own = [name for name in every if is_plugin(name)]
         for name in self.options:
             if name not in own:
-                raise ValueError(
+                raise fault(
+                    "unknown-name",
                     f"options: {name!r} is in none of `embeddings`, `signals`, `distances`"
-                    f"{closest(name, own)}; there: {', '.join(own) or 'nothing of your own'}"
+                    f"{closest(name, own)}; there: {', '.join(own) or 'nothing of your own'}",
                 )
         labels = list(map(plugin_label, every))
         if twice := [name for i, name in enumerate(labels) if name in labels[:i]]:
-            raise ValueError(f"two classes are called {twice[0]!r}; tables name them by it")
+            raise fault(
+                "same-class-name", f": two classes are called {twice[0]!r}; tables name them by it"
+            )
         return self

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, Tag, model_validator
 
-from etude.config.base import Section, chosen_by
+from etude.config.base import Section, chosen_by, fault
 
 
 class _EncoderDecoder(Section):
@@ -37,8 +37,9 @@ class _EncoderDecoder(Section):
     @model_validator(mode="after")
     def _bars_are_there(self) -> Self:
         if self.bar_layers and self.context == "none":
-            raise ValueError(
-                "bar_layers: without `context` phrases do not come bar by bar; make it 0"
+            raise fault(
+                "bar-layers-without-context",
+                "bar_layers: without `context` phrases do not come bar by bar; make it 0",
             )
         return self
 
@@ -57,7 +58,10 @@ class Rotary(_EncoderDecoder):
     @model_validator(mode="after")
     def _heads_divide(self) -> Rotary:
         if self.dim % (2 * self.heads):
-            raise ValueError(f"dim {self.dim} must be a multiple of 2 x heads ({2 * self.heads})")
+            raise fault(
+                "heads-do-not-divide",
+                f"dim: {self.dim} must be a multiple of 2 x heads ({2 * self.heads})",
+            )
         return self
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_serializer, model_validator
 
-from etude.config.base import BRING, Section, UserPath
+from etude.config.base import BRING, Section, UserPath, fault
 from etude.config.tokens_fit import Fit
 
 PRETRAINED_KINDS = ("hubert", "encodec")  # of tokenizers
@@ -72,11 +72,15 @@ class Pretrained(Section):
         places = [name for name in ("hub", "path", "url") if getattr(self, name) is not None]
         if len(places) != 1:
             found = f"it has {' and '.join(places)}" if places else "it has none"
-            raise ValueError(f"needs exactly one of hub, path and url; {found}")
+            raise fault("not-one-place", f": needs exactly one of hub, path and url; {found}")
         if self.kind == "checkpoint" and self.hub and not self.file:
-            raise ValueError("a checkpoint of a hub needs `file`: which one of the repository")
+            raise fault(
+                "missing-key", ": a checkpoint of a hub needs `file`: which one of the repository"
+            )
         if self.url and not self.sha256:
-            raise ValueError("`url` needs `sha256`: who answers at an address can change")
+            raise fault(
+                "missing-key", ": `url` needs `sha256`: who answers at an address can change"
+            )
         return self
 
     @field_serializer("path", when_used="json")

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, Tag, TypeAdapter, ValidationError
 
-from etude.config.base import OWN, SectionType, closest, merge
+from etude.config.base import OWN, SectionType, SettingError, closest, merge
 from etude.config.corpora import Filter
 from etude.config.sweeps import expand
 from etude.config.systems import CLASSES
 from etude.config.whole import Config
 from etude.errors import UserError
 from etude.plugins import check_plugin
+
+
+class Mistake(NamedTuple):
+    """What is wrong with one key."""
+
+    key: str
+    code: str  # that of `fault`, or pydantic's type
+    what: str
+
+
+class ConfigError(UserError):
+    """Keys or options that are not allowed, all of them at once.
+
+    Attributes: mistakes.
+    """
+
+    def __init__(self, what: str, found: Sequence[Mistake], **rows: str) -> None:
+        lines = (f"  {key}: {wrong}" if key else f"  {wrong}" for key, _, wrong in found)
+        super().__init__("\n".join([what, *lines]), **rows)
+        self.mistakes = tuple(found)
+
 
 DEFAULT = Path(__file__).resolve().parents[2] / "config" / "config.yaml"
 
@@ -34,18 +55,22 @@ def load_config(raw: dict[str, Any]) -> Config:
     raw = dict(raw)
     defaults = raw.pop("defaults", {}) or {}
     if not isinstance(defaults, dict):
-        raise UserError("`defaults` must hold keys", where="the configuration")
+        raise UserError(
+            "`defaults` must hold keys", code="not-a-section", where="the configuration"
+        )
     known = ("corpus", *CLASSES)
     for name in defaults:
         if name not in known:
             raise UserError(
                 f"unknown key `defaults.{name}`{closest(name, known)}",
+                code="unknown-key",
                 where="the configuration",
                 do=f"use one of: {', '.join(known)}",
             )
         if not isinstance(defaults[name] or {}, dict):
             raise UserError(
                 f"`defaults.{name}` must hold keys, it is {defaults[name]!r}",
+                code="not-a-section",
                 where="the configuration",
                 do=f"write `defaults: {{{name}: {{key: value}}}}`",
             )
@@ -56,8 +81,10 @@ def load_config(raw: dict[str, Any]) -> Config:
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        raise UserError(
-            "the configuration is not valid:\n" + "\n".join(_explain(error)),
+        raise ConfigError(
+            "the configuration is not valid:",
+            mistakes(error),
+            code="invalid-config",
             where="config/config.yaml and the files laid over it with --configfile",
             do="fix the keys named above; config/README.md lists every key",
         ) from None
@@ -97,6 +124,7 @@ def read(*paths: Path | str, overrides: Mapping[str, Any] | None = None) -> Conf
         path, meant = next(iter(overlays.items()))
         raise UserError(
             "this file is laid over others, and there are none",
+            code="overlay-alone",
             where=str(path),
             why="it does not say what runs, so it would change the demo",
             do=meant,
@@ -118,6 +146,7 @@ def _read_yaml(path: Path | str) -> dict[str, Any]:
     if why:
         raise UserError(
             "a configuration file cannot be read",
+            code="unreadable-config",
             where=str(path),
             why=why,
             do="check the path and the YAML syntax",
@@ -134,8 +163,8 @@ def validated(section: type[SectionType], values: dict[str, Any]) -> SectionType
     try:
         return section(**values)
     except ValidationError as error:
-        raise UserError(
-            "an option is not allowed:\n" + "\n".join(_explain(error)), do="see --help"
+        raise ConfigError(
+            "an option is not allowed:", mistakes(error), code="invalid-option", do="see --help"
         ) from None
 
 
@@ -144,15 +173,20 @@ def parse_section(section: Any, text: str) -> Any:
     return TypeAdapter(section).validate_json(text)
 
 
-def _explain(error: ValidationError) -> list[str]:
-    lines = []
+def mistakes(error: ValidationError) -> list[Mistake]:
+    """Each of pydantic's errors in a user's words."""
+    found = []
     for item in error.errors():
         if _is_other_member(item):
             continue
         location = _written(item["loc"])
         key = ".".join(location)
         message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
+        code, own = item["type"], item.get("ctx", {}).get("error")
+        if isinstance(own, SettingError):
+            key = ".".join(filter(None, (key, own.key)))
+            code, message = own.code, f"{own.what} [{own.code}]"
+        elif item["type"] == "extra_forbidden":
             allowed = _keys_at(item["loc"][:-1])
             near = closest(location[-1], allowed)
             message = f"unknown key{near}; allowed here: {', '.join(allowed)}"
@@ -165,8 +199,8 @@ def _explain(error: ValidationError) -> list[str]:
             message += _nearest_value(item)
         elif item["type"] not in ("missing", "value_error"):
             message += f" (it is {item['input']!r})"
-        lines.append(f"  {key}: {message}" if key else f"  {message}")
-    return lines
+        found.append(Mistake(key, code, message))
+    return found
 
 
 def _nearest_value(item: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Distinct, Section
+from etude.config.base import Distinct, Section, fault
 
 HEAD = 64  # width of an attention head, as in Stable Audio Open
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -47,7 +47,10 @@ class SoundTransformer(Section):
     @model_validator(mode="after")
     def _heads_divide(self) -> SoundTransformer:
         if self.heads % self.key_heads:
-            raise ValueError(f"key_heads {self.key_heads} must divide heads ({self.heads})")
+            raise fault(
+                "heads-do-not-divide",
+                f"key_heads: {self.key_heads} must divide heads ({self.heads})",
+            )
         return self
 
 

@@ -62,12 +62,14 @@ def _add(sweep_name: str, sweep: Sweep, experiments: dict[str, Any]) -> list[str
     if sweep_name in experiments:
         raise UserError(
             f"{sweep_name!r} is the name of a sweep and of an experiment",
+            code="duplicate-name",
             where=where,
             do="rename one of them",
         )
     if sweep.base not in experiments:
         raise UserError(
             f"there is no experiment {sweep.base!r}{closest(sweep.base, experiments)}",
+            code="unknown-experiment",
             where=f"{where}.base",
             do=f"use one of: {', '.join(experiments) or 'nothing is there yet'}",
         )
@@ -83,6 +85,7 @@ def _add(sweep_name: str, sweep: Sweep, experiments: dict[str, Any]) -> list[str
         if name in experiments:
             raise UserError(
                 f"two experiments are called {name!r}",
+                code="duplicate-name",
                 where=f"{where}.grid",
                 why="a value is named twice, or is written as another one",
                 do="name each value once",
@@ -107,6 +110,7 @@ def _check_count(sweep_name: str, sweep: Sweep) -> None:
         factors = " x ".join(str(len(values)) for values in sweep.grid.values())
         raise UserError(
             f"the sweep {sweep_name!r} has {total} combinations ({factors})",
+            code="too-many-combinations",
             where=f"sweep.{sweep_name}.grid",
             why=f"each is an experiment with trainings of its own; {MOST} are allowed",
             do="name fewer values, or make several sweeps and run them one after the other",
@@ -155,6 +159,7 @@ def _check_key(where: str, key: str, base: Any) -> None:
             inside = f"`{'.'.join(parts[:index])}` of the experiment" if index else "an experiment"
             raise UserError(
                 f"unknown key {key!r}{_near(parts, index, known)}",
+                code="unknown-key",
                 where=where,
                 why=f"{inside} has no {part!r}" if known else f"{inside} holds no keys",
                 do=f"allowed there: {', '.join(known) or 'nothing, name the key itself'}",

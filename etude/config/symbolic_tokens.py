@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_serializer, model_validator
 
-from etude.config.base import OWN, Distinct, Section, UserPath, chosen_by
+from etude.config.base import OWN, Distinct, Section, UserPath, chosen_by, fault
 from etude.config.pretrained import Encodec, Hubert
 from etude.config.tokens import MagnitudeRvq, Mfcc, PluginTokenizer, SemitoneBands, TokenSet
 
@@ -91,8 +91,9 @@ class _MidiTok(Section):
     @model_validator(mode="after")
     def _pitches_in_order(self) -> Any:
         if self.lowest_pitch > self.highest_pitch:
-            raise ValueError(
-                f"lowest_pitch {self.lowest_pitch} is above highest_pitch {self.highest_pitch}"
+            raise fault(
+                "pitches-out-of-order",
+                f"lowest_pitch: {self.lowest_pitch} is above highest_pitch {self.highest_pitch}",
             )
         return self
 
@@ -221,11 +222,20 @@ class SymbolicTokenSet(Section):
     @model_validator(mode="after")
     def _fits(self) -> SymbolicTokenSet:
         if self.stride > self.window:
-            raise ValueError(f"stride {self.stride} leaves gaps between windows of {self.window}")
+            raise fault(
+                "gaps-between-windows",
+                f"stride: {self.stride} leaves gaps between windows of {self.window}",
+            )
         if self.shortest > self.window:
-            raise ValueError(f"shortest {self.shortest} is more than a window ({self.window})")
+            raise fault(
+                "longer-than-a-window",
+                f"shortest: {self.shortest} is more than a window ({self.window})",
+            )
         if 0 not in self.transpositions:
-            raise ValueError("transpositions must have 0: the held-out pieces are as they are")
+            raise fault(
+                "no-transposition-0",
+                "transpositions: must have 0: the held-out pieces are as they are",
+            )
         return self
 
     @property

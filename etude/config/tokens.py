@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag, model_validator
 
-from etude.config.base import OPTIONS, OWN, ModuleClass, Options, Section, chosen_by
+from etude.config.base import OPTIONS, OWN, ModuleClass, Options, Section, chosen_by, fault
 from etude.config.pretrained import Encodec, Hubert
 from etude.config.tokens_fit import Fit
 
@@ -41,9 +41,10 @@ class Cut(Section):
     @model_validator(mode="after")
     def _no_gaps(self) -> Cut:
         if self.hop > self.seconds:
-            raise ValueError(
-                f"hop {self.hop:g} leaves gaps between segments of {self.seconds:g} seconds; "
-                "it must not be more than `seconds`"
+            raise fault(
+                "gaps-between-windows",
+                f"hop: {self.hop:g} leaves gaps between segments of {self.seconds:g} seconds; "
+                "it must not be more than `seconds`",
             )
         return self
 

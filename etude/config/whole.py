@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Section
+from etude.config.base import Section, fault
 from etude.config.corpora import Corpus
 from etude.config.criteria import Criteria
 from etude.config.evaluation import Evaluation
@@ -84,9 +84,10 @@ class Config(Section):
         for section in ("corpora", "cuts", "tokenizers", "pretrained", "tokens", "experiments"):
             for name in getattr(self, section):
                 if not NAME.fullmatch(name):
-                    raise ValueError(
+                    raise fault(
+                        "invalid-name",
                         f"{section}: the name {name!r} is not allowed; use letters, digits, "
-                        "_ and -, with a letter first"
+                        "_ and -, with a letter first",
                     )
         for name in self.run:
             _known(name, (*self.experiments, *self.sweep), "run", "experiments")
@@ -122,7 +123,10 @@ class Config(Section):
         for key, (name, kind) in named.items():
             _known(name, self.pretrained, f"{where}.{key}", "pretrained")
             if (found := self.pretrained[name].kind) != kind:
-                raise ValueError(f"{where}.{key}: {name!r} is a {found}, needed is a {kind}")
+                raise fault(
+                    "weights-of-another-kind",
+                    f"{where}.{key}: {name!r} is a {found}, needed is a {kind}",
+                )
 
     def is_symbolic(self, tokenizer: str) -> bool:
         """Whether a tokenizer reads MIDI; a plugin, where a symbolic set names it."""
@@ -141,6 +145,7 @@ class Config(Section):
         if isinstance(tokens, SymbolicTokenSet):
             raise UserError(
                 f"the token set {name!r} is symbolic",
+                code="token-set-not-of-audio",
                 where=f"tokens.{name}",
                 do="name one of audio here: with a cut, a semantic and an acoustic tokenizer",
             )
@@ -159,9 +164,10 @@ class Config(Section):
             choice = getattr(tokens, role)
             _known(choice, self.tokenizers, f"{where}.{role}", "tokenizers")
             if not is_plugin(kind := self.tokenizers[choice].kind) and kind not in kinds:
-                raise ValueError(
+                raise fault(
+                    "tokenizer-of-another-kind",
                     f"{where}.{role}: {choice!r} is a {kind}, "
-                    f"which is not {role}; allowed kinds: {', '.join(kinds)}"
+                    f"which is not {role}; allowed kinds: {', '.join(kinds)}",
                 )
             self._cut_suits(f"{where}.cut", tokens.cut, choice)
 
@@ -170,14 +176,16 @@ class Config(Section):
         _known(choice, self.tokenizers, f"{where}.tokenizer", "tokenizers")
         kind = self.tokenizers[choice].kind
         if not is_plugin(kind) and kind not in SYMBOLIC_KINDS:
-            raise ValueError(
+            raise fault(
+                "tokenizer-of-another-kind",
                 f"{where}.tokenizer: {choice!r} is a {kind}, which reads audio; allowed kinds: "
-                f"{', '.join(SYMBOLIC_KINDS)} (audio: name a cut, a semantic and an acoustic one)"
+                f"{', '.join(SYMBOLIC_KINDS)} (audio: name a cut, a semantic and an acoustic one)",
             )
         if tokens.write_events and kind not in EVENT_KINDS:
-            raise ValueError(
+            raise fault(
+                "no-events",
                 f"{where}.write_events: only {' and '.join(EVENT_KINDS)} have them; "
-                f"{choice!r} is {kind}"
+                f"{choice!r} is {kind}",
             )
 
     def _cut_suits(self, where: str, cut_name: str, tokenizer_name: str) -> None:
@@ -187,15 +195,17 @@ class Config(Section):
             return
         about = f"{where}: {cut_name!r} has"
         if cut.rate < tokenizer.sample_rate:
-            raise ValueError(
+            raise fault(
+                "rates-differ",
                 f"{about} rate {cut.rate}, but the tokenizer {tokenizer_name!r} needs "
-                f"sample_rate {tokenizer.sample_rate}; audio is never converted upwards"
+                f"sample_rate {tokenizer.sample_rate}; audio is never converted upwards",
             )
         samples = round(cut.seconds * tokenizer.sample_rate)
         if samples < tokenizer.shortest:
-            raise ValueError(
+            raise fault(
+                "segment-too-short",
                 f"{about} segments of {samples} samples ({cut.seconds:g} s), but a frame of the "
-                f"tokenizer {tokenizer_name!r} needs {tokenizer.shortest}"
+                f"tokenizer {tokenizer_name!r} needs {tokenizer.shortest}",
             )
 
     def _pretrained_stage_resolves(self, where: str, name: str, experiment: ExperimentBase) -> None:
@@ -204,7 +214,9 @@ class Config(Section):
         _known(name, self.pretrained, where, "pretrained")
         if (found := self.pretrained[name].kind) not in kinds:
             needed = " or ".join(kinds) or "none, it trains all itself"
-            raise ValueError(f"{where}: {name!r} is a {found}, needed is {needed}")
+            raise fault(
+                "weights-of-another-kind", f"{where}: {name!r} is a {found}, needed is {needed}"
+            )
 
     def _experiment_resolves(self, where: str, experiment: ExperimentBase) -> None:
         _known(experiment.corpus, self.corpora, f"{where}.corpus", "corpora")
@@ -226,8 +238,9 @@ def _stages_resolve(where: str, experiment: ExperimentBase) -> None:
         if not ready:
             left = {name: plan.needs for name, plan in plans.items() if name not in done}
             rows = "; ".join(f"{name} needs {', '.join(needs)}" for name, needs in left.items())
-            raise ValueError(
+            raise fault(
+                "stages-wait-for-each-other",
                 f"{where}.stages: these stages wait for each other, or for one that is not there: "
-                f"{rows}; stages: {', '.join(plans)}"
+                f"{rows}; stages: {', '.join(plans)}",
             )
         done.update(ready)

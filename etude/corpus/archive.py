@@ -23,6 +23,8 @@ from etude.errors import UserError
 from etude.storage import hash_file, read_json, write_json
 
 BLOCK = 2**20
+NO_ARCHIVE = "this is no archive: neither .zip nor .tar nor .tar.gz"
+LOOK = "look at it; unpacked by hand it can be used as `source: folder`"
 # Music does not shrink to a two-hundredth: a MIDI file to a fifth, silence in a WAV is rare.
 MAX_RATIO = 200
 ALWAYS_ALLOWED = 64 * 2**20  # bytes that even a tiny archive may hold
@@ -54,6 +56,7 @@ def verify_archive(settings: ArchiveCorpus, archive: Path, pins: Path) -> str:
     if wanted and wanted != found:
         raise UserError(
             "the archive is not the one that was expected",
+            code="archive-hash-differs",
             where=settings.url,
             why=f"its sha256 is {found}, "
             + (f"configured is {wanted}" if settings.sha256 else f"at first it was {wanted}"),
@@ -109,13 +112,27 @@ def unpack(archive: Path, folder: Path, name: str) -> int:
         else:
             _unpack_tar(archive, writer, kind == "gzip")
     except BROKEN as error:
-        raise _refused(name, "it is broken", str(error)) from None
+        raise UserError(
+            "the archive is broken", code="archive-broken", where=name, why=str(error), do=LOOK
+        ) from None
     except (NotImplementedError, RuntimeError, MemoryError) as error:  # method or password
-        raise _refused(name, "it cannot be unpacked", str(error)) from None
+        raise UserError(
+            "the archive cannot be unpacked",
+            code="archive-broken",
+            where=name,
+            why=str(error),
+            do=LOOK,
+        ) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise _refused(name, "a file in it cannot be written", str(error)) from None
+        raise UserError(
+            "a file of the archive cannot be written",
+            code="archive-not-writable",
+            where=name,
+            why=str(error),
+            do=LOOK,
+        ) from None
     if writer.left_out:
         log.warning("%d links or devices in the archive were left out", writer.left_out)
     _lift(folder)
@@ -152,7 +169,13 @@ class _Writer:
         self.written += size
         if self.written > self.limit:
             why = f"it unpacks to more than {self.limit >> 20} MB, {MAX_RATIO} times its size"
-            raise _refused(self.name, "it may be a decompression bomb", why)
+            raise UserError(
+                "the archive may be a decompression bomb",
+                code="archive-bomb",
+                where=self.name,
+                why=why,
+                do=LOOK,
+            )
 
     def _place(self, member: str) -> Path | None:
         """Where a member goes; None for what nobody needs (folders of macOS)."""
@@ -160,7 +183,13 @@ class _Writer:
         path = PurePosixPath(text)
         outside = path.is_absolute() or ".." in path.parts or "\0" in text or not path.parts
         if outside:
-            raise _refused(self.name, "a member would be written elsewhere", repr(member))
+            raise UserError(
+                "a member of the archive would be written elsewhere",
+                code="archive-leads-elsewhere",
+                where=self.name,
+                why=repr(member),
+                do=LOOK,
+            )
         return None if path.parts[0] == "__MACOSX" else self.folder / path
 
 
@@ -221,9 +250,9 @@ def archive_kind(archive: Path, name: str) -> str:
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")):
         why = "it is a web page: often one that asks to log in or to confirm a download"
-        raise _refused(name, "it is no archive", why)
+        raise UserError(NO_ARCHIVE, code="not-an-archive", where=name, why=why, do=LOOK)
     why = "it is empty" if not head else f"it begins with {head[:8]!r}"
-    raise _refused(name, "it is no .zip, .tar or .tar.gz", why)
+    raise UserError(NO_ARCHIVE, code="not-an-archive", where=name, why=why, do=LOOK)
 
 
 def _lift(folder: Path) -> None:
@@ -233,12 +262,3 @@ def _lift(folder: Path) -> None:
         for entry in around.iterdir():
             shutil.move(os.fspath(entry), folder)
         around.rmdir()
-
-
-def _refused(name: str, what: str, why: str) -> UserError:
-    return UserError(
-        f"the archive is refused: {what}",
-        where=name,
-        why=why,
-        do="look at it; unpacked by hand it can be used as `source: folder`",
-    )

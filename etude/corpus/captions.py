@@ -134,6 +134,7 @@ def _check_column(settings: Captions, rows: list[Row], where: Path) -> None:
         return
     raise UserError(
         f"there is no column {settings.column!r}{closest(settings.column, rows[0])}",
+        code="missing-column",
         where=str(where),
         why="captions are taken from that column of metadata.csv alone (captions.from)",
         do="add it to metadata.csv, name another column, or name more sources in captions.from",

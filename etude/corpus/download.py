@@ -48,6 +48,7 @@ def downloaded_archive(settings: ArchiveCorpus, folder: Path) -> Iterator[Path]:
     else:
         raise UserError(
             "the archive cannot be had" if scheme else "the archive is not there",
+            code="archive-not-found",
             where=str(path.absolute()) if path else settings.url,
             why=f"{scheme} is not https" if scheme else "there is no such file",
             do="give a path, an https address, or for http the archive's `sha256` too",
@@ -84,6 +85,7 @@ def download(url: str, target: Path, insecure: bool = False) -> None:
         time.sleep(min(30, 2**attempt))
     raise UserError(
         "the archive could not be downloaded",
+        code="download-failed",
         where=url,
         why=problem,
         do="check the address and the connection; or download it yourself and give its path",
@@ -117,6 +119,7 @@ class _Download:
             if not self.insecure and not answer.geturl().startswith("https:"):
                 raise UserError(
                     "the download is refused: the server leads away from https",
+                    code="redirect-without-https",
                     where=self.url,
                     why=f"to {answer.geturl()}",
                     do="give the archive's `sha256`, or download it yourself and give its path",

@@ -102,6 +102,7 @@ def _export(settings: Music21Corpus, folder: Path, threads: int) -> None:
         if failed:
             raise UserError(
                 f"music21 could not export {len(failed)} scores",
+                code="music21-export-failed",
                 where=", ".join(failed[:5]),
                 why="the list was made with the version of music21 in requirements/lock.txt",
                 do="install that version (`make setup`)",
@@ -133,6 +134,7 @@ def _fetch_own(settings: PluginCorpus, folder: Path) -> None:
             few = "; ".join(f"{file}: {why}" for file, why in list(refused.items())[:3])
             raise UserError(
                 f"{plugins.plugin_label(settings.source)} brought no files",
+                code="source-brought-nothing",
                 where=str(plugins.module_file(settings.source)),
                 why="its `fetch(folder)` ended and left the folder empty" + f" ({few})" * bool(few),
                 do="write MIDI or audio files into the folder that `fetch` is given",

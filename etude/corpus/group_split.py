@@ -35,6 +35,7 @@ def user_sides(rows: Sequence[Row]) -> dict[str, str]:
             if value.lower() not in ALSO_CALLED:
                 raise UserError(
                     f"metadata.csv has a split {value!r}",
+                    code="unknown-split",
                     where=f"the row of {row['path']}",
                     why=f"a split is one of {', '.join(ALSO_CALLED)}, or empty",
                     do="fix the column `split`, or leave it out",

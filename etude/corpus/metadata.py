@@ -53,6 +53,7 @@ def read_metadata(
         if name != METADATA:
             raise UserError(
                 f"there is no {name} in the corpus",
+                code="file-not-found",
                 where=str(root),
                 why="the corpus's `metadata` names it",
                 do="check the name; without `metadata`, metadata.csv is read where there is one",
@@ -91,6 +92,7 @@ def _key(path: Path, table: list[list[str]]) -> str:
         return found[0]
     raise UserError(
         f"{path.name} does not say which pieces it is about",
+        code="missing-column",
         where=str(path),
         why=f"its columns are: {', '.join(table[0]) if table else 'none'}",
         do=f"add a column {' or '.join(KEYS)} with the path or name of each file",

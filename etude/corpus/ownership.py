@@ -94,6 +94,7 @@ def read_ownership(path: Path, files: Sequence[str]) -> Ownership:
     if not path.is_file():
         raise UserError(
             "the table of owners is not there",
+            code="file-not-found",
             where=str(path.absolute()),
             why="the corpus's `ownership` names it",
             do=f"write a CSV with the columns {', '.join(COLUMNS)} (docs/ownership.md)",
@@ -118,6 +119,7 @@ def check_consent(path: Path, files: Sequence[str]) -> Ownership:
         count = sum(map(len, refused.values()))
         raise UserError(
             f"{count} of {len(music)} music files have no consent to be trained on",
+            code="no-consent",
             where=str(path),
             why=refusal_text(refused),
             do="add to the table what was agreed, or take these files out of the corpus; for a "
@@ -137,6 +139,7 @@ def _by_file(path: Path, table: list[list[str]]) -> dict[str, list[Right]]:
         like = "".join(closest(name, header) for name in missing[:1])
         raise UserError(
             f"{path.name} lacks the column {', '.join(missing)}{like}",
+            code="missing-column",
             where=str(path),
             why=f"its columns are: {', '.join(header) or 'none'}",
             do=f"give it the columns {', '.join(COLUMNS)}; further ones may follow",
@@ -154,6 +157,7 @@ def _by_file(path: Path, table: list[list[str]]) -> dict[str, list[Right]]:
     if wrong:
         raise UserError(
             f"{len(wrong)} of {len(table) - 1} rows of {path.name} cannot be used",
+            code="invalid-rows",
             where=str(path),
             why="; ".join(wrong),
             do="correct them; docs/ownership.md says what each column holds",

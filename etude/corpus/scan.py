@@ -180,6 +180,7 @@ def _walk(root: Path, passed: Counter[str]) -> Iterator[tuple[str, os.DirEntry[s
     except OSError as error:
         raise UserError(
             "the folder of a corpus cannot be read",
+            code="unreadable-folder",
             where=str(root.absolute()),
             why=error.strerror or str(error),
             do="check the corpus's `path` (of a source of your own, its `options`) in the "

@@ -146,6 +146,7 @@ def check_no_leak(rows: Iterable[Mapping[str, str]]) -> None:
             if side != row["split"]:
                 raise UserError(
                     f"two pieces of the same {name} are on two sides of the split",
+                    code="leaking-split",
                     where=f"{piece} ({side}) and {row['piece']} ({row['split']})",
                     why="what is trained on must not be what is measured against",
                     do="do not edit pieces.csv by hand; delete it and run again",
@@ -183,6 +184,7 @@ def _check_names(rows: Sequence[Row]) -> None:
         if other != row["path"]:
             raise UserError(
                 f"two files have the same piece name, {row['piece']}",
+                code="duplicate-piece-name",
                 where=f"{other} and {row['path']}",
                 why="names are made from the path and eight digits of its hash",
                 do="rename one of them",
@@ -196,6 +198,7 @@ def _check_rejected(settings: CorpusBase, rows: Sequence[Row]) -> None:
     if not music:
         raise UserError(
             "the corpus has no music",
+            code="no-music",
             where=f"{len(rows)} files were looked at" if rows else "the folder is empty",
             why="music is MIDI (.mid, .midi, .kar) and audio (.wav, .flac, .mp3, .ogg, .aiff)",
             do="check the corpus's path",
@@ -205,6 +208,7 @@ def _check_rejected(settings: CorpusBase, rows: Sequence[Row]) -> None:
         examples.pop("kept", None)
         raise UserError(
             f"{rejected} of {len(music)} music files were rejected",
+            code="too-many-rejected",
             where="for example " + "; ".join(list(examples.values())[:3]),
             why=counts_text(reasons),
             do="`python -m etude audit <folder>` says which option accepts what; "

@@ -29,6 +29,7 @@ def read_table(path: Path) -> tuple[list[list[str]], list[str]]:
     except OSError as error:
         raise UserError(
             f"{path.name} cannot be read",
+            code="unreadable-table",
             where=str(path),
             why=error.strerror or str(error),
             do="fix its permissions",
@@ -40,7 +41,11 @@ def read_table(path: Path) -> tuple[list[list[str]], list[str]]:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except csv.Error as error:
         raise UserError(
-            f"{path.name} is no table", where=str(path), why=str(error), do="save it as CSV again"
+            f"{path.name} is no table",
+            code="unreadable-table",
+            where=str(path),
+            why=str(error),
+            do="save it as CSV again",
         ) from None
     rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
     if rows:

@@ -45,6 +45,7 @@ def read_withdrawn(settings: CorpusBase) -> dict[str, dict[str, str]]:
     if not path.is_file():
         raise UserError(
             "the table of withdrawn files is not there",
+            code="file-not-found",
             where=str(path.absolute()),
             why="the corpus's `withdrawn` names it, and without it they would be used again",
             do=f"put it back, or begin one with the header {','.join(COLUMNS)}",
@@ -54,6 +55,7 @@ def read_withdrawn(settings: CorpusBase) -> dict[str, dict[str, str]]:
     if "file" not in header:
         raise UserError(
             f"{path.name} has no column file",
+            code="missing-column",
             where=str(path),
             why=f"its columns are: {', '.join(header) or 'none'}",
             do=f"give it the header {','.join(COLUMNS)}",
@@ -97,6 +99,7 @@ def find(names: Collection[str], files: Iterable[str]) -> set[str]:
         if several := [relative for relative in music if name in called(relative)]:
             raise UserError(
                 f"a name in {NAME} is that of several files: {name}",
+                code="ambiguous-name",
                 where=", ".join(several),
                 why="which of them is withdrawn decides what is trained on",
                 do="write the whole path from the corpus's folder",
@@ -163,6 +166,7 @@ def refuse_if_pending(corpora: Mapping[str, CorpusBase], results: Path = RESULTS
         if names := pending(settings, corpus, results):
             raise UserError(
                 f"{len(names)} withdrawn files of {corpus!r} are not yet forgotten",
+                code="withdrawal-pending",
                 where=str(place_of(settings)),
                 why="what is in results/ may still know them; nothing is made of it until then",
                 do="run the workflow, which deletes what knew them and trains without them: "

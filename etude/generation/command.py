@@ -92,6 +92,7 @@ def open_trained(options: argparse.Namespace) -> LoadedExperiment:
     if options.configfile or options.train_seed is not None:
         raise UserError(
             "an exported folder has its own configuration and one training seed",
+            code="conflicting-options",
             do="leave out --configfile and --train-seed beside --from",
         )
     refuse_withdrawn(options.exported)
@@ -117,6 +118,7 @@ def _require(trained: LoadedExperiment, condition: str, do: str) -> None:
         other = [text for name, text in GIVEN_BY.items() if name in takes]
         raise UserError(
             f"the system {trained.experiment.system} takes no {condition}",
+            code="condition-not-taken",
             where=f"experiment {trained.name}",
             why=f"it takes: {', '.join(sorted(takes)) or 'none, it plays from nothing'}",
             do="; or ".join([do, *other]),
@@ -141,6 +143,7 @@ def prompts_of(given: Path | None, takes: Collection[str]) -> dict[str, tuple[Pa
     if not names:
         raise UserError(
             "no file to go on from is there",
+            code="no-prompt-file",
             where=str(given),
             why=f"this system goes on from: {', '.join(sorted(set(kinds.values()) & set(takes)))}",
             do="give a folder with such files, or one file",
@@ -195,7 +198,10 @@ def _write(
 def _refuse_all(refused: list[str], count: int) -> None:
     """Name the prompts that cannot be used; an error where none can."""
     if refused and len(refused) == count:
-        raise UserError("none of the prompts can be used:\n  " + "\n  ".join(refused[:8]))
+        raise UserError(
+            "none of the prompts can be used:\n  " + "\n  ".join(refused[:8]),
+            code="no-usable-prompt",
+        )
     for line in refused:
         log.warning("left out: %s", line)
 
@@ -211,6 +217,7 @@ def with_files(conditions: Conditions, settings: GenerateSettings) -> Conditions
     if conditions.files:
         raise UserError(
             f"two ways to name a file: {conditions.files[0]} and --set",
+            code="conflicting-options",
             do="leave one of them out",
         )
     return replace(conditions, files=tuple(settings.primes))
@@ -267,6 +274,7 @@ def _setting(word: str) -> dict[str, Any]:
     if not path or not equals:
         raise UserError(
             f"--set cannot be read: {word}",
+            code="unreadable-value",
             why="it is KEY=VALUE, with dots between the names of sections",
             do="write it as in --set bars=16 denoising.steps=50",
         )
@@ -287,6 +295,7 @@ def _asked(section: type, options: dict[str, Any]) -> dict[str, Any]:
             option = {"grammar": "free"}.get(key, key).replace("_", "-")
             raise UserError(
                 f"--{option} means nothing to this experiment",
+                code="option-without-meaning",
                 why=f"its system has no setting {key!r} for the clips that it makes",
                 do=f"leave out --{option}",
             )

@@ -42,6 +42,7 @@ def copy_check_text(
         if not every or not found:
             raise UserError(
                 "nobody knows how many copies the search would have found",
+                code="recall-not-known",
                 where=str(path),
                 why="no copies were planted to measure its recall" if found else "it found nothing",
                 do="set evaluation.memorisation.planted (10 and more) and run the workflow again: "
@@ -75,6 +76,7 @@ def _check_searched(path: Path, clips: Path, models: Mapping[str, Path]) -> None
     if not path.is_file():
         raise UserError(
             "the clips of this experiment were not searched for copies of the training music",
+            code="not-searched-for-copies",
             where=str(path),
             why="its corpus has owners, and nothing of theirs is published unsearched",
             do=f"run the search: {again}",
@@ -86,6 +88,7 @@ def _check_searched(path: Path, clips: Path, models: Mapping[str, Path]) -> None
     if any(stages.get(stage) != hash_file(folder / MODEL) for stage, folder in models.items()):
         raise UserError(
             "the clips that were searched for copies are not of these weights",
+            code="searched-with-other-weights",
             where=str(clips),
             why="the experiment was trained again since",
             do=f"make and search them anew: {again}",

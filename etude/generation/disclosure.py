@@ -47,6 +47,7 @@ def owned_corpora(settings: Config, name: str, results: Path = Path("results")) 
         if not pieces.is_file():
             raise UserError(
                 f"the pieces of the corpus {corpus!r} are not here",
+                code="pieces-not-here",
                 where=str(pieces),
                 why="it has owners, and without the pieces nobody can tell whose music this is",
                 do=f"run the workflow again: snakemake --cores all {pieces}",
@@ -71,6 +72,7 @@ def check_publishing(owned: Sequence[Owned]) -> None:
             count = sum(map(len, refused.values()))
             raise UserError(
                 f"{count} of {len(files)} pieces of {corpus.corpus!r} may not be published",
+                code="may-not-be-published",
                 where=str(corpus.ownership.path),
                 why=refusal_text(refused),
                 do="ask their owners and correct the table, or train without these files",

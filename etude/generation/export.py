@@ -149,6 +149,7 @@ def refuse_what_is_there(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
             f"the place to export to is {'not empty' if folder.is_dir() else 'a file'}",
+            code="folder-not-empty",
             where=str(folder),
             why="nothing that is there is ever overwritten",
             do="name another with --output, or remove it first",
@@ -179,6 +180,7 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
         if not (source / name).is_file():
             raise UserError(
                 f"{name} of a trained stage is missing",
+                code="incomplete-stage",
                 where=str(source),
                 do="run the workflow again, which makes it: snakemake --cores all",
             )

@@ -41,6 +41,7 @@ def unwrap(settings: Config, name: str, seed: int | None, form: str, folder: Pat
     if form not in system.forms:
         raise UserError(
             f"there is no form {form!r} of this experiment",
+            code="unknown-form",
             where=f"--form {form}",
             why=f"of {system.title} there are: {', '.join(system.forms) or 'none'}",
             do="leave --form out: that is Étude's own form",

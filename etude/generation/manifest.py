@@ -45,6 +45,7 @@ class Exported:
             if found != expected:
                 raise UserError(
                     "a file of the exported experiment is missing or damaged",
+                    code="damaged-export",
                     where=str(file),
                     why=f"sha256 should be {expected}, there is {found}",
                     do="copy the folder again, or export it again",
@@ -64,6 +65,7 @@ def read_exported(folder: Path) -> Exported:
         if form != FORMAT:
             raise UserError(
                 "the folder was exported by another version of Étude",
+                code="another-version",
                 where=str(folder),
                 why=f"its format is {form}, this program's is {FORMAT}",
                 do="export it again with this version",
@@ -73,6 +75,7 @@ def read_exported(folder: Path) -> Exported:
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise UserError(
             "this is no exported experiment",
+            code="not-an-export",
             where=str(folder),
             why=f"{ABOUT} cannot be used: {str(error).splitlines()[0]}",
             do="make one: python -m etude export --experiment … --output …",

@@ -56,9 +56,8 @@ def pack(
     """
     if output.suffix != ".zip" or output.exists():
         why = "it exists" if output.exists() else "its name does not end in .zip"
-        raise UserError(
-            "no pack can be written there", where=str(output), why=why, do="name another"
-        )
+        what = "no pack can be written there"
+        raise UserError(what, code="cannot-write", where=str(output), why=why, do="name another")
     trained = in_results(settings, name, seed)
     draw = trained.experiment.seeds.generate[0] if draw is None else draw
     clips = Path(f"results/clips/{name}/seed-{trained.seed}/draw-{draw}")
@@ -72,7 +71,7 @@ def pack(
         _ownership(settings, name, folder / "ownership")
         own = _recordings(settings, trained, contributor, folder) if contributor else 0
         write_text(folder / "README.md", _readme(trained, count, weights, contributor, own))
-        found = sorted(path for path in folder.rglob("*") if path.is_file())
+        found = (path for path in sorted(folder.rglob("*")) if path.is_file())
         names = [path.relative_to(folder).as_posix() for path in found]
         write_json(folder / "manifest.json", {n: hash_file(folder / n) for n in names})
         _zip(folder, output)
@@ -88,6 +87,7 @@ def _clips(
     if not table.is_file():
         raise UserError(
             "there are no clips of this experiment",
+            code="no-clips",
             where=str(source),
             do=f"make them first: snakemake --cores all {source}",
         )
@@ -95,6 +95,7 @@ def _clips(
     if unknown := [clip for clip in chosen if clip not in rows]:
         raise UserError(
             f"there is no clip {unknown[0]!r}",
+            code="unknown-clip",
             where=str(table),
             do=f"name one of {len(rows)}, such as {next(iter(rows), 'none')}",
         )
@@ -149,7 +150,11 @@ def _recordings(settings: Config, trained: LoadedExperiment, contributor: str, f
                 continue
             file = Path("recordings", owned.corpus, row["path"])
             if not paths[row["piece"]].is_file():
-                raise UserError("a recording is not there", where=str(paths[row["piece"]]))
+                raise UserError(
+                    "a recording is not there",
+                    code="file-not-found",
+                    where=str(paths[row["piece"]]),
+                )
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(paths[row["piece"]], folder / file)
             caption = captions.get(row["piece"], {})
@@ -157,6 +162,7 @@ def _recordings(settings: Config, trained: LoadedExperiment, contributor: str, f
     if not lines:
         raise UserError(
             f"nothing is owned by {contributor!r}",
+            code="unknown-contributor",
             where="--contributor",
             do=f"use one of: {', '.join(sorted(names)) or 'none, no corpus has a table of owners'}",
         )

@@ -101,6 +101,7 @@ def refuse_known(folders: Sequence[Path], hashes: Collection[str]) -> None:
     if wrong:
         raise UserError(
             f"{len(wrong)} exports know a piece that was withdrawn",
+            code="export-knows-withdrawn",
             where=", ".join(wrong),
             why="their export.json has its hash among those that the model learned from",
             do="delete them, and export the model again once it was trained without the piece",

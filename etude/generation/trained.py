@@ -37,6 +37,7 @@ class LoadedExperiment:
         if missing := [str(path) for path in weights if not path.is_file()]:
             raise UserError(
                 "this experiment is not trained yet",
+                code="not-trained-yet",
                 where=", ".join(missing),
                 why="results/ is looked for where the command runs",
                 do="train it first, or run this where you did: snakemake --cores all "
@@ -65,6 +66,7 @@ def find_experiment(settings: Config, name: str) -> ExperimentBase:
         names = [name for name, found in settings.experiments.items() if found.trained]
         raise UserError(
             f"there is no experiment {name!r} that can generate",
+            code="unknown-experiment",
             do=f"choose one of: {', '.join(names)}; add --configfile for your own",
         )
     return experiment

@@ -69,6 +69,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         if value:
             raise UserError(
                 f"{option} says nothing of a folder",
+                code="option-without-meaning",
                 where=option,
                 why="it belongs to a checkpoint of a run",
                 do=f"leave out {option}, or name an --experiment",

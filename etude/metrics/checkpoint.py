@@ -54,6 +54,7 @@ def checkpoint_overlay(settings: Config, name: str, step: int | None) -> dict[st
     if name not in settings.experiments:
         raise UserError(
             f"there is no experiment {name!r}{config.closest(name, settings.experiments)}",
+            code="unknown-experiment",
             where="--experiment",
             do=f"use one of: {', '.join(settings.experiments)}",
         )
@@ -63,6 +64,7 @@ def checkpoint_overlay(settings: Config, name: str, step: int | None) -> dict[st
     if step not in kept:
         raise UserError(
             f"no stage of {name} kept step {step}" if step else "which step is meant?",
+            code="step-not-kept",
             where="--step",
             why=f"`training.keep_steps` names: {', '.join(map(str, kept)) or 'none'}",
             do="name one of these; or add the step to `keep_steps` and run the workflow again",

@@ -71,6 +71,7 @@ def write_checks(
         first = failed[0]
         raise UserError(
             f"the weights of {weights['from']} do not work: {first.check} is {first.value:.4g}",
+            code="weights-do-not-work",
             where=f"sha256 {weights['sha256']}",
             why=f"{first.meaning}; it must lie in "
             f"[{_bound(first.lowest)}, {_bound(first.highest)}]"

@@ -57,6 +57,7 @@ class Clap:
         except BROKEN as error:
             raise UserError(
                 "this folder holds no CLAP that can be read",
+                code="unreadable-weights",
                 where=str(weights),
                 why=str(error).strip().split("\n")[0] or type(error).__name__,
                 do="fetch it again, whole: config.json, model.safetensors and "
@@ -93,6 +94,7 @@ class Clap:
         if not (self.weights / TOKENIZER).is_file():
             raise UserError(
                 "this CLAP cannot read",
+                code="text-tokenizer-missing",
                 where=str(self.weights / TOKENIZER),
                 why="the file of its text tokenizer did not come with the weights",
                 do=f"fetch the weights again with their {TOKENIZER}",

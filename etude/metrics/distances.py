@@ -74,13 +74,14 @@ class Yardstick:
     ) -> None:
         rows = reference.windows
         if not len(rows):
-            raise UserError("there is no held-out music")
+            raise UserError("there is no held-out music", code="no-held-out-music")
         if why := not_finite(reference):
-            raise UserError(f"of the reference, {why}")
+            raise UserError(f"of the reference, {why}", code="not-finite")
         if len(rows) <= (components or 1):
             raise UserError(
                 f"the reference has {len(rows)} windows of audio, "
-                f"more than {components or 1} are needed"
+                f"more than {components or 1} are needed",
+                code="too-few-samples",
             )
         self.dimensions = rows.shape[1]
         units, self.note = independent(reference)
@@ -120,10 +121,11 @@ class Yardstick:
         if len(clips.windows) and clips.windows.shape[1] != self.dimensions:
             raise UserError(
                 "the embeddings have different dimensions "
-                f"({clips.windows.shape[1]}, the reference's {self.dimensions})"
+                f"({clips.windows.shape[1]}, the reference's {self.dimensions})",
+                code="dimensions-differ",
             )
         if why := not_finite(clips):
-            raise UserError(why)
+            raise UserError(why, code="not-finite")
 
     def measure(self, metric: str, clips: Clips, n: int) -> ReplicatedFigure:
         """One of METRICS or `own` of a set: of n of its clips where it depends on n, else of all.
@@ -150,9 +152,9 @@ class Yardstick:
         def measure(index: frechet.Index) -> float:
             found = tried(partial(self.own[metric].measure, self.rows), rows[index])
             if isinstance(found, Failed):
-                raise UserError(found.reason)
+                raise UserError(found.reason, code="plugin-failed")
             if not np.isfinite(value := float(found)):
-                raise UserError(f"its `measure` gave {value}")
+                raise UserError(f"its `measure` gave {value}", code="plugin-wrong-result")
             return value
 
         found = by_subsets(measure, clips, n)
@@ -290,7 +292,9 @@ def not_finite(clips: Clips) -> str:
 
 def _at_least(needed: int, there: int, what: str, why: str) -> None:
     if there < needed:
-        raise UserError(f"{there} {what}, at least {needed} are needed: {why}")
+        raise UserError(
+            f"{there} {what}, at least {needed} are needed: {why}", code="too-few-samples"
+        )
 
 
 def measure_sets(

@@ -38,6 +38,7 @@ def read_statistics(path: Path, model: str) -> tuple[Array, Array]:
     except BROKEN as error:
         raise UserError(
             f"no statistics of the embedding {model} can be read",
+            code="unreadable-statistics",
             where=str(path),
             why=str(error).splitlines()[0] if str(error) else type(error).__name__,
             do="give fadtk's .npz or folder of this embedding, or name another with --model",
@@ -45,6 +46,7 @@ def read_statistics(path: Path, model: str) -> tuple[Array, Array]:
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)) or not np.isfinite(mean).all():
         raise UserError(
             "these are no statistics of an embedding",
+            code="unreadable-statistics",
             where=str(path),
             why=f"a mean {list(mean.shape)} and a covariance {list(covariance.shape)}",
             do="give fadtk's .npz or folder",

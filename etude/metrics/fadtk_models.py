@@ -104,6 +104,7 @@ def open_loader(name: str) -> Any:
     except ModuleNotFoundError as error:
         raise UserError(
             f"fadtk's embedding {name} cannot be opened: {error.name} is not installed",
+            code="package-not-installed",
             where="this environment",
             do="run with --sdm conda, which makes envs/fadtk.yaml; or take the name out of "
             "`evaluation.embeddings`",
@@ -111,6 +112,7 @@ def open_loader(name: str) -> Any:
     except (OSError, ValueError, RuntimeError, AttributeError, TypeError) as error:
         raise UserError(
             f"fadtk's embedding {name} cannot be opened",
+            code="embedding-unavailable",
             where=f"fadtk.model_loader.{class_name}",
             why=str(error).strip().split("\n")[0] or type(error).__name__,
             do="mostly its weights could not be fetched: run `fadtk` once where there is a network",

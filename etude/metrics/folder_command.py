@@ -56,12 +56,14 @@ def evaluate(options: argparse.Namespace) -> str:
     if options.baseline is None:
         raise UserError(
             "nothing to compare the clips with",
+            code="no-baseline",
             where="--baseline",
             do="name a folder of real music, or fadtk's statistics",
         )
     if options.weights is not None and not (options.weights / WEIGHTS).is_file():
         raise UserError(
             "no weights are there",
+            code="weights-not-found",
             where=str(options.weights),
             why=f"it has no {WEIGHTS}",
             do="name a CLAP's folder in the hub's form",
@@ -111,6 +113,7 @@ def _compare(options: argparse.Namespace, effort: Effort) -> str:
     if set(kinds) == {"audio", "midi"}:
         raise UserError(
             "MIDI cannot be compared with recordings",
+            code="midi-against-recordings",
             where=" and ".join(
                 f"{folder} ({kind})" for folder, kind in zip(folders, kinds, strict=True)
             ),
@@ -172,12 +175,18 @@ def compare_with_statistics(
     if rows.shape[1] != len(mean):
         raise UserError(
             "these statistics are of another embedding",
+            code="another-embedding",
             where=str(baseline),
             why=f"they have {len(mean)} dimensions, {embedding} has {rows.shape[1]}",
             do="name the embedding that they were made with, with --model",
         )
     if len(rows) < 2:
-        raise UserError("a single window has no covariance", where=str(clips), do="give more clips")
+        raise UserError(
+            "a single window has no covariance",
+            code="too-few-samples",
+            where=str(clips),
+            do="give more clips",
+        )
     distance = frechet_distance(mean, covariance, *statistics(rows))
     if output is not None:
         kept = {name.replace("/", "--"): embedded.of_file(i) for i, name in enumerate(made.files)}

@@ -71,6 +71,7 @@ def read_notes(folder: Path) -> FolderNotes:
     if not found.tables:
         raise UserError(
             "no MIDI file with notes is there",
+            code="no-notes",
             where=str(folder),
             why="; ".join(found.unreadable[:3]) or "there is none",
             do="give a folder with .mid files",

@@ -50,6 +50,7 @@ def look_through(folder: Path, shown: str = "") -> Folder:
     if not folder.is_dir():
         raise UserError(
             "there is no such folder" if not folder.exists() else "this is no folder",
+            code="folder-not-found",
             where=str(folder),
             do="give the path of a folder with audio files",
         )
@@ -67,6 +68,7 @@ def look_through(folder: Path, shown: str = "") -> Folder:
         why = f"{len(found.unreadable)} audio files are unreadable" if names else "there is none"
         raise UserError(
             "no audio can be read",
+            code="no-audio",
             where=str(folder),
             why=why,
             do=f"give a folder with files of these kinds: {' '.join(sorted(AUDIO_SUFFIXES))}",

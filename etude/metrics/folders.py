@@ -141,6 +141,7 @@ def refuse_embedding(embedding: str, effort: Effort) -> None:
     if reason := why_not(embedding, [embedding] if effort.weights else []):
         raise UserError(
             f"the embedding {embedding} cannot run here",
+            code="embedding-unavailable",
             why=reason,
             do="name another with --model, or a CLAP's folder with --weights",
         )

@@ -48,18 +48,24 @@ def validate(reference: Array, estimate: Array) -> None:
     """
     for name, rows in (("reference", reference), ("estimate", estimate)):
         if rows.ndim != 2:
-            raise UserError(f"the {name} embeddings are not a table [n, d]", why=f"{rows.shape}")
+            raise UserError(
+                f"the {name} embeddings are not a table [n, d]",
+                code="not-a-table-of-embeddings",
+                why=f"{rows.shape}",
+            )
         if len(rows) < 2:
             raise UserError(
                 f"too few {name} embeddings for a Fréchet distance",
+                code="too-few-samples",
                 why=f"{len(rows)} rows, at least 2 are needed for a covariance",
                 do="give more or longer clips",
             )
         if not np.isfinite(rows).all():
-            raise UserError(f"the {name} embeddings hold NaN or infinite values")
+            raise UserError(f"the {name} embeddings hold NaN or infinite values", code="not-finite")
     if reference.shape[1] != estimate.shape[1]:
         raise UserError(
             "the embeddings have different dimensions",
+            code="dimensions-differ",
             why=f"{reference.shape[1]} and {estimate.shape[1]}",
             do="embed both sets with the same model",
         )
@@ -230,6 +236,7 @@ def extrapolate(
     if total < FEWEST_GROUPS:
         raise UserError(
             "too few clips for FAD-infinity",
+            code="too-few-samples",
             why=f"{total}, at least {FEWEST_GROUPS} are needed",
             do="generate more clips",
         )

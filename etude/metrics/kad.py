@@ -52,6 +52,7 @@ def median_distance(rows: Array, seed: int = 0) -> float:
     if found <= 0:
         raise UserError(
             "the kernel of KAD has no width",
+            code="no-spread",
             why="most embeddings of the reference are equal",
             do="give a reference of music that is not silent",
         )

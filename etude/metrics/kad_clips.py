@@ -108,6 +108,7 @@ class Apart:
         if groups.max() < 1:
             raise UserError(
                 "KAD has no pairs",
+                code="one-piece-only",
                 why="all held-out clips are of one piece",
                 do="give a reference of several pieces",
             )
@@ -186,7 +187,10 @@ def difference(one: Tally, other: Tally, level: float = 0.95) -> tuple[float, fl
     parts.append((jackknife_variance(nearer), len(nearer) - 1))
     total = sum(variance for variance, _ in parts)
     if not np.isfinite([value, total]).all():
-        raise UserError("a set has no pair of clips left when one clip or piece is left out")
+        raise UserError(
+            "a set has no pair of clips left when one clip or piece is left out",
+            code="too-few-samples",
+        )
     if total <= 0:
         return value, value, value
     freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts)

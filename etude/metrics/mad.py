@@ -53,6 +53,7 @@ def clusters(rows: int) -> int:
     if rows < FEWEST_ROWS:
         raise UserError(
             "too few windows of audio for MAD",
+            code="too-few-samples",
             why=f"{rows}, at least {FEWEST_ROWS} are needed for a histogram of five clusters",
             do="give more or longer clips",
         )

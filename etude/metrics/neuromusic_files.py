@@ -63,6 +63,7 @@ def evaluate_results(results: Path, output: Path) -> str:
     if not clips["generated"]:
         raise UserError(
             "none of the compositions can be read",
+            code="no-readable-composition",
             where=str(results),
             why=f"{len(rows)} rows; each needs a prompt, what was generated and the original",
             do="keep the folders that results.json names where they were, or beside it",
@@ -92,6 +93,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     if why:
         raise UserError(
             "this is no results.json of Neuromusic's",
+            code="not-neuromusic-results",
             where=str(path),
             why=why,
             do="name the file that its test.py wrote, or that of a clip folder of Étude's",

@@ -107,6 +107,7 @@ def folds(pieces: NDArray[Any], count: int = FOLDS) -> list[NDArray[np.bool_]]:
     if count < 2:
         raise UserError(
             "the residual of the reference cannot be computed out of fold",
+            code="one-piece-only",
             why="all held-out clips are of one piece",
             do="give a reference of several pieces",
         )

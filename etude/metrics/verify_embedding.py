@@ -64,6 +64,7 @@ def verify_embedding(
     if len(reference) < FEWEST or len(real) < FEWEST:
         raise UserError(
             f"{len(chosen)} segments of training music are too few to prove an embedding on",
+            code="too-few-samples",
             where=str(pieces),
             why=f"{2 * FEWEST} are the least",
             do="use more or longer pieces, or shorter segments",

@@ -206,6 +206,7 @@ def _library() -> ModuleType:
     except (ImportError, OSError, AttributeError) as error:
         raise UserError(
             "MIDI cannot be rendered: libfluidsynth is missing",
+            code="libfluidsynth-missing",
             where="this system",
             why=str(error),
             do="run `make setup`, or install it (Debian, Ubuntu: apt-get install libfluidsynth3; "
@@ -245,6 +246,7 @@ def _function(name: str) -> Callable[..., Any]:
 def _bad_soundfont(path: Path, why: str) -> UserError:
     return UserError(
         "the SoundFont cannot be used",
+        code="unusable-soundfont",
         where=str(path),
         why=why,
         do="name a .sf2 or .sf3 file in the corpus's `render: soundfont`, or leave the key out",

@@ -151,6 +151,7 @@ def hubert_config(state: dict[str, Tensor], path: Path) -> Any:
 def _no_checkpoint(path: Path, why: str) -> UserError:
     return UserError(
         "this is no HuBERT checkpoint of fairseq",
+        code="not-a-hubert-checkpoint",
         where=str(path),
         why=why,
         do="give hubert_base_ls960.pt as fairseq published it, or the hub's form of it",

@@ -85,6 +85,7 @@ def open_source(name: str, settings: Pretrained) -> Iterator[Path]:
         if not settings.path.exists():
             raise UserError(
                 f"the weights {name!r} are not there",
+                code="weights-not-found",
                 where=str(settings.path.absolute()),
                 do=f"check `pretrained.{name}.path`",
             )
@@ -128,6 +129,7 @@ def _from_hub(name: str, settings: Pretrained, scratch: Path) -> Path:
         return folder
     raise UserError(
         f"the hub's {settings.hub!r} has no weights that Étude reads",
+        code="repository-without-weights",
         where=f"pretrained.{name}.hub",
         why=f"none of {WEIGHTS} and pytorch_model.bin is in it",
         do="name another repository, or convert it and give its `path`",
@@ -143,6 +145,7 @@ def hub_error(name: str, hub: str, error: Exception) -> UserError:
     if isinstance(error, errors.GatedRepoError):
         return UserError(
             "the licence of these weights has not been accepted",
+            code="licence-not-accepted",
             where=where,
             why="the repository is gated: it is given to accounts that accepted its terms",
             do="open its page in a browser, accept, then `hf auth login` with that account",
@@ -150,6 +153,7 @@ def hub_error(name: str, hub: str, error: Exception) -> UserError:
     if status == 401 and not _has_token():
         return UserError(
             "the hub does not show these weights without a login",
+            code="login-needed",
             where=where,
             why="the repository is private or gated, or the name is wrong: the hub answers alike",
             do="check the name's spelling; then `hf auth login`, or set HF_TOKEN",
@@ -157,6 +161,7 @@ def hub_error(name: str, hub: str, error: Exception) -> UserError:
     if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
         return UserError(
             "the hub has no such weights",
+            code="unknown-repository",
             where=where,
             why="no repository of this name is visible to your account",
             do="check the name's spelling on the hub",
@@ -164,12 +169,14 @@ def hub_error(name: str, hub: str, error: Exception) -> UserError:
     if isinstance(error, errors.RevisionNotFoundError):
         return UserError(
             "the hub has no such revision of these weights",
+            code="unknown-revision",
             where=where,
             do=f"check `pretrained.{name}.revision`",
         )
     why = str(error).strip().split("\n")[0] or type(error).__name__
     return UserError(
         "the weights could not be fetched",
+        code="hub-unreachable",
         where=where,
         why=f"the hub cannot be reached and its cache does not have them ({why})",
         do="fetch them where there is a network: `hf download "
@@ -190,6 +197,7 @@ def _copy_checkpoint(given: Path, settings: Pretrained, folder: Path) -> Path:
     if not file.is_file():
         raise UserError(
             "the checkpoint is not there",
+            code="weights-not-found",
             where=str(file),
             why="a folder was named, and no `file` in it" if file.is_dir() else "",
             do="name the file: `path`, or `file` beside `hub`",
@@ -212,6 +220,7 @@ def _write_network(given: Path, settings: Pretrained, folder: Path) -> str:
         if settings.kind != "hubert":
             raise UserError(
                 f"a single file cannot be read as {settings.kind}",
+                code="not-a-hub-folder",
                 where=str(given),
                 do="give a folder in the hub's form; of single files only HuBERT's (fairseq)",
             )
@@ -224,6 +233,7 @@ def _write_network(given: Path, settings: Pretrained, folder: Path) -> str:
     if file is None or not (given / "config.json").is_file():
         raise UserError(
             "this folder holds no network in the hub's form",
+            code="not-a-hub-folder",
             where=str(given),
             why=f"there is no config.json with {WEIGHTS} or pytorch_model.bin in it",
             do="give the folder that `save_pretrained` wrote or `hf download` fetched",
@@ -245,6 +255,7 @@ def _load(given: Path, settings: Pretrained) -> Any:
     except BROKEN as error:
         raise UserError(
             "the weights cannot be read",
+            code="unreadable-weights",
             where=str(given),
             why=str(error).strip().split("\n")[0] or type(error).__name__,
             do="fetch them again; a file is missing or damaged",
@@ -253,6 +264,7 @@ def _load(given: Path, settings: Pretrained) -> Any:
     if missing:
         raise UserError(
             f"the file lacks {len(missing)} weights of a {settings.kind}",
+            code="weights-do-not-fit",
             where=str(given),
             why=f"the first is {min(missing)}",
             do="fetch them again, or name weights of this kind",
@@ -267,6 +279,7 @@ def _check_kind(given: Path, settings: Pretrained) -> None:
     if found != network_class(settings.kind).config_class.model_type:
         raise UserError(
             f"these weights are of a {found!r}, not of a {settings.kind!r}",
+            code="weights-of-another-kind",
             where=str(given),
             do="correct `kind`, or name other weights",
         )
@@ -281,6 +294,7 @@ def _checked_file(file: Path, settings: Pretrained) -> str:
     if settings.sha256 not in (None, digest):
         raise UserError(
             "these are not the weights whose sha256 the configuration has",
+            code="weights-hash-differs",
             where=str(file),
             why=f"it is {digest}, expected was {settings.sha256}",
             do="get the right file, or correct `sha256`",
@@ -291,6 +305,7 @@ def _checked_file(file: Path, settings: Pretrained) -> str:
     if pickled and not (settings.sha256 or settings.trust):
         raise UserError(
             "a pickle is read only when its hash is known",
+            code="unvouched-pickle",
             where=str(file),
             why="who can change it could change what it does",
             do=f"write `sha256: {digest}` beside it if you know that this is the right file",

@@ -83,6 +83,7 @@ def read_centres(path: Path) -> np.ndarray:
     if found is None or found.ndim != 2 or not np.isfinite(found).all():
         raise UserError(
             "the file holds no centres of a k-means",
+            code="unreadable-centres",
             where=str(path),
             why=f"there is no finite two-dimensional {CENTRES} in it",
             do="give scikit-learn's k-means as joblib saved it, or a .npy of its centres",
@@ -104,6 +105,7 @@ def _read(path: Path) -> np.ndarray | None:
 def _unreadable(path: Path, why: str) -> UserError:
     return UserError(
         "the centres cannot be read",
+        code="unreadable-centres",
         where=str(path),
         why=why or "it ends too early",
         do="get the file again; or save the centres with numpy.save and give the .npy",

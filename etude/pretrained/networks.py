@@ -38,6 +38,7 @@ def load_network(folder: Path, kind: str) -> Any:
     if not (folder / WEIGHTS).is_file():
         raise UserError(
             "the pretrained weights are not there",
+            code="weights-not-found",
             where=str(folder),
             do="run the workflow, which fetches them",
         )

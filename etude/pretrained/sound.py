@@ -171,6 +171,7 @@ def weights_file(given: Path) -> Path:
         return own
     raise UserError(
         "this folder holds no text-to-sound model",
+        code="not-a-sound-model",
         where=str(given),
         why=f"there is neither {INDEX} with transformer/*.safetensors (diffusers) nor "
         f"{MODEL_CONFIG} with {' or '.join(names)} (stable-audio-tools)",
@@ -265,6 +266,7 @@ def copy_tokenizer(given: Path, folder: Path) -> None:
     if found is None:
         raise UserError(
             f"these weights came without {TOKENIZER}",
+            code="text-tokenizer-missing",
             where=str(base),
             why="texts cannot be read without it",
             do=f"fetch them again; {TOKENIZER} lies in tokenizer/, or beside the text encoder",

@@ -35,7 +35,9 @@ def rule_graph() -> tuple[set[str], set[tuple[str, str]]]:
     command = [sys.executable, "-m", "snakemake", "--rulegraph", "dot", "--forceall"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError("Snakemake cannot plan", why=done.stderr.strip()[-500:])
+        raise UserError(
+            "Snakemake cannot plan", code="snakemake-cannot-plan", why=done.stderr.strip()[-500:]
+        )
     names = dict(NODE.findall(done.stdout))
     edges = {(names[a], names[b]) for a, b in EDGE.findall(done.stdout)}
     return set(names.values()), reduce(edges)

@@ -57,6 +57,7 @@ def _check_own(folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "methods.tex").is_file():
         raise UserError(
             "the folder holds something else",
+            code="folder-not-empty",
             where=str(folder),
             why="it would be replaced",
             do="name a new folder with --output",

@@ -42,6 +42,7 @@ def publish(results: Path, settings: Config, docs: Path = DOCS) -> None:
         if not (results / name).is_file():
             raise UserError(
                 "there is nothing to publish",
+                code="nothing-to-publish",
                 where=str(results / name),
                 do="make it first: snakemake --cores all results/fad.txt",
             )
@@ -49,6 +50,7 @@ def publish(results: Path, settings: Config, docs: Path = DOCS) -> None:
     if failed := [row["experiment"] for row in rows if row["note"].startswith("failed")]:
         raise UserError(
             "an unfinished run is not published",
+            code="run-unfinished",
             where=str(results / "leaderboard.csv"),
             why=f"failed: {', '.join(failed)}",
             do="fix it and run again",
@@ -57,6 +59,7 @@ def publish(results: Path, settings: Config, docs: Path = DOCS) -> None:
     if missing:
         raise UserError(
             "the configuration is of another run",
+            code="config-of-another-run",
             why=f"its `run` does not name {', '.join(sorted(missing))}",
             do="give the files of that run with --configfile",
         )
@@ -234,6 +237,8 @@ def with_table(text: str, table: str) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise UserError(
-            "the page has no place for the table", do=f"put {BEGIN} and {END} where it belongs"
+            "the page has no place for the table",
+            code="no-place-for-table",
+            do=f"put {BEGIN} and {END} where it belongs",
         )
     return f"{before}{BEGIN}\n{table}\n{END}{after}"

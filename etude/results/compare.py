@@ -77,18 +77,18 @@ def compare_experiments(a: str, b: str, results: Path = Path("results")) -> str:
     else:
         for word, folder in zip((a, b), folders, strict=True):
             if "/" in word and not folder.is_dir():
-                raise UserError("there is no such folder", where=word, do="check the path")
+                raise UserError("there is no such folder", code="folder-not-found", where=word, do="check the path")
         known = read_sides(_inside(results))
         pairs = [(_find(known, a, results), _find(known, b, results))]
         if a == b:
-            raise UserError(f"{a!r} is compared with itself", do="name two experiments")
+            raise UserError(f"{a!r} is compared with itself", code="compared-with-itself", do="name two experiments")
         others = itertools.combinations(known.values(), 2)
         tested = [*pairs, *(pair for pair in others if {x.name for x in pair} != {a, b})]
     primary = _primary(pairs)
     rows = list(compare_pairs(((x.figures, y.figures) for x, y in tested), {}, primary))
     if not any(_is_of(row, *pair) for row in rows for pair in pairs):
         raise UserError(
-            "the two have no metric in common",
+            "the two have no metric in common", code="no-common-metric",
             where=f"{a} and {b}",
             why="only figures of one metric and embedding can be compared",
             do="evaluate both with the same `evaluation.embeddings`",
@@ -108,11 +108,11 @@ def read_sides(folder: Path, only: Iterable[str] | None = None) -> dict[str, Sid
     """
     path = folder / LEADERBOARD
     if not path.is_file():
-        raise UserError("there is no leaderboard", where=str(path), do=NOT_MADE)
+        raise UserError("there is no leaderboard", code="no-leaderboard", where=str(path), do=NOT_MADE)
     rows = list(read_csv(path))
     if not rows or not {"experiment", "train_seeds", "draws", "metric"} <= rows[0].keys():
         raise UserError(
-            "this is no leaderboard of Étude",
+            "this is no leaderboard of Étude", code="not-a-leaderboard",
             where=str(path),
             why="columns are missing",
             do=NOT_MADE,
@@ -175,7 +175,7 @@ def _find(known: dict[str, Side], name: str, results: Path) -> Side:
         return known[name]
     names = list(dict.fromkeys(r["experiment"] for r in read_csv(_inside(results) / LEADERBOARD)))
     raise UserError(
-        f"there are no figures of an experiment {name!r}{closest(name, names)}",
+        f"there are no figures of an experiment {name!r}{closest(name, names)}", code="unknown-experiment",
         where=str(_inside(results) / LEADERBOARD),
         why=f"it has: {', '.join(names)}",
         do="name two of these, or two folders of results",
@@ -185,14 +185,14 @@ def _find(known: dict[str, Side], name: str, results: Path) -> Side:
 def _of_folders(a: Path, b: Path) -> list[tuple[Side, Side]]:
     """The experiments of two folders that bear one name, or the only one of each."""
     if a.resolve() == b.resolve():
-        raise UserError("a folder is compared with itself", where=str(a), do="name two folders")
+        raise UserError("a folder is compared with itself", code="compared-with-itself", where=str(a), do="name two folders")
     of_a, of_b = read_sides(a), read_sides(b)
     common = [(of_a[name], of_b[name]) for name in of_a if name in of_b]
     if not common and len(of_a) == len(of_b) == 1:
         common = [(next(iter(of_a.values())), next(iter(of_b.values())))]
     if not common:
         raise UserError(
-            "the two folders have no experiment in common",
+            "the two folders have no experiment in common", code="no-common-experiment",
             where=f"{a} and {b}",
             why=f"{', '.join(of_a) or 'none'}; {', '.join(of_b) or 'none'}",
             do="give experiments one name, or compare folders with one experiment each",

@@ -46,7 +46,7 @@ def write_incomplete(plan: Path, results: Path = Path("results")) -> str:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            "this does not say what of a run is complete",
+            "this does not say what of a run is complete", code="unreadable-plan",
             where=str(plan),
             why=f"it is not what the workflow writes: {str(error).splitlines()[0]}",
             do="run the workflow, which calls this command itself after a failure",
@@ -66,7 +66,7 @@ def write_rated(ratings: list[Path], configs: list[Path]) -> None:
     there = [made for made in REMADE if Path(made).exists()]
     if failed := [made for made in there if not write_page(made, configs, old=False)]:
         raise UserError(
-            "what listeners said is kept, but not everything was made anew with it",
+            "what listeners said is kept, but not everything was made anew with it", code="not-all-remade",
             where=", ".join(failed),
             do="name the run's own configuration with --configfile, or run the workflow again",
         )

@@ -49,7 +49,7 @@ def write_listening(paths: Sequence[Path], results: Path = Path("results")) -> s
     rated = [one for one in found if one.system in known]
     if not rated:
         raise UserError(
-            "there are no ratings of this run's experiments",
+            "there are no ratings of this run's experiments", code="ratings-of-another-run",
             where=", ".join(map(str, paths)),
             why=f"rated are: {', '.join(one.system for one in found) or 'none'}",
             do="run this where the run's results/ are",
@@ -63,7 +63,7 @@ def write_listening(paths: Sequence[Path], results: Path = Path("results")) -> s
 def _board(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise UserError(
-            "there is no leaderboard that ratings could stand in",
+            "there is no leaderboard that ratings could stand in", code="no-leaderboard",
             where=str(path),
             do="run the workflow first: snakemake --cores all",
         )

@@ -134,13 +134,13 @@ def _rows(path: Path, keys: Path | None) -> list[dict[str, str]]:
     try:
         rows = [{k: v or "" for k, v in row.items() if k} for row in read_csv(path)]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError("ratings cannot be read", where=str(path), why=str(error)) from None
+        raise UserError("ratings cannot be read", code="unreadable-table", where=str(path), why=str(error)) from None
     page = rows[0].get("page", "") if rows else ""
     if keys is not None and PAGE.fullmatch(page):
         key = keys / f"{page}.csv"
         if not key.is_file():
             raise UserError(
-                "what stands behind these pairs is not known here",
+                "what stands behind these pairs is not known here", code="pairs-not-known-here",
                 where=str(path),
                 why=f"{key} is missing: the page was made elsewhere",
                 do="run this where `python -m etude listen --page` was run",
@@ -149,7 +149,7 @@ def _rows(path: Path, keys: Path | None) -> list[dict[str, str]]:
         rows = [behind.get(row["pair"], NOTHING) | row for row in rows]
     if rows and (missing := [name for name in COLUMNS[:9] if name not in rows[0]]):
         raise UserError(
-            "this is no file of ratings",
+            "this is no file of ratings", code="missing-column",
             where=str(path),
             why=f"its columns lack {', '.join(missing)}",
             do="name what the studio's `ratings.csv` or the page of `etude listen` has saved",

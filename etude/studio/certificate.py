@@ -29,6 +29,7 @@ def certificate(names: list[str], folder: Path) -> tuple[Path, Path]:
     if shutil.which("openssl") is None:
         raise UserError(
             "no certificate can be made",
+            code="openssl-failed",
             why="openssl is not installed",
             do="install it, or name a certificate with --tls-cert and --tls-key",
         )
@@ -39,7 +40,9 @@ def certificate(names: list[str], folder: Path) -> tuple[Path, Path]:
     key.touch(mode=0o600)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError("openssl made no certificate", why=done.stderr.strip()[-300:])
+        raise UserError(
+            "openssl made no certificate", code="openssl-failed", why=done.stderr.strip()[-300:]
+        )
     key.chmod(0o600)
     of.write_text(wanted)
     return cert, key
@@ -51,6 +54,8 @@ def _alternative(name: str) -> str:
     except ValueError:
         if not NAME.fullmatch(name):
             raise UserError(
-                f"{name!r} is no name of a host", do="name one such as studio.local"
+                f"{name!r} is no name of a host",
+                code="invalid-host-name",
+                do="name one such as studio.local",
             ) from None
         return f"DNS:{name}"

@@ -90,13 +90,20 @@ def _transport(options: argparse.Namespace) -> tuple[Path | None, Path | None]:
         return certificate(options.make_certificate, options.folder)
     for path in (options.tls_cert, options.tls_key):
         if path is not None and not path.is_file():
-            raise UserError("a file of the certificate is missing", where=str(path))
+            raise UserError(
+                "a file of the certificate is missing", code="file-not-found", where=str(path)
+            )
     if bool(options.tls_cert) != bool(options.tls_key):
-        raise UserError("a certificate and its key belong together", do="name both, or neither")
+        raise UserError(
+            "a certificate and its key belong together",
+            code="certificate-without-key",
+            do="name both, or neither",
+        )
     open_to_others = options.host not in LOOPBACK
     if open_to_others and not (options.tls_cert or options.behind_proxy or options.insecure):
         raise UserError(
             "the studio would be open to other machines without encryption",
+            code="no-encryption",
             where=f"--host {options.host}",
             why="what is recorded could be overheard, and browsers allow no microphone",
             do="add --make-certificate NAME, --tls-cert and --tls-key, or --behind-proxy; "
@@ -131,7 +138,9 @@ def devices_of(words: str) -> list[str]:
     )
     if not numbered or len(set(found)) < len(found):
         raise UserError(
-            f"these are no devices: {words}", do="write cpu, or cuda:0,cuda:1; each of them once"
+            f"these are no devices: {words}",
+            code="invalid-devices",
+            do="write cpu, or cuda:0,cuda:1; each of them once",
         )
     return found
 
@@ -147,13 +156,23 @@ def read_code(path: Path | None) -> str | None:
     try:
         mode, code = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError("a code cannot be read", where=str(path), why=str(error)) from None
+        raise UserError(
+            "a code cannot be read", code="unreadable-code", where=str(path), why=str(error)
+        ) from None
     if stat.S_IMODE(mode) & 0o077:
         raise UserError(
-            "others can read a code", where=str(path), do=f"keep it to yourself: chmod 600 {path}"
+            "others can read a code",
+            code="code-readable-by-others",
+            where=str(path),
+            do=f"keep it to yourself: chmod 600 {path}",
         )
     if len(code) < 6:
-        raise UserError("a code is too short", where=str(path), do="six characters at least")
+        raise UserError(
+            "a code is too short",
+            code="code-too-short",
+            where=str(path),
+            do="six characters at least",
+        )
     return code
 
 
@@ -176,6 +195,7 @@ class only_one:  # noqa: N801 (a context manager, used as a word)
         except OSError:
             raise UserError(
                 "another studio serves from this folder",
+                code="folder-in-use",
                 where=str(self.folder),
                 do="stop it, or name another folder with --folder",
             ) from None

@@ -108,9 +108,19 @@ def laid_over(base: GenerateSettings, asked: dict[str, Value]) -> GenerateSettin
     values = base.model_dump(exclude=set(base.conditions))
     for key, value in asked.items():
         if key not in known:
-            raise UserError("there is no such setting", where=key[:60], do="reload the page")
+            raise UserError(
+                "there is no such setting",
+                code="unknown-setting",
+                where=key[:60],
+                do="reload the page",
+            )
         if isinstance(value, str) and len(value) > MOST_TEXT:
-            raise UserError("a text is too long", where=key, why=f"{len(value)} characters")
+            raise UserError(
+                "a text is too long",
+                code="text-too-long",
+                where=key,
+                why=f"{len(value)} characters",
+            )
         *sections, name = key.split(".")
         inner = values
         for section in sections:

@@ -109,22 +109,22 @@ class Instrument:
             UserError: something is out of range or means nothing to this model.
         """
         if ask.clips > limits.clips:
-            raise UserError(f"{limits.clips} versions at most")
+            raise UserError(f"{limits.clips} versions at most", code="too-many-clips")
         if ask.seconds is not None and ask.seconds > limits.seconds:
-            raise UserError(f"{limits.seconds:g} seconds at most")
+            raise UserError(f"{limits.seconds:g} seconds at most", code="length-out-of-range")
         if ask.seconds is not None and not self.timed:
-            raise UserError("the length of this model is asked for in bars")
+            raise UserError("the length of this model is asked for in bars", code="length-in-bars")
         if ask.text and "text" not in self.takes:
-            raise UserError("this model takes no text")
+            raise UserError("this model takes no text", code="condition-not-taken")
         if ask.concept and ask.concept not in self.concepts:
-            raise UserError("this model has not learned that word")
+            raise UserError("this model has not learned that word", code="unknown-word")
         if ask.prime and ask.clip:
-            raise UserError("a prime or a clip to go on from, not both")
+            raise UserError("a prime or a clip to go on from, not both", code="conflicting-options")
         if (ask.prime or ask.clip) and not self.takes & {"midi", "recording"}:
-            raise UserError("this model goes on from nothing")
+            raise UserError("this model goes on from nothing", code="condition-not-taken")
         bars = ask.settings.get("bars")
         if isinstance(bars, int | float) and bars > 4 * limits.seconds:
-            raise UserError("too many bars")
+            raise UserError("too many bars", code="length-out-of-range")
         return forms.laid_over(self.generate, dict(ask.settings))
 
     def file_of(self, wav: Path, midi: Path) -> Path | None:
@@ -149,6 +149,7 @@ def find_instruments(folders: list[Path]) -> dict[str, Instrument]:
     if not found:
         raise UserError(
             "there is nothing to play",
+            code="nothing-to-play",
             where=", ".join(map(str, folders)),
             why=f"no folder with {ABOUT} is there",
             do="name folders of `python -m etude export` with --from",

@@ -43,7 +43,10 @@ def listen(options: argparse.Namespace) -> None:
     check_place(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
-            "the folder for the page is not empty", where=str(folder), do="name another one"
+            "the folder for the page is not empty",
+            code="folder-not-empty",
+            where=str(folder),
+            do="name another one",
         )
     limits = config.read(config.DEFAULT, *options.configfile).studio
     test = Test.of_run(options.results)

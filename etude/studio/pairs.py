@@ -92,6 +92,7 @@ class Test:
         if len(test.systems) < 2:
             raise UserError(
                 "there is nothing to compare by ear",
+                code="nothing-to-listen-to",
                 where=str(results / "clips"),
                 why="no two clip sets, of experiments or of real music, are there",
                 do="run the workflow first, or name another run with --results",
@@ -118,7 +119,7 @@ class Test:
         for _, _, x, y in sorted(choices):
             if found := self._of(x, y, used, random):
                 return found
-        raise UserError("no two systems share a condition")
+        raise UserError("no two systems share a condition", code="no-common-condition")
 
     def _of(self, x: str, y: str, used: Counter[str], random: Random) -> ClipPair | None:
         """A pair of two systems, over one condition; the side is by chance."""
@@ -182,7 +183,7 @@ def write_pair(pair: ClipPair, a: Path, b: Path) -> float:
         with AudioFile(item.path) as file:
             rate, seconds = min(rate, file.rate), min(seconds, file.seconds)
     if seconds < LEAST_SECONDS:
-        raise UserError("a clip is too short to compare", where=pair.a.key)
+        raise UserError("a clip is too short to compare", code="clip-too-short", where=pair.a.key)
     waves = [_wave(item, rate, seconds) for item in (pair.a, pair.b)]
     loudest = max(float(np.abs(wave).max(initial=1e-9)) for wave in waves)
     scale = min(1.0, PEAK / loudest)  # of both, so that they stay as loud as each other

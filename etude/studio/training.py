@@ -80,6 +80,7 @@ class TrainingPlan:
         if len(settings.run) != 1 or not trained:
             raise UserError(
                 "a file of --train names one experiment that is trained",
+                code="not-one-experiment",
                 where=str(file),
                 why=f"its `run` is {settings.run}",
                 do="write one file for each",
@@ -105,12 +106,14 @@ class TrainingPlan:
             UserError: a choice that is not in the list, or that does not make a configuration.
         """
         if choice.length not in LENGTHS or not set(choice.concepts) <= set(self.concepts):
-            raise UserError("that is none of the choices", do="reload the page")
+            raise UserError(
+                "that is none of the choices", code="unknown-choice", do="reload the page"
+            )
         raw = config.merge(_read(config.DEFAULT), _read(self.file))["experiments"][self.name]
         if self.concepts:
             raw = raw | {"concepts": [c for c in self.concepts if c in choice.concepts]}
             if not raw["concepts"]:
-                raise UserError("no concept is chosen")
+                raise UserError("no concept is chosen", code="no-concept-chosen")
         stages = {
             name: {"training": _shorter(stage.training, LENGTHS[choice.length])}
             for name, stage in getattr(self.experiment, "stages", ())
@@ -156,7 +159,9 @@ class Trainings:
         """
         plan = self.plans.get(choice.plan)
         if plan is None:
-            raise UserError("there is no such training here", do="reload the page")
+            raise UserError(
+                "there is no such training here", code="unknown-training", do="reload the page"
+            )
         plan.overlay(choice)
         return self.store.add_job(visitor, "train", choice.model_dump(mode="json"))
 

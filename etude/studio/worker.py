@@ -124,7 +124,7 @@ class Worker:
             self.instruments |= find_instruments(new)  # trained since this worker was started
         instrument = self.instruments.get(ask.model)
         if instrument is None:
-            raise UserError("this model is not here any more")
+            raise UserError("this model is not here any more", code="model-not-here")
         began = time.monotonic()
         self.store.tell(job["id"], "loading", 0.0, 0.0)
         player = self.player(instrument)
@@ -166,11 +166,13 @@ class Worker:
         if name is None:
             return ()
         if self.store.own(table, job["visitor"], name) is None:
-            raise UserError("what this was to go on from is deleted")
+            raise UserError("what this was to go on from is deleted", code="clip-deleted")
         place = self.store.folder / table / name
         file = instrument.file_of(place.with_suffix(".wav"), place.with_suffix(".mid"))
         if file is None:
-            raise UserError("this model goes on from notes, and this is a recording")
+            raise UserError(
+                "this model goes on from notes, and this is a recording", code="condition-not-taken"
+            )
         return (file,)
 
     def _keep(self, job: Row, number: int, clip: Clip, rate: int, made: ClipRecipe) -> None:

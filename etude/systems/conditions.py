@@ -48,6 +48,7 @@ def refuse(conditions: Conditions, allowed: frozenset[str], what: str) -> None:
         if given and not allowed.intersection(name.split(" or ")):
             raise UserError(
                 f"{what} does not take {name} as a condition",
+                code="condition-not-taken",
                 why=f"it takes: {', '.join(sorted(allowed)) or 'none, it plays from nothing'}",
                 do="leave it out, or choose another experiment",
             )

@@ -82,7 +82,11 @@ class NGram:
         self.orders = []
         tokens, real = self._padded(sequences)
         if not real.any():
-            raise UserError("an n-gram model needs at least one token", why="no tokens to count")
+            raise UserError(
+                "an n-gram model needs at least one token",
+                code="no-tokens",
+                why="no tokens to count",
+            )
         levels, nodes = self._trie(tokens)
         counts = np.bincount(nodes[-1][real], minlength=len(levels[-1]))
         for k in range(self.order, 0, -1):
@@ -104,6 +108,7 @@ class NGram:
         if own.size and (own.min() < 0 or own.max() >= self.vocabulary):
             raise UserError(
                 "a token is outside the vocabulary of the n-gram model",
+                code="token-out-of-range",
                 why=f"tokens {own.min()} to {own.max()}, vocabulary {self.vocabulary}",
             )
         tokens = np.concatenate(parts)

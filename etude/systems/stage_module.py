@@ -132,6 +132,7 @@ class StagedSystem(SystemBase):
         if name not in self.stages:
             raise UserError(
                 f"this is a stage of another system: {name}",
+                code="another-system",
                 where=str(folder),
                 why=f"{self.title or type(self).__name__} has: {', '.join(self.stages)}",
                 do="name the folder of a stage of this system",

@@ -42,6 +42,7 @@ def read_stage_config(folder: Path) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
         raise UserError(
             "no trained stage is here",
+            code="not-trained-yet",
             where=str(folder),
             do="train it first; the README says how",
         )
@@ -49,6 +50,7 @@ def read_stage_config(folder: Path) -> dict[str, Any]:
     if not {"stage", "shape", "network", "version"} <= config.keys():
         raise UserError(
             "this is no stage of Étude's",
+            code="not-a-stage",
             where=str(folder),
             why="its config.json has neither `stage` nor `shape`",
             do="name its weights as `weights` of an experiment's stage: they are imported",
@@ -65,6 +67,7 @@ def check_version(folder: Path, found: int, wanted: int) -> None:
     if found != wanted:
         raise UserError(
             "the stage was trained by another version of Étude",
+            code="another-version",
             where=str(folder),
             why=f"its format is {found}, this program's is {wanted}",
             do=TRAIN_AGAIN,
@@ -81,6 +84,7 @@ def check_tokenizer(folder: Path, config: Mapping[str, Any], tokenizer: Path) ->
     if learned is not None and learned != found:
         raise UserError(
             "the tokenizer does not match the checkpoint",
+            code="another-tokenizer",
             where=f"{tokenizer} and {folder}",
             why=f"the network learned with the tokenizer {learned[:12]}, this one is {found[:12]}: "
             "the same numbers are other notes here",
@@ -101,6 +105,7 @@ def read_weights(path: Path, settings: Weights | None = None) -> Tensors:
     if settings is not None and settings.sha256 not in (None, found := hash_file(path)):
         raise UserError(
             "these are not the weights whose sha256 the configuration has",
+            code="weights-hash-differs",
             where=str(path),
             why=f"it is {found}, expected was {settings.sha256}",
             do="get the right file, or correct `sha256`",
@@ -113,6 +118,7 @@ def read_weights(path: Path, settings: Weights | None = None) -> Tensors:
     except BROKEN as error:
         raise UserError(
             "weights cannot be read",
+            code="unreadable-weights",
             where=str(path),
             why=str(error).strip().split("\n")[0] or type(error).__name__,
             do="get the file again; it is damaged, or no file of weights",
@@ -126,6 +132,7 @@ def _read_pickle(path: Path, *, trust: bool) -> Any:
         if not trust:
             raise UserError(
                 "these weights hold more than tensors, so loading them would run code",
+                code="pickle-runs-code",
                 where=str(path),
                 why="`sha256` says which file it is, not that its code is harmless",
                 do="get them as .safetensors, or write `trust: true` where you trust their author",
@@ -174,6 +181,7 @@ def load_weights(
         more = [f"… and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
         raise UserError(
             "the weights do not fit the network:\n  " + "\n  ".join(lines[:SHOWN] + more),
+            code="weights-do-not-fit",
             where=str(where),
             why=why,
             do=do,

@@ -60,6 +60,7 @@ class EncodecTokenizer(PretrainedTokenizer):
                 return float(bandwidth)
         raise UserError(
             f"this EnCodec has no {self.quantizers} quantizers",
+            code="too-many-quantizers",
             where=str(self._weights()),
             why=f"its largest bandwidth, {self.network_config.target_bandwidths[-1]} kbps, has "
             f"{int(self.network_config.target_bandwidths[-1] / bits + 1e-6)}",
@@ -73,12 +74,14 @@ class EncodecTokenizer(PretrainedTokenizer):
         if config.audio_channels != 1:
             raise UserError(
                 f"this EnCodec hears {config.audio_channels} channels; AudioLM is mono",
+                code="unsuitable-encodec",
                 where=str(self._weights()),
                 do="name the 24 kHz model (facebook/encodec_24khz), which is mono",
             )
         if config.normalize or config.chunk_length_s:
             raise UserError(
                 "this EnCodec cuts and scales what it hears; its codes alone do not give it back",
+                code="unsuitable-encodec",
                 where=str(self._weights()),
                 why="normalize or chunk_length_s is set in its config.json",
                 do="name the 24 kHz model (facebook/encodec_24khz)",

@@ -83,6 +83,7 @@ def _something(
         reasons = why_nothing(wav, cuts, training)
         raise UserError(
             "there is nothing to fit a tokenizer on",
+            code="nothing-to-fit-on",
             where=str(pieces),
             why=f"none of the {len(training)} pieces of the training split has a kept segment of "
             f"{cut.seconds:g} s" + f" ({reasons})" * bool(reasons),
@@ -110,6 +111,7 @@ def import_tokenizer(settings: AnyTokenizer, files: list[Path], folder: Path) ->
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(
             "the fitted tokenizer cannot be read",
+            code="unreadable-tokenizer",
             where=str(source),
             why=str(error).split("\n")[0],
             do="get the folder again; a file of it is missing or damaged",
@@ -120,6 +122,7 @@ def import_tokenizer(settings: AnyTokenizer, files: list[Path], folder: Path) ->
     if keys:
         raise UserError(
             "the tokenizer was fitted with other settings",
+            code="fitted-with-other-settings",
             where=str(source),
             why=", ".join(f"{key} is {theirs.get(key)}, here {ours[key]}" for key in keys),
             do="write its settings into this entry of `tokenizers`",

@@ -68,6 +68,7 @@ class FittedTokenizer(ABC):
         if config["version"] != cls.version:
             raise UserError(
                 "a fitted tokenizer is of another version",
+                code="another-version",
                 where=str(folder),
                 why=f"it is version {config['version']}, this program has {cls.version}",
                 do="delete that folder and run the workflow again",

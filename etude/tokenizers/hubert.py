@@ -60,6 +60,7 @@ class HubertTokenizer(PretrainedTokenizer):
         if self.settings.layer > layers:
             raise UserError(
                 f"the network has {layers} layers, layer {self.settings.layer} is asked for",
+                code="layer-out-of-range",
                 where=str(self._weights()),
                 do=f"set `layer` to {layers} or less",
             )
@@ -75,6 +76,7 @@ class HubertTokenizer(PretrainedTokenizer):
         if tuple(centres.shape) != expected:
             raise UserError(
                 "the centres do not fit",
+                code="centres-do-not-fit",
                 where=str(folder),
                 why=f"they are {list(centres.shape)}, needed are {list(expected)} (clusters, width "
                 "of the network)",

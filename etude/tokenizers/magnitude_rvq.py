@@ -35,6 +35,7 @@ class MagnitudeRvqTokenizer(FittedTokenizer):
         if settings.hop > settings.n_fft // 2:
             raise UserError(
                 f"hop {settings.hop} is more than half of n_fft {settings.n_fft}",
+                code="hop-too-large",
                 where="tokenizers, kind magnitude_rvq",
                 why="windows must overlap by half for sound to be put together again",
                 do="set a smaller hop or a larger n_fft",

@@ -165,7 +165,7 @@ def read_lines(
     files = [str(path) for path in tokens if path.stat().st_size]
     if not files:
         where = str(tokens[0].parent) if tokens else ""
-        raise UserError("there are no tokens", where=where, why=why, do=do)
+        raise UserError("there are no tokens", code="no-tokens", where=where, why=why, do=do)
     # Nothing is looked up: neither on a server nor in a cache outside this folder.
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -192,6 +192,7 @@ def _check_tokens(everything: Dataset, shape: dict[str, Any]) -> None:
             if not (fits and pc.min(chunk).as_py() >= 0 and pc.max(chunk).as_py() < size):
                 raise UserError(
                     f"{name} tokens do not fit their tokenizer",
+                    code="tokens-do-not-fit",
                     why=f"lengths must be {lengths} and numbers below {size}",
                     do="delete the folder of tokens and run the workflow again",
                 )
@@ -206,6 +207,7 @@ def _rows_of_splits(everything: Dataset, splits: dict[str, str]) -> dict[str, np
     if pc.any(repeated).as_py():
         raise UserError(
             "a segment was tokenized twice",
+            code="tokenized-twice",
             where=ordered[1:].filter(repeated)[0].as_py(),
             why="two shards hold the same piece",
             do="delete the folder of tokens and run the workflow again",
@@ -230,6 +232,7 @@ def split_rows(
     if unknown:
         raise UserError(
             f"{len(unknown)} tokenized pieces are not in pieces.csv",
+            code="pieces-not-in-table",
             where=unknown[0],
             do="run the workflow again, so that both come from the same files",
         )
@@ -294,13 +297,14 @@ def check_splits(
         if strays:
             raise UserError(
                 f"{len(strays)} pieces crossed into {split}",
+                code="leaking-split",
                 where=strays[0],
                 why=f"pieces.csv has it in {splits[strays[0]]!r}",
                 do="report this: it is a defect of the program",
             )
         counts[split] = {"items": len(dataset), "pieces": len(pieces)}
     if not counts["train"]["items"]:
-        raise UserError("there is nothing to train on", why=why, do=do)
+        raise UserError("there is nothing to train on", code="nothing-to-train-on", why=why, do=do)
     return counts
 
 

@@ -107,6 +107,7 @@ def check_rate(found: int, settings: Any, weights: Path) -> None:
     if found != settings.sample_rate:
         raise UserError(
             f"the network hears at {found} Hz, the tokenizer is set to {settings.sample_rate}",
+            code="rates-differ",
             where=str(weights / WEIGHTS),
             do=f"set the tokenizer's sample_rate to {found}",
         )

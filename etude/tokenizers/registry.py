@@ -69,6 +69,7 @@ def load_tokenizer(folder: Path) -> Any:
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             "there is no fitted tokenizer",
+            code="not-fitted-yet",
             where=str(folder),
             why=str(error),
             do="run the workflow, which fits it",
@@ -90,6 +91,7 @@ def _member(kind: str) -> Any:
     if kind not in MEMBERS:
         raise UserError(
             f"the tokenizer kind {kind!r} is not known",
+            code="unknown-tokenizer",
             do=f"use one of: {', '.join(MEMBERS)}",
         )
     module, name = MEMBERS[kind].split(":")

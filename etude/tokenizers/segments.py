@@ -27,6 +27,7 @@ def check_cut(cut: Cut, tokenizer: Tokenizer, name: str) -> int:
     if tokenizer.sample_rate > cut.rate:
         raise UserError(
             f"the tokenizer reads at {tokenizer.sample_rate} Hz, its cut is at {cut.rate} Hz",
+            code="rates-differ",
             where=name,
             why="the cut takes pieces down to its own rate, and audio is never converted upwards",
             do=f"set the cut's rate to {tokenizer.sample_rate} or the tokenizer's sample_rate "
@@ -36,6 +37,7 @@ def check_cut(cut: Cut, tokenizer: Tokenizer, name: str) -> int:
     if frames < 1:
         raise UserError(
             f"a segment of {cut.seconds:g} s is shorter than a frame of the tokenizer",
+            code="segment-too-short",
             where=name,
             do="cut longer segments or set a smaller hop",
         )

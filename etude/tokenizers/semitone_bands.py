@@ -30,6 +30,7 @@ class SemitoneBandsTokenizer(KMeansTokenizer):
             raise UserError(
                 f"{settings.bands} semitone bands from {settings.lowest_hz:g} Hz reach "
                 f"{highest:.0f} Hz, above half the sample rate of {settings.sample_rate} Hz",
+                code="bands-too-high",
                 where="tokenizers, kind semitone_bands",
                 do="set fewer bands, a lower lowest_hz or a higher sample_rate",
             )

@@ -52,6 +52,7 @@ def tokenize_shard(
     if not hasattr(tokenizers[1], "decode"):
         raise UserError(
             f"{type(tokenizers[1]).__name__} is no acoustic tokenizer: it has no `decode`",
+            code="tokenizer-of-another-kind",
             where=str(acoustic),
             do="name it as the token set's `semantic`, or write its `decode`",
         )

@@ -35,17 +35,25 @@ def train(options: argparse.Namespace, folder: Path | None) -> int:
             is not allowed.
     """
     if folder is None:
-        raise UserError("which music?", where="etude train", do="name a folder of it")
+        raise UserError(
+            "which music?", code="nothing-named", where="etude train", do="name a folder of it"
+        )
     system = options.system or chosen(folder)
     if system not in CLASSES or not CLASSES[system].trained:
         trained = [name for name, found in CLASSES.items() if found.trained]
         raise UserError(
             f"there is no system {system!r} to train{closest(system, trained)}",
+            code="unknown-system",
             where="--system",
             do=f"use one of: {', '.join(trained)}",
         )
     if not folder.is_dir():
-        raise UserError("there is no such folder", where=str(folder), do="name a folder of music")
+        raise UserError(
+            "there is no such folder",
+            code="folder-not-found",
+            where=str(folder),
+            do="name a folder of music",
+        )
     base, written = configuration(options, system, folder)
     name = written["run"][0]
     path = options.yaml or Path(f"{name}.yaml")
@@ -75,6 +83,7 @@ def chosen(folder: Path) -> str:
     if not kinds:
         raise UserError(
             "no music is there",
+            code="no-music",
             where=str(folder),
             do="name a folder with MIDI or audio files",
         )

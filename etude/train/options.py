@@ -101,6 +101,7 @@ def _value(option: str, given: str | list[str]) -> Any:
     except yaml.YAMLError:
         raise UserError(
             f"a value cannot be read: {given}",
+            code="unreadable-value",
             where="--" + option.removeprefix("key ").removeprefix("*."),
             do="write it as YAML: a number, a word, {key: value}",
         ) from None

@@ -55,6 +55,7 @@ def launch(
     if any(codes):
         raise UserError(
             f"a training on {devices} devices failed",
+            code="device-failed",
             where=str(wanted["folder"]),
             why=f"its processes ended with {codes}; their messages stand above",
             do="fix that, then run the same command again",

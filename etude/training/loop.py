@@ -106,12 +106,14 @@ def fit(
     if len(train) == 0:
         raise UserError(
             "there is nothing to train on",
+            code="nothing-to-train-on",
             why="the training split is empty",
             do="look at pieces.csv and the cuts' index.csv for the reasons of rejection",
         )
     if settings.batch_size < processes():
         raise UserError(
             f"a batch of {settings.batch_size} cannot be shared by {processes()} processes",
+            code="batch-too-small",
             do="raise batch_size, or start fewer",
         )
     run = _TrainingRun(
@@ -197,6 +199,7 @@ class _TrainingRun:
         if not math.isfinite(total) or not math.isfinite(norm):
             raise UserError(
                 f"the loss is no longer a number at step {self.step}",
+                code="training-diverged",
                 where=str(self.state.folder),
                 why="training diverged",
                 do="lower the learning rate or raise warmup_steps of this stage",

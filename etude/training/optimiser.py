@@ -55,6 +55,7 @@ def build_optimiser(
     if not found:
         raise UserError(
             "Muon has nothing to train in this network",
+            code="nothing-for-muon",
             where="training.optimizer",
             why="it trains the 2-D weights of linear and recurrent layers that are no heads",
             do="set `optimizer: adamw` for this stage",

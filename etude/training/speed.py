@@ -43,6 +43,7 @@ def prepare_network(model: nn.Module, settings: TrainingSettings) -> None:
         if not has_compiler():
             raise UserError(
                 "`compile: true` needs a C++ compiler",
+                code="compiler-missing",
                 where="training.compile",
                 why="torch.compile writes C++ or Triton code, and none of g++, clang++ and $CXX is "
                 "here",
@@ -67,6 +68,7 @@ def _checkpoint(model: nn.Module) -> None:
     if not lists:
         raise UserError(
             "this network cannot be checkpointed",
+            code="cannot-be-checkpointed",
             where="training.checkpoint_activations",
             why=f"it has no ModuleList named {', '.join(LISTS)}",
             do="leave the key out, or call the list of its blocks `blocks`",

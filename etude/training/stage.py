@@ -216,6 +216,7 @@ def encode_stage(experiment: TrainedExperiment, stage: str, parts: Parts, folder
         if missing:
             raise UserError(
                 f"the stage {stage} was to encode the corpus and left out {', '.join(missing)}",
+                code="encoding-incomplete",
                 where=f"system {experiment.system!r}",
                 why="`encode` must write a file for each split, and statistics.json",
                 do="write them there, or do not name the stage in `stage_encodes`",
@@ -244,6 +245,7 @@ def copy_kept_step(
     if not source.is_file():
         raise UserError(
             f"the weights of step {step} are not there",
+            code="weights-not-found",
             where=str(source),
             why="the state of the training was removed, or it has fewer steps",
             do=f"train again: snakemake --cores all --forcerun {output.parent}/model.safetensors",

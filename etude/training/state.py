@@ -70,6 +70,7 @@ class TrainingState:
             return
         raise UserError(
             "this training already runs in another process",
+            code="training-already-runs",
             where=str(self.folder),
             do="wait for it, or end it and start again",
         )

@@ -26,6 +26,7 @@ def open_wandb(folder: Path, name: str, run: str, settings: dict[str, Any]) -> A
     except ModuleNotFoundError:
         raise UserError(
             "`tracking` asks for wandb, which is not installed here",
+            code="package-not-installed",
             where="training.tracking",
             do=".venv/bin/uv pip install --python .venv/bin/python wandb==0.31.0, then "
             "`wandb login` or WANDB_MODE=offline; or leave it out",
@@ -38,6 +39,7 @@ def open_wandb(folder: Path, name: str, run: str, settings: dict[str, Any]) -> A
     except _errors(wandb) as error:
         raise UserError(
             "wandb begins no run",
+            code="wandb-failed",
             where="training.tracking",
             why=str(error).strip().split("\n")[0] or type(error).__name__,
             do="`wandb login`, or WANDB_API_KEY in the environment; WANDB_MODE=offline keeps the "

@@ -63,6 +63,7 @@ def transfer(
         if wrong := [d for d in found if d.key == key]:
             raise UserError(
                 f"these weights are of another {key}: {wrong[0].theirs}, needed is {wrong[0].ours}",
+                code="weights-of-another-kind",
                 where=str(file),
                 do="correct `weights` of this stage",
             )
@@ -73,6 +74,7 @@ def transfer(
     if unseen := [d for d in found if d.key.startswith("network.")]:
         raise UserError(
             "the weights fit this network by their shapes alone",
+            code="fits-by-shape-alone",
             where=str(file),
             why=f"its config.json has {', '.join(map(str, unseen))}",
             do=_advice(unseen),
@@ -98,6 +100,7 @@ def _same_backend(file: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]
         how = ", without `backend`" if left == ETUDE else f": `network: {{backend: {left}, …}}`"
         raise UserError(
             f"these weights are of another backend's network: {left}, this stage's is {right}",
+            code="another-backend",
             where=str(file),
             do=f"give this stage the network of the weights{how}",
         )

@@ -35,7 +35,9 @@ def withdraw(options: argparse.Namespace) -> list[str]:
         corpus = _corpus(settings, options.corpus)
         report = _add(settings, corpus, options.files, options.reason or "")
     elif not options.now:
-        raise UserError("no file is named", do="python -m etude withdraw FILE --reason …")
+        raise UserError(
+            "no file is named", code="nothing-named", do="python -m etude withdraw FILE --reason …"
+        )
     if options.now:
         refuse_if_in_use()
         return report + (carry_out(settings) or ["there was nothing to delete"])
@@ -59,6 +61,7 @@ def _corpus(settings: Config, name: str | None) -> str:
     wanted = f"the corpus {name!r} has no owners" if name else f"{len(owned)} corpora have owners"
     raise UserError(
         wanted + closest(name or "", owned),
+        code="unknown-corpus",
         where=", ".join(owned) or "corpora in the configuration",
         why="a withdrawal is a row in the table beside a corpus's `ownership`, or in `withdrawn`",
         do="name one with --corpus, and the file of the configuration with --configfile",
@@ -83,6 +86,7 @@ def _add(settings: Config, corpus: str, files: Sequence[str], reason: str) -> li
     if unknown:
         raise UserError(
             f"{len(unknown)} of these files are not of the corpus {corpus!r}",
+            code="file-not-in-corpus",
             where=str(root),
             why=", ".join(name + closest(name, map(printable, every)) for name in unknown),
             do="write them as they lie in the corpus's folder",

@@ -45,6 +45,7 @@ def check_installed(env: str) -> None:
         if found is None:
             raise UserError(
                 f"the package {name} is not installed in this environment",
+                code="package-not-installed",
                 where=f"envs/{env}.yaml, which an experiment's networks run in",
                 why="its networks are not Étude's, and stand in an environment of their own",
                 do=f"add --sdm conda to the command, or install it into this one: {install(env)}",
@@ -52,6 +53,7 @@ def check_installed(env: str) -> None:
         if found.partition("+")[0] != wanted:
             raise UserError(
                 f"{name} {wanted} is needed, {found} is installed",
+                code="another-package-version",
                 where=f"envs/{env}.yaml, which an experiment's networks run in",
                 why="another release may compute other values from the same weights",
                 do=install(env),

@@ -28,6 +28,7 @@ def check_fitted(fit: Fit | SymbolicFit) -> None:
     if fit.folder is not None and not (fit.folder / "config.json").is_file():
         raise UserError(
             "the fitted tokenizer that is to be taken over is not there",
+            code="tokenizer-not-found",
             where=str(fit.folder.absolute()),
             why="there is no folder with a config.json",
             do="check `fit.folder`: a folder of results/tokenizers/<corpus>/, or of tokenizers/ in "

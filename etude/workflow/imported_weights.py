@@ -50,6 +50,7 @@ def check_weights(
         if not file.is_file() and not ours:
             raise UserError(
                 f"the weights for the {stage} stage are not there",
+                code="weights-not-found",
                 where=str(file.absolute()),
                 why="there is no such file",
                 do=f"check `weights` of this stage: a folder with {MODEL}, a folder of "
@@ -68,6 +69,7 @@ def check_pickle(file: Path, settings: Weights | None) -> None:
     if file.suffix != ".safetensors" and not vouched:
         raise UserError(
             "these weights are a pickle, which nobody vouches for",
+            code="unvouched-pickle",
             where=str(file),
             why="a pickle can run any code when it is loaded; .safetensors cannot",
             do="get them as .safetensors, or write the `sha256` that their author states beside "

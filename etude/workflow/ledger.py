@@ -128,6 +128,7 @@ def updated(code: Mapping[str, Row], ledger: Mapping[str, Row], reason: str = ""
         if old is not None and old.version == new.version and not reason.strip():
             raise UserError(
                 f"the code of {label!r} changed, and neither its VERSION nor a reason says so",
+                code="change-without-version",
                 where=f"etude/{versions.modules()[label]}.py, or a module that it covers",
                 why="results that depend on it would not be made again",
                 do="raise its VERSION where results change; else make ledger REASON='why not'",

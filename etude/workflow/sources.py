@@ -81,6 +81,7 @@ def bring_error(what: str, paths: list[Path], bring: str) -> UserError:
     """What a user has to bring by hand."""
     return UserError(
         f"{what} has to be brought by hand",
+        code="bring-by-hand",
         where=", ".join(map(str, paths)),
         why="it is not there yet, and no program can fetch it",
         do=bring.strip(),
@@ -128,6 +129,7 @@ def check_files(settings: Corpus) -> None:
         if not Path(path).is_file():
             raise UserError(
                 f"the {what} of a corpus is not there",
+                code="file-not-found",
                 where=str(Path(path).absolute()),
                 why="it is a folder" if Path(path).is_dir() else "there is no such file",
                 do=f"check the corpus's `{key}` in the configuration",
@@ -137,6 +139,7 @@ def check_files(settings: Corpus) -> None:
         if place not in lacking and not place.exists():
             raise UserError(
                 "the folder of a corpus cannot be read",
+                code="unreadable-folder",
                 where=str(place.absolute()),
                 why="there is no such folder",
                 do="check the corpus's `path` (of a source of your own, its `options`) in the "

@@ -165,6 +165,7 @@ def numbers(experiment: ExperimentBase, what: str, stage: str | None = None) -> 
     except KeyError:
         raise UserError(
             f"the system {experiment.system!r} does not say what {what!r} depends on",
+            code="dependence-not-declared",
             where=f"{type(experiment).__module__}: {type(experiment).__name__}.depends",
             do=f"add the key {what!r} with the labels of its modules",
         ) from None

@@ -17,12 +17,12 @@ import warnings
 import pytest
 import torch
 from packed import make_packed
+from refused import refused
 from torch import nn
 
 from etude.clips.sampling import ClipStreams
 from etude.config import Sampling, TrainingSettings, Weights
 from etude.config.systems.audiolm import AudioLm, AudioLmPytorch
-from etude.errors import UserError
 from etude.storage import hash_file, read_json
 from etude.systems.audiolm.audiolm_pytorch import LIBRARY_STAGES, PREFIX
 from etude.systems.audiolm.building import build_stage, load_stage
@@ -414,7 +414,7 @@ def checkpoint(stage, path):
 def test_a_checkpoint_of_its_trainer_is_read(name, tmp_path):
     source, target = make(name, seed=0), make(name, seed=1)
     file = checkpoint(source, tmp_path / f"{name}.transformer.25000.pt")
-    with pytest.raises(UserError, match="nobody vouches"):
+    with refused("unvouched-pickle"):
         transfer(target, file, Weights(path=file), {})
     origin = transfer(target, file, Weights(path=file, sha256=hash_file(file)), {})
     assert origin.sha256 == hash_file(file)
@@ -423,7 +423,7 @@ def test_a_checkpoint_of_its_trainer_is_read(name, tmp_path):
         hidden = [s.eval().transformer(tokens, s.full_layout) for s in (source, target)]
     assert torch.equal(*hidden)
     wrong = make(name, seed=1, semantic_vocabulary=17, codebook_size=9)
-    with pytest.raises(UserError, match="do not fit the network"):
+    with refused("weights-do-not-fit"):
         transfer(wrong, file, Weights(path=file, trust=True), {})
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refused import invalid
 
 from etude.config import Annotations, ArchiveCorpus, FolderCorpus, RemiZ
 from etude.corpus.fetch import fetch
@@ -293,7 +294,7 @@ def test_a_folder_with_annotations_is_copied():
 
 def test_positions_divide_a_beat():
     assert Annotations(positions=12).positions == 12
-    with pytest.raises(ValueError, match="does not divide"):
+    with invalid("positions", "positions-do-not-divide"):
         Annotations(positions=7)
 
 

@@ -11,6 +11,7 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refused import refused
 
 from etude.audio.files import write_wav
 from etude.audio.levels import fade_out
@@ -20,7 +21,6 @@ from etude.clips.writing import COMPARED, write_clips
 from etude.config import CorpusBase, Cut
 from etude.config.systems.audiolm import Generate
 from etude.config.systems.external import External
-from etude.errors import UserError
 from etude.generation.baselines import CorpusFiles, choose_spans, find_spans, make_baselines, places
 from etude.metrics.clip_sets import clip_sets, count_clips, read_clips, stretch
 from etude.metrics.folders import compare_folders, find_copies
@@ -131,7 +131,7 @@ def test_each_kind_of_set_has_its_columns_in_their_order(tmp_path):
 @pytest.mark.parametrize(
     ("made", "wrong"),
     [
-        (Clip(np.zeros((2, 10), np.float32)), r"shape \[2, 10\]"),
+        (Clip(np.zeros((2, 10), np.float32)), "shape [2, 10]"),
         (Clip(np.zeros(10, np.int16)), "of int16"),
         (Clip(np.array([0, np.nan], np.float32)), "not finite"),
         (Clip([0.0]), "shape"),
@@ -144,7 +144,7 @@ def test_what_is_no_clip_is_a_clear_error_at_once(tmp_path, made, wrong):
         yield made
         raise AssertionError("the next was made as well")
 
-    with pytest.raises(UserError, match=wrong) as error:
+    with refused("invalid-clip", wrong) as error:
         write_clips(clips(), tmp_path / "x", RATE, maker="the system dream", notes=True)
     assert error.value.what.startswith("the system dream")
     assert list(tmp_path.iterdir()) == []
@@ -152,7 +152,7 @@ def test_what_is_no_clip_is_a_clear_error_at_once(tmp_path, made, wrong):
 
 @pytest.mark.parametrize("rate", [24000.5, 0, -24000, 10**7, None, "24000"])
 def test_an_impossible_rate_is_a_clear_error(tmp_path, rate):
-    with pytest.raises(UserError, match="impossible rate"):
+    with refused("impossible-rate"):
         write_clips([Clip(tone(440))], tmp_path / "x", rate, maker="the system dream")
 
 
@@ -373,18 +373,17 @@ def test_midi_of_others_has_the_capabilities_of_notes(tmp_path):
 
 def test_midi_is_not_taken_for_clips_of_sound(tmp_path):
     source, parts = external_notes(tmp_path)
-    with pytest.raises(UserError) as caught:
+    with refused("no-readable-clip", "`notes: true`", where=source):
         import_clips(source, RATE, 2.0, tmp_path / "set")
-    assert "notes: true" in caught.value.do
     source, parts = external_notes(tmp_path, kind="audio")
     experiment = External(system="external", corpus="c", clips=source, notes=True)
-    with pytest.raises(UserError, match="corpus of recordings"):
+    with refused("midi-against-recordings"):
         open_system("external").bring(experiment, RATE, tmp_path / "set", parts)
 
 
 def test_a_folder_without_clips_is_a_clear_error(tmp_path):
     (tmp_path / "theirs").mkdir()
-    with pytest.raises(UserError, match="no clip can be read"):
+    with refused("no-readable-clip"):
         import_clips(tmp_path / "theirs", RATE, 2.0, tmp_path / "set")
     assert not (tmp_path / "set").exists()
 
@@ -477,9 +476,9 @@ def test_a_player_stops_when_it_is_asked_to(tmp_path, player, asks):
 
 
 def test_conditions_that_mean_nothing_are_refused(player):
-    with pytest.raises(UserError, match="text"):
+    with refused("condition-not-taken", "text"):
         player.prepare(Generate(), Conditions(text="calm"))
-    with pytest.raises(UserError, match="more than a window"):
+    with refused("hop-too-large"):
         player.prepare(Generate(hop=3.0), Conditions())
 
 

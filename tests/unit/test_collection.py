@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from browser import launched, opened
+from refused import refused
 
 from etude.__main__ import main
 from etude.collection.cutting import Cutting, cut_folder
@@ -23,7 +24,6 @@ from etude.corpus.ingest import ingest_shard
 from etude.corpus.ownership import check_consent
 from etude.corpus.scan import list_files
 from etude.corpus.split import decide_split
-from etude.errors import UserError
 from etude.storage import read_csv, write_csv
 
 RATE = 24000
@@ -105,10 +105,10 @@ def test_recordings_that_cannot_be_cut_are_rows(tmp_path):
     assert reasons["silent.wav"] == "silent"
     files = sorted(list_files(tmp_path / "out"))
     assert "good.flac/good.flac [0001].wav" in files, "one name, two recordings"
-    with pytest.raises(UserError, match="not empty"):
+    with refused("folder-not-empty"):
         cut_folder(tmp_path / "in", tmp_path / "out", Cutting(), None)
     (tmp_path / "none").mkdir()
-    with pytest.raises(UserError, match="nothing to cut"):
+    with refused("no-recordings"):
         cut_folder(tmp_path / "none", tmp_path / "out2", Cutting(), None)
 
 
@@ -121,7 +121,7 @@ def test_ownership_goes_on_to_the_snippets(tmp_path):
     table.write_text(HEAD + "\n".join(rows))
     cut_folder(tmp_path / "in", tmp_path / "out", Cutting(), table)
     files = [file for file in list_files(tmp_path / "out") if file.endswith(".wav")]
-    with pytest.raises(UserError, match="1 of 3 music files"):
+    with refused("no-consent", "1 of 3"):
         check_consent(tmp_path / "out/ownership.csv", files)
     found = check_consent(tmp_path / "out/ownership.csv", [f for f in files if f[0] == "a"])
     (first, *_) = found.rights.values()

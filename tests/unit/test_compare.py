@@ -4,11 +4,11 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from refused import refused
 from tidy import DISTANCES, row, rows_of, run, two_experiments, write_cell, write_training
 
 from etude.__main__ import main
 from etude.config import Evaluation
-from etude.errors import UserError
 from etude.results.compare import compare_experiments
 from etude.results.summary import write_results
 from etude.storage import read_csv
@@ -118,17 +118,17 @@ def test_published_figures_alone_say_what_the_trainings_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "said"),
+    ("a", "b", "code", "named"),
     [
-        ("e", "f", "no figures of an experiment 'f'"),
-        ("one/nothing", "one", "there is no such folder"),
-        ("empty", "one", "there is no leaderboard"),
-        ("one", "one", "compared with itself"),
-        ("e", "e", "compared with itself"),
-        ("one", "third", "no experiment in common"),
+        ("e", "f", "unknown-experiment", "'f'"),
+        ("one/nothing", "one", "folder-not-found", "one/nothing"),
+        ("empty", "one", "no-leaderboard", "empty"),
+        ("one", "one", "compared-with-itself", "one"),
+        ("e", "e", "compared-with-itself", "'e'"),
+        ("one", "third", "no-common-experiment", "one and third"),
     ],
 )
-def test_what_cannot_be_compared_is_said(tmp_path, monkeypatch, a, b, said):
+def test_what_cannot_be_compared_is_said(tmp_path, monkeypatch, a, b, code, named):
     monkeypatch.chdir(tmp_path)
     for name in ("one", "results"):
         finished(tmp_path / name)
@@ -136,5 +136,5 @@ def test_what_cannot_be_compared_is_said(tmp_path, monkeypatch, a, b, said):
     for name in "xy":
         write_cell(tmp_path / "third", name, rows_of(DISTANCES))
     write_results(run(tmp_path / "third"), tmp_path / "third")
-    with pytest.raises(UserError, match=said):
+    with refused(code, named):
         compare_experiments(a, b)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from refused import invalid
 
 from etude.__main__ import main
 from etude.config import DEFAULT, Filter, FolderCorpus, read
@@ -170,5 +171,5 @@ def test_the_command_says_by_its_status_whether_a_run_would_stop(tmp_path, capsy
         main(["audit", ""])
     assert error.value.code == 2
     assert "it is empty; . is the folder that you are in" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="must name a place"):
+    with invalid("path", "empty-path"):
         FolderCorpus(source="folder", path="")

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refused import refused
 
 from etude.config import Filter, FolderCorpus
 from etude.corpus.ingest import ingest_shard, read_piece
@@ -259,7 +260,7 @@ def test_metadata_of_spreadsheets(tmp_path, text, encoding):
 
 @pytest.mark.parametrize("text", ["", "caption,split\na,test\n", "\n\n"])
 def test_metadata_without_names(tmp_path, text):
-    with pytest.raises(UserError, match="does not say which pieces"):
+    with refused("missing-column"):
         described(tmp_path, text, FILES)
 
 

@@ -2,10 +2,9 @@
 
 import json
 
-import pytest
+from refused import refused
 
 from etude.config import ArchiveCorpus, FolderCorpus, Music21Corpus, Render
-from etude.errors import UserError
 from etude.workflow.sources import (
     archive_file,
     check_files,
@@ -46,12 +45,12 @@ def test_only_scores_are_chosen_before_they_are_fetched(tmp_path):
 def test_files_that_are_not_there_are_named(tmp_path):
     check_files(Music21Corpus())
     check_files(archive("https://example.org/a.zip"))
-    with pytest.raises(UserError, match="the archive of a corpus is not there") as caught:
+    with refused("file-not-found", where="music.zip") as caught:
         check_files(archive(tmp_path / "music.zip"))
     assert str(tmp_path / "music.zip") in str(caught.value)
     mine = Music21Corpus(render=Render(soundfont=tmp_path))
     assert soundfont_file(mine) == [str(tmp_path)]
-    with pytest.raises(UserError, match=r"(?s)SoundFont.*it is a folder"):
+    with refused("file-not-found", "SoundFont", where=tmp_path):
         check_files(mine)
 
 
@@ -63,7 +62,7 @@ def test_what_has_to_be_brought_by_hand(tmp_path):
     assert soundfont_file(mine) == [], "a plan can be made without it"
     check_files(mine)
     assert to_bring(plain) == []
-    with pytest.raises(UserError, match="SoundFont"):
+    with refused("file-not-found", "SoundFont"):
         check_files(plain)
     folder.mkdir()
     assert to_bring(mine) == [folder, font], "empty is as good as not there"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from refused import invalid
 
 from etude.config import DEFAULT, Criteria, TrainingSettings, load_config, merge, parse_section
-from etude.errors import UserError
 from etude.metrics.memorisation.exact import Probe, write_seed_files
 from etude.metrics.score import COLUMNS
 from etude.results.criteria import check_criteria, render, rolling_means, steady_since, verdict_of
@@ -150,11 +150,11 @@ def test_the_words():
 
 def test_config():
     base = yaml.safe_load(DEFAULT.read_text())
-    with pytest.raises(UserError, match=r"criteria\.audiolx: 'audiolx' is not in `experiments`"):
+    with invalid("criteria.audiolx", "unknown-name", "'audiolx'"):
         load_config(merge(base, {"criteria": {"audiolx": {"exact_matches": 0}}}))
-    with pytest.raises(UserError, match="states nothing"):
+    with invalid("criteria.audiolm", "empty-criterion"):
         load_config(merge(base, {"criteria": {"audiolm": {}}}))
-    with pytest.raises(UserError, match=r"evaluation\.embeddings"):
+    with invalid("criteria.audiolm.distance_below", "unknown-name", "`evaluation.embeddings`"):
         load_config(merge(base, {"criteria": {"audiolm": {"distance_below": {"nothing": 1}}}}))
     found = load_config(merge(base, {"criteria": {"audiolm": {"exact_matches": 0}}})).criteria[
         "audiolm"

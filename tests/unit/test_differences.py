@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from refused import invalid
 from tidy import (
     DISTANCES,
     REPLICATES,
@@ -19,7 +20,6 @@ from tidy import (
 
 from etude import config
 from etude.config import Evaluation
-from etude.errors import UserError
 from etude.results.summary import write_results
 from etude.storage import read_csv
 
@@ -212,5 +212,5 @@ def test_a_primary_embedding_must_be_measured():
     own = Evaluation(embeddings=["my:Ear"], primary={"embedding": "my:Ear"})
     assert own.deciding == ("kad", "Ear")
     wrong = {"evaluation": {"embeddings": ["logmel"], "primary": {"embedding": "logmell"}}}
-    with pytest.raises(UserError, match=r"evaluation\.primary: the embedding 'logmell' is not in"):
+    with invalid("evaluation.primary", "unknown-name", "'logmell'"):
         config.read(config.DEFAULT, overrides=wrong)

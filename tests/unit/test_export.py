@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from refused import refused
 from tiny_experiments import make_sound
 
 import etude.generation.export as export_module
 from etude import config
 from etude.__main__ import _parser
-from etude.errors import UserError
 from etude.generation.command import continue_midi, generate
 from etude.generation.export import export
 from etude.generation.trained import in_export
@@ -89,8 +89,8 @@ def test_nothing_that_is_there_is_overwritten(mine, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full/mine.txt").write_text("keep me")
     (tmp_path / "file").write_text("keep me")
-    for name, why in (("full", "not empty"), ("file", "a file")):
-        with pytest.raises(UserError, match=why):
+    for name in ("full", "file"):
+        with refused("folder-not-empty", where=name):
             export(mine, "mine", None, tmp_path / name)
     assert files(tmp_path / "full") == {"mine.txt": b"keep me"}
     (tmp_path / "empty").mkdir()
@@ -107,26 +107,26 @@ def test_an_export_that_fails_leaves_nothing(mine, tmp_path, monkeypatch):
 
 
 def test_what_is_not_trained_is_not_exported(mine, tmp_path):
-    with pytest.raises(UserError, match="no experiment 'min'"):
+    with refused("unknown-experiment", "'min'"):
         export(mine, "min", None, tmp_path / "out")
-    with pytest.raises(UserError, match="not trained yet"):
+    with refused("not-trained-yet"):
         export(mine, "mine", 4, tmp_path / "out")
     (tmp_path / "results/models/mine/fine/seed-3/card.md").unlink()
-    with pytest.raises(UserError, match=r"card\.md of a trained stage is missing"):
+    with refused("incomplete-stage", "card.md"):
         export(mine, "mine", 3, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_no_export_is_a_clear_error(mine, tmp_path):
-    with pytest.raises(UserError, match="no exported experiment"):
+    with refused("not-an-export"):
         in_export(tmp_path)
     known = {"format": 1, "train_seed": 0, "generate": {}, "sha256": {}}
     for about in ([], {"format": 1}, known | {"generate": {"clips": "x"}}, known | {"sha256": 3}):
         write_json(tmp_path / "export.json", about)
-        with pytest.raises(UserError, match="no exported experiment"):
+        with refused("not-an-export"):
             in_export(tmp_path)
     write_json(tmp_path / "export.json", known | {"format": 99})
-    with pytest.raises(UserError, match="another version"):
+    with refused("another-version"):
         in_export(tmp_path)
 
 
@@ -139,15 +139,15 @@ def test_a_damaged_copy_is_a_clear_error(name, mine, tmp_path):
     file = tmp_path / "out" / name
     content = file.read_bytes()
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(UserError, match="missing or damaged"):
+    with refused("damaged-export", where=file):
         in_export(tmp_path / "out")
     file.unlink()
-    with pytest.raises(UserError, match="there is nothing"):
+    with refused("damaged-export", where=file):
         in_export(tmp_path / "out")
 
 
 def test_from_has_its_own_configuration(tmp_path):
-    with pytest.raises(UserError, match="its own configuration"):
+    with refused("conflicting-options"):
         generate(command("--from", tmp_path, "--train-seed", 1))
     with pytest.raises(SystemExit):
         command("--from", tmp_path, "--experiment", "mine")
@@ -155,7 +155,7 @@ def test_from_has_its_own_configuration(tmp_path):
 
 def test_sound_does_not_go_on_from_midi(mine):
     arguments = ["continue", "x.mid", "--experiment", "mine", "--configfile", "mine.yaml"]
-    with pytest.raises(UserError, match="takes no midi") as error:
+    with refused("condition-not-taken", "midi", where="mine") as error:
         continue_midi(_parser().parse_args(arguments))
     assert "--prime" in str(error.value)
 

@@ -15,6 +15,7 @@ import mido
 import mutations
 import numpy as np
 import pytest
+from refused import refused
 
 from etude.config import ArchiveCorpus, Music21Corpus
 from etude.corpus import archive, download, scores
@@ -84,13 +85,13 @@ def test_another_archive_at_the_same_place(tmp_path):
     assert json.loads((tmp_path / "c/archive.json").read_text())["sha256"] == first
     fetch(settings(path), tmp_path / "c/source", 1)
     zipped(path, {"other.mid": b"4"})
-    with pytest.raises(UserError, match="not the one that was expected") as caught:
+    with refused("archive-hash-differs") as caught:
         fetch(settings(path), tmp_path / "c/source", 1)
     assert first in str(caught.value)
     assert fetched(tmp_path / "c/source") == MEMBERS  # what was there stays
     fetch(settings(path, hash_file(path)), tmp_path / "c/source", 1)
     assert fetched(tmp_path / "c/source") == {"other.mid": b"4"}
-    with pytest.raises(UserError, match=f"configured is {first}"):
+    with refused("archive-hash-differs", first):
         fetch(settings(path, first), tmp_path / "c/source", 1)
 
 
@@ -103,7 +104,7 @@ def test_another_archive_at_the_same_place(tmp_path):
 @pytest.mark.parametrize("make", [zipped, tarred])
 def test_members_that_lead_elsewhere(tmp_path, make, name):
     path = make(tmp_path / "m", {"good.mid": b"1", name: b"2"})
-    with pytest.raises(UserError, match="written elsewhere"):
+    with refused("archive-leads-elsewhere", repr(name)):
         fetch(settings(path), tmp_path / "c/source", 1)
     assert [p.name for p in tmp_path.rglob("*")] == ["m", "c"]  # nothing is left, nor pinned
 
@@ -130,7 +131,7 @@ def test_links_and_devices_are_left_out(tmp_path, caplog):
 def test_bombs(tmp_path, make, monkeypatch):
     monkeypatch.setattr(archive, "ALWAYS_ALLOWED", 2**20)
     path = make(tmp_path / "m", {"zeros.wav": bytes(2**23)})
-    with pytest.raises(UserError, match="decompression bomb"):
+    with refused("archive-bomb"):
         fetch(settings(path), tmp_path / "c/source", 1)
     assert not (tmp_path / "c/source").exists()
     monkeypatch.setattr(archive, "ALWAYS_ALLOWED", 2**24)
@@ -138,21 +139,20 @@ def test_bombs(tmp_path, make, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("data", "why"),
+    ("data", "code", "why"),
     [
-        (b"", "empty"),
-        (b"\xef\xbb\xbf\n <!DOCTYPE html><html>", "web page"),
-        (b"<html><body>Sign in</body></html>", "web page"),
-        (b"Rar!\x1a\x07\x00", "begins with b'Rar!"),
-        (b"PK\x03\x04 and nothing more", "broken"),
-        (b"\x1f\x8b\x08\x00 and nothing more", "broken"),
+        (b"", "not-an-archive", "empty"),
+        (b"\xef\xbb\xbf\n <!DOCTYPE html><html>", "not-an-archive", "web page"),
+        (b"<html><body>Sign in</body></html>", "not-an-archive", "web page"),
+        (b"Rar!\x1a\x07\x00", "not-an-archive", "b'Rar!"),
+        (b"PK\x03\x04 and nothing more", "archive-broken", ""),
+        (b"\x1f\x8b\x08\x00 and nothing more", "archive-broken", ""),
     ],
 )
-def test_what_is_no_archive(tmp_path, data, why):
+def test_what_is_no_archive(tmp_path, data, code, why):
     (tmp_path / "m.zip").write_bytes(data)
-    with pytest.raises(UserError, match="refused") as caught:
+    with refused(code, why):
         fetch(settings(tmp_path / "m.zip"), tmp_path / "c/source", 1)
-    assert why in str(caught.value)
     assert not (tmp_path / "c/archive.json").exists()
 
 
@@ -160,7 +160,7 @@ def test_what_is_no_archive(tmp_path, data, why):
 def test_archives_that_are_cut_off(tmp_path, make):
     path = make(tmp_path / "m", {f"{i}.mid": bytes(range(256)) * i for i in range(40)})
     path.write_bytes(path.read_bytes()[:-600])
-    with pytest.raises(UserError, match="broken"):
+    with refused("archive-broken"):
         fetch(settings(path), tmp_path / "c/source", 1)
 
 
@@ -193,21 +193,21 @@ def test_mutated_archives(tmp_path, kind):
 
 def test_folder_and_file_of_one_name(tmp_path):
     path = tarred(tmp_path / "m", {"a": b"1", "a/b.mid": b"2"})
-    with pytest.raises(UserError, match="cannot be written"):
+    with refused("archive-not-writable"):
         fetch(settings(path), tmp_path / "c/source", 1)
 
 
 @pytest.mark.parametrize(
-    ("url", "why"),
+    ("url", "scheme"),
     [
-        ("nowhere.zip", "not there"),
-        ("ftp://example.org/m.zip", "ftp is not https"),
-        ("http://example.org/m.zip", "http is not https"),
-        ("file:///etc/passwd", "file is not https"),
+        ("nowhere.zip", ""),
+        ("ftp://example.org/m.zip", "ftp"),
+        ("http://example.org/m.zip", "http"),
+        ("file:///etc/passwd", "file"),
     ],
 )
-def test_addresses_that_are_refused(tmp_path, url, why):
-    with pytest.raises(UserError, match=why):
+def test_addresses_that_are_refused(tmp_path, url, scheme):
+    with refused("archive-not-found", f"{scheme} is not https" if scheme else "nowhere.zip"):
         fetch(settings(url), tmp_path / "c/source", 1)
 
 
@@ -296,7 +296,7 @@ def test_a_server_that_says_no(tmp_path):
         counts.append(count)
         send(handler, b"", status=404)
 
-    with server(gone) as url, pytest.raises(UserError, match="could not be downloaded") as caught:
+    with server(gone) as url, refused("download-failed") as caught:
         fetch(settings(url, "0" * 64), tmp_path / "c/source", 1)
     assert "HTTP 404" in str(caught.value)
     assert counts == [1]
@@ -305,7 +305,7 @@ def test_a_server_that_says_no(tmp_path):
 def test_a_server_that_always_breaks_off(tmp_path):
     with (
         server(lambda handler, count: send(handler, b"x", length=10)) as url,
-        pytest.raises(UserError, match="bytes came"),
+        refused("download-failed"),
     ):
         fetch(settings(url, "0" * 64), tmp_path / "c/source", 1)
 
@@ -313,7 +313,7 @@ def test_a_server_that_always_breaks_off(tmp_path):
 def test_a_page_to_log_in_instead_of_the_archive(tmp_path):
     with (
         server(lambda handler, count: send(handler, b"<html>log in</html>")) as url,
-        pytest.raises(UserError, match="web page"),
+        refused("not-an-archive", "web page"),
     ):
         fetch(settings(url, "0" * 64), tmp_path / "c/source", 1)
 
@@ -321,7 +321,7 @@ def test_a_page_to_log_in_instead_of_the_archive(tmp_path):
 def test_redirections_stay_protected(tmp_path):
     with (
         server(lambda handler, count: send(handler, b"PK")) as url,
-        pytest.raises(UserError, match="away from https"),
+        refused("redirect-without-https"),
     ):
         download.download(url, tmp_path / "x")
 
@@ -385,6 +385,6 @@ def test_bar_lines_are_the_scores(tmp_path, name):
 
 def test_scores_that_are_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr("etude.corpus.scores.LISTS", {"chorales": ("bach", ["bwv0.mxl"])})
-    with pytest.raises(UserError, match="could not export 1 scores"):
+    with refused("music21-export-failed", 1):
         fetch(Music21Corpus(), tmp_path / "source", 1)
     assert not (tmp_path / "source").exists()

@@ -147,7 +147,7 @@ def test_partitions_are_as_the_plugin_reads_them():
 
 CODE = sorted([*ROOT.glob("etude/**/*.py"), *ROOT.glob("scripts/*.py")])
 FLOORS = [  # a module may import from its own floor and those before it; `etude` is __init__.py
-    {"arguments", "errors", "etude"},
+    {"arguments", "errors", "etude", "messages"},
     {"devices", "file_signatures", "plugins", "pool", "processes", "setup", "slurm", "storage"},
     {"runs"},
     {"config", "workflow"},

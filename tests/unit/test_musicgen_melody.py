@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from refused import refused
 from tiny_models import make_melody
 
 from etude.clips.sampling import ClipStreams
 from etude.config import Sampling
 from etude.config.systems.musicgen import MusicGen, TextGenerate
-from etude.errors import UserError
 from etude.storage import write_json
 from etude.systems.conditions import Conditions
 from etude.systems.musicgen.melody import CHROMA, melody_of, read_melody
@@ -125,11 +125,11 @@ def test_the_melody_of_a_tune_is_its_pitch_classes(tmp_path):
     read = read_melody(tmp_path / "tune.wav", RATE)
     assert read.argmax(1)[middles].tolist() == [p % 12 for p in pitches]
     soundfile.write(tmp_path / "silent.wav", np.zeros(RATE, np.float32), RATE)
-    with pytest.raises(UserError, match="no melody"):
+    with refused("no-melody"):
         read_melody(tmp_path / "silent.wav", RATE)
     for name in ("none.wav", "text.wav"):
         (tmp_path / "text.wav").write_text("no sound")
-        with pytest.raises(UserError, match="cannot be read"):
+        with refused("unusable-recording"):
             read_melody(tmp_path / name, RATE)
 
 
@@ -154,5 +154,5 @@ def test_a_player_follows_a_recording_where_its_network_can(model, folder, tmp_p
     plain = MusicGenPlayer.__new__(MusicGenPlayer)
     plain.__dict__ |= player.__dict__
     plain.model = type("Plain", (), {"prefix": None})()
-    with pytest.raises(UserError, match="does not take recording"):
+    with refused("condition-not-taken", "recording"):
         plain.prepare(how, Conditions(files=tuple(how.primes)))

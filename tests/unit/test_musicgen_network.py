@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from refused import refused
 
 from etude.clips.sampling import ClipStreams
 from etude.config import Sampling
-from etude.errors import UserError
 from etude.storage import write_json
 from etude.systems.musicgen.network import Lm, delayed, from_pretrained, undelayed
 from etude.systems.musicgen.sampling import sample, steps_of, windows
@@ -127,7 +127,7 @@ def test_rows_are_the_table(whole, model):
         theirs = whole.text_encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
         projected = whole.enc_to_dec_proj(theirs)
         torch.testing.assert_close(model.encode(*learned), projected, atol=1e-6, rtol=1e-6)
-    with pytest.raises(UserError, match="mine"):
+    with refused("unknown-word", "<mime>", "did you mean 'mine'?"):
         model.rows(["the <mime>"], concept)
 
 
@@ -197,11 +197,11 @@ def test_bfloat16_runs(folder):
 
 
 def test_weights_of_another_codec_are_refused(folder, tmp_path):
-    with pytest.raises(UserError, match="another codec") as found:
+    with refused("another-codec") as found:
         from_pretrained(folder, CODEC | {"codebook_size": 2048, "frame_rate": 75.0})
     assert "64" in str(found.value)
     assert "75" in str(found.value)
-    with pytest.raises(UserError, match="tokenizer"):
+    with refused("text-tokenizer-missing"):
         read_tokenizer(tmp_path)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refused import refused
 
-from etude.errors import UserError
 from etude.systems.ngram import NGram, discounts
 
 CORPUS = st.lists(st.lists(st.integers(0, 4), max_size=20), min_size=1, max_size=6).filter(any)
@@ -84,14 +84,22 @@ def test_samples_begin_and_end_as_asked():
     assert model.sample(0, 5, seed=0) == []
 
 
-@pytest.mark.parametrize("data", [[], [[]], [[0, 9]], [[-1]]])
-def test_bad_tokens_are_refused(data):
-    with pytest.raises(UserError, match=r"token"):
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        ([], "no-tokens"),
+        ([[]], "no-tokens"),
+        ([[0, 9]], "token-out-of-range"),
+        ([[-1]], "token-out-of-range"),
+    ],
+)
+def test_bad_tokens_are_refused(data, code):
+    with refused(code):
         NGram(5).fit(data)
 
 
 def test_a_token_equal_to_the_mark_is_refused():
-    with pytest.raises(UserError, match="outside"):
+    with refused("token-out-of-range"):
         NGram(5).fit([[5, 1]])
 
 

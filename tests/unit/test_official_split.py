@@ -6,13 +6,13 @@ import zipfile
 from random import Random
 
 import pytest
+from refused import refused
 
 from etude.config import ArchiveCorpus
 from etude.corpus.fetch import fetch
 from etude.corpus.ingest import ingest_shard
 from etude.corpus.scan import corpus_files, digests
 from etude.corpus.split import decide_split
-from etude.errors import UserError
 from etude.storage import read_csv
 from tests import music
 
@@ -60,7 +60,7 @@ def test_the_official_split_is_taken(archive, tmp_path):
 def test_a_named_table_that_is_not_there_is_an_error(archive, tmp_path):
     settings = corpus(archive, metadata="maestro-v2.0.0.csv")
     fetch(settings, tmp_path / "source", 1)
-    with pytest.raises(UserError, match=r"there is no maestro-v2\.0\.0\.csv"):
+    with refused("file-not-found", "maestro-v2.0.0.csv"):
         ingest_shard(settings, tmp_path / "source", 0, tmp_path / "0.csv", 1)
 
 

@@ -8,11 +8,11 @@ from random import Random
 import music
 import pytest
 import yaml
+from refused import refused
 
 from etude import config
 from etude.__main__ import _parse, _parser, main
 from etude.config.systems import CLASSES
-from etude.errors import UserError
 from etude.train import command
 from etude.train.options import leaves
 
@@ -136,5 +136,5 @@ def test_what_is_chosen_is_by_most_of_the_music(tmp_path):
         "midi", "audio",
     }  # fmt: skip
     (tmp_path / "bare").mkdir()
-    with pytest.raises(UserError, match="no music"):
+    with refused("no-music"):
         command.chosen(tmp_path / "bare")

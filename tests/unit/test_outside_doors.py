@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 import tiny_models
+from refused import refused
 from stretches import RATE, fill
 from stretches import music as sound
 from tiny_experiments import make_notes
 
 from etude import config
 from etude.__main__ import main
-from etude.errors import UserError
 from etude.metrics.checkpoint import checkpoint_overlay
 from etude.metrics.fadtk_files import read_statistics
 from etude.metrics.folder_notes import find_note_copies, read_notes
@@ -92,7 +92,7 @@ def test_midi_is_not_compared_with_recordings(folders, tmp_path, capsys):
 
 def test_a_folder_without_notes_is_a_clear_error(tmp_path):
     (tmp_path / "broken.mid").write_bytes(b"MThd nothing")
-    with pytest.raises(UserError, match="no MIDI file with notes"):
+    with refused("no-notes"):
         read_notes(tmp_path)
 
 
@@ -204,7 +204,7 @@ def test_a_table_that_names_no_clips_is_said(tmp_path):
     from etude.clips.conditions_table import read_conditions
 
     (tmp_path / "conditions.csv").write_text("text\na drum\n")
-    with pytest.raises(UserError, match="names no clips"):
+    with refused("missing-column"):
         read_conditions(tmp_path, ["a.wav"])
 
 
@@ -312,7 +312,7 @@ def test_a_checkpoint_is_an_experiment_beside_its_run(tmp_path, monkeypatch):
     assert str(stage.weights.path) == "results/models/notes/lm/seed-3/step-10.safetensors"
     assert stage.network == settings.experiments["notes"].stage("lm").network
     assert both.experiments["notes-step-10"].seeds.train == [3]
-    with pytest.raises(UserError, match="no stage of notes kept step 11"):
+    with refused("step-not-kept", 11):
         checkpoint_overlay(settings, "notes", 11)
-    with pytest.raises(UserError, match="no experiment 'note'"):
+    with refused("unknown-experiment", "'note'"):
         checkpoint_overlay(settings, "note", 10)

@@ -3,12 +3,12 @@
 import re
 
 import pytest
+from refused import refused
 from tidy import DISTANCES, row, rows_of, run, two_experiments, write_cell
 
 from etude import config
 from etude.config.systems.audiolm import AudioLmPytorch, Network
 from etude.config.systems.symbolic_lm import Gpt2, MusicTransformer
-from etude.errors import UserError
 from etude.report import latex, published
 from etude.report.methods import _measured, _stage
 from etude.report.paper import figure, write_paper
@@ -169,9 +169,9 @@ def test_the_same_run_gives_the_same_bytes(results, settings, tmp_path):
 def test_a_folder_of_something_else_is_left_alone(results, settings, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "main.tex").write_text("mine")
-    with pytest.raises(UserError, match="something else"):
+    with refused("folder-not-empty", where="thesis"):
         write_paper(results, settings, tmp_path / "thesis")
-    with pytest.raises(UserError, match="no leaderboard"):
+    with refused("no-leaderboard"):
         write_paper(tmp_path / "nothing", settings, tmp_path / "paper")
 
 
@@ -257,15 +257,15 @@ def test_ceilings_are_marked_as_the_leaderboard_has_them():
 
 
 def test_what_is_not_fit_to_publish(results, settings, tmp_path):
-    with pytest.raises(UserError, match="nothing to publish"):
+    with refused("nothing-to-publish"):
         published.publish(tmp_path, settings, tmp_path / "docs")
     write_results(run(results, failed={"c": "train_stage"}), results)
-    with pytest.raises(UserError, match="unfinished"):
+    with refused("run-unfinished"):
         published.publish(results, settings, tmp_path / "docs")
     write_cell(results, "e", rows_of(DISTANCES))
     write_results(run(results), results)
-    with pytest.raises(UserError, match="another run"):
+    with refused("config-of-another-run"):
         published.publish(results, settings, tmp_path / "docs")
-    with pytest.raises(UserError, match="no place"):
+    with refused("no-place-for-table"):
         published.with_table("no markers", "")
     assert published.render(tmp_path / "docs") == published.NOT_YET

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from latents import LATENT, SHAPE, SLOTS, write_pieces
+from refused import refused
 from safetensors.torch import load_file, save_file
 
 from etude.config import TrainingSettings
@@ -450,12 +451,12 @@ def test_sections_are_read_as_they_are_written(rows):
 
 @pytest.mark.parametrize("text", ["", "A", "4A", "A4 B4", "A4-B4", "A0", "A4B", "é4"])
 def test_what_are_no_sections_is_said(text):
-    with pytest.raises(UserError):
+    with refused("invalid-sections"):
         parse_sections(text)
 
 
 def test_sections_must_fit_the_piece():
-    with pytest.raises(UserError, match="16"):
+    with refused("length-of-sections", 16):
         parse_sections("A8A4", bars=16)
 
 
@@ -526,7 +527,7 @@ def test_labels_are_a_table(tmp_path):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(UserError):
             read_labels(path)
-    with pytest.raises(UserError):
+    with refused("unreadable-table", where="none.csv"):
         read_labels(tmp_path / "none.csv")
 
 
@@ -543,7 +544,7 @@ def test_pieces_are_read_with_their_sections(tmp_path):
     assert batch["letter"][1].tolist() == [0] * 3 + [1] * 4 + [0] * 3 + [2] * 2
     given = Pieces(tmp_path / "train.safetensors", forms=[f"A{len(m)}" for m in pieces.mean])
     assert given.batch([0])["letter"].tolist() == [[0] * 8]
-    with pytest.raises(UserError):
+    with refused("length-of-sections"):
         Pieces(tmp_path / "train.safetensors", forms=["A3"] * 12)
 
 
@@ -567,13 +568,13 @@ def test_crops_know_their_place(tmp_path):
 def test_latents_that_do_not_fit_are_refused(tmp_path):
     write_json(tmp_path / "statistics.json", STATISTICS)
     assert read_statistics(tmp_path, SLOTS, LATENT)["deviation"] == [1.0] * LATENT
-    with pytest.raises(UserError, match="another autoencoder"):
+    with refused("another-autoencoder"):
         read_statistics(tmp_path, SLOTS, LATENT + 1)
     write_pieces(tmp_path / "train.safetensors")
     broken = load_file(tmp_path / "train.safetensors")
     broken["lengths"] = broken["lengths"][:-1].clone()
     save_file(broken, tmp_path / "train.safetensors")
-    with pytest.raises(UserError, match="fit together"):
+    with refused("damaged-latents"):
         Pieces(tmp_path / "train.safetensors")
 
 

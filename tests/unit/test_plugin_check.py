@@ -8,13 +8,13 @@ import contributing
 import numpy as np
 import pytest
 import yaml
+from refused import refused
 
 from etude.__main__ import main
 from etude.config import DEFAULT, PluginCorpus, read
 from etude.corpus.fetch import fetch, prune
 from etude.corpus.ingest import ingest_shard
 from etude.corpus.scan import digest_of
-from etude.errors import UserError
 from etude.metrics.distances import METRICS, Yardstick, measure_sets
 from etude.metrics.registry import open_distances
 from etude.metrics.samples import Clips
@@ -193,7 +193,7 @@ def test_a_single_file_is_read_too(here):
 def test_reads_must_be_written_out(here):
     text = (here / "songbook.py").read_text().replace('reads = ("folder",)', "reads = tuple(STEPS)")
     (here / "songbook.py").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match="`reads` of Songbook") as caught:
+    with refused("plugin-attribute-unreadable", "`reads`", "Songbook") as caught:
         sources.read_where_they_lie(PluginCorpus(**SONGS))
     assert "songbook.py, line" in caught.value.where
 
@@ -218,7 +218,7 @@ def test_a_withdrawn_file_is_not_told_as_refused(here):
 
 def test_a_source_that_refuses_all_says_why(here):
     (here / "songs/one.txt").unlink()
-    with pytest.raises(UserError, match="brought no files") as caught:
+    with refused("source-brought-nothing") as caught:
         fetch(PluginCorpus(**SONGS), here / "source", 1)
     assert "two.txt: not_a_note: 'H'" in caught.value.why
 

@@ -10,6 +10,7 @@ import time
 from functools import partial
 
 import pytest
+from refused import refused
 
 from etude.errors import UserError
 from etude.pool import Failed, map_in_order, tried, tried_together
@@ -82,13 +83,13 @@ def _compute(seconds, item):
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
 def test_who_was_killed_from_outside_is_not_blamed(name):
     """No memory, or a person: the run stops, and says at which file."""
-    with pytest.raises(UserError, match=name) as caught:
+    with refused("worker-died", name) as caught:
         run([1, 2, name, 3], 2)
     assert caught.value.where == name
 
 
 def test_without_a_word_for_it_the_run_stops_and_names_the_item():
-    with pytest.raises(UserError, match="SIGSEGV") as caught:
+    with refused("worker-died", "SIGSEGV") as caught:
         run([1, 2, 3, "segfault"], 2, fallen=None)
     assert caught.value.where == "segfault"
 

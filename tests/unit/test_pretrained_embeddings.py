@@ -13,10 +13,10 @@ import pytest
 import soundfile
 import tiny_models
 import torch
+from refused import refused
 
 from etude.audio.files import write_wav
 from etude.config import Pretrained
-from etude.errors import UserError
 from etude.metrics import fadtk_models, verify_embedding
 from etude.metrics.checks import write_checks
 from etude.metrics.clap import Clap
@@ -181,7 +181,7 @@ def test_a_random_clap_is_reported(clap, corpus, tmp_path):
     assert rows["missing_tensors"]["passed"] == rows["parameters"]["passed"] == "true"
     failed = [name for name, row in rows.items() if row["passed"] == "false"]
     if failed:
-        with pytest.raises(UserError, match=f"given do not work: {failed[0]} is"):
+        with refused("weights-do-not-work", "given", failed[0]):
             verify_embedding.verify_embedding(*args, strict=True)
 
 
@@ -193,10 +193,10 @@ def test_a_stub_in_claps_place(corpus, tmp_path, monkeypatch):
     verify_embedding.verify_embedding(*args, strict=True)
     assert all(row["passed"] == "true" for row in read_csv(tmp_path / "c.csv"))
     monkeypatch.setattr(verify_embedding, "open_embedding", lambda *_, **__: Stuck())
-    with pytest.raises(UserError, match="weights of ear do not work: told_apart is 0"):
+    with refused("weights-do-not-work", "told_apart", 0):
         verify_embedding.verify_embedding(*args[:-1], tmp_path / "d.csv", strict=True)
     monkeypatch.setattr(verify_embedding, "SEGMENTS", 6)
-    with pytest.raises(UserError, match="6 segments of training music are too few"):
+    with refused("too-few-samples", 6):
         verify_embedding.verify_embedding(*args, strict=True)
 
 

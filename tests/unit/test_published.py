@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from refused import refused
 from tiny_experiments import HEAD, ROWS, make_owned, write_search
 
 from etude import config
-from etude.errors import UserError
 from etude.generation.clips import make_clips
 from etude.generation.export import export
 from etude.generation.export_formats import unwrap
@@ -75,10 +75,10 @@ def test_other_forms_are_exports_too(owned, tmp_path, monkeypatch):
     assert [Path(entry["folder"]).name for entry in exports()] == ["out", "plain"]
     drop(tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(UserError, match="there is no form 'other'"):
+    with refused("unknown-form", "'other'"):
         unwrap(owned, "mine", None, "other", tmp_path / "other")
     (tmp_path / "results/metrics/mine/seed-3/draw-0/memorisation.csv").unlink()
-    with pytest.raises(UserError, match="not searched for copies"):
+    with refused("not-searched-for-copies"):
         unwrap(owned, "mine", None, "plain", tmp_path / "again")
 
 
@@ -86,11 +86,11 @@ def test_unsearched_music_is_not_published(owned, tmp_path):
     table = tmp_path / "results/metrics/mine/seed-3/draw-0/memorisation.csv"
     rows = list(read_csv(table))
     write_csv(table, list(rows[0]), [row for row in rows if not row["metric"].startswith("recall")])
-    with pytest.raises(UserError, match="how many copies") as error:
+    with refused("recall-not-known") as error:
         export(owned, "mine", None, tmp_path / "out")
     assert "evaluation.memorisation.planted" in error.value.do
     table.unlink()
-    with pytest.raises(UserError, match="not searched for copies") as error:
+    with refused("not-searched-for-copies") as error:
         export(owned, "mine", None, tmp_path / "out")
     assert (
         "snakemake --cores all results/metrics/mine/seed-3/draw-0/memorisation.csv"
@@ -99,14 +99,14 @@ def test_unsearched_music_is_not_published(owned, tmp_path):
     export(owned, "mine", 5, tmp_path / "out")
     write_search(tmp_path, "mine", (3,))
     write_json(tmp_path / "results/clips/mine/seed-3/draw-0/weights.json", {"stages": {}})
-    with pytest.raises(UserError, match="not of these weights"):
+    with refused("searched-with-other-weights"):
         export(owned, "mine", None, tmp_path / "again")
 
 
 def test_what_may_not_be_published_is_named(owned, tmp_path):
     refused = [row.removesuffix("yes") + "no" for row in ROWS[1:]]
     write_text(tmp_path / "ownership.csv", "\n".join([HEAD, ROWS[0], *refused]))
-    with pytest.raises(UserError, match="2 of 3 pieces of 'mine' may not be published") as error:
+    with refused("may-not-be-published", "'mine'", "2 of 3") as error:
         export(owned, "mine", None, tmp_path / "out")
     assert "zwei für.wav (Bo)" in error.value.why
     assert "held out.wav (Cy)" in error.value.why
@@ -123,14 +123,14 @@ def test_what_may_not_be_published_is_named(owned, tmp_path):
 )
 def test_consent_that_is_gone_stops_an_export(rows, words, owned, tmp_path):
     write_text(tmp_path / "ownership.csv", "\n".join([HEAD, *rows]))
-    with pytest.raises(UserError, match="1 of 3 pieces") as error:
+    with refused("may-not-be-published", "1 of 3") as error:
         export(owned, "mine", None, tmp_path / "out")
     assert words in error.value.why
 
 
 def test_without_pieces_nobody_can_tell(owned, tmp_path):
     (tmp_path / "results/corpora/mine/pieces.csv").unlink()
-    with pytest.raises(UserError, match="pieces of the corpus 'mine' are not here"):
+    with refused("pieces-not-here", "'mine'"):
         export(owned, "mine", None, tmp_path / "out")
 
 

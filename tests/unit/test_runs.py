@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from refused import refused
 
 from etude import processes, runs
-from etude.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -168,7 +168,7 @@ def test_live_run_refuses_to_resume(tmp_path, start):
     main = start("import time; print('ready', flush=True); time.sleep(60)")
     job = start(JOB.format(folder=str(tmp_path), before=""))
     main_record(tmp_path, pid=main.pid, birth=runs.birth(main.pid))
-    with pytest.raises(UserError, match=rf"still alive here \(pid {main.pid}\)"):
+    with refused("run-is-alive", main.pid):
         runs.resume(folder=tmp_path)
     assert not ended(main)
     assert not ended(job)
@@ -196,7 +196,7 @@ def test_run_of_another_machine_is_not_judged_from_here(tmp_path, start, kind):
     else:
         main = start("import time; print('ready', flush=True); time.sleep(60)")
         note(tmp_path, main, host="node7")
-    with pytest.raises(UserError, match="node7"):
+    with refused("run-on-another-machine", "node7"):
         runs.resume(folder=tmp_path)
 
 

@@ -10,9 +10,9 @@ import venv
 from pathlib import Path
 
 import pytest
+from refused import refused
 
 from etude import setup
-from etude.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,13 +40,13 @@ def test_soundfont_is_found_without_importing_pretty_midi():
 def test_other_soundfont_bytes_are_an_error(tmp_path, monkeypatch):
     (tmp_path / "TimGM6mb.sf2").write_bytes(b"RIFF")
     monkeypatch.setattr(setup, "default_soundfont", lambda: tmp_path / "TimGM6mb.sf2")
-    with pytest.raises(UserError, match=setup.SOUNDFONT_SHA256):
+    with refused("soundfont-hash-differs", setup.SOUNDFONT_SHA256):
         setup.check_soundfont()
 
 
 def test_no_pretty_midi_says_make_setup(monkeypatch):
     monkeypatch.setattr(setup.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="make setup"):
+    with refused("soundfont-missing", "`make setup`"):
         setup.default_soundfont()
 
 

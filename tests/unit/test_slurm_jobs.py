@@ -8,6 +8,7 @@ import stat
 from datetime import datetime, timedelta
 
 import pytest
+from refused import refused
 
 from etude import runs, slurm
 from etude.errors import UserError
@@ -49,12 +50,12 @@ def test_only_this_folders_runs_are_cancelled(site, tmp_path):
 def test_jobs_that_do_not_end_are_named(site, tmp_path):
     site.write_text(f"7|{tmp_path}|etude_1\n")
     (tmp_path / "bin" / "scancel").write_text("#!/bin/sh\n")
-    with pytest.raises(UserError, match="7"):
+    with refused("jobs-do-not-end", 7):
         slurm.cancel_jobs(tmp_path, wait_s=0.1)
 
 
 def test_a_controller_that_does_not_answer_is_no_empty_queue(site, tmp_path):
-    with pytest.raises(UserError, match="does not answer"):
+    with refused("slurm-does-not-answer"):
         slurm.cancel_jobs(tmp_path)
     assert not slurm.is_gone("7")
 
@@ -66,21 +67,21 @@ def test_without_slurm_there_is_nothing_to_cancel(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("queue", "job", "refused"), [("8\n", "7", False), ("7\n", "7", True), ("8\n", "", True)]
+    ("queue", "job", "alive"), [("8\n", "7", False), ("7\n", "7", True), ("8\n", "", True)]
 )
 def test_a_job_of_another_machine_counts_as_gone_when_slurm_says_so(
-    site, tmp_path, queue, job, refused
+    site, tmp_path, queue, job, alive
 ):
     site.write_text(queue)
     note = {"pid": 1, "birth": "x", "host": "node7", "rule": "train_stage", "slurm": job}
     path = tmp_path / "job-node7-1.json"
     path.write_text(json.dumps(note))
-    if refused:
-        with pytest.raises(UserError, match="node7"):
+    if alive:
+        with refused("run-on-another-machine", "node7"):
             runs.refuse_if_alive(tmp_path)
     else:
         runs.refuse_if_alive(tmp_path)
-    assert path.exists() == refused
+    assert path.exists() == alive
 
 
 def test_a_run_of_this_machine_does_not_ask_slurm(site, tmp_path, monkeypatch):
@@ -109,7 +110,7 @@ def test_a_head_on_another_machine_is_refused_before_anything_is_cancelled(site,
         "remote": True,
     }
     (folder / "main.json").write_text(json.dumps(note))
-    with pytest.raises(UserError, match="login2"):
+    with refused("run-on-another-machine", "login2"):
         runs.resume(folder=folder)
     assert not (tmp_path / "cancelled").exists()
 

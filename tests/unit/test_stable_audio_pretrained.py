@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refused import refused
 from safetensors.torch import load_file, save_file
 from sounds import RATE, experiment, make_sounds, opened, run_stages, tone
 
 from etude.clips.progress import never, silent
 from etude.config import Pretrained
 from etude.config.systems.stable_audio import SoundGenerate
-from etude.errors import UserError
 from etude.metrics.checks import check_weights
 from etude.metrics.verify_text import verify_text
 from etude.pretrained.fetch import fetch_weights
@@ -168,10 +168,10 @@ def test_stable_audio_tools_loads_and_computes_the_same(fetched):
 @pytest.mark.slow
 def test_a_file_of_stable_audio_tools(tools, fetched, tmp_path):
     file = tools / "model.ckpt"
-    with pytest.raises(UserError, match="pickle"):
+    with refused("unvouched-pickle"):
         fetch_weights("t", Pretrained(kind="text_to_sound", path=file), tmp_path / "none")
     settings = Pretrained(kind="text_to_sound", path=file, sha256="0" * 64)
-    with pytest.raises(UserError, match="not the weights"):
+    with refused("weights-hash-differs"):
         fetch_weights("t", settings, tmp_path / "none")
     for number, more in enumerate(({"sha256": hash_file(file)}, {"trust": True})):
         settings = Pretrained(kind="text_to_sound", path=(file, tools)[number], **more)
@@ -184,24 +184,36 @@ def test_a_file_of_stable_audio_tools(tools, fetched, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "code", "named"),
     [
-        (lambda f: (f / "text_encoder/config.json").unlink(), "no text encoder"),
-        (lambda f: (f / "model_config.json").write_text("{}"), "lacks 'model'"),
-        (lambda f: torch.save({"diffusion.x": torch.zeros(1)}, f / "model.ckpt"), "unwrap it"),
-        (lambda f: torch.save({"a": torch.zeros(1)}, f / "model.ckpt"), "missing, the first"),
-        (lambda f: (f / "model.ckpt").write_bytes(b"noise"), "cannot be read"),
-        (lambda f: (f / "text_encoder/tokenizer.json").unlink(), "tokenizer.json"),
+        (lambda f: (f / "text_encoder/config.json").unlink(), "unreadable-weights", "text encoder"),
+        (lambda f: (f / "model_config.json").write_text("{}"), "unreadable-weights", "'model'"),
+        (
+            lambda f: torch.save({"diffusion.x": torch.zeros(1)}, f / "model.ckpt"),
+            "unreadable-weights",
+            "unwrap_model.py",
+        ),
+        (
+            lambda f: torch.save({"a": torch.zeros(1)}, f / "model.ckpt"),
+            "unreadable-weights",
+            "tensors",
+        ),
+        (lambda f: (f / "model.ckpt").write_bytes(b"noise"), "unreadable-weights", "model.ckpt"),
+        (
+            lambda f: (f / "text_encoder/tokenizer.json").unlink(),
+            "text-tokenizer-missing",
+            "tokenizer.json",
+        ),
     ],
 )
-def test_bad_files_are_refused(tools, tmp_path, spoil, said):
+def test_bad_files_are_refused(tools, tmp_path, spoil, code, named):
     import shutil
 
     folder = tmp_path / "given"
     shutil.copytree(tools, folder)
     spoil(folder)
     settings = Pretrained(kind="text_to_sound", path=folder / "model.ckpt", trust=True)
-    with pytest.raises(UserError, match=said):
+    with refused(code, named):
         fetch_weights("t", settings, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -209,14 +221,14 @@ def test_bad_files_are_refused(tools, tmp_path, spoil, said):
 def test_folders_of_something_else_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     settings = Pretrained(kind="text_to_sound", path=tmp_path / "empty")
-    with pytest.raises(UserError, match="no text-to-sound model"):
+    with refused("not-a-sound-model"):
         fetch_weights("t", settings, tmp_path / "out")
     other = tmp_path / "other/transformer"
     other.mkdir(parents=True)
     (other / "a.safetensors").write_bytes(b"")
     (tmp_path / "other/model_index.json").write_text('{"_class_name": "FluxPipeline"}', "utf-8")
     settings = Pretrained(kind="text_to_sound", path=tmp_path / "other")
-    with pytest.raises(UserError, match="FluxPipeline"):
+    with refused("unreadable-weights", "FluxPipeline"):
         fetch_weights("t", settings, tmp_path / "out")
 
 
@@ -278,7 +290,7 @@ def test_they_are_proven_before_they_are_used(family, fetched, tmp_path, monkeyp
     assert rows["parameters"]["passed"] == "true"
     assert rows["round_trip"]["passed"] == "false"
     assert rows["word_margin"]["meaning"].startswith("error of the velocity")
-    with pytest.raises(UserError, match="do not work"):
+    with refused("weights-do-not-work"):
         verify_text(*how, strict=True)
 
 
@@ -411,5 +423,5 @@ def test_a_pipeline_that_was_written_plays(fetched, home, family):
 
 def test_what_has_no_such_form_says_so(given, tmp_path):
     how, parts = given
-    with pytest.raises(UserError, match="no adapter"):
+    with refused("form-not-possible", "peft"):
         StableAudioSystem().write_form(how, parts, "peft", tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from refused import invalid
 
 from etude.config import StageSettings
 from etude.config.systems.base import StagePlan
@@ -40,6 +41,6 @@ def test_what_can_be_trained_in_some_order_is_taken(graph):
     ],
 )
 def test_what_cannot_is_named(graph, words):
-    with pytest.raises(ValueError, match=r"experiments\.e\.stages") as error:
+    with invalid("experiments.e.stages", "stages-wait-for-each-other") as error:
         check(**graph)
     assert all(word in str(error.value) for word in words)

@@ -7,10 +7,10 @@ import struct
 import time
 
 import pytest
+from refused import refused
 from starlette.requests import Request
 from studio import NOTES, ask, ended, model, open_studio, server, serving, tone, write_export
 
-from etude.errors import UserError
 from etude.studio import guard
 from etude.studio.command import hosts, read_code, serve
 from etude.studio.guard import Rates, network
@@ -207,7 +207,7 @@ def test_a_code_others_can_read_is_refused(tmp_path):
     path = tmp_path / "code"
     path.write_text("letmein\n")
     path.chmod(0o644)
-    with pytest.raises(UserError, match="others can read"):
+    with refused("code-readable-by-others"):
         read_code(path)
     path.chmod(0o600)
     assert read_code(path) == "letmein"
@@ -223,7 +223,7 @@ class Options:
 def test_no_open_door_without_encryption(tmp_path):
     options = Options()
     options.folder = tmp_path
-    with pytest.raises(UserError, match="without encryption"):
+    with refused("no-encryption"):
         serve(options)
 
 
@@ -281,7 +281,7 @@ def test_nothing_of_a_fault_reaches_the_client(tmp_path, monkeypatch):
 # -------------------------------------------------------------------------------------- uploads
 
 
-def refused(client, data):
+def not_taken(client, data):
     said = client.post("/api/primes", content=data)
     return said.status_code == 422 and "error" in said.json()
 
@@ -303,9 +303,9 @@ def test_uploads_are_decoded_apart_and_written_anew(tmp_path):
         assert client.post("/api/primes", content=bytes(claims)).status_code == 201
         before = sorted(state.store.primes.iterdir())
         for wrong in (b"", b"\x7fELF" + bytes(500), b"<html>", b"MThd" + bytes(3), data[:30]):
-            assert refused(client, wrong), wrong[:10]
+            assert not_taken(client, wrong), wrong[:10]
         for seconds, hertz in ((31, 440), (0.05, 440), (1, 0)):
-            assert refused(client, tone(tmp_path / "b.wav", hertz, seconds, 8000).read_bytes())
+            assert not_taken(client, tone(tmp_path / "b.wav", hertz, seconds, 8000).read_bytes())
         assert sorted(state.store.primes.iterdir()) == before, "nothing is left of what was refused"
 
 
@@ -354,7 +354,7 @@ def test_a_decoder_that_hangs_is_ended(tmp_path, monkeypatch):
     state.decoders.seconds = 0.5
     with serving(state) as client:
         began = time.monotonic()
-        assert refused(client, b"RIFFxxxx")
+        assert not_taken(client, b"RIFFxxxx")
         assert time.monotonic() - began < 5
         assert list(state.store.primes.iterdir()) == []
 

@@ -9,9 +9,9 @@ from random import Random
 import numpy as np
 import pytest
 import soundfile
+from refused import refused
 from studio import ROOT, open_studio, serving
 
-from etude.errors import UserError
 from etude.metrics.loudness import integrated
 from etude.results.preference import BROKEN, read_ratings
 from etude.storage import write_csv
@@ -74,7 +74,7 @@ def test_a_pair_is_of_one_condition(tmp_path):
 
 def test_nothing_to_compare(tmp_path):
     clips(tmp_path / "results/clips/one/seed-0/draw-0")
-    with pytest.raises(UserError, match="nothing to compare"):
+    with refused("nothing-to-listen-to"):
         Test.of_run(tmp_path / "results")
 
 

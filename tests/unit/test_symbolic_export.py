@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from refused import refused
 from tiny_experiments import make_notes
 
 from etude import config
 from etude.__main__ import _parser
-from etude.errors import UserError
 from etude.generation.command import continue_midi, generate
 from etude.generation.export import export
 from etude.generation.trained import in_export, open_player
@@ -74,7 +74,7 @@ def test_a_folder_of_prompts_is_gone_on_from_one_by_one(mine, tmp_path, caplog):
     one = continue_midi(_parser().parse_args(alone))
     assert one[0].read_bytes() == paths[0].read_bytes(), "as if it were alone"
     (tmp_path / "bare").mkdir()
-    with pytest.raises(UserError, match="no file to go on from"):
+    with refused("no-prompt-file"):
         continue_midi(_parser().parse_args(["continue", "bare", *common]))
 
 
@@ -88,21 +88,20 @@ def test_an_export_names_its_tokenizer_by_hash_and_takes_no_other(mine, tmp_path
     other = create_symbolic_tokenizer(config.Tsd(kind="tsd"))
     trained = in_export(tmp_path / "out")
     other.save(tokenizer)
-    with pytest.raises(UserError, match="does not match the checkpoint"):
+    with refused("another-tokenizer"):
         open_player(trained)
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "code", "named"),
     [
-        (["--prime", "x.wav"], ["takes no recording", "it takes: midi", "etude continue"]),
-        (["--hop", "0.5"], ["--hop means nothing"]),
+        (["--prime", "x.wav"], "condition-not-taken", ["recording", "midi", "etude continue"]),
+        (["--hop", "0.5"], "option-without-meaning", ["--hop"]),
     ],
 )
-def test_what_means_nothing_to_a_model_of_notes_is_refused(mine, options, words):
-    with pytest.raises(UserError) as error:
+def test_what_means_nothing_to_a_model_of_notes_is_refused(mine, options, code, named):
+    with refused(code, *named):
         played("--experiment", "notes", "--configfile", "mine.yaml", *options)
-    assert all(word in str(error.value) for word in words)
 
 
 def test_params_of_generation_leave_training_and_folders_out(mine):

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 from pydantic import TypeAdapter
+from refused import invalid, refused
 from symbols import NETWORKS, SHAPE, VOCABULARY, WINDOW
 
 from etude.config.systems.symbolic_lm import SymbolicNetwork
-from etude.errors import UserError
 from etude.systems.symbolic_lm import families
 from etude.systems.symbolic_lm.music_transformer import MusicTransformerModel, skew
 from etude.systems.symbolic_lm.stage import SymbolicLmStage, load_stage
@@ -196,7 +196,7 @@ def test_stage_of_another_tokenizer_is_refused(tmp_path):
     (tmp_path / "tokenizer").mkdir()
     (tmp_path / "tokenizer" / "params.json").write_text("{}")
     stage_of("gpt2").save(tmp_path / "model", {"symbolic": "0" * 64})
-    with pytest.raises(UserError, match="does not match the checkpoint"):
+    with refused("another-tokenizer"):
         load_stage(tmp_path / "model", tmp_path / "tokenizer")
 
 
@@ -205,5 +205,5 @@ def test_unknown_network_is_named():
 
     wrong = {"system": "symbolic_lm", "corpus": "chorales", "tokens": "embedded"}
     wrong |= {"stages": {"lm": {"network": {"kind": "gpt3"}}}}
-    with pytest.raises(UserError, match=r"must be one of 'gpt2'.*did you mean 'gpt2'"):
+    with invalid("mine.stages.lm.network", "union_tag_invalid", "did you mean 'gpt2'?"):
         read(DEFAULT, overrides={"experiments": {"mine": wrong}})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from refused import refused
 from safetensors.torch import load_file
 from symbols import NETWORKS, VOCABULARY, WINDOW, make_symbolic, symbolic_experiment
 from trainings import changed, stop_after
 
 from etude.config import TrainingSettings
-from etude.errors import UserError
 from etude.storage import read_csv
 from etude.systems.base import Parts
 from etude.systems.symbolic_lm.data import PackedRows, Shifts, TokenWindows
@@ -102,7 +102,7 @@ def test_fingerprint_follows_what_decides(packed):
 
 
 def test_checkpoint_of_audio_tokens_is_refused(packed):
-    with pytest.raises(UserError, match="none of symbols"):
+    with refused("token-set-not-of-notes"):
         stage_fingerprint(symbolic_experiment(), "lm", changed(packed, kind=None), 0)
 
 
@@ -144,7 +144,7 @@ def test_augmentation_moves_pitch_and_velocity():
     assert shifts.change(ids, 0.0, 0.5).tolist() == ids.tolist()
     high = np.array([7])
     assert shifts.change(high, 1.0, 0.3).tolist() in ([5], [6], [7])  # never out of range
-    with pytest.raises(UserError, match="cannot be moved"):
+    with refused("cannot-be-transposed"):
         Shifts(["a", "b"], 2, 2)
 
 

@@ -6,11 +6,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from refused import refused
 from tiny_experiments import make_owned
 
 from etude.__main__ import main
 from etude.audio.files import write_wav
-from etude.errors import UserError
 from etude.generation.pack import pack
 from etude.generation.registry import exports
 from etude.generation.trained import in_export, open_player
@@ -80,22 +80,22 @@ def test_the_same_pack_has_the_same_bytes_and_is_on_record(ready, tmp_path):
 def test_what_may_not_be_published_is_not_packed(ready, tmp_path):
     table = tmp_path / "ownership.csv"
     table.write_text(table.read_text().replace("2026-03-01,yes,yes", "2026-03-01,yes,no", 1))
-    with pytest.raises(UserError, match="publish"):
+    with refused("may-not-be-published"):
         pack(ready, "mine", tmp_path / "x.zip", weights=False)
     assert not (tmp_path / "x.zip").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "code", "named"),
     [
-        ({"chosen": ["clip-9999"]}, "no clip 'clip-9999'"),
-        ({"contributor": "Nobody"}, "nothing is owned by 'Nobody'"),
-        ({"draw": 7}, "no clips of this experiment"),
+        ({"chosen": ["clip-9999"]}, "unknown-clip", "'clip-9999'"),
+        ({"contributor": "Nobody"}, "unknown-contributor", "'Nobody'"),
+        ({"draw": 7}, "no-clips", "draw-7"),
     ],
 )
-def test_what_is_not_there_is_said(how, said, ready, tmp_path):
-    with pytest.raises(UserError, match=said):
+def test_what_is_not_there_is_said(how, code, named, ready, tmp_path):
+    with refused(code, named):
         pack(ready, "mine", tmp_path / "x.zip", **how)
     assert not (tmp_path / "x.zip").exists()
 

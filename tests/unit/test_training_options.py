@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from packed import QUANTIZERS
+from refused import refused
 from safetensors.torch import load_file
 from trainings import experiment, stop_after
 
 from etude.config import TrainingSettings
 from etude.config.systems.audiolm import AudioLm
-from etude.errors import UserError
 from etude.storage import read_csv, read_json
 from etude.systems.audiolm.codebook_transformer import forgetful_mask
 from etude.systems.audiolm.data import PackedData
@@ -185,7 +185,7 @@ def test_processes_share_a_batch_and_the_validation(packed):
 def test_a_batch_smaller_than_the_processes_is_refused(packed, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     data = PackedData(packed / "train", QUANTIZERS)
-    with pytest.raises(UserError, match="cannot be shared by 3 processes"):
+    with refused("batch-too-small", 3):
         fit(Scripted([1.0]), data, None, TrainingSettings(batch_size=2), 0, TrainingState(tmp_path))
 
 
@@ -264,5 +264,5 @@ def test_a_training_on_two_devices_is_launched(packed, tmp_path, monkeypatch):
         assert not launch(given, 2, 2, lambda: False)
     losses = [valid_losses(folder) for folder in folders.values()]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    with pytest.raises(UserError, match="on 2 devices failed"):
+    with refused("device-failed", 2):
         launch(given | {"parts": Parts(packed=tmp_path / "nowhere")}, 2, 2, lambda: False)

@@ -8,12 +8,12 @@ import types
 import pytest
 import torch
 from packed import QUANTIZERS
+from refused import refused
 from safetensors.torch import load_file
 from symbols import NETWORKS, make_symbolic, symbolic_experiment
 from trainings import experiment
 
 from etude.config import TrainingSettings
-from etude.errors import UserError
 from etude.storage import read_csv, read_json
 from etude.systems.audiolm.building import build_stage
 from etude.systems.audiolm.data import PackedData
@@ -96,12 +96,12 @@ def test_compiling_changes_next_to_nothing(packed):
 
 def test_no_compiler_is_said(packed, monkeypatch):
     monkeypatch.setattr(speed, "has_compiler", lambda: False)
-    with pytest.raises(UserError, match="compiler"):
+    with refused("compiler-missing"):
         speed.prepare_network(audiolm(packed)[0], TrainingSettings(compile=True))
 
 
 def test_an_unknown_network_cannot_be_checkpointed():
-    with pytest.raises(UserError, match="cannot be checkpointed"):
+    with refused("cannot-be-checkpointed"):
         speed.prepare_network(torch.nn.Linear(1, 1), TrainingSettings(checkpoint_activations=True))
 
 
@@ -197,7 +197,7 @@ def test_what_wandb_refuses_is_said_in_words(packed, tmp_path, monkeypatch):
     stand_in = types.ModuleType("wandb")
     stand_in.init, stand_in.errors = init, types.SimpleNamespace(Error=Refused)
     monkeypatch.setitem(sys.modules, "wandb", stand_in)
-    with pytest.raises(UserError) as caught:
+    with refused("wandb-failed") as caught:
         train_stage(
             experiment(tracking=["wandb"]), "semantic", 0, Parts(packed=packed), tmp_path,
             tmp_path / "s", tmp_path / "t",
@@ -211,5 +211,5 @@ def test_a_missing_wandb_is_named_with_the_command(packed, tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "wandb", None)
     wanted = experiment(tracking=["tensorboard", "wandb"])
     parts = Parts(packed=packed)
-    with pytest.raises(UserError, match="pip install"):
+    with refused("package-not-installed"):
         train_stage(wanted, "semantic", 0, parts, tmp_path, tmp_path / "s", tmp_path / "t")

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from refused import refused
 
 from etude import config
 from etude.config.systems import CLASSES
@@ -257,7 +258,7 @@ def test_a_network_of_the_users_own_counts_by_its_bytes(tmp_path, monkeypatch, s
 
 
 def test_a_system_that_does_not_say_is_named(settings):
-    with pytest.raises(UserError, match="'external' does not say what 'train' depends on"):
+    with refused("dependence-not-declared", "'external'", "'train'"):
         numbers(settings.experiments["theirs"], "train")
 
 
@@ -339,7 +340,7 @@ def test_a_ledger_wants_a_version_or_a_reason(tmp_path, monkeypatch):
     assert ledger.updated(same, old) == [*old.values()]
     changed = old | {"cuts": ledger.Row("cuts", 1, "cc")}
     assert ledger.ledger_differences(changed, old) == ["cuts: the code changed, VERSION 1 did not"]
-    with pytest.raises(UserError, match="neither its VERSION nor a reason"):
+    with refused("change-without-version"):
         ledger.updated(changed, old)
     assert ledger.updated(changed, old, "form")[0] == ledger.Row("cuts", 1, "cc", "form")
     higher = old | {"page": ledger.Row("page", 4, "dd")}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from refused import refused
 from tiny_experiments import make_sound, write_search
 
 from etude import config
@@ -20,7 +21,6 @@ from etude.corpus.fetch import prune
 from etude.corpus.ingest import ingest_shard
 from etude.corpus.scan import corpus_files, digests, piece_id, shard_of
 from etude.corpus.withdrawn import left_out, pending, refuse_if_pending, version_of
-from etude.errors import UserError
 from etude.generation.command import generate
 from etude.generation.export import export
 from etude.generation.registry import exports
@@ -195,7 +195,7 @@ def test_a_kill_in_the_middle_is_completed_by_the_next_run(after, home, monkeypa
         ["studio", "--from", ".", "--configfile", "mine.yaml"],
     ):
         options = _parser().parse_args(command)
-        with pytest.raises(UserError, match="not yet forgotten"):
+        with refused("withdrawal-pending"):
             options.run(options)
     carry_out(settings())
     assert [p for p in grep(home, hashes) if not p.startswith("results/packed/other")] == []
@@ -209,7 +209,7 @@ def test_an_export_on_record_waits_too(home):
     command = ["generate", "--from", "exports/first", "--seconds", "0.6", "--clips", "1"]
     assert len(generate(_parser().parse_args(command))) == 1
     tables(home, PLANTED)
-    with pytest.raises(UserError, match="not yet forgotten"):
+    with refused("withdrawal-pending"):
         generate(_parser().parse_args(command))
 
 
@@ -229,7 +229,7 @@ def test_an_export_without_the_piece_stays(home):
 def test_the_card_says_that_files_were_withdrawn(home):
     tables(home, "Cy/long gone.wav")
     write_json("results/ownership/withdrawn.json", {})
-    with pytest.raises(UserError, match="not yet forgotten"):
+    with refused("withdrawal-pending"):
         export(settings(), "mine", None, home / "out")
     shutil.copytree("results", "before")
     carry_out(settings())
@@ -253,7 +253,7 @@ def test_the_studio_refuses_an_export_that_knows_a_withdrawn_piece(home):
     shutil.copytree("exports/first", "given/away")
     assert main(["withdraw", PLANTED, "--now", "--configfile", "mine.yaml"]) == 0
     options = _parser().parse_args(["studio", "--from", "given", "--configfile", "mine.yaml"])
-    with pytest.raises(UserError, match="1 exports know a piece that was withdrawn"):
+    with refused("export-knows-withdrawn", 1):
         options.run(options)
 
 
@@ -308,17 +308,17 @@ def test_a_name_of_several_files_is_no_withdrawal(home):
     (home / "music/Cy").mkdir()
     shutil.copy(home / "music" / KEPT, home / "music/Cy/other.wav")
     tables(home, "other.wav")
-    with pytest.raises(UserError, match="of several files") as error:
+    with refused("ambiguous-name") as error:
         left_out(settings().corpora["mine"], home / "music")
     assert "Bo/other.wav, Cy/other.wav" in error.value.where
 
 
 def test_a_table_that_is_named_must_be_there(tmp_path):
     corpus = FolderCorpus(source="folder", path=tmp_path, withdrawn=tmp_path / "withdrawn.csv")
-    with pytest.raises(UserError, match="not there"):
+    with refused("file-not-found", where="withdrawn.csv"):
         left_out(corpus, tmp_path)
     (tmp_path / "withdrawn.csv").write_text("name\nx.wav\n")
-    with pytest.raises(UserError, match="no column file"):
+    with refused("missing-column"):
         left_out(corpus, tmp_path)
 
 

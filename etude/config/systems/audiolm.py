@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from etude.config.base import OWN, Section, UserPath, merge
+from etude.config.base import OWN, Section, UserPath, fault, merge
 from etude.config.networks import PluginNetwork
 from etude.config.systems.base import (
     GenerateSettings,
@@ -35,7 +35,10 @@ class Network(Section):
     @model_validator(mode="after")
     def _heads_divide(self) -> Network:
         if self.dim % (2 * self.heads):
-            raise ValueError(f"dim {self.dim} must be a multiple of 2 x heads ({2 * self.heads})")
+            raise fault(
+                "heads-do-not-divide",
+                f"dim: {self.dim} must be a multiple of 2 x heads ({2 * self.heads})",
+            )
         return self
 
 
@@ -80,8 +83,9 @@ class Stage(StageSettings):
     @model_validator(mode="after")
     def _only_the_transformer_forgets(self) -> Stage:
         if isinstance(self.network, PluginNetwork) and self.training.forgetful_mask:
-            raise ValueError(
-                "training.forgetful_mask is the transformer's; a network of your own has none"
+            raise fault(
+                "not-of-this-system",
+                "training.forgetful_mask: is the transformer's; a network of your own has none",
             )
         return self
 
@@ -89,8 +93,9 @@ class Stage(StageSettings):
     def _the_library_is_taken_as_it_is(self) -> Stage:
         for key in ("compile", "checkpoint_activations"):
             if isinstance(self.network, AudioLmPytorch) and getattr(self.training, key):
-                raise ValueError(
-                    f"training.{key} is for Étude's networks; audiolm_pytorch's runs as it is"
+                raise fault(
+                    "not-of-this-system",
+                    f"training.{key}: is for Étude's networks; audiolm_pytorch's runs as it is",
                 )
         return self
 
@@ -147,9 +152,12 @@ class Generate(GenerateSettings):
     def _primes_are_told_apart(self) -> Generate:
         names = [path.name for path in self.primes]
         if self.prime == [] or len(set(names)) < len(names):
-            raise ValueError("prime: name one recording or several, each with a name of its own")
+            raise fault(
+                "primes-not-told-apart",
+                "prime: name one recording or several, each with a name of its own",
+            )
         if len(names) > self.clips:
-            raise ValueError(f"prime: {len(names)} recordings for {self.clips} clips")
+            raise fault("too-many-primes", f"prime: {len(names)} recordings for {self.clips} clips")
         return self
 
 
@@ -228,32 +236,35 @@ class AudioLm(TrainedExperiment):
     @model_validator(mode="after")
     def _the_library_knows_one_end(self) -> AudioLm:
         if self.library_stages("semantic") and self.end_of_sequence != "every_segment":
-            raise ValueError(
-                "stages.semantic.network is audiolm_pytorch's, which learns that each segment "
+            raise fault(
+                "another-end-of-sequence",
+                "stages.semantic.network: is audiolm_pytorch's, which learns that each segment "
                 "ends and knows no other end: set end_of_sequence: every_segment "
-                "(generate.whole_length: true never ends a clip early)"
+                "(generate.whole_length: true never ends a clip early)",
             )
         return self
 
     def check(self, where: str, config: Config) -> None:  # noqa: D102
         tokens = config.tokens[self.tokens]
         if not isinstance(tokens, TokenSet):
-            raise ValueError(  # noqa: TRY004 (pydantic turns it into a row)
+            raise fault(
+                "token-set-not-of-audio",
                 f"{where}.tokens: {self.tokens!r} is symbolic; audiolm needs a token set of audio "
-                "(a cut, a semantic and an acoustic tokenizer)"
+                "(a cut, a semantic and an acoustic tokenizer)",
             )
         hop, seconds = self.generate.hop, config.cuts[tokens.cut].seconds
         if hop is not None and hop > seconds:  # it would leave a gap
-            raise ValueError(
-                f"{where}.generate.hop: {hop:g} s is more than a window, which is {seconds:g} s "
-                "long"
+            raise fault(
+                "hop-too-large",
+                f"{where}.generate.hop: {hop:g} s is more than a window ({seconds:g} s)",
             )
         # A tokenizer of the user's is asked when it is imported, in its jobs.
         quantizers = getattr(config.tokenizers[tokens.acoustic], "quantizers", None)
         if quantizers is not None and self.coarse_quantizers >= quantizers:
-            raise ValueError(
+            raise fault(
+                "too-many-quantizers",
                 f"{where}.coarse_quantizers: {self.coarse_quantizers} leaves nothing for the fine "
-                f"stage; the codec has {quantizers} quantizers"
+                f"stage; the codec has {quantizers} quantizers",
             )
 
     def positions(self, config: Config) -> float:  # noqa: D102

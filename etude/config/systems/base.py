@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from etude.config.base import Section, closest
+from etude.config.base import Section, closest, fault
 from etude.config.networks import PluginNetwork
 from etude.config.systems.training import Seeds, TrainingSettings, Weights, path_alone
 
@@ -53,9 +53,10 @@ class StageSettings(Section):
     @model_validator(mode="after")
     def _imported_weights_have_no_steps(self) -> StageSettings:
         if self.imported and self.training.keep_steps:
-            raise ValueError(
+            raise fault(
+                "nothing-is-trained",
                 "keep_steps: nothing is trained here, the weights are taken as they are; "
-                "leave it out, or set `weights.fine_tune: true`"
+                "leave it out, or set `weights.fine_tune: true`",
             )
         return self
 
@@ -275,7 +276,8 @@ def known(name: str, names: Any, where: str, section: str) -> None:
         ValueError: naming the nearest.
     """
     if name not in names:
-        raise ValueError(
+        raise fault(
+            "unknown-name",
             f"{where}: {name!r} is not in `{section}`{closest(name, names)}; "
-            f"there: {', '.join(names) or 'nothing'}"
+            f"there: {', '.join(names) or 'nothing'}",
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Composed, Distinct, Section, UserPath, merge
+from etude.config.base import Composed, Distinct, Section, UserPath, fault, merge
 from etude.config.systems.base import GenerateSettings, StageSettings, TrainedExperiment
 from etude.config.systems.training import Sampling
 from etude.config.tokens import TokenSet, frame_rate
@@ -43,7 +43,9 @@ class TextNetwork(Section):
     @model_validator(mode="after")
     def _heads_divide(self) -> TextNetwork:
         if self.dim % self.heads:
-            raise ValueError(f"dim {self.dim} must be a multiple of heads ({self.heads})")
+            raise fault(
+                "heads-do-not-divide", f"dim: {self.dim} must be a multiple of heads ({self.heads})"
+            )
         return self
 
 
@@ -55,11 +57,14 @@ class TextStage(StageSettings):
     @model_validator(mode="after")
     def _what_others_have(self) -> TextStage:
         if self.training.forgetful_mask:
-            raise ValueError("training.forgetful_mask is not of this system's network")
+            raise fault(
+                "not-of-this-system", "training.forgetful_mask: is not of this system's network"
+            )
         if self.weights is not None and self.weights.pretrained and self.weights.fine_tune:
-            raise ValueError(
+            raise fault(
+                "cannot-be-fine-tuned",
                 "weights.fine_tune: a pretrained network is taken as it is; the system "
-                "textual_inversion teaches it words"
+                "textual_inversion teaches it words",
             )
         return self
 
@@ -216,7 +221,10 @@ def check_templates(templates: list[str], where: str) -> None:
     """
     for template in templates:
         if template.count("{}") != 1:
-            raise ValueError(f"{where}: {template!r} must have {{}} once, for the caption")
+            raise fault(
+                "template-without-place",
+                f"{where}: {template!r} must have {{}} once, for the caption",
+            )
 
 
 def check_tokens(where: str, tokens: str, config: Config) -> None:
@@ -226,9 +234,10 @@ def check_tokens(where: str, tokens: str, config: Config) -> None:
         ValueError: it is symbolic.
     """
     if not isinstance(config.tokens[tokens], TokenSet):
-        raise ValueError(  # noqa: TRY004 (pydantic turns it into a row)
+        raise fault(
+            "token-set-not-of-audio",
             f"{where}.tokens: {tokens!r} is symbolic; needed is a token set of audio "
-            "(a cut, a semantic and an acoustic tokenizer)"
+            "(a cut, a semantic and an acoustic tokenizer)",
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_serializer, model_validator
 
-from etude.config.base import Section, UserPath, merge
+from etude.config.base import Section, UserPath, fault, merge
 from etude.config.diffusion import BarTransformer, Crops, Denoising
 from etude.config.phrases import Kl, PhraseNetwork, Rotary
 from etude.config.symbolic_tokens import RemiZ, SymbolicTokenSet
@@ -41,7 +41,7 @@ class PhraseTraining(TrainingSettings):
     def _what_it_has_not(self) -> PhraseTraining:
         for key in ("forgetful_mask", "label_smoothing", "audition", "checkpoint_activations"):
             if getattr(self, key):
-                raise ValueError(f"{key}: the stages of phrase_ldm have none")
+                raise fault("not-of-this-system", f"{key}: the stages of phrase_ldm have none")
         return self
 
 
@@ -171,7 +171,7 @@ class PhraseStages(Section):
             if isinstance(own, dict):
                 own = {"kind": "rotary"} | own
             if own is not None and written and own != of_vae:
-                raise ValueError(f"{name}.network: it must be that of the VAE; leave it out")
+                raise fault("another-network", f"{name}.network: leave it out; it is the VAE's")
             stage = merged.get(name) or {}
             if isinstance(stage, dict):
                 merged[name] = stage | {"network": own or of_vae}
@@ -181,8 +181,8 @@ class PhraseStages(Section):
     def _something_is_made(self) -> PhraseStages:
         for name in ("vae", "ldm"):
             if not getattr(self, name).there:
-                raise ValueError(
-                    f"{name}.training.steps: 0 leaves the stage out, and nothing is made without it"
+                raise fault(
+                    "stage-left-out", f"{name}.training.steps: 0; nothing is made without it"
                 )
         return self
 
@@ -266,16 +266,16 @@ class PhraseGenerate(GenerateSettings):
     def _fits(self) -> PhraseGenerate:
         total = sum(int(part) for part in re.findall(r"\d+", self.sections))
         if self.sections and total != self.length:
-            raise ValueError(f"sections: {self.sections} has {total} bars, and bars is {self.bars}")
+            raise fault("length-of-sections", f"sections: {total} bars, but bars is {self.bars}")
         if " " in self.key and self.mode not in ("any", self.key.split()[1]):
-            raise ValueError(f"mode: {self.mode} is not that of the key {self.key}")
+            raise fault("mode-of-another-key", f"mode: {self.mode} is not that of {self.key}")
         if not 0 <= len(self.primes) <= 2 or self.midi == []:
-            raise ValueError("midi: name one file, or two to make something between them")
+            raise fault("too-many-files", "midi: name one, or two to make something between them")
         if self.keep and len(self.primes) == 2:
-            raise ValueError("keep: it says what stays of one file, and `midi` names two")
+            raise fault("cannot-be-kept", "keep: it is of one file, and `midi` names two")
         for first, last in self.kept:
             if not 1 <= first <= last:
-                raise ValueError(f"keep: {first}-{last} are no bars; the first bar is 1")
+                raise fault("cannot-be-kept", f"keep: {first}-{last} are no bars; 1 is the first")
         return self
 
     @property
@@ -374,20 +374,20 @@ class PhraseLdm(TrainedExperiment):
         tokens = config.tokens[self.tokens]
         chosen = config.tokenizers.get(getattr(tokens, "tokenizer", ""))
         if not isinstance(tokens, SymbolicTokenSet) or not isinstance(chosen, RemiZ):
-            raise ValueError(  # noqa: TRY004 (pydantic turns it into a row)
-                f"{where}.tokens: {self.tokens!r} has no phrases; phrase_ldm needs a token set "
-                "whose tokenizer is of the kind remi_z"
+            raise fault(
+                "tokenizer-of-another-kind",
+                f"{where}.tokens: {self.tokens!r} has no phrases; its tokenizer must be a remi_z",
             )
         meter = self.generate.meter
         if meter and meter not in self.stages.ldm.meters:
-            raise ValueError(
-                f"{where}.generate.meter: {meter} is not among stages.ldm.meters "
-                f"({', '.join(self.stages.ldm.meters)}); add it there"
+            raise fault(
+                "meter-not-learned",
+                f"{where}.generate.meter: {meter} is not among stages.ldm.meters; add it there",
             )
         if self.generate.programs and len(self.generate.programs) != chosen.slots:
-            raise ValueError(
-                f"{where}.generate.programs: the tokenizer has {chosen.slots} slots, and there are "
-                f"{len(self.generate.programs)} programs"
+            raise fault(
+                "programs-do-not-fit",
+                f"{where}.generate.programs: {len(self.generate.programs)} of {chosen.slots} slots",
             )
 
     def positions(self, config: Config) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_serializer, model_validator
 
-from etude.config.base import Distinct, Section, UserPath, merge
+from etude.config.base import Distinct, Section, UserPath, fault, merge
 from etude.config.diffusion import Denoising
 from etude.config.sound import Adaptation, Latents, SoundTransformer
 from etude.config.systems.base import (
@@ -40,7 +40,9 @@ class LatentsStage(StageSettings):
     @model_validator(mode="after")
     def _not_trained(self) -> LatentsStage:
         if self.training != TrainingSettings() or (self.weights and self.weights.fine_tune):
-            raise ValueError("the autoencoder is not trained: it is taken as it is")
+            raise fault(
+                "cannot-be-trained", ": the autoencoder is not trained: it is taken as it is"
+            )
         return self
 
 
@@ -72,7 +74,9 @@ class SoundStage(StageSettings):
     def _what_it_has_not(self) -> SoundStage:
         for key in ("forgetful_mask", "label_smoothing"):
             if getattr(self.training, key):
-                raise ValueError(f"training.{key} is not of this system's network")
+                raise fault(
+                    "not-of-this-system", f"training.{key}: is not of this system's network"
+                )
         return self
 
 
@@ -159,13 +163,23 @@ class SoundGenerate(GenerateSettings):
     @model_validator(mode="after")
     def _fits(self) -> SoundGenerate:
         if self.keep and not self.primes:
-            raise ValueError("keep: it says what stays of a recording, and none is named")
+            raise fault(
+                "cannot-be-kept", "keep: it says what stays of a recording, and none is named"
+            )
         if any(first >= last for first, last in self.kept):
-            raise ValueError(f"keep: {self.keep} has a part that ends before it begins")
+            raise fault(
+                "cannot-be-kept", f"keep: {self.keep} has a part that ends before it begins"
+            )
         if self.negative and self.denoising.guidance == 1:
-            raise ValueError("negative: nothing is kept away from without guidance; 1 is none")
+            raise fault(
+                "negative-without-guidance",
+                "negative: nothing is kept away from without guidance; 1 is none",
+            )
         if self.total is not None and (self.start or 0) >= self.total:
-            raise ValueError(f"start: {self.start:g} s lie behind the end, {self.total:g} s")
+            raise fault(
+                "start-behind-the-end",
+                f"start: {self.start:g} s lie behind the end, {self.total:g} s",
+            )
         return self
 
 
@@ -264,16 +278,25 @@ class StableAudio(TrainedExperiment):
     def _fits(self) -> StableAudio:
         check_templates(self.templates, "templates")
         if self.stages.dit.weights and self.stages.dit.weights.fine_tune:
-            raise ValueError(
-                "stages.dit.weights.fine_tune: weights are adapted by another experiment, which "
-                "names this one as its `base`"
+            raise fault(
+                "cannot-be-fine-tuned",
+                "stages.dit.weights.fine_tune: weights are adapted by another experiment, "
+                "which names this one as its `base`",
             )
         if self.adapters and (not self.base or self.adapt.kind != "lora"):
-            raise ValueError("adapters: they play along with an adapter (adapt.kind: lora)")
+            raise fault(
+                "adapters-without-an-adapter",
+                "adapters: they play along with an adapter (adapt.kind: lora)",
+            )
         if unknown := sorted(set(self.generate.strengths) - set(self.adapters)):
-            raise ValueError(f"generate.strengths: {unknown[0]!r} is not among `adapters`")
+            raise fault(
+                "unknown-name", f"generate.strengths: {unknown[0]!r} is not among `adapters`"
+            )
         if self.base and (self.stages.dit.weights or self.stages.autoencoder.weights):
-            raise ValueError("base and stages.*.weights: an adaptation begins with its base alone")
+            raise fault(
+                "base-and-weights",
+                "base and stages.*.weights: an adaptation begins with its base alone",
+            )
         return self
 
     @property
@@ -331,33 +354,42 @@ class StableAudio(TrainedExperiment):
         if self.base is not None:
             self._check_base(where, self.base, config)
         elif self.stages.autoencoder.weights is None and not isinstance(acoustic, MagnitudeRvq):
-            raise ValueError(
+            raise fault(
+                "tokenizer-of-another-kind",
                 f"{where}.tokens: latents are made by the PCA of a magnitude_rvq tokenizer; this "
-                f"one is {acoustic.kind}; name another token set, or weights of stages.autoencoder"
+                f"one is {acoustic.kind}; name another token set, or weights of stages.autoencoder",
             )
 
     def _check_base(self, where: str, name: str, config: Config) -> None:
         known(name, config.experiments, f"{where}.base", "experiments")
         base = config.experiments[name]
         if not isinstance(base, StableAudio):
-            raise ValueError(  # noqa: TRY004 (pydantic turns it into a row)
-                f"{where}.base: {name!r} is of the system {base.system}, needed is {self.system}"
+            raise fault(
+                "another-system",
+                f"{where}.base: {name!r} is of the system {base.system}, needed is {self.system}",
             )
         if base.base and base.adapt.kind == "lora":
-            raise ValueError(f"{where}.base: {name!r} is an adapter itself; name its base")
+            raise fault(
+                "base-is-an-adapter", f"{where}.base: {name!r} is an adapter itself; name its base"
+            )
         for other in self.adapters:
             known(other, config.experiments, f"{where}.adapters", "experiments")
-            self._check_adapter(f"{where}.adapters: {other!r}", config.experiments[other])
+            self._check_adapter(f"{where}.adapters: {other!r} is", config.experiments[other])
         if self.base_seed not in base.seeds.train:
-            raise ValueError(f"{where}.base_seed: {name!r} is trained with {base.seeds.train} only")
+            raise fault(
+                "seed-not-trained",
+                f"{where}.base_seed: {name!r} is trained with {base.seeds.train} only",
+            )
 
     def _check_adapter(self, where: str, other: Any) -> None:
         of = tuple(getattr(other, key, None) for key in ("base", "base_seed"))
         kind = other.adapt.kind if isinstance(other, StableAudio) else ""
         if (*of, kind) != (self.base, self.base_seed, "lora"):
-            raise ValueError(f"{where} is no adapter (lora) of {self.base!r}")
+            raise fault("not-an-adapter", f"{where} no adapter (lora) of {self.base!r}")
         if ADAPTER_SEED not in other.seeds.train:
-            raise ValueError(f"{where} is trained with {other.seeds.train}, not {ADAPTER_SEED}")
+            raise fault(
+                "seed-not-trained", f"{where} trained with {other.seeds.train}, not {ADAPTER_SEED}"
+            )
 
     def positions(self, config: Config) -> float:
         """Frames of latents that are denoised in training."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, Tag, field_serializer, model_validator
 
-from etude.config.base import OWN, Section, UserPath, chosen_by, merge
+from etude.config.base import OWN, Section, UserPath, chosen_by, fault, merge
 from etude.config.networks import PluginNetwork
 from etude.config.symbolic_tokens import SymbolicTokenSet
 from etude.config.systems.base import (
@@ -43,7 +43,10 @@ class _Decoder(Section):
     @model_validator(mode="after")
     def _heads_divide(self) -> _Decoder:
         if self.dim % (2 * self.heads):
-            raise ValueError(f"dim {self.dim} must be a multiple of 2 x heads ({2 * self.heads})")
+            raise fault(
+                "heads-do-not-divide",
+                f"dim: {self.dim} must be a multiple of 2 x heads ({2 * self.heads})",
+            )
         return self
 
 
@@ -67,8 +70,9 @@ class Llama(_Decoder):
     @model_validator(mode="after")
     def _groups_are_equal(self) -> Llama:
         if self.key_value_heads and self.heads % self.key_value_heads:
-            raise ValueError(
-                f"key_value_heads {self.key_value_heads} must divide heads {self.heads}"
+            raise fault(
+                "heads-do-not-divide",
+                f"key_value_heads: {self.key_value_heads} must divide heads {self.heads}",
             )
         return self
 
@@ -116,7 +120,9 @@ class SymbolicTraining(TrainingSettings):
     def _nothing_is_heard_or_hidden(self) -> SymbolicTraining:
         for key in ("forgetful_mask", "audition"):
             if getattr(self, key):
-                raise ValueError(f"{key} is AudioLM's; the system symbolic_lm has none")
+                raise fault(
+                    "not-of-this-system", f"{key}: is AudioLM's; the system symbolic_lm has none"
+                )
         return self
 
 
@@ -271,9 +277,10 @@ class SymbolicLm(TrainedExperiment):
     def check(self, where: str, config: Config) -> None:  # noqa: D102
         known(self.cut, config.cuts, f"{where}.cut", "cuts")
         if not isinstance(config.tokens[self.tokens], SymbolicTokenSet):
-            raise ValueError(  # noqa: TRY004 (pydantic turns it into a row)
+            raise fault(
+                "token-set-not-of-notes",
                 f"{where}.tokens: {self.tokens!r} is of audio; symbolic_lm needs a symbolic token "
-                "set (one that names a `tokenizer`)"
+                "set (one that names a `tokenizer`)",
             )
 
     def positions(self, config: Config) -> float:  # noqa: D102

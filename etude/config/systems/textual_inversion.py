@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Composed, Distinct, Section, merge
+from etude.config.base import Composed, Distinct, Section, fault, merge
 from etude.config.pretrained import PRETRAINED_KINDS
 from etude.config.systems.base import (
     OneLine,
@@ -57,7 +57,9 @@ class Templates(Section):
         check_templates(self.train, "templates.train")
         check_templates(self.test, "templates.test")
         if both := set(self.train) & set(self.test):
-            raise ValueError(f"templates: {min(both)!r} is to learn in and to test in")
+            raise fault(
+                "template-in-both", f"templates: {min(both)!r} is to learn in and to test in"
+            )
         return self
 
 
@@ -195,12 +197,14 @@ class TextualInversion(TrainedExperiment):
         known(self.base, config.experiments, f"{where}.base", "experiments")
         base = config.experiments[self.base]
         if not isinstance(base, MusicGen):
-            raise ValueError(  # noqa: TRY004 (pydantic turns it into a row)
-                f"{where}.base: {self.base!r} is of the system {base.system}, needed is musicgen"
+            raise fault(
+                "another-system",
+                f"{where}.base: {self.base!r} is of the system {base.system}, needed is musicgen",
             )
         if self.base_seed not in base.seeds.train:
-            raise ValueError(
-                f"{where}.base_seed: {self.base!r} is trained with {base.seeds.train} only"
+            raise fault(
+                "seed-not-trained",
+                f"{where}.base_seed: {self.base!r} is trained with {base.seeds.train} only",
             )
         self._same_codec(where, base, config)
 
@@ -212,10 +216,11 @@ class TextualInversion(TrainedExperiment):
             for n, corpus in zip(names, (self.corpus, base.corpus), strict=True)
         ]
         if names[0] != names[1] or fits[0] != fits[1]:
-            raise ValueError(
+            raise fault(
+                "another-codec",
                 f"{where}: the acoustic tokenizer is {names[0]!r} of corpus {fits[0]!r}, that of "
                 f"its base {names[1]!r} of {fits[1]!r}; set `tokenizers.{names[1]}.fit.corpus: "
-                f"{base.corpus}`, so that both read the same codes"
+                f"{base.corpus}`, so that both read the same codes",
             )
 
     def positions(self, config: Config) -> float:  # noqa: D102

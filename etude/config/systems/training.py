@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_serializer, model_validator
 
-from etude.config.base import Distinct, Section, UserPath
+from etude.config.base import Distinct, Section, UserPath, fault
 
 MomentDecay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -119,16 +119,20 @@ class TrainingSettings(Section):
     @model_validator(mode="after")
     def _devices_get_something(self) -> TrainingSettings:
         if self.batch_size < self.devices:
-            raise ValueError(f"batch_size {self.batch_size} is less than devices {self.devices}")
+            raise fault(
+                "batch-too-small",
+                f"batch_size: {self.batch_size} is less than devices {self.devices}",
+            )
         if self.devices > 1 and self.audition:
-            raise ValueError("audition: only with `devices: 1`")
+            raise fault("audition-on-several-devices", "audition: only with `devices: 1`")
         return self
 
     @model_validator(mode="after")
     def _kept_steps_are_made(self) -> TrainingSettings:
         if self.keep_steps and max(self.keep_steps) > self.steps:
-            raise ValueError(
-                f"keep_steps: step {max(self.keep_steps)} is never made; steps is {self.steps}"
+            raise fault(
+                "step-never-made",
+                f"keep_steps: step {max(self.keep_steps)} is never made; steps is {self.steps}",
             )
         return self
 
@@ -159,7 +163,7 @@ class Weights(Section):
     @model_validator(mode="after")
     def _one_place(self) -> Weights:
         if (self.path is None) == (self.pretrained is None):
-            raise ValueError("needs one of `path` and `pretrained`")
+            raise fault("not-one-place", ": needs one of `path` and `pretrained`")
         return self
 
     @field_serializer("path", when_used="json")

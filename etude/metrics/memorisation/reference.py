@@ -140,6 +140,7 @@ def embed_corpus(
     if left and not names:
         raise UserError(
             f"no segment could be embedded by {embedding}",
+            code="embedding-failed",
             why=next(iter(left.values())),
             do="if it is one of your own, mend it; else leave it out of `evaluation: embeddings`",
         )

@@ -35,10 +35,13 @@ def validate(real: Array, made: Array) -> None:
     """
     for name, counts in (("real", real), ("made", made)):
         if not np.isfinite(counts).all() or (counts < 0).any():
-            raise UserError(f"the {name} counts hold negative or infinite values")
+            raise UserError(
+                f"the {name} counts hold negative or infinite values", code="not-finite"
+            )
     if real.shape[-1] != made.shape[-1]:
         raise UserError(
             "the two histograms have different bins",
+            code="bins-differ",
             why=f"{real.shape[-1]} and {made.shape[-1]}",
             do="count both in the same bins",
         )

@@ -75,6 +75,7 @@ class AudioLmPlayer:
         if settings.hop is not None and settings.hop > window:
             raise UserError(
                 f"a hop of {settings.hop:g} s is more than a window, which is {window:g} s long",
+                code="hop-too-large",
                 do="give a smaller --hop; half of the window is usual",
             )
         primes = [read_prime(path, self, settings.hop) for path in conditions.files]
@@ -168,6 +169,7 @@ def read_prime(path: Path, player: AudioLmPlayer, hop: float | None = None) -> P
     if frames < 1:
         raise UserError(
             "the priming recording is too short",
+            code="prompt-too-short",
             where=str(path),
             why=f"{len(wave) / rate:.2f} s of audio, {most:g} s can be used",
             do="give a longer recording, or a smaller --hop",

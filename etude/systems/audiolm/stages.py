@@ -324,6 +324,7 @@ def audiolm_shape(experiment: AudioLm, packed: dict[str, Any]) -> dict[str, Any]
     if experiment.coarse_quantizers >= packed["quantizers"]:
         raise UserError(
             f"coarse_quantizers {experiment.coarse_quantizers} leaves nothing for the fine stage",
+            code="too-many-quantizers",
             where=f"tokens {experiment.tokens!r}",
             why=f"its codec has {packed['quantizers']} quantizers",
             do="set fewer coarse_quantizers in the experiment, or take a codec with more",

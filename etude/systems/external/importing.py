@@ -63,6 +63,7 @@ def import_notes(source: Path, parts: Parts, seconds: float, folder: Path) -> in
     if rows and not any(row["kind"] == "midi" for row in rows):
         raise UserError(
             "MIDI cannot be compared with a corpus of recordings",
+            code="midi-against-recordings",
             where=str(source),
             why="played by a SoundFont, any music sounds unlike a recording, and the corpus has no "
             "notes",
@@ -111,6 +112,7 @@ def _read_notes(
     if not found:
         raise UserError(
             "no clip can be read",
+            code="no-readable-clip",
             where=str(source),
             why=f"{len(rejected)} files, none of them MIDI with notes",
             do=f"put clips there, of these kinds: {' '.join(sorted(MIDI_SUFFIXES))}",
@@ -147,6 +149,7 @@ def _read(
     if not found:
         raise UserError(
             "no clip can be read",
+            code="no-readable-clip",
             where=str(source),
             why=f"{len(rejected)} files, none of them audio that can be decoded",
             do="write `notes: true` beside `clips`: these are MIDI"

@@ -163,6 +163,7 @@ def splits_of(experiment: MusicGen, parts: Parts, items: int | None) -> tuple[Co
     if not len(train):
         raise UserError(
             "nothing is left to train on",
+            code="nothing-to-train-on",
             where="leave_out",
             why=f"all pieces belong to the concepts that are left out: {experiment.leave_out}",
             do="leave out fewer of them",
@@ -182,6 +183,7 @@ def check_concepts(
     if missing := [name for name in names if name not in there]:
         raise UserError(
             f"the corpus has no concept {missing[0]!r}",
+            code="unknown-concept",
             where=f"{key}; {table}",
             why=f"concepts are its top folders: {', '.join(there) or 'it has none'}",
             do="correct the name, or put the recordings into a folder of that name",

@@ -69,10 +69,13 @@ def read_melody(path: Path, rate: int) -> Tensor:
     try:
         wave = read_audio(path, rate, upsample=True)
     except (AudioError, OSError) as error:
-        raise UserError("the melody cannot be read", where=str(path), why=str(error)) from None
+        raise UserError(
+            "the melody cannot be read", code="unusable-recording", where=str(path), why=str(error)
+        ) from None
     if not len(wave) or not np.abs(wave).max() > 0:
         raise UserError(
             "there is no melody in this file",
+            code="no-melody",
             where=str(path),
             why="it is silent",
             do="name a recording of a tune; best of one voice",

@@ -301,6 +301,7 @@ def from_pretrained(folder: Path, codec: Mapping[str, Any]) -> Lm:
     if wrong := [f"{k} {v} (here {codec[k]})" for k, v in theirs.items() if codec[k] != v]:
         raise UserError(
             "this MusicGen makes the tokens of another codec",
+            code="another-codec",
             where=str(folder),
             why=", ".join(wrong),
             do="give the experiment a token set whose acoustic tokenizer is the EnCodec that it "

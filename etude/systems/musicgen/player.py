@@ -172,6 +172,7 @@ class MusicGenPlayer:
         if wrong := [f"{k} {shape[k]} (codec: {v})" for k, v in ours.items() if shape[k] != v]:
             raise UserError(
                 "the network learned the tokens of another codec",
+                code="another-codec",
                 why=", ".join(wrong),
                 do="play it with the codec that it was trained with (`fit.corpus` or `fit.folder` "
                 "of the tokenizer)",

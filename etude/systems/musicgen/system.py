@@ -84,6 +84,7 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         if ours.to_str() != model.tokenizer.to_str():
             raise UserError(
                 "these weights learned other words than this corpus has",
+                code="another-vocabulary",
                 where=str(weights),
                 why=f"{model.tokenizer.get_vocab_size()} words there, {ours.get_vocab_size()} here",
                 do="train on from weights of a corpus with the same words, or take them as they "
@@ -182,6 +183,7 @@ def check_shape(model: Lm, codec: dict[str, Any], where: Path) -> None:
     ]:
         raise UserError(
             "these weights learned the tokens of another codec",
+            code="another-codec",
             where=str(where),
             why=", ".join(wrong),
             do="give the experiment the token set that they were trained with",

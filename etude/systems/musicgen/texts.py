@@ -50,6 +50,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     if not (folder / TOKENIZER).is_file():
         raise UserError(
             "the text tokenizer is not there",
+            code="text-tokenizer-missing",
             where=str(folder / TOKENIZER),
             why="texts cannot be read without it",
             do=f"fetch the weights again with their {TOKENIZER}",
@@ -90,6 +91,7 @@ def parts_of_text(text: str, tokenizer: Tokenizer, concepts: Mapping[str, int]) 
         else:
             raise UserError(
                 f"there is no learned word <{piece}>{closest(piece, concepts)}",
+                code="unknown-word",
                 where=text,
                 why=f"there are: {', '.join(f'<{name}>' for name in concepts) or 'none'}",
                 do="name one of these, or write the text without < and >",

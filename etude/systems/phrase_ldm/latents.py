@@ -117,6 +117,7 @@ def refuse_poor(fidelity: dict[str, Any], least_f1: float) -> None:
     if (found := fidelity[split]["f1"]) < least_f1:
         raise UserError(
             f"the autoencoder keeps too few notes: F1 {found:.3f}, {least_f1:g} is the least",
+            code="poor-autoencoder",
             where=f"{fidelity[split]['phrases']} phrases of the {split} split",
             why="pieces made of its latents could be no better than these",
             do="train it longer (stages.vae.training.steps) or lower stages.vae.kl.weight; "
@@ -157,6 +158,7 @@ def _of_split(vae: Vae, songs: Sequence[Song], tokenizer: RemiZTokenizer) -> dic
         if len(song.bars[0].phrases) != slots:
             raise UserError(
                 f"a piece has {len(song.bars[0].phrases)} tracks, and the tokenizer {slots} slots",
+                code="tokens-do-not-fit",
                 where=song.piece,
                 do="delete results/tokens and results/packed of this token set, and run again",
             )

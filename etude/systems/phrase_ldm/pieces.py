@@ -42,6 +42,7 @@ def read_statistics(folder: Path, slots: int, latent: int | None = None) -> dict
     if there != (slots, latent, latent, latent):
         raise UserError(
             "these latents are of another autoencoder",
+            code="another-autoencoder",
             where=str(path),
             why=f"they have {there[0]} slots of {there[1]} numbers, not {slots} of {latent}",
             do="encode the corpus with the autoencoder of this experiment",
@@ -86,6 +87,7 @@ class Pieces:
         if sum(lengths) != bars or len(file["log_variance"]) != bars or len(file["repeat"]) != bars:
             raise UserError(
                 "these latents do not fit together",
+                code="damaged-latents",
                 where=str(path),
                 why=f"the lengths of its pieces make {sum(lengths)} bars, and it has {bars}",
                 do="delete the file and run again",

@@ -84,6 +84,7 @@ class PhraseLdmPlayer:
         if vae.settings.latent != ldm.shape["latent"]:
             raise UserError(
                 "the autoencoder does not fit the diffusion",
+                code="another-autoencoder",
                 why=f"its latents have {vae.settings.latent} numbers, and those that the diffusion "
                 f"has learned {ldm.shape['latent']}",
                 do="train the stage ldm on the latents of this autoencoder",
@@ -110,11 +111,13 @@ class PhraseLdmPlayer:
         if len(own) > 2:
             raise UserError(
                 f"{len(own)} MIDI files: one is gone on from, and something lies between two",
+                code="too-many-files",
                 do="name one or two",
             )
         if settings.keep and len(own) != 1:
             raise UserError(
                 f"bars {settings.keep} cannot be kept",
+                code="cannot-be-kept",
                 where="generate.keep",
                 why=f"they are of one MIDI file, and there are {len(own)}",
                 do="name one with `midi`, or leave `keep` out",
@@ -141,7 +144,11 @@ class PhraseLdmPlayer:
         if asked.form:
             sections.parse_sections(asked.form, "generate.sections", asked.bars)
         if asked.bars > MOST_BARS:
-            raise UserError(f"{asked.bars} bars are asked for", do=f"ask for {MOST_BARS} at most")
+            raise UserError(
+                f"{asked.bars} bars are asked for",
+                code="length-out-of-range",
+                do=f"ask for {MOST_BARS} at most",
+            )
         return asked
 
     def _meter(self, wanted: str, own: Sequence[UserPiece]) -> int:
@@ -157,6 +164,7 @@ class PhraseLdmPlayer:
         where = " and ".join(piece.name for piece in own)
         raise UserError(
             f"no music can be made in {' and '.join(meters)}",
+            code="meter-not-learned",
             where=where or "generate.meter",
             why=f"the diffusion has learned pieces in {', '.join(known)}",
             do="choose other files" if own else "choose one of these, or train it on others",
@@ -183,6 +191,7 @@ class PhraseLdmPlayer:
         if not self.tokenizer.settings.normalise_key:
             raise UserError(
                 f"the key {key} cannot be had",
+                code="key-not-learned",
                 where="generate.key",
                 why="the pieces it learned from have keys of their own, so there is none to move "
                 "from",
@@ -203,6 +212,7 @@ class PhraseLdmPlayer:
             if last > min(len(own.bars), asked.bars):
                 raise UserError(
                     f"bars {first}-{last} cannot be kept",
+                    code="cannot-be-kept",
                     where=own.name,
                     why=f"it has {len(own.bars)} bars, and the piece that is made {asked.bars}",
                     do="correct `keep`; the first bar is 1",

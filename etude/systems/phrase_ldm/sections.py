@@ -48,6 +48,7 @@ def parse_sections(text: str, where: str = "", bars: int | None = None) -> list[
     if not found or to_text(found) != text or min(section.bars for section in found) < 1:
         raise UserError(
             f"these are no sections: {text!r}",
+            code="invalid-sections",
             where=where,
             why="each is a letter with its length in bars, and nothing stands between them",
             do="write them as in i8A8A8B4",
@@ -56,6 +57,7 @@ def parse_sections(text: str, where: str = "", bars: int | None = None) -> list[
     if bars is not None and total != bars:
         raise UserError(
             f"the sections {text} have {total} bars, and the piece has {bars}",
+            code="length-of-sections",
             where=where,
             do=f"correct their lengths, so that their sum is {bars}",
         )
@@ -77,10 +79,13 @@ def read_labels(path: Path) -> dict[str, str]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError("the labels cannot be read", where=str(path), why=str(error)) from error
+        raise UserError(
+            "the labels cannot be read", code="unreadable-table", where=str(path), why=str(error)
+        ) from error
     if not rows or not {"piece", "sections"} <= rows[0].keys():
         raise UserError(
             "the labels lack a column, or have no rows",
+            code="missing-column",
             where=str(path),
             do="write a CSV file with the columns piece and sections (i8A8A8B4)",
         )

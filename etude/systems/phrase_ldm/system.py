@@ -94,6 +94,7 @@ class PhraseLdmSystem(StagedSystem):
             if not len(train):
                 raise UserError(
                     "no training piece has a meter that the diffusion learns",
+                    code="nothing-to-train-on",
                     where="stages.ldm.meters",
                     why=f"all {train.left_out} pieces have another than "
                     f"{', '.join(experiment.stages.ldm.meters)}, or change it",
@@ -225,6 +226,7 @@ class PhraseLdmSystem(StagedSystem):
         if any(found[name] != ldm.shape[name] for name in ("mean", "deviation")):
             raise UserError(
                 "the diffusion has learned the latents of another autoencoder",
+                code="another-autoencoder",
                 where=f"{models['ldm']} and {folder}",
                 why="the scale of its latents is another",
                 do="train the stage ldm again on the latents of this one",
@@ -271,6 +273,7 @@ def tokenizer_of(parts: Parts) -> RemiZTokenizer:
     if not isinstance(tokenizer, RemiZTokenizer):
         raise UserError(
             "this tokenizer has no phrases",
+            code="tokenizer-of-another-kind",
             where=str(folder),
             do="name a token set whose tokenizer is of the kind remi_z",
         )

@@ -67,6 +67,7 @@ def read_own(path: Path, tokenizer: RemiZTokenizer, corpus: CorpusBase) -> UserP
     except (MidiError, OSError) as error:
         raise UserError(
             "the MIDI file cannot be used",
+            code="unusable-midi",
             where=str(path),
             why=getattr(error, "strerror", None) or str(error),
             do="give another one",
@@ -76,6 +77,7 @@ def read_own(path: Path, tokenizer: RemiZTokenizer, corpus: CorpusBase) -> UserP
     if not bars:
         raise UserError(
             "the MIDI file has no notes that the tokenizer reads",
+            code="no-notes",
             where=str(path),
             do="give a file with pitched notes",
         )

@@ -169,6 +169,7 @@ def targets_of(network: nn.Module, targets: Sequence[str], exclude: Sequence[str
         kinds = sorted({".".join(name.split(".")[-2:]) for name in linear})
         raise UserError(
             f"no layer is called {missing[0]!r}" if missing else "every layer is excluded",
+            code="unknown-layer",
             where="adapt.targets" if missing else "adapt.exclude",
             why=f"layers end in: {', '.join(kinds)}",
             do="name some of these",
@@ -223,6 +224,7 @@ def join(adapter: Adapter, name: str, folder: Path) -> None:
 def _refuse_base(folder: Path, shape: Mapping[str, Any], found: str) -> None:
     raise UserError(
         "this adapter belongs to another base",
+        code="another-base",
         where=str(folder),
         why=f"learned with {shape['base']} {shape['base_sha256'][:16]}, this base is {found[:16]}",
         do="give it the base that it was learned with, or train it again",

@@ -157,6 +157,7 @@ def read_statistics(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(
             "these latents have no statistics",
+            code="damaged-latents",
             where=str(path),
             do="delete their folder and run the workflow again",
         )
@@ -173,6 +174,7 @@ def check_same(found: Mapping[str, Any], shape: Mapping[str, Any], where: Path) 
     if (found["channels"], rate) != (shape["channels"], shape["frame_rate"]):
         raise UserError(
             "these latents are of another autoencoder",
+            code="another-autoencoder",
             where=str(where),
             why=f"{found['channels']} numbers at {rate:g} Hz; the network learned "
             f"{shape['channels']} at {shape['frame_rate']:g} Hz",

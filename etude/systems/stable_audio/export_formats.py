@@ -77,6 +77,7 @@ def _write_adapter(stage: Path, folder: Path) -> None:
 def _no_form(form: str, why: str) -> UserError:
     return UserError(
         f"this experiment cannot be written for {form or 'other programs'}",
+        code="form-not-possible",
         where=f"--form {form}" if form else "--form",
         why=why,
         do="adapt pretrained weights of Stable Audio, or export it for Étude (without --form)",

@@ -170,6 +170,7 @@ def _refuse_nothing(left_out: list[dict[str, str]], where: str) -> None:
     why = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
     raise UserError(
         "no training piece can be encoded",
+        code="nothing-to-train-on",
         where=where,
         why=why or "no piece of the training split was kept",
         do="bring recordings of the autoencoder's rate or more; pieces.csv has the other reasons",

@@ -68,6 +68,7 @@ class SoundPlayer:
         if found != (model.shape["channels"], model.shape["frame_rate"]):
             raise UserError(
                 "the autoencoder does not fit the network",
+                code="another-autoencoder",
                 why=f"its latents have {found[0]} numbers at {found[1]:g} Hz, and those that the "
                 f"network learned {model.shape['channels']} at {model.shape['frame_rate']:g} Hz",
                 do="play it with the autoencoder that it was trained with",
@@ -103,6 +104,7 @@ class SoundPlayer:
             if last > least + 0.1:
                 raise UserError(
                     f"{last:g} s cannot be kept",
+                    code="cannot-be-kept",
                     where="generate.keep",
                     why=f"the shortest recording has {least:.1f} s",
                     do="correct `keep`",
@@ -120,6 +122,7 @@ class SoundPlayer:
             why = "too_short: not one frame of latents"
         raise UserError(
             "this recording cannot be used",
+            code="unusable-recording",
             where=str(path),
             why=why,
             do=f"give a file of {self.rate} Hz or more that plays elsewhere",

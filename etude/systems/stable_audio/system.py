@@ -92,6 +92,7 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         if not isinstance(tokenizer, MagnitudeRvqTokenizer):
             raise UserError(
                 "latents are made by the PCA of a magnitude_rvq tokenizer",
+                code="tokenizer-of-another-kind",
                 where=str(parts.tokenizers["acoustic"]),
                 why=f"this is a {type(tokenizer).__name__}",
                 do="name another token set in `tokens`",
@@ -171,6 +172,7 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         if not len(train):
             raise UserError(
                 "there is nothing to train on",
+                code="nothing-to-train-on",
                 where=str(folder),
                 why="no piece of the training split was encoded",
                 do="look at left_out.csv there, and at pieces.csv",

@@ -38,6 +38,7 @@ class Shifts:
         if not pitched:
             raise UserError(
                 "this tokenizer's tokens cannot be moved in pitch",
+                code="cannot-be-transposed",
                 why="augmentation reads each token's name, and none says a pitch alone (byte pairs "
                 "stand for several tokens)",
                 do="set `training: {augment: {share: 0}}`, or use transpositions of the token set",

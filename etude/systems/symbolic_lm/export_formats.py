@@ -55,6 +55,7 @@ def fast_tokenizer(tokenizer: SymbolicTokenizer) -> Tokenizer:
     if len(set(names)) != tokenizer.vocabulary or any(re.search(r"\s", name) for name in names):
         raise UserError(
             f"the tokens of a tokenizer of kind {tokenizer.settings.kind!r} are no words",
+            code="form-not-possible",
             where="--form transformers",
             why="several tokens are one word (byte pairs), or a name has a space",
             do="train with a tokenizer without `bpe`",

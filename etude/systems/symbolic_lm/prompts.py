@@ -117,6 +117,7 @@ def held_out_prompts(
     if not found:
         raise UserError(
             f"no held-out piece has a prompt of {settings.prompt_tokens} tokens",
+            code="no-prompt-long-enough",
             where=str(packed / split),
             why=f"the longest has {longest} tokens, and something must follow the prompt",
             do="set a smaller `generate: {prompt_tokens: …}`",
@@ -141,6 +142,7 @@ def read_prompt(
     except (MidiError, OSError) as error:
         raise UserError(
             "the prompt cannot be used",
+            code="unusable-midi",
             where=str(path),
             why=getattr(error, "strerror", None) or str(error),
             do="give another MIDI file, or change the corpus's `filter`",
@@ -149,6 +151,7 @@ def read_prompt(
     if len(whole) and not len(whole.without_drums()):
         raise UserError(
             "the prompt has only drums",
+            code="only-drums",
             where=str(path),
             why="the tokens are of pitched notes",
             do="give a MIDI file with a part that is no drums",
@@ -158,12 +161,14 @@ def read_prompt(
     if not ids:
         raise UserError(
             "the prompt has no notes that the tokenizer reads",
+            code="no-notes",
             where=str(path),
             do="give a MIDI file with pitched notes",
         )
     if tokens is not None and len(ids) < tokens:
         raise UserError(
             f"the prompt is shorter than asked: {len(ids)} tokens of {tokens}",
+            code="prompt-too-short",
             where=str(path),
             do=f"ask for no more than {len(ids)} (`prompt_tokens`), or give a longer piece",
         )

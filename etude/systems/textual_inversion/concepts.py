@@ -208,6 +208,7 @@ def check_names(names: list[str]) -> None:
         if not name.strip() or set(name) & set("<>/\\"):
             raise UserError(
                 f"a concept cannot be called {name!r}",
+                code="invalid-concept-name",
                 where="concepts",
                 why="texts name it <name>, and its file bears its name",
                 do="rename its folder: without <, >, / and \\",
@@ -215,6 +216,7 @@ def check_names(names: list[str]) -> None:
         if name == "model":
             raise UserError(
                 "a concept cannot be called 'model'",
+                code="invalid-concept-name",
                 where="concepts",
                 why="its file would be model.safetensors, which all words stand in",
                 do="rename its folder",

@@ -65,6 +65,7 @@ def splits_of(experiment: TextualInversion, parts: Parts) -> tuple[Spoken, Spoke
         if not learned:
             raise UserError(
                 f"the concept {name!r} has nothing to learn from",
+                code="nothing-to-train-on",
                 where=str(parts.packed),
                 why="no segment of it is in the training split: too short, silent, the same as "
                 "another recording, or all of it on another side",

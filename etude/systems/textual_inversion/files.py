@@ -84,6 +84,7 @@ def read_concepts(path: Path) -> dict[str, LearnedRows]:
         why = "there is no word in it"
     raise UserError(
         "this file holds no learned words",
+        code="no-learned-words",
         where=str(path),
         why=why,
         do="name a .safetensors in diffusers' textual-inversion form, or TI-MusicGen's .pt",
@@ -126,6 +127,7 @@ def check_base(learned: LearnedRows, sha256: str, dim: int, where: Path, concept
         return
     raise UserError(
         f"the word <{concept}> belongs to another base",
+        code="another-base",
         where=str(where),
         why=why,
         do="give it the base that it was learned with, or learn it anew with this one",

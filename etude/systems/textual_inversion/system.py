@@ -197,6 +197,7 @@ def check_concepts_there(names: list[str], found: dict[str, Any], file: Path) ->
         return
     raise UserError(
         f"the file lacks the word <{missing[0]}>" if missing else "words of several lengths",
+        code="words-do-not-fit",
         where=str(file),
         why=f"it has: {', '.join(f'<{n}> ({len(w.rows)} rows)' for n, w in found.items())}",
         do="name the words that are in it in `concepts`; of one length each run",

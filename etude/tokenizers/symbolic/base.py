@@ -187,6 +187,7 @@ class SymbolicTokenizer(ABC):
         if config["version"] != cls.version:
             raise UserError(
                 "a tokenizer is of another version",
+                code="another-version",
                 where=str(folder),
                 why=f"it is version {config['version']}, this program has {cls.version}",
                 do="delete that folder and run the workflow again",

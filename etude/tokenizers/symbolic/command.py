@@ -45,6 +45,7 @@ def convert(source: Path, folder: Path, level: str, output: Path) -> str:
     except (MidiError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             "the file cannot be read",
+            code="unreadable-notes",
             where=str(source),
             why=str(error),
             do="give a MIDI file, or JSON lines that this command wrote",

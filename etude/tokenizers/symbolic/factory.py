@@ -80,6 +80,7 @@ def load_symbolic_tokenizer(folder: Path) -> SymbolicTokenizer:
     if not isinstance(tokenizer, SymbolicTokenizer):
         raise UserError(
             f"the tokenizer {kind!r} reads audio, not MIDI",
+            code="tokenizer-of-another-kind",
             where=str(folder),
             do=f"name a symbolic one: {', '.join(SYMBOLIC_KINDS)}",
         )
@@ -99,6 +100,7 @@ def training_tables(
     if not chosen:
         raise UserError(
             "there is nothing to fit a tokenizer on",
+            code="nothing-to-fit-on",
             where=str(pieces),
             why="no piece of the training split is MIDI",
             do="symbolic tokenizers need MIDI files",

@@ -120,6 +120,7 @@ def _check_tokens(everything: Dataset, vocabulary: int, window: int) -> None:
         if longest > window or low is None or low < 0 or high >= vocabulary:
             raise UserError(
                 "tokens do not fit their tokenizer",
+                code="tokens-do-not-fit",
                 why=f"windows must have 1 to {window} ids below {vocabulary}; found are {longest} "
                 f"ids, {low} to {high}",
                 do="delete the folder of tokens and run the workflow again",
@@ -136,6 +137,7 @@ def _rows_of_splits(
     if unknown:
         raise UserError(
             f"tokens are transposed by {min(unknown)}, which the token set does not name",
+            code="tokens-do-not-fit",
             do="delete the folder of tokens and run the workflow again",
         )
     pieces = everything.data.column("piece").dictionary_encode().combine_chunks()
@@ -151,6 +153,7 @@ def _rows_of_splits(
     if again.any():
         raise UserError(
             "a window was tokenized twice",
+            code="tokenized-twice",
             where=str(np.sort(names)[key[0, 1:][again][0]]),
             why="two shards hold the same piece",
             do="delete the folder of tokens and run the workflow again",

@@ -53,6 +53,7 @@ class PluginSymbolicTokenizer(SymbolicTokenizer):
         if ids and not 0 <= min(ids) <= max(ids) < self.vocabulary:
             raise UserError(
                 f"a tokenizer of your own gave an id outside of 0 ... {self.vocabulary - 1}",
+                code="token-out-of-range",
                 where=str(module_file(self.settings.kind)),
                 why=f"`encode` gave {min(ids)} to {max(ids)}",
                 do="mend `encode`, or set `vocabulary` to the number of ids",

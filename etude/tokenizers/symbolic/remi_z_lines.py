@@ -58,6 +58,7 @@ def from_lines(words: Vocabulary, lines: Iterable[str], where: str) -> list[int]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 "a line is no REMI-z of this tokenizer",
+                code="not-remi-z",
                 where=f"{where}, line {number}",
                 why=f"{type(error).__name__}: {error}",
                 do="write lines as `python -m etude tokens` does, with the tokens that it has",
