@@ -174,7 +174,7 @@ class Bench:
 
     def sets(self, experiment: PhraseLdm, parts: Parts) -> dict[str, Any]:
         """What is measured of the sets that an autoencoder has without a diffusion."""
-        vae, tokenizer = self.system.load_tokenizer(parts.models["vae"], parts), None
+        vae, tokenizer = self.system.load(parts.models["vae"], parts), None
         ldm = self.system.build(experiment, "ldm", parts, 0)
         from etude.systems.phrase_ldm.system import tokenizer_of
 

@@ -307,7 +307,7 @@ def write_perplexity(
     """
     assert parts.packed is not None
     system, (model,) = open_system(experiment.system), parts.models.values()
-    nats_of = partial(system.nats, system.load_tokenizer(model, parts))
+    nats_of = partial(system.nats, system.load(model, parts))
     rows, more = perplexities(
         *(nats_of, parts.packed),
         most=most,
