@@ -105,6 +105,14 @@ def unpack(archive: Path, folder: Path, name: str) -> int:
     """
     limit = ALWAYS_ALLOWED + MAX_RATIO * archive.stat().st_size
     writer = _Writer(folder, name, limit)
+    _unpack(archive, name, writer)
+    if writer.left_out:
+        log.warning("%d links or devices in the archive were left out", writer.left_out)
+    _lift(folder)
+    return writer.count
+
+
+def _unpack(archive: Path, name: str, writer: _Writer) -> None:
     try:
         kind = archive_kind(archive, name)
         if kind == "zip":
@@ -133,10 +141,6 @@ def unpack(archive: Path, folder: Path, name: str) -> int:
             why=str(error),
             do=LOOK,
         ) from None
-    if writer.left_out:
-        log.warning("%d links or devices in the archive were left out", writer.left_out)
-    _lift(folder)
-    return writer.count
 
 
 class _Writer:

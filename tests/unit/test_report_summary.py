@@ -32,7 +32,7 @@ def test_real_music_is_nothing_and_chance_all_of_the_way():
     assert one.at == pytest.approx(LEFT + 0.2 * (RIGHT - LEFT))
     assert one.reach == pytest.approx((LEFT + 0.1 * (RIGHT - LEFT), LEFT + 0.3 * (RIGHT - LEFT)))
     assert one.codec == pytest.approx(LEFT + 0.1 * (RIGHT - LEFT))
-    assert one.said == "20 % (10 % to 30 %)"
+    assert one.text == "20 % (10 % to 30 %)"
 
 
 def test_what_is_beyond_either_end_stays_in_the_figure():
@@ -56,7 +56,7 @@ def test_what_is_beyond_either_end_stays_in_the_figure():
 def test_nothing_is_said_that_was_not_measured(found, note):
     one = place(found)
     assert one.share is None
-    assert note in one.said
+    assert note in one.text
 
 
 def test_each_verdict_has_words():
@@ -91,5 +91,5 @@ def test_clips_of_its_own_concepts_have_no_place_among_all_music():
     table = rows(generated=3.0, real=1.0, random_notes=11.0)
     one = place([row | {"system": "textual_inversion"} for row in table])
     assert one.share is None
-    assert "its own concepts" in one.said
+    assert "its own concepts" in one.text
     assert place([row | {"system": "musicgen"} for row in table]).share == pytest.approx(0.2)
