@@ -388,7 +388,7 @@ def test_a_stopped_training_goes_on(precision, tmp_path):
     folders = [tmp_path / name / "coarse" / "seed-0" for name in ("stopped", "whole")]
     with pytest.raises(Interrupted):
         train_stage(
-            wanted, "coarse", 0, packed, folders[0], tmp_path / "one",
+            wanted, "coarse", 0, Parts(packed=packed), folders[0], tmp_path / "one",
             should_stop=lambda: next(calls) == 3,
         )  # fmt: skip
     train_stage(wanted, "coarse", 0, Parts(packed=packed), folders[0], tmp_path / "one")
