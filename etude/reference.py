@@ -150,7 +150,7 @@ def _option(action: argparse.Action) -> str:
 def sections() -> Iterator[tuple[str, list[type[BaseModel]]]]:
     """All settings that the configuration reaches: a section for each of its own, and each system.
 
-    What several reach (networks of the user's own, seeds, ...) stands where it is met first.
+    What several reach (networks of the user's, seeds, ...) stands where it is met first.
     """
     yield "The whole", [Config]
     seen: set[type[BaseModel]] = {Config}

@@ -1,4 +1,4 @@
-"""Planted copies -> recall of each rung of the memorisation test."""
+"""Planted copies -> recall of each search of the memorisation test."""
 
 from pathlib import Path
 

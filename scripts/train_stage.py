@@ -1,4 +1,4 @@
-"""Packed tokens, and what it needs -> one trained stage. Killed, it goes on from its state."""
+"""Packed tokens, and what it needs -> one trained stage. Killed, it continues from its state."""
 
 import sys
 from pathlib import Path

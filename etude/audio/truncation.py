@@ -20,7 +20,7 @@ SLACK = 8  # bytes: some programs count the header or the padding wrongly
 
 
 def shortfall(path: Path, seconds: float) -> str:
-    """Why a recording of which so many seconds can be read is not whole, or nothing."""
+    """Why a recording of which these seconds can be read is not whole; empty if it is."""
     with path.open("rb") as file:
         head = file.read(12)
         if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:] == b"WAVE":

@@ -1,7 +1,7 @@
 """What clips of others were asked to be: conditions.csv beside them.
 
 A row a clip: `clip` or `file` names it (with or without its suffix, by its path below the folder);
-`prompt` (or `text`, `caption`) is the text that it was made from, `prime` what it goes on from;
+`prompt` (or `text`, `caption`) is the text that it was made from, `prime` what it continues;
 other columns are kept as they are.
 """
 

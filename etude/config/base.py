@@ -20,7 +20,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Lay `over` upon `base`: dictionaries are merged, everything else is replaced.
 
     A `source`, `kind` or `system` that differs from the base's replaces the whole entry, since
-    the keys of another kind mean nothing there; so does a `kind` of the user's own, or a
+    the keys of another kind mean nothing there; so does a `kind` of the user's, or a
     `backend`, where the base names none.
     """
     if is_plugin(over.get("kind")) and base.get("kind") != over["kind"]:
@@ -54,7 +54,7 @@ def _not_empty(word: object) -> object:
 
 UserPath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(Path.expanduser)]
 
-OWN = "module:Class"  # stands for the word that chooses a part of the user's own
+OWN = "module:Class"  # stands for the word that chooses a part of the user's
 
 
 def _module_class(word: str) -> str:

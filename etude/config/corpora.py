@@ -149,7 +149,7 @@ class CorpusBase(Section):
     metadata: str = Field(
         "metadata.csv",
         pattern=r"^[^/\\]+\.csv$",
-        exclude_if=lambda name: name == "metadata.csv",  # a key that is not used reads nothing anew
+        exclude_if=lambda name: name == "metadata.csv",  # an unused key rereads nothing
         description="the table about the pieces, in the top folder of the corpus; for MAESTRO "
         "`maestro-v3.0.0.csv`, whose column `split` is the official one",
     )
@@ -200,7 +200,7 @@ class Music21Corpus(CorpusBase):
     source: Literal["music21"] = "music21"
     scores: Literal["chorales"] = Field("chorales", description="named list of scores")
     program: int | None = Field(0, ge=0, le=127, description="instrument of all parts; none: as is")
-    # Keys that are not used fetch nothing anew.
+    # Keys that are not used fetch nothing again.
     programs: Annotated[list[Program | Mixture], Distinct] = Field(
         [],
         exclude_if=lambda programs: not programs,

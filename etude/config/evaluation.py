@@ -55,7 +55,7 @@ class Evaluation(Section):
     )
     distances: Annotated[list[ModuleClass], Distinct] = Field(
         [],
-        exclude_if=lambda names: not names,  # a key that is not used scores nothing anew
+        exclude_if=lambda names: not names,  # an unused key scores nothing again
         description="distances of your own between two sets of clips, `module:Class` each, in "
         "every embedding; they decide nothing",
     )
@@ -71,7 +71,7 @@ class Evaluation(Section):
     )
     verify: Literal["strict", "report"] = Field(
         "strict",
-        exclude_if=lambda wanted: wanted == "strict",  # a key that is not used scores nothing anew
+        exclude_if=lambda wanted: wanted == "strict",  # an unused key scores nothing again
         description="as in `pretrained`, for fadtk's CLAPs: `strict`: nothing is trained if "
         "they do not rank real music before its grains and noise; `report`: the "
         "table says so",

@@ -1,4 +1,4 @@
-"""A network of the user's own in place of a stage's."""
+"""A network of the user's in place of a stage's."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def load_config(raw: dict[str, Any]) -> Config:
 
     Raises:
         UserError: naming the key, what is allowed there and the nearest match; or a module or class
-            of the user's own that is not there.
+            of the user's that is not there.
     """
     raw = dict(raw)
     defaults = raw.pop("defaults", {}) or {}

@@ -195,7 +195,7 @@ class SymbolicTokenSet(Section):
     )
     long_pieces: Literal["cut", "drop"] = Field(
         "cut",
-        exclude_if=lambda choice: choice == "cut",  # a key that is not used makes nothing anew
+        exclude_if=lambda choice: choice == "cut",  # an unused key makes nothing again
         description="a piece of more than a window: several windows, or `too_long` (for what reads "
         "whole pieces, as a row each)",
     )

@@ -149,7 +149,7 @@ PLUGIN_FRAME_RATE = 50.0  # as most tokenizers have
 
 
 def frame_rate(tokenizer: Any) -> float:
-    """Frames per second; one of the user's own is not asked, it would have to be imported."""
+    """Frames per second; a plugin is not asked, it would have to be imported."""
     if isinstance(tokenizer, PluginTokenizer):
         return PLUGIN_FRAME_RATE
     return float(tokenizer.sample_rate / tokenizer.hop)

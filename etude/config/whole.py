@@ -125,7 +125,7 @@ class Config(Section):
                 raise ValueError(f"{where}.{key}: {name!r} is a {found}, needed is a {kind}")
 
     def is_symbolic(self, tokenizer: str) -> bool:
-        """Whether a tokenizer reads MIDI; one of the user's own, where a symbolic set names it."""
+        """Whether a tokenizer reads MIDI; a plugin, where a symbolic set names it."""
         kind = self.tokenizers[tokenizer].kind
         sets = (s for s in self.tokens.values() if isinstance(s, SymbolicTokenSet))
         named = any(s.tokenizer == tokenizer for s in sets)

@@ -60,7 +60,7 @@ def audit(
 
     Args:
         root: the folder.
-        corpus: its settings, as they would stand in the configuration.
+        corpus: its settings, as they would be written in the configuration.
         settings: the configuration that it would be laid over: its cut, tokens and training.
         cores: cores that the run would have.
         notes: what tokenizers, of which this room knows nothing, say of the kept MIDI files.

@@ -1,4 +1,4 @@
-"""Music that is not in a folder yet: scores of music21, archives, a source of the user's own."""
+"""Music that is not in a folder yet: scores of music21, archives, a source of the user's."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def fetch(settings: CorpusBase, folder: Path, threads: int) -> None:
     """Fill the source folder of a corpus; it appears when it is whole.
 
     Raises:
-        UserError: the archive cannot be had, is not the pinned one, or is not safe to unpack; the
-            source of the user's own is not there or brought nothing.
+        UserError: the archive cannot be downloaded, is not the pinned one, or is unsafe to unpack;
+            the user's source is missing or brought nothing.
     """
     if settings.annotations is None:
         _fetch(settings, folder, threads)
@@ -124,7 +124,7 @@ def _fetch_archive(settings: ArchiveCorpus, folder: Path) -> None:
 
 
 def _fetch_plugin(settings: PluginCorpus, folder: Path) -> None:
-    """Let a class of the user's own fill the folder; what it refuses becomes rows with reasons."""
+    """Let a class of the user's fill the folder; what it refuses becomes rows with reasons."""
     source = plugins.instantiate(settings.source, settings.options, ("fetch",))
     with atomic_directory(folder) as temporary:
         refused = _call_plugin(source, settings.source, temporary)

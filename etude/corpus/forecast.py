@@ -92,7 +92,7 @@ def music_of(name: str, corpus: CorpusBase, results: Path = RESULTS) -> CorpusSi
 
 
 def weight_count(network: object) -> int:
-    """Weights of a transformer's blocks, nearly; 0 for a network of the user's own."""
+    """Weights of a transformer's blocks, nearly; 0 for a network of the user's."""
     depth: int = getattr(network, "depth", 0) or getattr(network, "layers", 0)
     width: int = getattr(network, "dim", 0)
     return 12 * width**2 * depth

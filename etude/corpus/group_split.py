@@ -51,7 +51,7 @@ def assign_groups(
 ) -> dict[str, str]:
     """The side of every group, near the shares that are wanted; the same for the same seed.
 
-    Groups stand in a row, in an order that the seed decides and that no other group changes, and
+    Groups are in a row, in an order that the seed decides and that no other group changes, and
     the row is cut at the shares: one more piece moves few others. Large groups stand first, for
     training. The user's own sides come before all that. Where they put one tune on two sides,
     the group goes whole to the side that most of its pieces name (of equals to test, then to

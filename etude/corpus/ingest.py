@@ -95,7 +95,7 @@ def ingest_shard(
 
 
 def read_refused(root: Path) -> dict[str, str]:
-    """What a source of the user's own could not bring, and why; mostly nothing."""
+    """What a source of the user's could not bring, and why; mostly nothing."""
     path = root / REFUSED
     return {row["path"]: row["reason"] for row in read_csv(path)} if path.is_file() else {}
 

@@ -25,7 +25,7 @@ AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".
 # Music all the same, in containers that libsndfile does not open.
 UNREAD_SUFFIXES = frozenset({".m4a", ".aac", ".mp4", ".wma", ".webm", ".mka", ".ape", ".wv"})
 METADATA = "metadata.csv"
-REFUSED = ".refused.csv"  # path and reason of what a source of the user's own could not bring
+REFUSED = ".refused.csv"  # path and reason of what a source of the user's could not bring
 SLUG_LENGTH = 60
 # Up to here a file is known by its bytes, beyond by its size and time: nearly all MIDI, and no
 # recording of hours, which nobody wants to read at every start of the workflow.

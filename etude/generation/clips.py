@@ -33,7 +33,7 @@ def make_clips(
 
     Args:
         seed, draw: of training and of generation.
-        primes: the user's files that clips go on from, in turn.
+        primes: the user's files that clips continue, in turn.
         owners: owners.csv of each corpus that has any; what they own goes into weights.json.
 
     Raises:

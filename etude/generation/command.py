@@ -57,7 +57,7 @@ def generate(options: argparse.Namespace) -> list[Path]:
 
 
 def continue_midi(options: argparse.Namespace) -> list[Path]:
-    """Go on from the user's own MIDI, or from each file of a folder.
+    """Continue the user's own MIDI, or each file of a folder.
 
     It is the whole file, then this many bars of its last metre.
 
@@ -124,10 +124,10 @@ def _require(trained: LoadedExperiment, condition: str, do: str) -> None:
 
 
 def prompts_of(given: Path | None, takes: Collection[str]) -> dict[str, tuple[Path, ...]]:
-    """The files that clips go on from, by what the names of these clips get: a folder's stems.
+    """The files that clips continue, by what the names of these clips get: a folder's stems.
 
     Args:
-        takes: the conditions of the system: of a folder, files of the kinds that it can go on from.
+        takes: the conditions of the system: of a folder, files of the kinds that it can continue.
 
     Raises:
         UserError: the folder holds none.

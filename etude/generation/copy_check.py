@@ -1,7 +1,7 @@
 """Before a model of owned music leaves the house: were its clips searched for copies, how well?
 
 Read from what the workflow has found, results/metrics/{experiment}/{clips}/memorisation.csv, which
-also has the share of planted copies that each rung of the search finds.
+also has the share of planted copies that each search finds.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _why(planted: Sequence[Row]) -> str:
 
 
 def _recall(found: Row, planted: Sequence[Row]) -> str:
-    """Of a rung: unaltered copies, and the least and the most of those that were altered."""
+    """Of a search: unaltered copies, and the least and the most of those that were altered."""
     start = found["metric"].replace("memorised_", "recall_", 1) + "_"
     own = [
         row

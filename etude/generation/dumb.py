@@ -39,7 +39,7 @@ VERSION = 1  # raised when the clip sets change
 
 log = logging.getLogger(__name__)
 
-PIECES = 200  # training pieces whose notes are read, at the most
+PIECES = 200  # training pieces whose notes are read, at most
 STRETCHES = 400  # of training audio, whose spectra are averaged
 SKETCHES, SKETCH_SECONDS = 32, 20.0  # of audio that is transcribed, where there is no MIDI
 PIECES_STREAM, NOTES_STREAM, NOISE_STREAM, GRAINS_STREAM = range(4)  # of random numbers

@@ -31,7 +31,12 @@ Arrays = dict[str, np.ndarray]
 
 
 def version_of(embedding: str) -> str:
-    """What an embedding's figures hang on: the VERSION of its module, or its own bytes."""
+    """What an embedding's figures depend on: the VERSION of its module, or its own bytes.
+
+    Example:
+        >>> version_of("logmel").isdigit()
+        True
+    """
     if plugins.is_plugin(embedding):
         return plugins.plugin_digest(embedding)
     module = importlib.import_module(EMBEDDINGS[embedding].split(":")[0])

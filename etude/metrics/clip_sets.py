@@ -34,7 +34,15 @@ TAIL_SECONDS = 1.0  # of an end: the synthesiser's release
 
 
 def stretch(row: Mapping[str, str]) -> tuple[float, float | None]:
-    """What is heard of a clip, by its row of clips.csv: from where, how long (None: to its end)."""
+    """What is heard of a clip, by its row of clips.csv: from where, how long (None: to its end).
+
+    Example:
+        >>> stretch({"prime_seconds": "2"})  # from where its prime ends, to its own end
+        (2.0, None)
+        >>> row = {"clip": "clip-0000", "seconds": "10", "heard_seconds": "2"}
+        >>> stretch(row)  # somewhere at random, and always there
+        (1.058, 2.0)
+    """
     start = float(row.get("prime_seconds") or 0)
     if not row.get("heard_seconds"):
         return start, None

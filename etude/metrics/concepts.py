@@ -77,7 +77,7 @@ class Means:
 
     Attributes:
         primary: metric and embedding (its whole name) that decide between systems.
-        options: of the user's own embeddings.
+        options: of the user's embeddings.
         clap: an embedding that has `similarity`, or none.
         others: embeddings of other sounds by name, which several concepts are told from.
         made: clips by their text, and their embeddings: equal texts give equal clips.

@@ -129,7 +129,7 @@ class Yardstick:
         """One of METRICS or `own` of a set: of n of its clips where it depends on n, else of all.
 
         Raises:
-            UserError: there are too few, or one of the user's own failed.
+            UserError: there are too few, or a plugin failed.
         """
         if metric in self.own:
             return self._of_plugin(metric, clips, n)
@@ -144,7 +144,7 @@ class Yardstick:
         return found
 
     def _of_plugin(self, metric: str, clips: Clips, n: int) -> ReplicatedFigure:
-        """A distance of the user's own; whether it depends on n is not known, so it is at n."""
+        """A distance of the user's; whether it depends on n is not known, so it is at n."""
         rows = self.project(clips.windows)
 
         def measure(index: frechet.Index) -> float:
@@ -244,6 +244,12 @@ def independent(clips: Clips) -> tuple[list[str], str]:
     """What each clip is of, by its number, and what is to be said of it.
 
     Its piece; or, where all clips are of one piece, itself: then pairs of that piece count.
+
+    Example:
+        >>> import numpy as np
+        >>> clips = Clips(np.zeros((3, 2)), np.arange(3), ["a", "a", "b"])  # of two pieces
+        >>> independent(clips)
+        (['a', 'a', 'b'], '')
     """
     last = int(clips.clips.max()) + 1
     own = [f"clip {number}" for number in range(last)]
@@ -255,12 +261,25 @@ def independent(clips: Clips) -> tuple[list[str], str]:
 
 
 def fewest_rows(clips: Clips, n: int) -> int:
-    """Windows that a draw of n clips has at the least."""
+    """Windows that a draw of n clips has at least.
+
+    Example:
+        >>> import numpy as np
+        >>> clips = Clips(np.zeros((6, 2)), np.array([0, 0, 0, 1, 1, 2]))  # of 3, 2 and 1 windows
+        >>> fewest_rows(clips, 2)
+        3
+    """
     return int(np.sort(np.unique(clips.clips, return_counts=True)[1])[:n].sum())
 
 
 def not_finite(clips: Clips) -> str:
-    """Which clips have embeddings that are no numbers, or nothing."""
+    """Which clips have embeddings that are no numbers, or nothing.
+
+    Example:
+        >>> import numpy as np
+        >>> not_finite(Clips(np.array([[1.0], [np.nan]]), np.arange(2), names=["one", "two"]))
+        'the embeddings of 1 clips are not finite (two)'
+    """
     bad = np.unique(clips.clips[~np.isfinite(clips.windows).all(1)])
     if not len(bad):
         return ""
@@ -302,5 +321,10 @@ def measure_sets(
 
 
 def tidy(found: ReplicatedFigure | str) -> dict[str, Any]:
-    """The cells of a row: figure, interval and note, or `n/a: why`."""
+    """The cells of a row: figure, interval and note, or `n/a: why`.
+
+    Example:
+        >>> tidy("too few clips")
+        {'note': 'n/a: too few clips'}
+    """
     return {"note": f"n/a: {found}"} if isinstance(found, str) else found.cells()

@@ -29,7 +29,7 @@ def embed_set(
     """All windows of a clip set: float64 [n, d], with their clips and the clips' pieces.
 
     Raises:
-        UserError: when a clip cannot be read, or an embedding of the user's own does not fit.
+        UserError: when a clip cannot be read, or an embedding of the user's does not fit.
     """
     return embed_with(open_embedding(embedding, rate, options, weights), folder, embedding)
 

@@ -89,7 +89,7 @@ class FadtkEmbedding:
 
 
 def open_loader(name: str) -> Any:
-    """fadtk's loader of a name; `module:Class` is a `ModelLoader` of the user's own.
+    """fadtk's loader of a name; `module:Class` is a `ModelLoader` of the user's.
 
     Raises:
         UserError: fadtk is not installed, has no such loader, or cannot make it.

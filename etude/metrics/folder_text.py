@@ -60,7 +60,16 @@ def coverage_lines(*folders: tuple[Folder, float]) -> Iterator[str]:
 
 
 def copies_found(matches: list[dict[str, str]]) -> Iterator[str]:
-    """The exact copies, clip by clip."""
+    """The exact copies, clip by clip.
+
+    Example:
+        >>> row = {"probe_filename": "a.wav", "is_match": "True", "matched_dataset_files": "b.wav"}
+        >>> for line in copies_found([row]):
+        ...     print(line)
+        exact copies (same samples): 1 of 1 clips
+          a.wav = b.wav
+        an exact hash finds whole files only; it says nothing about copied passages
+    """
     copies = [row for row in matches if row["is_match"] == "True"]
     yield f"exact copies (same samples): {len(copies)} of {len(matches)} clips"
     for row in copies:

@@ -38,7 +38,7 @@ from etude.plugins import is_plugin
 log = logging.getLogger(__name__)
 COMMON_RATE = 24000
 SHORTEST_S, LONGEST_S = 1.0, 30.0  # of a stretch
-BATCH_S = 30.0  # of audio embedded at once, at the most: frames overlap and fill memory
+BATCH_S = 30.0  # of audio embedded at once, at most: frames overlap and fill memory
 STRETCHES = 4000  # of a folder, evenly spread over its files: memory and time have a bound
 
 
@@ -69,7 +69,7 @@ class Effort:
 
     Args:
         workers: files read and embedded at once.
-        batch_size: stretches of a file embedded at once, at the most (no more than 30 s).
+        batch_size: stretches of a file embedded at once, at most (no more than 30 s).
         cache: where embeddings are kept (none: nowhere).
         weights: of an embedding that needs some: a folder in the hub's form.
     """
@@ -226,7 +226,7 @@ def _version(embedding: str, model: Any) -> str:
 
 
 def _batches(waves: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Stretches of one length together, at most so many: [batch, samples]."""
+    """Stretches of one length together, at most this many: [batch, samples]."""
     held: list[np.ndarray] = []
     for wave in waves:
         if held and (len(held) == size or len(wave) != len(held[0])):

@@ -85,7 +85,14 @@ class LatentYardstick(Yardstick):
 
 
 def phraseldm(real: Array, made: Array) -> float:
-    """PhraseLDM's figure for two sets of rows [n, d]: see the head of this module."""
+    """PhraseLDM's figure for two sets of rows [n, d]: see the head of this module.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = np.random.default_rng(0).normal(size=(100, 3))
+        >>> round(phraseldm(rows, rows + [2, 0, 0]), 6)  # moved by 2: 2 squared
+        4.0
+    """
     (mean1, cov1), (mean2, cov2) = (frechet.statistics(rows) for rows in (real, made))
     values = np.linalg.eigvalsh(cov1 @ cov2)  # of the lower triangle, as if it were symmetric
     shift = mean1 - mean2
@@ -94,7 +101,14 @@ def phraseldm(real: Array, made: Array) -> float:
 
 
 def latent_distance(real: Array, made: Array) -> float:
-    """The Fréchet distance of two sets of rows."""
+    """The Fréchet distance of two sets of rows.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = np.random.default_rng(0).normal(size=(100, 3))
+        >>> round(latent_distance(rows, rows + [2, 0, 0]), 6)
+        4.0
+    """
     return frechet.frechet_distance(*frechet.statistics(real), *frechet.statistics(made))
 
 

@@ -1,4 +1,4 @@
-"""Embeddings by name; the names stand in etude/config/embeddings.py.
+"""Embeddings by name; the names are in etude/config/embeddings.py.
 
 Read when the workflow is parsed, so the modules are imported only when they are asked for.
 """
@@ -15,15 +15,19 @@ from etude.config.embeddings import EMBEDDINGS, FADTK
 
 EMBEDDING_NEEDS = ("embed", "dim", "components", "deviation_floor")
 PRETRAINED = "etude.metrics.clap:Clap"
-PLUGIN_DISTANCE = "distance_"  # how metrics of the user's own that compare two sets begin
-Options = Mapping[str, Mapping[str, Any]]  # of the user's own classes, by `module:Class`
+PLUGIN_DISTANCE = "distance_"  # how metrics of the user's that compare two sets begin
+Options = Mapping[str, Mapping[str, Any]]  # of the user's classes, by `module:Class`
 
 
 def embedding(name: str) -> Any:
     """The class of an embedding: `embed(wave [batch, samples]) -> [batch, windows, dim]`.
 
     Raises:
-        UserError: a `module:Class` of the user's own that is not there or lacks something.
+        UserError: a `module:Class` of the user's that is not there or lacks something.
+
+    Example:
+        >>> embedding("logmel").__name__
+        'LogMel'
     """
     if plugins.is_plugin(name):
         return plugins.load_class(name, EMBEDDING_NEEDS)
@@ -36,6 +40,10 @@ def projection(name: str) -> tuple[int | None, float]:
     """`components` and `deviation_floor` of an embedding; nothing that needs torch is imported.
 
     Of pretrained ones and fadtk's, distances are of the embeddings as they are.
+
+    Example:
+        >>> projection("clap-laion-audio")  # a pretrained embedding is taken as it is
+        (None, 0.0)
     """
     if name not in EMBEDDINGS and not plugins.is_plugin(name):
         return None, 0.0
@@ -44,7 +52,12 @@ def projection(name: str) -> tuple[int | None, float]:
 
 
 def residual_weight(name: str) -> float:
-    """The weight of `space.Space`'s residual for an embedding; 0 for those that have none."""
+    """The weight of `space.Space`'s residual for an embedding; 0 for those that have none.
+
+    Example:
+        >>> residual_weight("logmel")
+        0.0
+    """
     known = name in EMBEDDINGS or plugins.is_plugin(name)
     return float(getattr(embedding(name), "residual", 0.0)) if known else 0.0
 
@@ -52,7 +65,7 @@ def residual_weight(name: str) -> float:
 def open_embedding(
     name: str, rate: int, options: Options | None = None, weights: Path | None = None
 ) -> Any:
-    """An embedding that hears clips of so many samples per second, or at its own `sample_rate`.
+    """An embedding that hears clips of this many samples per second, or at its own `sample_rate`.
 
     Args:
         weights: of a pretrained one, a folder of results/pretrained/; fadtk fetches its own.

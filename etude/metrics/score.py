@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 def measure_set(
     name: str, folder: Path, rate: int, own: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Signals of each clip of a set, with those of the user's own."""
+    """Signals of each clip of a set, with those of the user's."""
     for row, wave in read_clips(folder, rate):
         wave = wave.astype(np.float64)
         values = {}
@@ -77,7 +77,7 @@ def summarise_signals(
     """Means over the clips of each set, and how many are silent.
 
     Args:
-        own: units of the user's own metrics.
+        own: units of the user's metrics.
     """
     units = SIGNALS | dict(own or {})
     names = list(dict.fromkeys(row["clips"] for row in rows))
@@ -152,7 +152,7 @@ def score_embedding(
         notes: why a set has no clips, by set.
         silent: how many clips of a set are silent, where any are.
         rivals: sets that generated clips are compared with by this embedding.
-        own: distances of the user's own, of `open_distances`.
+        own: distances of the user's, of `open_distances`.
     """
     scores, name = EmbeddingScores(), plugin_label(embedding)
     units = UNITS | {metric: distance.unit for metric, distance in own.items()}
@@ -162,8 +162,7 @@ def score_embedding(
     sets = read_sets([generated, baselines])
     reference = sets.pop("reference")
     try:
-        space = *projection(embedding), residual_weight(embedding)
-        yardstick = Yardstick(reference, *space)
+        yardstick = Yardstick(reference, *projection(embedding), residual_weight(embedding))
     except UserError as error:
         why = notes.get("reference") or error.what if not reference.count else error.what
         scores.none(name, sets, rivals, f"n/a: {why}", units)
@@ -184,9 +183,8 @@ def score_embedding(
             {"clip": clip, "embedding": name, "fad": f"{distance:.6f}"}
             for clip, distance in yardstick.outliers(sets["generated"])
         ]
-    scores.rivals = [
-        {"embedding": name} | row for row in rival_rows(yardstick, sets, notes, rivals)
-    ]
+    against = rival_rows(yardstick, sets, notes, rivals)
+    scores.rivals = [{"embedding": name} | row for row in against]
     return scores
 
 
@@ -230,7 +228,7 @@ def write_scores(
 
     Args:
         names: the wildcards: experiment and clips (seed-S/draw-D).
-        own: units of the user's own metrics on clips.
+        own: units of the user's metrics on clips.
         distances: the user's own between sets, of `open_distances`.
         generated, baselines: one .npz for each embedding that runs, named by it.
         gated: the embeddings by which clips are compared with the system's rivals.

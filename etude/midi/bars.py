@@ -96,7 +96,7 @@ def behind(signatures: np.ndarray, ticks_per_quarter: int, tick: int) -> np.ndar
 
 
 def signature(ticks: int, ticks_per_quarter: int) -> tuple[int, int]:
-    """The time signature of a bar of so many ticks, as near as powers of two allow."""
+    """The time signature of a bar of this many ticks, as near as powers of two allow."""
     beats = 4  # two quarters are 2/4
     exact = Fraction(ticks, 4 * ticks_per_quarter)
     while beats < SHORTEST and (exact * beats).denominator > 1:

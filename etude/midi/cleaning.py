@@ -1,7 +1,7 @@
 """MidiLM's cleaning of note messages: order, pairs, doubled notes, chords.
 
-All in arrays: the cost of a piece hardly hangs on its length. Times are ticks at a resolution that
-all files are brought to. The seed's own steps, with what is wrong in them, are in `we_sharp`.
+All in arrays: the cost of a piece hardly depends on its length. Times are ticks at one resolution
+for all files. we-sharp's own steps, with their defects, are in `we_sharp`.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def seed_files(
     melody: Sequence[we_sharp.NoteLine] | None,
     chords: Mapping[tuple[int, ...], int],
 ) -> dict[str, str]:
-    """The files of a piece as the seed sees it."""
+    """The files of a piece as we-sharp sees it."""
     kept, gone = cleaned
     files = {
         EVENTS: text_of((x.kind, x.channel, x.note, x.velocity, x.delta) for x in lines),

@@ -1,4 +1,4 @@
-"""The note messages of a MIDI file as they stand in it, by mido.
+"""The note messages of a MIDI file as they are in it, by mido.
 
 symusic pairs and repairs notes while it parses, so it cannot show what cleaning is for.
 """
@@ -92,7 +92,7 @@ def read_messages_anyhow(data: bytes) -> Messages:
     changes = tempos.reshape(-1, 2)
     return Messages(
         tick,
-        np.zeros_like(tick),  # the seed's own way, which needs it, has no use for such files
+        np.zeros_like(tick),  # we-sharp's own way, which needs it, has no use for such files
         track,
         status & 15,
         pitch,

@@ -39,7 +39,7 @@ VERSION = 1  # raised when the samples change, by what is here, in synth or in e
 COLUMNS = [
     *("piece", "file", "seconds", "rate", "channels", "peak", "rms_dbfs", "status", "reason"),
 ]
-PEAK = 0.99  # of full scale, at the most
+PEAK = 0.99  # of full scale, at most
 SILENCE = 1e-3  # of the peak: the release is over when nothing is louder (-60 dB)
 MOST_MINUTES = 600.0  # of notes that are played
 FADE_SECONDS = 0.01  # where a release is cut, so that nothing clicks
@@ -203,7 +203,7 @@ def _write_piece(settings: Render, rules: Filter, folder: Path, job: tuple[str, 
     except MidiError as error:
         return row | {"status": "rejected", "reason": str(error)}
     except OSError as error:
-        ours = Path(error.filename or "").parent == folder  # to write, not the user's to mend
+        ours = Path(error.filename or "").parent == folder  # to write, not the user's to fix
         if ours or error.errno in WRITE_ERRORS:
             raise
         return row | {"status": "rejected", "reason": f"unreadable: {error.strerror}"}

@@ -53,7 +53,7 @@ def fetch_weights(name: str, settings: Pretrained, folder: Path) -> None:
     """Fill results/pretrained/{name}/; it appears when it is whole.
 
     Raises:
-        UserError: the weights cannot be had (and whether a login, a licence, a name or the
+        UserError: the weights cannot be downloaded (and whether a login, a licence, a name or the
             connection is at fault), are not those of the given hash, or are of another kind.
     """
     with open_source(name, settings) as given, atomic_directory(folder) as temporary:

@@ -1,4 +1,4 @@
-"""k-means centres from files: joblib's .bin as the seed's HuBERT k-means has it, .npy, safetensors.
+"""k-means centres from files: joblib's .bin as we-sharp's HuBERT k-means has it, .npy, safetensors.
 
 joblib writes a pickle in whose middle the bytes of arrays lie. Here it is read without joblib and
 scikit-learn, and without running anything: every class but numpy's own is replaced by an empty one.

@@ -1,4 +1,4 @@
-"""Where things stand in a chart. The template draws, so that a chart has the page's own colours,
+"""Where things are in a chart. The template draws, so that a chart has the page's own colours,
 in the dark as in the light, and everything in it is escaped.
 """
 

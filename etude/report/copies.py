@@ -13,7 +13,7 @@ from etude.results.rates import COPIED
 
 @dataclass(frozen=True)
 class SearchFigure:
-    """One figure of one rung, by training seed and draw."""
+    """One figure of one search, by training seed and draw."""
 
     rung: str
     set: str
@@ -39,9 +39,9 @@ class Copies:
     wheres: list[str]  # seeds and draws
     flagged: list[
         tuple[str, str, list[SearchFigure | None]]
-    ]  # rung, set, share above the null by where
+    ]  # search, set, share above the null by where
     recalls: list[str]  # planted attacks that have a recall
-    recall: list[tuple[str, list[SearchFigure | None]]]  # rung, a cell for each attack
+    recall: list[tuple[str, list[SearchFigure | None]]]  # search, a cell for each attack
     others: list[tuple[str, SearchFigure]]  # metric and figure: nulls and the like
     lengths: list[str] = field(default_factory=list)  # of beginnings that the model was given
     extraction: list[tuple[str, list[SearchFigure | None]]] = field(default_factory=list)
@@ -117,7 +117,7 @@ def _rung(row: Row) -> str:
 
 
 def _split(name: str, rungs: list[str]) -> tuple[str, str]:
-    """`fingerprint_noise_30db` is the rung fingerprint and the damage `noise 30db`."""
+    """`fingerprint_noise_30db` is the search `fingerprint` and the damage `noise 30db`."""
     rung = next(
         (rung for rung in rungs if name.startswith(f"{rung}_")), name.split("_", maxsplit=1)[0]
     )
@@ -131,7 +131,7 @@ def _is_share_of(experiment: str, row: Row) -> bool:
 def _by_rung(
     flagged: list[SearchFigure], wheres: list[str]
 ) -> list[tuple[str, str, list[SearchFigure | None]]]:
-    """A line for each rung and set, a cell for each seed and draw."""
+    """A line for each search and set, a cell for each seed and draw."""
     cells = {(found.rung, found.set, found.where): found for found in flagged}
     keys = dict.fromkeys((found.rung, found.set) for found in flagged)
     return [(r, name, [cells.get((r, name, w)) for w in wheres]) for r, name in keys]

@@ -19,7 +19,7 @@ from etude.results.summary import SIGNALS
 from etude.results.systems import clip_sets, meaning, worthless
 
 FLOOR, OWN = "real", "generated"
-FEW = 12  # rows up to which the sets that give meaning stand in the one table
+FEW = 12  # rows up to which the sets that give meaning are in the one table
 
 # What a figure is called and what it says, in plain words.
 METRICS = {
@@ -140,7 +140,7 @@ class DifferenceRow:
 
 
 def digits_of(value: float) -> int:
-    """Decimals by which a number has three digits that count, six at the most."""
+    """Decimals by which a number has three digits that count, six at most."""
     return min(max(2 - math.floor(math.log10(value)), 0), 6) if value > 0 else 2
 
 
@@ -261,7 +261,7 @@ def read_figures(
     """Figures without an embedding, by experiment; copies have a section of their own.
 
     Args:
-        own: figures of the user's own: they stand first, with those that have a better side.
+        own: figures of the user's: they stand first, with those that have a better side.
     """
     of_run: dict[str, dict[tuple[str, str], dict[str, LeaderboardEntry]]] = {
         name: {} for name in run

@@ -47,7 +47,7 @@ def check_criteria(
 
     Args:
         histories: .../{stage}/seed-S/history.csv of the stages that were trained here.
-        hashes: .../seed-S/draw-D/hashes, folders with the seed's hash_comparison_detailed.csv.
+        hashes: .../seed-S/draw-D/hashes, folders with we-sharp's hash_comparison_detailed.csv.
         tables: .../seed-S/draw-D/fad.csv.
     """
     rows = [

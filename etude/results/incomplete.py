@@ -57,7 +57,7 @@ def write_incomplete(plan: Path, results: Path = Path("results")) -> str:
 
 
 def write_rated(ratings: list[Path], configs: list[Path]) -> None:
-    """Put ratings into results/listening/, and make the tables and the page anew with them.
+    """Put ratings into results/listening/, and remake the tables and the page with them.
 
     Raises:
         UserError: as `write_listening`, or the tables cannot be made.

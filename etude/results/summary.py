@@ -191,7 +191,7 @@ def _what_intervals_say(part: ExperimentSummary) -> str:
 
 
 def _instead(settings: Evaluation) -> str:
-    """What stands in the place of which primary embedding; mostly nothing."""
+    """What takes the place of which primary embedding; mostly nothing."""
     wanted, used = plugin_label(settings.primary.embedding), settings.deciding[1]
     return f" ({wanted} is not measured)" if wanted != used else ""
 
@@ -240,7 +240,7 @@ def _cell(row: Row | None) -> str:
 
 
 def _asked(parts: list[ExperimentSummary], settings: Evaluation) -> list[str]:
-    """Figures and distances of the user's own: what was asked for is told."""
+    """Figures and distances of the user's: what was asked for is told."""
     asked = [(name, [""]) for name in map(plugin_label, settings.signals)]
     embeddings = list(map(plugin_label, settings.embeddings))
     asked += [(f"{PLUGIN_DISTANCE}{name}", embeddings) for name in map(plugin_label, settings.distances)]

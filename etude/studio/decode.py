@@ -3,7 +3,7 @@
     python -I etude/studio/decode.py KIND SOURCE TARGET PRIME_SECONDS
 
 KIND is sound, midi or notes (JSON: [[onset, end, pitch, velocity], ...] and a tempo). What can be
-used is written anew as TARGET.wav, TARGET.json and, of notes, TARGET.mid; the bytes that came are
+used is rewritten as TARGET.wav, TARGET.json and, of notes, TARGET.mid; the bytes that came are
 never kept. Its last line on standard output is JSON: `seconds` and `notes`, `refused` and why, or
 `full` where the disk is.
 """

@@ -24,7 +24,7 @@ from etude.metrics.loudness import level
 from etude.results.preference import BROKEN, REAL
 from etude.storage import read_csv
 
-SECONDS = 10.0  # of a clip, at the most
+SECONDS = 10.0  # of a clip, at most
 LEAST_SECONDS = 0.5
 FADE_SECONDS = 0.02
 PEAK = 0.98

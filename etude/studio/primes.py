@@ -1,4 +1,4 @@
-"""What visitors go on from: decoded by a limited process, and written anew."""
+"""What visitors continue: decoded by a limited process, and rewritten."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class StudioState:
 
     Attributes: store, limits, instruments (by id), door, decoders, queue, results (a run's folder,
     for the rooms Listen and Results), test (its blind pairs), trainings (None: nothing may be
-    trained), expo (begins anew after a while of quiet).
+    trained), expo (begins again after a while of quiet).
     """
 
     store: Store
@@ -44,7 +44,7 @@ class StudioState:
     kept: dict[str, Any] = field(default_factory=dict)
 
     def since(self, key: str, make: Any) -> Any:
-        """What `make` gives, made anew only when the store has changed."""
+        """What `make` gives, made again only when the store has changed."""
         changed = self.store.changed()
         if key not in self.cached or self.cached[key][0] != changed:
             self.cached[key] = (changed, make())

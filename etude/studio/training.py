@@ -2,7 +2,7 @@
 
 A training is a run of the workflow in the folder in which the studio was started, with one of the
 configuration files of `--train` and choices from a list: which of its concepts, how long. It has a
-name of its own, so that no experiment of that folder is trained anew. What is trained is exported
+name of its own, so that no experiment of that folder is trained again. What is trained is exported
 into the studio's folder and played at once. No text of a request becomes YAML, a path or a name.
 """
 

@@ -157,7 +157,7 @@ class Worker:
         return laid_over(instrument.generate, dict(ask.settings))
 
     def _files(self, instrument: Instrument, ask: Ask, job: Row) -> tuple[Path, ...]:
-        """What is gone on from, in the form that the model takes.
+        """What is continued, in the form that the model takes.
 
         Raises:
             UserError: it is deleted, or has no such form.

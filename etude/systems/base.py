@@ -375,7 +375,7 @@ class SystemBase:
         return None
 
     def try_network(self, network: Any) -> None:
-        """Make a network of the user's own once, as its job would, and try it (`trial`).
+        """Make a network of the user's once, as its job would, and try it (`trial`).
 
         Raises:
             UserError: it cannot be made, or gives something else than it should.

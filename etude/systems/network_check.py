@@ -1,4 +1,4 @@
-"""A network of the user's own, tried before a run: its shapes, what it sees, its cache.
+"""A network of the user's, tried before a run: its shapes, what it sees, its cache.
 
 A network that sees what it is to predict learns wonderfully and plays nothing; one whose cache
 differs plays something else than it has learned. Neither raises anything in a run.
@@ -28,7 +28,7 @@ def try_causal(
     Args:
         kind: the `module:Class`.
         logits: ids [2, LENGTH] below VOCABULARY, 0 in front -> [2, LENGTH, VOCABULARY].
-        cached: the same of ids that come in two parts and more: first so many, then one by one.
+        cached: the same of ids that come in two parts and more: first this many, then one by one.
 
     Raises:
         UserError: which of these is not so.

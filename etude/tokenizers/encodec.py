@@ -1,6 +1,6 @@
 """Acoustic tokens by EnCodec (Défossez et al., arXiv 2210.13438), through transformers' class.
 
-At 24 kHz with 8 quantizers (6 kbps) these are the seed's codes: 75 frames a second, 1,024 entries
+At 24 kHz with 8 quantizers (6 kbps) these are we-sharp's codes: 75 frames a second, 1,024 entries
 each.
 """
 

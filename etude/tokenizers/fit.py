@@ -66,7 +66,7 @@ def fit_tokenizer(
                 yield read_batch(batch, tokenizer.sample_rate)
                 progress.update(len(batch))
 
-    if hasattr(tokenizer, "fit"):  # one of the user's own may have nothing to learn
+    if hasattr(tokenizer, "fit"):  # a plugin may have nothing to learn
         tokenizer.fit(batches())
     with atomic_directory(folder) as temporary:
         save_tokenizer(tokenizer, settings, temporary)

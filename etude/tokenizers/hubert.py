@@ -1,6 +1,6 @@
 """Semantic tokens from a HuBERT (Hsu et al., arXiv 2106.07447): nearest centres of one layer.
 
-With the seed's weights (base LS960, layer 9, 500 centres) these are we-sharp's tokens: 320
+With we-sharp's weights (base LS960, layer 9, 500 centres) these are we-sharp's tokens: 320
 samples a frame at 16 kHz, 2 seconds are 99 frames.
 """
 
@@ -48,7 +48,7 @@ class HubertTokenizer(PretrainedTokenizer):
         return self.sample_rate / self.hop
 
     def frames(self, samples: int) -> int:
-        """What the convolutions leave of so many samples."""
+        """What the convolutions leave of this many samples."""
         config = self.network_config
         for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
             samples = (samples - kernel) // stride + 1

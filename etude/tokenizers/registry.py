@@ -1,6 +1,6 @@
 """The tokenizers by the `kind` of their settings; a new one is one line here.
 
-A `module:Class` of the user's own needs no line. What it has learnt it keeps in `tensors`, and is
+A `module:Class` of the user's needs no line. What it has learnt it keeps in `tensors`, and is
 saved and made again from its options and those.
 """
 
@@ -44,7 +44,7 @@ def save_tokenizer(tokenizer: Any, settings: Any, folder: Path) -> None:
     """Write a fitted tokenizer into an existing folder; equal ones give equal bytes.
 
     Raises:
-        UserError: one of the user's own lacks an attribute.
+        UserError: a plugin lacks an attribute.
     """
     if not isinstance(settings, PluginTokenizer):
         tokenizer.save(folder)

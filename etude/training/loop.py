@@ -35,7 +35,7 @@ VERSION = 2  # raised when the same settings train other weights
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 10  # steps between rows of the history
-SHOWN_ROWS = 500  # up to which each is written at once; later seldomer, since all are written anew
+SHOWN_ROWS = 500  # up to which each is written at once; later seldomer, since all are rewritten
 
 
 def history_columns(figures: Sequence[TrainingMetric], settings: TrainingSettings) -> list[str]:
@@ -77,7 +77,7 @@ class Hooks:
     progress: Callable[[Progress], None] = lambda event: None
     should_stop: Callable[[], bool] = lambda: False
     on_row: Callable[[dict[str, float | None]], None] = lambda row: None
-    # Gives figures that are heard, if any; they stand in the row of the history.
+    # Gives figures that are heard, if any; they are in the row of the history.
     on_validate: Callable[[int, nn.Module], Mapping[str, float] | None] = lambda step, model: None
 
 

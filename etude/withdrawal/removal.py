@@ -3,7 +3,7 @@
 Deleted are the shards that name the file; what was fitted or packed over its corpus; of every
 experiment that knows the corpus the stages, latents, clips, figures and curves; the states of their
 trainings; embeddings that were kept of its sound; exports within reach that have its hash.
-Snakemake then makes what is wanted anew. What is not ours is named, never deleted. The order makes
+Snakemake then makes what is wanted again. What is not ours is named, never deleted. The order makes
 it safe to be killed: the tables that know the file's hash go last, and only then it is noted that
 the withdrawal is complete (etude.corpus.withdrawn).
 

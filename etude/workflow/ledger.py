@@ -30,7 +30,7 @@ COLUMNS = ("label", "version", "hash", "reason")
 
 @dataclass(frozen=True)
 class Row:
-    """A label as it stands in the code or in the ledger.
+    """A label as it is in the code or in the ledger.
 
     Attributes:
         reason: why its code changed although its VERSION did not; mostly empty.
@@ -146,7 +146,7 @@ def write(rows: list[Row], path: Path = LEDGER) -> None:
 
 
 def main() -> None:
-    """Write the ledger anew, or say what is missing."""
+    """Write the ledger again, or say what is missing."""
     parser = argparse.ArgumentParser(description="write docs/ledger.csv")
     parser.add_argument("--reason", default="", help="why code changed and no VERSION did")
     code, ledger = current(), read()

@@ -134,7 +134,7 @@ def number(module: str) -> int | None:
 
 
 def numbers_of(*labels: str, own: Iterable[str] = ()) -> Numbers:
-    """{label: VERSION}, and a digest of each `module:Class` of the user's own.
+    """{label: VERSION}, and a digest of each `module:Class` of the user's.
 
     Raises:
         KeyError: no module has this label, or it has no VERSION: a mistake in Étude.
@@ -172,7 +172,7 @@ def numbers(experiment: ExperimentBase, what: str, stage: str | None = None) -> 
 
 
 def code_hash(own: Iterable[str] = ()) -> str:
-    """One hash for the VERSION of every label and the bytes of the user's own parts."""
+    """One hash for the VERSION of every label and the bytes of the user's parts."""
     lines = numbers_of(*modules(), own=own)
     return hashlib.sha256(json.dumps(lines, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -233,7 +233,7 @@ class Versions:
             script: the rule's, in scripts/, without .py.
             parts: labels, or functions of the wildcards that give numbers.
             what: what of the experiment's system it depends on as well; see `numbers`.
-            own: parts of the user's own that count in any case.
+            own: parts of the user's that count in any case.
 
         Returns:
             The text; or, where the wildcards decide, a function of them.
@@ -289,6 +289,6 @@ class Versions:
         return numbers_of(f"embedding.{name}", *_MADE_OF.get(name, ()), "clip_sets")
 
     def embedding(self, wildcards: Any) -> str:
-        """The embedding that the wildcards name: of one of the user's own they have the class."""
+        """The embedding that the wildcards name: of a plugin they have the class."""
         names = self.config.evaluation.embeddings
         return next(name for name in names if plugin_label(name) == wildcards.embedding)

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import textwrap
-import tomllib
 from pathlib import Path
 
 import contributing
@@ -109,12 +108,6 @@ def test_audiolm_pytorch_is_one_release_everywhere():
     for part in torch:
         assert part in parts if isinstance(part, str) else set(part["pip"]) <= set(rows)
     assert f"#   {install('audiolm')}\n" in (ROOT / "requirements" / "audiolm.txt").read_text()
-
-
-def test_version_is_one():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert etude.__version__ == project["version"] == citation["version"]
 
 
 def test_profile_leaves_sites_alone():

@@ -138,7 +138,7 @@ class Generate(GenerateSettings):
 
     @property
     def primes(self) -> list[Path]:
-        """The recordings that clips go on from, in turn."""
+        """The recordings that clips continue, in turn."""
         if self.prime is None:
             return []
         return self.prime if isinstance(self.prime, list) else [self.prime]
@@ -248,7 +248,7 @@ class AudioLm(TrainedExperiment):
                 f"{where}.generate.hop: {hop:g} s is more than a window, which is {seconds:g} s "
                 "long"
             )
-        # A tokenizer of the user's own is asked when it is imported, in its jobs.
+        # A tokenizer of the user's is asked when it is imported, in its jobs.
         quantizers = getattr(config.tokenizers[tokens.acoustic], "quantizers", None)
         if quantizers is not None and self.coarse_quantizers >= quantizers:
             raise ValueError(

@@ -74,12 +74,12 @@ class GenerateSettings(Section):
 
     @property
     def primes(self) -> list[Path]:
-        """The user's files that clips go on from, in turn."""
+        """The user's files that clips continue, in turn."""
         return []
 
     @property
     def prompted(self) -> bool:
-        """Whether clips go on from something, so that their beginning is not generated."""
+        """Whether clips continue something, so that their beginning is not generated."""
         return bool(self.primes)
 
 

@@ -194,6 +194,6 @@ class Sampling(Section):
         None,
         gt=0,
         le=1,
-        exclude_if=lambda share: share is None,  # a key that is not used generates nothing anew
+        exclude_if=lambda share: share is None,  # an unused key generates nothing again
         description="only this share of the vocabulary, the likeliest (audiolm-pytorch: 0.1)",
     )

@@ -1,4 +1,4 @@
-"""The rung for form: the longest run of a clip's bars that one training piece has, in order.
+"""The search for form: the longest run of a clip's bars that one training piece has, in order.
 
 Conventions
     A bar is a set of (place, pitch) of the notes that begin in it, places in 48ths of the bar; all
@@ -91,7 +91,15 @@ class BarRuns:
 
 
 def bars_of(table: NoteTable) -> WholeBars:
-    """The whole bars of some notes, from the first that begins to the last that ends."""
+    """The whole bars of some notes, from the first that begins to the last that ends.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> at = np.arange(8) * 480  # two bars of quarters
+        >>> bars_of(plain_table(at, np.full(8, 480), np.full(8, 60))).count
+        2
+    """
     start = float(table.onset_s.min()) if len(table) else 0.0
     return whole_bars(table, start, table.seconds - start)
 
@@ -100,6 +108,15 @@ def elements(bars: WholeBars, semitones: Sequence[int] = (0,)) -> sparse.csr_arr
     """Which places and pitches the notes begin at, for each transposition, one after the other.
 
     float32 [transpositions * bars, 48 * 128] of 0 and 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> at = np.arange(4) * 480
+        >>> bar = bars_of(plain_table(at, np.full(4, 480), np.array([60, 62, 64, 65])))
+        >>> found = elements(bar, semitones=(0, 1))
+        >>> found.shape, found.sum(1).tolist()  # as written, and a semitone up: four notes each
+        ((2, 6144), [4.0, 4.0])
     """
     at = np.rint(bars.onset * PLACES).astype(np.int64)
     kept = (at >= 0) & (at < bars.count * PLACES)

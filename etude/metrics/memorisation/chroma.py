@@ -8,8 +8,8 @@ Conventions
 Metrics
     * `Chroma.search`: for each clip its best match at any offset in the training music, in all 12
       keys, up to about 12 % faster or slower, forwards or backwards.
-      score = similarity - COMMON * that of the RANK-th likeliest other piece: a cadence that is in
-      so many pieces is nobody's own. Similarity is the cosine of the middle 88 % of the clip (of a
+      score = similarity - COMMON * that of the RANK-th likeliest other piece: a cadence that RANK
+      pieces share belongs to none. Similarity is the cosine of the middle 88 % of the clip (of a
       longer one: the best 8 s) with the music.
 
 How: rotation of chroma stands for transposition, as in cover song detection (Serra et al., IEEE
@@ -60,6 +60,13 @@ def features(wave: NDArray[np.floating]) -> Array:
 
     Raises:
         ValueError: samples that are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> wave = np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
+        >>> found = features(wave)
+        >>> found.shape[1], int(found.mean(0).argmax())  # 9: A
+        (12, 9)
     """
     if not np.isfinite(wave).all():
         raise ValueError("samples are not finite")

@@ -1,4 +1,4 @@
-"""Semantic tokens of clips, for the ladder's rung on tokens."""
+"""Semantic tokens of clips, for the search on tokens."""
 
 from __future__ import annotations
 

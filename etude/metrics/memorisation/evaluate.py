@@ -89,7 +89,7 @@ def find_memorisation(
     clips: Path,
     hashes: Path,
 ) -> None:
-    """Write memorisation.csv, memorisation_clips.csv and the folder of the seed's four files."""
+    """Write memorisation.csv, memorisation_clips.csv and the folder of we-sharp's four files."""
     music = CorpusPieces(sources.pieces, sources.wav)
     search = Search(music, cut, settings, seed)
     rows: list[dict[str, Any]] = []
@@ -120,7 +120,7 @@ def find_memorisation(
 def _climb(
     search: Search, clips: SearchedClips, key: str, sources: Sources
 ) -> tuple[list[Verdicts], list[Probe]]:
-    """All rungs for one set of clips."""
+    """All searches for one set of clips."""
     exact, probes = search.exact(clips, read_hashes(sources.catalogue, search.music.split))
     catalogue = Catalogue.load(sources.catalogue / "fingerprints.npz")
     verdicts_of_set = [exact]
@@ -168,7 +168,7 @@ def study_memorisation(
     midi_root: Path | None,
     output: Path,
 ) -> None:
-    """Write the recall of planted copies, rung by rung and attack by attack."""
+    """Write the recall of planted copies, by search and by attack."""
     music = CorpusPieces(pieces, wav)
     midi = midi_files(read_csv(pieces), midi_root) if midi_root else {}
     studio = CopyMaker(music, cut.rate, midi, corpus.render, corpus.rules, settings.soundfont, seed)

@@ -1,4 +1,4 @@
-"""The corpus as the rungs need it: its pieces by split, and excerpts of them."""
+"""The corpus as the searches need it: its pieces by split, and excerpts of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 Wave = NDArray[np.float32]
 
 HELD_OUT = ("valid", "test")
-CLOSEST = 0.25  # seconds between the begins of two excerpts of a piece, at the least
+CLOSEST = 0.25  # seconds between the begins of two excerpts of a piece, at least
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""All rungs for the clips of an experiment: shares of flagged clips, and each clip's neighbour."""
+"""All searches for an experiment's clips: shares of flagged ones, and the neighbour of each."""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ SILENT_RMS = 1e-4
 
 @dataclass
 class Verdicts:
-    """What a rung says of the clips of a set.
+    """What a search says of the clips of a set.
 
-    Attributes: rung, embedding, scores (float [clips], NaN where a clip cannot be judged), null,
+    Attributes: `rung` (the search), embedding, scores (float [clips], NaN where a clip cannot be
+    judged), null,
     places (piece and second of the nearest training music, per clip), note (why there is nothing),
-    faults (why a clip cannot be judged, by name), figures (more rows of this rung and its null).
+    faults (why a clip cannot be judged, by name), figures (more rows of this search and its null).
     """
 
     rung: str
@@ -65,7 +66,7 @@ class Verdicts:
 
     @property
     def reason(self) -> str:
-        """Why the rung decides nothing; empty where it does."""
+        """Why the search decides nothing; empty where it does."""
         return self.note or (self.null.reason if self.null else "")
 
 
@@ -203,7 +204,7 @@ class Search:
         return self.nulls[rung, seconds]
 
     def _held_out(self, seconds: float) -> list[tuple[Excerpt, Wave]]:
-        """Held-out music at RATE, read once for all rungs."""
+        """Held-out music at RATE, read once for all searches."""
         if seconds not in self.held_out:
             excerpts = self.null_excerpts(seconds) if seconds else []
             read = self.music.each(lambda e: self.music.read(e, RATE), excerpts)
@@ -329,7 +330,7 @@ def _notes(path: Path, part: str, row: Mapping[str, str]) -> NoteTable | str:
 
 
 def guarded(rung: str, embedding: str, search: Callable[[], Verdicts]) -> Verdicts:
-    """What a rung says, or why it cannot: the others go on."""
+    """The verdicts of a search, or why it has none: the others go on."""
     try:
         return search()
     except UserError as error:

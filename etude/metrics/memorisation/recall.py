@@ -1,7 +1,7 @@
-"""Recall: planted copies that each rung finds at 1 % false positives.
+"""Recall: planted copies that each search finds at 1 % false positives.
 
 Metrics
-    * `study`: for each rung and attack the share of planted copies above the null's 99th
+    * `study`: for each search and attack the share of planted copies above the null's 99th
       percentile, with its exact interval. Copies are of the training split. The null is held-out
       excerpts of the same length (also of the hosts' length, for embedded spans).
 """
@@ -42,7 +42,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Rung:
-    """A rung as the study sees it: its name, and scores of waves at the cut's rate."""
+    """A search as the study sees it: its name, and scores of waves at the cut's rate."""
 
     name: str
     embedding: str
@@ -116,7 +116,7 @@ def study(
     cut: Cut,
     seed: int,
 ) -> Iterator[Row]:
-    """Rows of all rungs and attacks; where spans are embedded, also of chroma in clips of 8 s."""
+    """Rows of all searches and attacks; with embedded spans, those of chroma in 8 s clips too."""
     seconds, hop = cut.seconds, cut.hop or cut.seconds
     planted = _planted(music, studio, studio.attacks(), seconds, settings.planted, seed, hop)
     held_out = music.excerpts(HELD_OUT, seconds, settings.null_clips, seed)
@@ -203,7 +203,15 @@ def _scores(music: CorpusPieces, rung: Rung, probes: Waves) -> tuple[np.ndarray,
 
 
 def recall_row(attack: str, scores: np.ndarray, null: Null) -> Row:
-    """The share of planted copies above the null's threshold, or why there is none."""
+    """The share of planted copies above the null's threshold, or why there is none.
+
+    Example:
+        >>> import numpy as np
+        >>> null = Null(np.linspace(0, 1, 1000), [f"piece {i % 100}" for i in range(1000)])
+        >>> row = recall_row("semitone_up", np.array([0.5, 2.0, 3.0, 4.0]), null)
+        >>> row["value"], row["n"]  # three of four copies are above 99 % of real music
+        ('0.750000', 4)
+    """
     row: Row = {"attack": attack, "n": len(scores)}
     if null.reason or not len(scores):
         return row | {"note": f"n/a: {null.reason or 'no copies are planted'}"}

@@ -1,9 +1,9 @@
-"""Two rungs for clips with notes: the nearest training melody, and the longest run of its bars.
+"""Two searches for clips with notes: the nearest training melody, and the longest run of its bars.
 
 They are told, and the gate is not decided by them: a melody under another harmony, or four bars of
 a tune, is what a musician calls a quotation. Clips are searched entire, not only what is heard of
 them. Held-out excerpts as long, or as long as half of the held-out pieces where clips are longer,
-say what is usual; their figures stand in rows of the set `real`.
+say what is usual; their figures are in rows of the set `real`.
 
 Figures (of clips, and of the held-out excerpts)
     melody_similarity   mean of 1 - the least word error rate to a training melody
@@ -55,7 +55,7 @@ class TuneMatches:
     failed: dict[str, str] = field(default_factory=dict)  # why one could not be searched
 
     def scores(self, rung: str) -> Array:
-        """What the rung goes by, of each clip; NaN where it has none."""
+        """What the search judges each clip by; NaN where it has none."""
         if rung == MELODY:
             return np.array([np.nan if t is None else t.similarity for t in self.tunes])
         return np.array([np.nan if r is None else float(r.length) for r in self.runs])
@@ -95,7 +95,7 @@ class Tunes:
         return self.search([notes for _, notes in chosen], [piece for piece, _ in chosen])
 
     def verdicts(self, clips: SearchedClips, count: int, seed: int) -> list[Verdicts]:
-        """Both rungs for the clips of a set, with a null of `count` excerpts."""
+        """Both searches for the clips of a set, with a null of `count` excerpts."""
         tables, faults = notes_of(clips, "entire")
         lengths = [float(np.ptp(t.onset_s)) for t in tables if t is not None and len(t)]
         known = any(len(words) for words in self.melodies.words)
@@ -110,7 +110,7 @@ class Tunes:
     def study(
         self, seconds: float, settings: Memorisation, seed: int
     ) -> Iterator[tuple[str, str, Array, Null]]:
-        """(rung, attack, scores, null) of planted copies as long as a clip."""
+        """(search, attack, scores, null) of planted copies as long as a clip."""
         control = self.held_out(seconds, settings.null_clips, seed)
         for attack, copies in self.scores.copies(seconds, settings.planted, seed):
             found = self.search(copies, [""] * len(copies))
@@ -167,10 +167,10 @@ def null_of(control: TuneMatches, rung: str) -> Null:
 
 
 def rows(found: TuneMatches, rung: str, clips: str) -> Iterator[Row]:
-    """The rung's own figures of some clips.
+    """The search's own figures of some clips.
 
     Args:
-        clips: the set's name; empty: that of the rung's other rows.
+        clips: the set's name; empty: that of the search's other rows.
     """
     common: Row = {"clips": clips} if clips else {}
     if clips:

@@ -113,6 +113,12 @@ def peaks(found: Array) -> tuple[Array, NDArray[np.int64]]:
     """The highest value of each row and where it is, as on the parabola through its neighbours.
 
     A copy need not lie on our samples; half a sample beside it the correlation is 2 % lower.
+
+    Example:
+        >>> import numpy as np
+        >>> score, at = peaks(np.array([[0.1, 0.8, 0.8, 0.1]]))  # its top is between two samples
+        >>> round(float(score[0]), 2), at.tolist()
+        (0.89, [1])
     """
     rows, at = np.arange(len(found)), found.argmax(1)
     left, right = found[rows, np.maximum(at - 1, 0)], found[rows, (at + 1) % found.shape[1]]

@@ -61,6 +61,14 @@ def read_beats(table: NoteTable, start_s: float, seconds: float) -> ClipBeats:
         table: the notes that sound in it, those included that began before.
         start_s: where the stretch begins, in seconds.
         seconds: how long it is.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> chord = plain_table(np.zeros(3, int), np.full(3, 960), np.array([60, 64, 67]))
+        >>> beats = read_beats(chord, 0.0, 1.0)  # two quarters
+        >>> len(beats), np.flatnonzero(beats.sounding[0]).tolist()
+        (2, [60, 64, 67])
     """
     notes = table.without_drums()
     quarter = notes.ticks_per_quarter

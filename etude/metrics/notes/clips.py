@@ -5,7 +5,7 @@ audio, are in the piece's own file. What a metric reads: notes that begin in wha
 clip's sound (`clip_sets.stretch`: never the prime, which must not count as generated).
 
 Neuromusic's distances go from a clip's beginning (head) to what follows (tail). Where an experiment
-goes on from prompts, the head is what comes before the prime's end, for all sets; where it makes
+continues prompts, the head is what comes before the prime's end, for all sets; where it makes
 clips from nothing, the head is the first half of what is heard, and the tail the second.
 
 Form is not heard in a stretch of two seconds. For its figures a clip is entire: all that its file
@@ -74,8 +74,8 @@ def read_symbolic(
 
     Args:
         pieces: the corpus's files, for clips that are stretches of them.
-        prompted: whether the experiment goes on from prompts.
-        most: the first so many clips only.
+        prompted: whether the experiment continues prompts.
+        most: only this many clips, the first ones.
     """
     found = SymbolicSet()
     read = functools.lru_cache(maxsize=256)(read_midi)

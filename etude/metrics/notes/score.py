@@ -56,6 +56,10 @@ Array = NDArray[np.float64]
 def draw_units(pieces: list[str], size: int, seed: list[int]) -> Index:
     """`size` clips of a bootstrap: pieces with replacement, all clips of each, until there are
     enough; indices, sorted.
+
+    Example:
+        >>> draw_units(["a", "a", "b", "b"], 4, [0]).tolist()
+        [2, 2, 3, 3]
     """
     of_piece: dict[str, list[int]] = {}
     for index, piece in enumerate(pieces):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etude.midi import bars
-from etude.midi.beats import clock_of_table
+from etude.midi.beats import clock_of
 from etude.midi.notes import NoteTable
 
 VERSION = 1  # raised when other bars are whole
@@ -52,15 +52,21 @@ def whole_bars(table: NoteTable, start_s: float, seconds: float) -> WholeBars:
     Args:
         table: the notes that sound in it, those included that began before.
         start_s, seconds: where the stretch begins, and how long it is.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> table = plain_table(np.arange(12) * 480, np.full(12, 480), np.full(12, 60))
+        >>> found = whole_bars(table, 1.0, 5.0)  # three bars, heard from the third beat on
+        >>> found.count, found.first
+        (2, 1)
     """
     notes = table.without_drums()
     onset, end = (_bars(notes, ticks) for ticks in (notes.onset, notes.onset + notes.duration))
     if not len(notes):
         return WholeBars(0, 0, notes, onset, end)
     edges = np.array([start_s - ROUNDING, start_s + seconds + ROUNDING])
-    low, high = _bars(
-        notes, np.rint(clock_of_table(notes).ticks_at(edges)).astype(np.int64).clip(0)
-    )
+    low, high = _bars(notes, np.rint(clock_of(notes).ticks_at(edges)).astype(np.int64).clip(0))
     if edges[1] >= notes.end_s.max():
         high = np.ceil(end.max() - RINGS_ON)
     first = max(np.ceil(low - TINY), np.floor(onset.min()), float(notes.upbeat > 0))

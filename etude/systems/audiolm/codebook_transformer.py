@@ -174,7 +174,7 @@ class CodebookTransformer(nn.Module):
         return self.norm(x)
 
     def cache(self, batch: int, length: int) -> KeyValueCache:
-        """An empty cache for so many sequences of this length."""
+        """An empty cache for this many sequences of this length."""
         return KeyValueCache(self, batch, length)
 
     def logits(self, hidden: Tensor, codebook: int) -> Tensor:

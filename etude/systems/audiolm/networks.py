@@ -1,4 +1,4 @@
-"""The network of a stage: Étude's transformer, or a class of the user's own.
+"""The network of a stage: Étude's transformer, or a class of the user's.
 
 What a network must offer, made from `codebook_sizes` (ids of each codebook) and its options:
 
@@ -28,7 +28,7 @@ def build_network(codebook_sizes: list[int], network: Network | PluginNetwork) -
     """The network for these codebooks, freshly initialised.
 
     Raises:
-        UserError: a class of the user's own that is not there or does not fit its options.
+        UserError: a class of the user's that is not there or does not fit its options.
     """
     if isinstance(network, Network):
         return CodebookTransformer(codebook_sizes, network)

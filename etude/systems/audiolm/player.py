@@ -31,7 +31,7 @@ CROSSFADE_SECONDS = 0.05
 
 @dataclass
 class Prime:
-    """A recording that clips go on from.
+    """A recording that clips continue.
 
     Attributes: wave [samples], tokens of its end, context_seconds that these last, name of its
     file (its folder would say on which machine clips were made).
@@ -65,7 +65,7 @@ class AudioLmPlayer:
         return int(self.acoustic.sample_rate)
 
     def prepare(self, settings: Generate, conditions: Conditions) -> PrimedRequest:
-        """Read and tokenize the recordings that clips go on from.
+        """Read and tokenize the recordings that clips continue.
 
         Raises:
             UserError: the hop leaves a gap, a recording cannot be read or is too short.
@@ -89,7 +89,7 @@ class AudioLmPlayer:
         progress: Tell,
         should_stop: ShouldStop,
     ) -> Iterator[Clip]:
-        """Sample and decode clips: clip i goes on from prime i modulo their number.
+        """Sample and decode clips: clip i continues prime i modulo their number.
 
         All clips of a prime are made before those of the next, so that batches are full.
         """

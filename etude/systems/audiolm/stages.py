@@ -87,7 +87,7 @@ class AudioLmStage(StageModule):
         """Mean cross-entropy in nats per predicted token, and accuracy with its token count."""
         tokens, targets = self.sequence(batch)
         smoothing = self.label_smoothing if self.training else 0.0
-        hidden_from = {}  # a network of the user's own need not know of masks
+        hidden_from = {}  # a network of the user's need not know of masks
         if self.training and self.forgetful_mask:
             batch_size, length = tokens.shape
             mask = forgetful_mask(batch_size, length, self.forgetful_mask, tokens.device)

@@ -164,6 +164,6 @@ def known_sounds(
 
 
 def spread(count: int, most: int) -> list[int]:
-    """At most so many numbers below a count, evenly over it."""
+    """At most this many numbers below a count, evenly over it."""
     chosen: list[int] = np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
     return chosen if count else []

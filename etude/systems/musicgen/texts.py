@@ -1,4 +1,4 @@
-"""Texts as numbers: a tokenizer of words of one's own, or the one that a pretrained T5 came with.
+"""Texts as numbers: its own tokenizer of words, or the one that a pretrained T5 came with.
 
 Both are a `tokenizers.Tokenizer` in tokenizer.json. A text may name learned words: `<drone>` stands
 for the rows of the concept `drone` (etude/systems/textual_inversion).

@@ -95,7 +95,7 @@ class Phrases:
     Args:
         rows: ids of each.
         known: phrases of the training split: items say whether they are among them.
-        items: the first so many only, as they come.
+        items: only this many, the first ones, as they come.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class BarItems:
     Args:
         bars: ids by bar and slot.
         known: phrases of the training split: items say whether they are among them.
-        items: the first so many bars only.
+        items: only this many bars, the first ones.
     """
 
     def __init__(

@@ -61,7 +61,7 @@ class Pieces:
             repeats.
         meters: the pieces of these alone, as numbers of the file; items then have their place
             among them. None: all, as they are.
-        items: the first so many pieces only.
+        items: only this many pieces, the first ones.
         alike: whether a batch has pieces of like length, so that little of it is padding: those
             next to its first one in the order of length.
 

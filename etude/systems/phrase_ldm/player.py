@@ -1,7 +1,7 @@
 """The player of `phrase_ldm`: latents of whole pieces, their phrases, notes and sound.
 
-What is made of the user's own MIDI:
-    one file, `keep`      these bars stay as they are, the others are made anew
+What is made of the user's MIDI:
+    one file, `keep`      these bars stay as they are, the others are made again
     one file alone        it stays as a whole, and bars are made behind it
     two files             a line between their latents, noised and made music of again
 """
@@ -193,7 +193,7 @@ class PhraseLdmPlayer:
         up = (tonic - (RELATIVE_MINOR if mode == "minor" else 0)) % 12
         return up - 12 if up > 5 else up
 
-    # ------------------------------------------------------------------------ of the user's own
+    # ----------------------------------------------------------------------- the user's music
 
     def _keep(self, asked: PhraseRequest, own: UserPiece, settings: PhraseGenerate) -> None:
         """Some bars of a piece stay; there are as many as it has, or as are asked for."""

@@ -15,7 +15,7 @@ from etude.midi.notes import MidiError, NoteTable, read_bytes
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
 from etude.tokenizers.symbolic.remi_z_vocabulary import Bar
 
-VERSION = 1  # raised when the same file gives other bars, or is gone on from otherwise
+VERSION = 1  # raised when the same file gives other bars, or is continued otherwise
 
 
 @dataclass
@@ -23,7 +23,7 @@ class UserPiece:
     """A user's own MIDI.
 
     Attributes: name (of the file), bars (moved to the key that the tokenizer moves to), moved (by
-    so many semitones), piece (the file, which nothing changes).
+    this many semitones), piece (the file, which nothing changes).
     """
 
     name: str

@@ -163,7 +163,7 @@ class PhraseStage(StageModule):
 
         Args:
             cached: whether keys and values of what is written are kept; else all is computed
-                anew for each id.
+                again for each id.
         """
         found: list[list[int]] = []
         for start in range(0, len(memory), DECODED):

@@ -1,4 +1,4 @@
-"""What is learned on top of a base: all its weights anew, or low-rank adapters beside it.
+"""What is learned on top of a base: new values of all its weights, or low-rank adapters beside it.
 
 Adapters (LoRA, Hu et al., arXiv 2106.09685) leave the base as it is, bit for bit. Their layers and
 files are peft's. Trained, averaged and saved are the adapters alone; the base is held outside of

@@ -35,7 +35,7 @@ class SoundWindows:
         silence: the latent of nothing [channels].
         tokenizer, length: of texts.
         vary: (caption, place) -> the text of an item in training; None: captions as they are.
-        items: the first so many only.
+        items: only this many, the first ones.
         bare: of empty texts, as in `as_ids`.
     """
 
@@ -118,7 +118,7 @@ class SoundWindows:
 
 
 class Mixed:
-    """Items of one's own, of which a share is exchanged for others by chance: replay.
+    """Its own items, a share of which is replaced at random by others: replay.
 
     Args:
         share: of the items of a batch, on the average.

@@ -1,4 +1,4 @@
-"""Pretrained text-to-sound networks as their proof asks them: how well a text foretells a sound.
+"""Pretrained text-to-sound networks as their proof asks them: how well a text predicts a sound.
 
 They have no likelihood at hand; what stands for it is the error of the velocity, whose mean over
 times is a bound of it (Kingma et al., arXiv 2107.00630). Every text meets the same noise and times,

@@ -112,7 +112,7 @@ class SymbolicBaselines:
             yield self._stretch(shuffle_bars(table, self.seed + number), number, piece)
 
     def _untrained(self) -> Iterator[Clip]:
-        """From nothing, whatever the experiment's clips go on from."""
+        """From nothing, whatever the experiment's clips continue."""
         for music in self.player.music(self.settings, self.seed):
             yield self._clip(music.table)
 

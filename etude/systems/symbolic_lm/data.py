@@ -78,7 +78,7 @@ class TokenWindows:
         folder: a split's folder as written by `datasets.Dataset.save_to_disk`.
         begin: the id before a piece's first window; None where the windows have their own.
         pad: the id that fills rows up; no loss is taken there.
-        items: use the first so many only.
+        items: use only this many, the first ones.
     """
 
     def __init__(

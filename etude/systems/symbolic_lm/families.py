@@ -1,7 +1,7 @@
 """The networks of `symbolic_lm`: what config names, as one kind of module.
 
 `next_logits(network, ids, cache)` and `all_logits(network, ids)` are all that training and
-sampling use. A network of the user's own offers `forward(ids [B, T]) -> logits [B, T, V]`; with
+sampling use. A network of the user's offers `forward(ids [B, T]) -> logits [B, T, V]`; with
 `cache(batch, length)` it gets that as a second argument, with new positions only.
 """
 
@@ -24,7 +24,7 @@ def build_network(network: SymbolicNetwork, shape: Mapping[str, Any]) -> nn.Modu
     """A network for `vocabulary` ids and `context` positions, freshly initialised.
 
     Raises:
-        UserError: a class of the user's own that is not there or does not fit its options.
+        UserError: a class of the user's that is not there or does not fit its options.
     """
     sizes = {key: shape[key] for key in ("vocabulary", "context")}
     if isinstance(network, Gpt2):

@@ -45,7 +45,7 @@ ALL = 2**20  # tokens of a prompt: more than any has
 
 @dataclass
 class GeneratedPiece:
-    """One generated item; of the user's own music, as the file has it and not as tokens have it.
+    """One generated item; of the user's music, as the file has it and not as tokens have it.
 
     Attributes: table (prompt and what follows), prompt (its notes alone), prime_s (when what was
     generated begins), drawn, given (the prompt), invalid (share of forbidden tokens), seconds_used.
@@ -65,7 +65,7 @@ class NotesRequest:
     """What clips are asked to be.
 
     Attributes: prompts (in turn; none: from nothing), given (tokens of a prompt that the network
-    is given at the most), seconds, or bars of the user's own music, behind the prompt (None:
+    is given at most), seconds, or bars of the user's music, behind the prompt (None:
     `new_tokens` of the settings).
     """
 
@@ -114,7 +114,7 @@ class SymbolicLmPlayer:
         return self.tokenizer.pad if bos is None else bos
 
     def prepare(self, settings: SymbolicGenerate, conditions: Conditions) -> NotesRequest:
-        """Read what clips go on from.
+        """Read what clips continue.
 
         Raises:
             UserError: a MIDI file cannot be used, or no held-out piece is long enough.
@@ -138,7 +138,7 @@ class SymbolicLmPlayer:
         progress: Tell,
         should_stop: ShouldStop,
     ) -> Iterator[Clip]:
-        """Sample and render clips; clip i goes on from prompt i modulo their number."""
+        """Sample and render clips; clip i continues prompt i modulo their number."""
         settings = settings.model_copy(update={"prompt_tokens": conditions.given})
         tell = stopping(progress, should_stop)
         timed = conditions.seconds is not None or conditions.bars is not None

@@ -1,4 +1,4 @@
-"""What clips of notes go on from: held-out pieces, or the user's own MIDI."""
+"""What clips of notes continue: held-out pieces, or the user's own MIDI."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class UserMidi:
 
 @dataclass
 class Prompt:
-    """What a clip goes on from.
+    """What a clip continues.
 
     Attributes: ids (without a beginning's), source (whose they are), original (how it went on),
     own (the user's own music, where it is that).

@@ -56,7 +56,7 @@ def write_original(path: Path, words: Mapping[str, LearnedRows]) -> None:
         name: {"epoch": learned.step, "embeds": learned.rows.detach().float().cpu()}
         for name, learned in words.items()
     }
-    packed = io.BytesIO()  # a file's own name would stand in its bytes
+    packed = io.BytesIO()  # a file's own name would be in its bytes
     torch.save(content, packed)
     with atomic(path) as temporary:
         temporary.write_bytes(packed.getvalue())

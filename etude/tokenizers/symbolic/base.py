@@ -213,7 +213,14 @@ def transposed(table: NoteTable, semitones: int) -> NoteTable:
 
 
 def histograms(table: NoteTable) -> dict[tuple[str, str], int]:
-    """Notes by pitch (drums left out) and by velocity."""
+    """Notes by pitch (drums left out) and by velocity.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> histograms(plain_table(np.arange(2), np.full(2, 480), np.array([60, 60])))
+        {('pitch', '60'): 2, ('velocity', '80'): 2}
+    """
     found: dict[tuple[str, str], int] = {}
     columns = {"pitch": table.without_drums().pitch, "velocity": table.velocity}
     for name, values in columns.items():

@@ -21,7 +21,7 @@ from etude.tokenizers.fitted import CONFIG
 from etude.tokenizers.symbolic.base import SymbolicTokenizer
 from etude.tokenizers.symbolic.plugin import PluginSymbolicTokenizer
 
-PLUGIN_PIECES, PLUGIN_SEED = 2000, 0  # what a tokenizer of the user's own is given to learn from
+PLUGIN_PIECES, PLUGIN_SEED = 2000, 0  # what a tokenizer of the user's is given to learn from
 
 log = logging.getLogger(__name__)
 

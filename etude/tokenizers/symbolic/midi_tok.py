@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class MidiTokTokenizer(SymbolicTokenizer):
-    """A tokenizer of MidiTok's in this house's interface."""
+    """A tokenizer of MidiTok's behind Étude's interface."""
 
     version = VERSION
     pad, bos, eos = 0, 1, 2

@@ -88,7 +88,7 @@ def clean_and_encode(
 def encode_as_the_seed(
     settings: OnOff, messages: Messages, transpositions: Sequence[int], files: bool
 ) -> Encoded:
-    """What the seed does: see `we_sharp`."""
+    """What MidiLM does: see `we_sharp`."""
     lines = we_sharp.read_lines(messages)
     ordered = we_sharp.sort_blocks(lines)
     pairs = we_sharp.map_pairs(ordered)

@@ -27,7 +27,13 @@ NEAREST = np.searchsorted(_MIDDLES, np.arange(DELTAS[-1] + 1))
 
 @cache
 def token_names() -> list[str]:
-    """The vocabulary, in the order of ids."""
+    """The vocabulary, in the order of ids.
+
+    Example:
+        >>> names = token_names()
+        >>> len(names), names[0], names[-2:]
+        (4050, 'on_21_0', ['[UNK]', '[PAD]'])
+    """
     words = [
         f"{kind}_{pitch}_{delta}"
         for pitch in range(LOWEST, HIGHEST + 1)
@@ -39,7 +45,12 @@ def token_names() -> list[str]:
 
 @cache
 def token_numbers() -> dict[str, int]:
-    """Ids by name."""
+    """Ids by name.
+
+    Example:
+        >>> token_numbers()["[PAD]"] == len(token_names()) - 1
+        True
+    """
     return {name: i for i, name in enumerate(token_names())}
 
 

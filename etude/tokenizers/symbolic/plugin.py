@@ -1,4 +1,4 @@
-"""A symbolic tokenizer of the user's own, in this house's interface."""
+"""A symbolic tokenizer of the user's, behind Étude's interface."""
 
 from __future__ import annotations
 

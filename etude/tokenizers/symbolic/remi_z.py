@@ -57,7 +57,7 @@ MOSTLY = 120  # quarters a minute where a file says nothing
 
 
 class RemiZTokenizer(SymbolicTokenizer):
-    """REMI-z in this house's interface, with the way to phrases and back."""
+    """REMI-z behind Étude's interface, with the way to phrases and back."""
 
     version = VERSION
     settings_class = RemiZ

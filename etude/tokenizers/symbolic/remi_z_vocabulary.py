@@ -71,7 +71,7 @@ class Vocabulary:
     """The vocabulary under some settings.
 
     Attributes: kinds, values (int64 [vocabulary]: one of the kinds above, and the number that
-    stands in the name; of a signature its place in SIGNATURES), first (kind -> its first id).
+    is in the name; of a signature its place in SIGNATURES), first (kind -> its first id).
     """
 
     def __init__(self, settings: RemiZ) -> None:

@@ -217,6 +217,11 @@ def _fallen(job: Job, reason: str) -> Tokenized:
 
 
 def natural(key: str) -> tuple[int, list[int]]:
-    """Numbers by value; chords by size, then by notes."""
+    """Numbers by value; chords by size, then by notes.
+
+    Example:
+        >>> sorted(["60_64", "9", "60"], key=natural)
+        ['9', '60', '60_64']
+    """
     numbers = [int(part) for part in key.split("_")]
     return len(numbers), numbers
