@@ -326,7 +326,7 @@ def _config(options: argparse.Namespace) -> None:
 
     settings = config.read(config.DEFAULT, *options.configfile)
     needs.check_needs(settings)
-    if settings.own_parts:
+    if settings.plugin_parts:
         from etude.plugin_check import try_parts
 
         print("tried:", *try_parts(settings))

@@ -56,7 +56,7 @@ def try_parts(settings: Config) -> list[str]:
                 with plugins.blamed(network.kind, "forward"):
                     open_system(experiment.system).try_network(network)
     _try_metrics(settings.evaluation)
-    names = dict.fromkeys(settings.own_parts.values())
+    names = dict.fromkeys(settings.plugin_parts.values())
     return [name + notes.get(name, "") for name in names]
 
 

@@ -36,7 +36,7 @@ START = "fork" if sys.platform == "linux" else "spawn"
 tqdm.monitor_interval = 0  # a thread beside a fork may leave a lock held in the worker
 
 # Signals by which a process dies of what it does; others come from outside.
-OWN_FAULTS = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
+CRASH_SIGNALS = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
 NOT_THE_ITEMS = (UserError, OSError, MemoryError)
 OF_THE_DEVICE = ("cuda", "out of memory")  # what torch's own errors say
 
@@ -184,7 +184,7 @@ class _Workers(Generic[Item, Result]):
         cause = signal.Signals(-status).name if status < 0 else f"status {status}"
         if self.fallen and cause == "SIGPROF":
             return self.fallen(item, f"takes_too_long: over {self.limit_s:.0f} s of computing")
-        if self.fallen and cause in OWN_FAULTS:
+        if self.fallen and cause in CRASH_SIGNALS:
             return self.fallen(item, f"crashed: {cause}")
         raise UserError(
             f"a worker process died ({cause})",

@@ -2,7 +2,7 @@
 
 import subprocess
 
-HASHES = {"code_hash": code_hash(CONFIG.own_parts.values()), "env_hash": environment_hash()}
+HASHES = {"code_hash": code_hash(CONFIG.plugin_parts.values()), "env_hash": environment_hash()}
 
 
 def causes(dag, job, failed):

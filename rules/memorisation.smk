@@ -98,7 +98,7 @@ rule study_memorisation:
         cut=lambda w: CONFIG.cuts[w.cut].params(),
         settings=SETTINGS.params("null_clips", "planted", "embedded", "soundfont"),
         seed=CONFIG.evaluation.seed,
-        embeddings=plan.own_embeddings,
+        embeddings=plan.plugin_embeddings,
         options=CONFIG.evaluation.options,
         root=lambda w, input: input.get("source") or str(corpus_of(w).path),
     message:
@@ -134,7 +134,7 @@ rule tokenize_clips:
 
 rule extract_prefixes:
     input:
-        models=plan.model_that_is_asked,
+        models=plan.queried_model,
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
     output:
         table="results/metrics/{experiment}/seed-{seed}/extraction.csv",
@@ -218,7 +218,7 @@ rule find_memorisation:
         cut=lambda w: cut_of_experiment(w).params(),
         settings=SETTINGS.params("null_clips"),
         seed=CONFIG.evaluation.seed,
-        embeddings=plan.own_embeddings,
+        embeddings=plan.plugin_embeddings,
         root=lambda w, input: input.get("source") or str(corpus_of(experiment_of(w)).path),
     message:
         "Does {wildcards.experiment} ({wildcards.clips}) repeat its training music?"

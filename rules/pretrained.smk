@@ -3,7 +3,7 @@
 
 rule fetch_weights:
     input:
-        given=plan.given_weights_of,
+        given=plan.imported_weights_of,
     output:
         folder=directory("results/pretrained/{pretrained}"),
     log:

@@ -14,7 +14,7 @@ rule make_tokenizer:
     benchmark:
         "results/benchmarks/make_tokenizer/{corpus}/{tokenizer}.tsv"
     wildcard_constraints:
-        tokenizer=either(n for n in plan.symbolic_tokenizers if not plan.is_given(n)),
+        tokenizer=either(n for n in plan.symbolic_tokenizers if not plan.is_imported(n)),
     priority: FIRST
     conda:
         "../envs/torch.yaml"

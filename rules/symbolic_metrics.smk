@@ -175,7 +175,7 @@ rule score_latents:
 
 rule score_perplexity:
     input:
-        models=plan.model_that_is_asked,
+        models=plan.queried_model,
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
         tokenizers=lambda w: list(plan.tokenizers_of(w).values()),
     output:

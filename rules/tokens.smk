@@ -40,7 +40,7 @@ rule fit_tokenizer:
     benchmark:
         "results/benchmarks/fit_tokenizer/{corpus}/{tokenizer}.tsv"
     wildcard_constraints:
-        tokenizer=either(n for n in plan.audio_tokenizers if not plan.is_given(n)),
+        tokenizer=either(n for n in plan.audio_tokenizers if not plan.is_imported(n)),
     priority: FIRST
     conda:
         "../envs/torch.yaml"
@@ -68,7 +68,7 @@ rule import_tokenizer:
     benchmark:
         "results/benchmarks/import_tokenizer/{corpus}/{tokenizer}.tsv"
     wildcard_constraints:
-        tokenizer=either(filter(plan.is_given, CONFIG.tokenizers)),
+        tokenizer=either(filter(plan.is_imported, CONFIG.tokenizers)),
     conda:
         "../envs/torch.yaml"
     threads: 1

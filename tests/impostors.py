@@ -79,7 +79,7 @@ DAMAGES = {  # of the ladder: what is done to pieces of a split, in which dose
 }
 OF_RIVALS = ("random_notes", "one_chord", "spectrum_noise", "grains")  # by another random seed
 NAMES = (REAL, *OF_RIVALS, "ngram", "copies", "reversed", *DAMAGES)
-OWN_SEED = 100  # of impostors; rivals have 0
+PLUGIN_SEED = 100  # of impostors; rivals have 0
 NGRAM_TOKENS = 192
 
 Found = dict[str, Verdict]  # by gate
@@ -135,12 +135,12 @@ def rivals(corpus: Corpus, count: int) -> Iterator[tuple[str, Iterator[Clip]]]:
 
 def impostors(corpus: Corpus, count: int, names: tuple[str, ...] = NAMES):
     """Each of `names` with its clips."""
-    yield from _dumb(corpus, count, OWN_SEED, [n for n in names if n in OF_RIVALS])
+    yield from _dumb(corpus, count, PLUGIN_SEED, [n for n in names if n in OF_RIVALS])
     real = dict(corpus.real(count).sets())
     copied = [clip.wave for clip in real["copies"].clips]
     made = {
         REAL: lambda: (Clip(clip.wave) for clip in islice(real["real"].clips, count)),
-        "ngram": lambda: ngram(corpus, count, OWN_SEED),
+        "ngram": lambda: ngram(corpus, count, PLUGIN_SEED),
         "copies": lambda: map(Clip, copied),
         "reversed": lambda: (Clip(wave[::-1].copy()) for wave in copied),
     }
@@ -164,10 +164,10 @@ def _excerpts(corpus: Corpus, split: str, count: int) -> list[ladder.Excerpt]:
     inside = {row["piece"] for row in read_csv(corpus.pieces) if row["split"] == split}
     rows = [row for row in read_csv(corpus.ingest) if row["piece"] in inside]
     paths = list(piece_paths(corpus.source, rows).values())
-    order = np.random.default_rng(OWN_SEED).permutation(len(paths))
+    order = np.random.default_rng(PLUGIN_SEED).permutation(len(paths))
     pieces = {paths[i].stem: ladder.read(paths[i]) for i in order[:count]}
     each = -(-count // len(pieces))
-    return ladder.excerpts(pieces, each, SECONDS, OWN_SEED)[:count]
+    return ladder.excerpts(pieces, each, SECONDS, PLUGIN_SEED)[:count]
 
 
 def ngram(corpus: Corpus, count: int, seed: int) -> Iterator[Clip]:

@@ -185,7 +185,7 @@ class Evaluation(Section):
         return self
 
     @model_validator(mode="after")
-    def _own_parts_are_told_apart(self) -> Evaluation:
+    def _plugin_labels_are_distinct(self) -> Evaluation:
         every = (*self.embeddings, *self.signals, *self.distances)
         own = [name for name in every if is_plugin(name)]
         for name in self.options:

@@ -88,7 +88,7 @@ def load_config(raw: dict[str, Any]) -> Config:
             where="config/config.yaml and the files laid over it with --configfile",
             do="fix the keys named above; config/README.md lists every key",
         ) from None
-    for key, name in config.own_parts.items():
+    for key, name in config.plugin_parts.items():
         check_plugin(name, key)
     return config
 

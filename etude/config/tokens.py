@@ -146,11 +146,11 @@ class TokenSet(Section):
         return {"semantic": self.semantic, "acoustic": self.acoustic}
 
 
-OWN_FRAME_RATE = 50.0  # as most tokenizers have
+PLUGIN_FRAME_RATE = 50.0  # as most tokenizers have
 
 
 def frame_rate(tokenizer: Any) -> float:
     """Frames per second; a plugin is not asked, it would have to be imported."""
     if isinstance(tokenizer, PluginTokenizer):
-        return OWN_FRAME_RATE
+        return PLUGIN_FRAME_RATE
     return float(tokenizer.sample_rate / tokenizer.hop)

@@ -66,13 +66,13 @@ class Config(Section):
     )
 
     @property
-    def own_parts(self) -> dict[str, str]:
+    def plugin_parts(self) -> dict[str, str]:
         """Every `module:Class` of the configuration, by the key that names it."""
         found = {f"corpora.{n}.source": c.source for n, c in self.corpora.items()}
         found |= {f"tokenizers.{n}.kind": t.kind for n, t in self.tokenizers.items()}
         for name, experiment in self.experiments.items():
             for stage in experiment.stage_plans():
-                for kind in experiment.own_networks(stage.name):
+                for kind in experiment.plugin_networks(stage.name):
                     found[f"experiments.{name}.stages.{stage.name}.network.kind"] = kind
         found |= {f"evaluation.embeddings: {name}": name for name in self.evaluation.embeddings}
         found |= {f"evaluation.signals: {name}": name for name in self.evaluation.signals}

@@ -24,7 +24,7 @@ from etude.config import Annotations
 from etude.corpus.metadata import REJECT, read_metadata
 from etude.corpus.rows import OURS
 from etude.corpus.scan import list_files, music_kind, printable
-from etude.midi.beats import Clock, KeySign, on_beats, own_clock, read_beats, read_keys
+from etude.midi.beats import Clock, KeySign, clock_of, on_beats, read_beats, read_keys
 from etude.midi.notes import MidiError, parse_midi, read_bytes, strip_wrapper
 from etude.midi.writing import apart, to_score
 from etude.pool import map_in_order
@@ -127,7 +127,7 @@ def _annotated(settings: Annotations, source: Path, relative: str, row: dict[str
     except OSError as error:
         raise MidiError(f"unreadable: {error.strerror}") from None
     table = parse_midi(data)
-    clock = own_clock(table)
+    clock = clock_of(table)
     score: Any = None
     if settings.beats:
         beats = read_beats(_text(source, relative, settings.beats, "beats"))

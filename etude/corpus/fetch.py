@@ -78,7 +78,7 @@ def _fetch(settings: CorpusBase, folder: Path, threads: int) -> None:
     if isinstance(settings, Music21Corpus):
         _export(settings, folder, threads)
     elif isinstance(settings, PluginCorpus):
-        _fetch_own(settings, folder)
+        _fetch_plugin(settings, folder)
     elif isinstance(settings, ArchiveCorpus):
         _fetch_archive(settings, folder)
 
@@ -124,11 +124,11 @@ def _fetch_archive(settings: ArchiveCorpus, folder: Path) -> None:
     log.info("%d files unpacked", count)
 
 
-def _fetch_own(settings: PluginCorpus, folder: Path) -> None:
+def _fetch_plugin(settings: PluginCorpus, folder: Path) -> None:
     """Let a class of the user's fill the folder; what it refuses becomes rows with reasons."""
     source = plugins.instantiate(settings.source, settings.options, ("fetch",))
     with atomic_directory(folder) as temporary:
-        refused = _call_own(source, settings.source, temporary)
+        refused = _call_plugin(source, settings.source, temporary)
         count = sum(1 for _ in list_files(temporary))
         if not count:
             few = "; ".join(f"{file}: {why}" for file, why in list(refused.items())[:3])
@@ -145,7 +145,7 @@ def _fetch_own(settings: PluginCorpus, folder: Path) -> None:
     log.info("%d files from %s, %d refused", count, settings.source, len(refused))
 
 
-def _call_own(source: Any, name: str, folder: Path) -> dict[str, str]:
+def _call_plugin(source: Any, name: str, folder: Path) -> dict[str, str]:
     """Call the user's own `fetch`; gives the files that it refuses, each with its reason."""
     do = (
         "fix it there. It may return {file: reason} of what it cannot take, which becomes a row "

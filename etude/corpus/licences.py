@@ -7,7 +7,7 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from etude.errors import closest
 
 # What SPDX has no identifier for.
-OWN_WORDS = ("all rights reserved", "public domain", "by agreement")
+PLAIN_LICENCES = ("all rights reserved", "public domain", "by agreement")
 OTHER = "other:"  # then what it is, in the contributor's own words
 
 # Of SPDX's hundreds, those that music bears; only for the hint to a word that is none.
@@ -19,7 +19,7 @@ USUAL = (
         for version in ("1.0", "2.0", "2.5", "3.0", "4.0")
     ),
     *("PDDL-1.0", "ODbL-1.0", "ODC-By-1.0", "MIT", "Apache-2.0", "LAL-1.3"),
-    *OWN_WORDS,
+    *PLAIN_LICENCES,
 )
 
 
@@ -29,12 +29,12 @@ def licence(word: str) -> str:
     Raises:
         ValueError: it is none of these; with the nearest one that is.
     """
-    if word.lower() in OWN_WORDS:
+    if word.lower() in PLAIN_LICENCES:
         return word.lower()
     if word.lower().startswith(OTHER) and word[len(OTHER) :].strip():
         return word
     try:
         return canonicalize_license_expression(word)
     except InvalidLicenseExpression:
-        hint = closest(word.upper(), USUAL) or closest(word.lower(), OWN_WORDS)
+        hint = closest(word.upper(), USUAL) or closest(word.lower(), PLAIN_LICENCES)
         raise ValueError(f"licence {word!r} is not known{hint}") from None

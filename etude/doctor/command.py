@@ -34,7 +34,7 @@ def examine(configfiles: Sequence[Path]) -> Iterator[Finding]:
     yield machine.examine_python()
     yield machine.examine_packages()
     config, reading = _read(configfiles)
-    yield from machine.examine_devices(configured.devices_wanted(config) if config else 1)
+    yield from machine.examine_devices(configured.devices_configured(config) if config else 1)
     midi = config is not None and configured.renders_midi(config)
     yield machine.examine_library(midi)
     yield machine.examine_soundfont(

@@ -24,7 +24,7 @@ def _run(config: Config) -> list[ExperimentBase]:
     return list(needs.experiments_of(config).values())
 
 
-def devices_wanted(config: Config) -> int:
+def devices_configured(config: Config) -> int:
     """The most devices that a training of the run takes."""
     from etude.workflow import needs
 

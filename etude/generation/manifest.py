@@ -17,7 +17,7 @@ ABOUT = "export.json"
 
 
 @dataclass(frozen=True)
-class Exported:
+class Manifest:
     """An exported experiment as its folder describes it.
 
     Attributes: folder, name, experiment (its settings), corpus (how its notes are read and played;
@@ -52,7 +52,7 @@ class Exported:
                 )
 
 
-def read_exported(folder: Path) -> Exported:
+def read_manifest(folder: Path) -> Manifest:
     """What `python -m etude export` wrote about an experiment.
 
     Raises:
@@ -81,7 +81,7 @@ def read_exported(folder: Path) -> Exported:
             do="make one: python -m etude export --experiment … --output …",
         ) from None
     name = str(about.get("experiment", folder))
-    return Exported(folder, name, experiment, corpus, seed, hashes)
+    return Manifest(folder, name, experiment, corpus, seed, hashes)
 
 
 def _experiment(about: dict[str, Any]) -> ExperimentBase:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from etude.config import Config, CorpusBase, ExperimentBase
 from etude.errors import UserError
-from etude.generation.manifest import read_exported
+from etude.generation.manifest import read_manifest
 from etude.systems import open_system
 from etude.systems.base import Parts, Player
 from etude.workflow.imported_weights import MODEL
@@ -113,7 +113,7 @@ def in_export(folder: Path) -> LoadedExperiment:
     Raises:
         UserError: it is no such folder, one of another format, or a file in it is damaged.
     """
-    found = read_exported(folder)
+    found = read_manifest(folder)
     found.check_files()
     tokenizers = {role: folder / "tokenizers" / role for role in _roles(found.hashes)}
     models, latents = folder / "models", folder / "latents"

@@ -134,7 +134,7 @@ class Yardstick:
             UserError: there are too few, or a plugin failed.
         """
         if metric in self.own:
-            return self._of_ones_own(metric, clips, n)
+            return self._of_plugin(metric, clips, n)
         measure: Callable[[Clips, int], ReplicatedFigure] = getattr(self, f"_{metric}")
         found = measure(clips, n)
         if metric in NOT_NEGATIVE:
@@ -145,7 +145,7 @@ class Yardstick:
             found.add(BELOW_0[metric])
         return found
 
-    def _of_ones_own(self, metric: str, clips: Clips, n: int) -> ReplicatedFigure:
+    def _of_plugin(self, metric: str, clips: Clips, n: int) -> ReplicatedFigure:
         """A distance of the user's; whether it depends on n is not known, so it is at n."""
         rows = self.project(clips.windows)
 

@@ -15,7 +15,7 @@ from etude.config.embeddings import EMBEDDINGS, FADTK
 
 EMBEDDING_NEEDS = ("embed", "dim", "components", "deviation_floor")
 PRETRAINED = "etude.metrics.clap:Clap"
-OWN_DISTANCE = "distance_"  # how metrics of the user's that compare two sets begin
+PLUGIN_DISTANCE = "distance_"  # how metrics of the user's that compare two sets begin
 Options = Mapping[str, Mapping[str, Any]]  # of the user's classes, by `module:Class`
 
 
@@ -95,7 +95,7 @@ def open_distances(names: Iterable[str], options: Options) -> dict[str, Any]:
         UserError: one that is not there, lacks something, or does not fit its options.
     """
     found = _open(names, options)
-    return {f"{OWN_DISTANCE}{name}": distance for name, distance in found.items()}
+    return {f"{PLUGIN_DISTANCE}{name}": distance for name, distance in found.items()}
 
 
 def open_signals(names: Iterable[str], options: Options) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def measure_set(
         if len(wave):
             values = signals.evaluate(wave, rate) | loudness.evaluate(wave, rate)
         for metric, measured in (own or {}).items() if len(wave) else ():
-            found = tried(partial(_own_figure, measured, rate), wave)
+            found = tried(partial(_plugin_figure, measured, rate), wave)
             if isinstance(found, Failed):
                 log.warning("%s/%s has no %s: %s", name, row["clip"], metric, found.reason)
             else:
@@ -67,7 +67,7 @@ def measure_set(
         )
 
 
-def _own_figure(own: Any, rate: int, wave: np.ndarray) -> float:
+def _plugin_figure(own: Any, rate: int, wave: np.ndarray) -> float:
     return float(own.measure(wave, rate))
 
 

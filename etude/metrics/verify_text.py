@@ -64,7 +64,9 @@ def verify_text(
     own = [number for number, clips in enumerate(sounds.values()) for _ in clips]
     texts = [SENTENCE.format(NAMES[program]) for program in PROGRAMS]
     checks = [*check_weights(weights, kind)]
-    value = spectral_correlation(np.stack(waves), np.stack(reader.by_own_codec(waves)), reader.rate)
+    value = spectral_correlation(
+        np.stack(waves), np.stack(reader.through_codec(waves)), reader.rate
+    )
     meaning = "correlation of the log-mel levels of music and of the same music decoded (median)"
     checks.append(Check("round_trip", value, ROUND_TRIP, None, meaning))
     checks += check_words(reader.nats(waves, texts), np.array(own), reader.unit)

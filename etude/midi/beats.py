@@ -144,7 +144,7 @@ def on_beats(table: NoteTable, beats: Beats, positions: int | None) -> tuple[Not
     return moved.at(moved.order()), clock
 
 
-def own_clock(table: NoteTable) -> Clock:
+def clock_of(table: NoteTable) -> Clock:
     """The clock of a table as it is."""
     last = int((table.onset + table.duration).max(initial=0)) + table.ticks_per_quarter
     ticks = np.unique(np.concatenate([[0, last], table.tempos[:, 0].clip(0, last)]))

@@ -12,7 +12,7 @@ from etude.results.leaderboard import number
 from etude.storage import read_json
 from etude.tokenizers.symbolic.account import in_words
 
-OWN_COLUMNS = {
+KNOWN_COLUMNS = {
     *("piece", "path", "kind", "sha256", "notes_hash", "ngrams", "seconds", "notes", "programs"),
     *("status", "reason", "tune_group", "split"),
 }
@@ -173,7 +173,7 @@ def _add_piece(count: CorpusCount, row: Row) -> None:
     count.seconds[split] += number(row.get("seconds")) or 0.0  # type: ignore[assignment]
     count.kinds[row.get("kind", "")] += 1
     count.groups |= {row["tune_group"]} if row.get("tune_group") else set()
-    for column in row.keys() - OWN_COLUMNS:
+    for column in row.keys() - KNOWN_COLUMNS:
         values = count.metadata.setdefault(column, Counter())
         if row[column] and (row[column] in values or len(values) < EXAMPLES):
             values[row[column]] += 1

@@ -39,7 +39,7 @@ def write_paper(results: Path, settings: Config, folder: Path) -> None:
     path = results / "differences.csv"
     pairs = list(read_csv(path)) if path.is_file() else []
     pairs = [row for row in pairs if "role" in row]  # else of an earlier version, of other rules
-    _check_own(folder)
+    _check_paper_folder(folder)
     with atomic_directory(folder) as temporary:
         write_text(temporary / "leaderboard.tex", leaderboard_table(board))
         if pairs:
@@ -52,7 +52,7 @@ def write_paper(results: Path, settings: Config, folder: Path) -> None:
             )
 
 
-def _check_own(folder: Path) -> None:
+def _check_paper_folder(folder: Path) -> None:
     """A folder is replaced only where it is ours."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "methods.tex").is_file():
         raise UserError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from etude.results.leaderboard import number
 
 # Rules whose last wildcard (a tokenizer, an embedding, a step) the page has no input of.
-OWN_NAMES = {"fit_tokenizer", "embed_clips", "keep_step"}
+RULES_BY_NAME = {"fit_tokenizer", "embed_clips", "keep_step"}
 
 
 @dataclass
@@ -61,7 +61,7 @@ def _is_of_run(parts: tuple[str, ...], made: Mapping[str, set[str]]) -> bool:
         return False
     if not names:
         return True
-    if rule in OWN_NAMES:
+    if rule in RULES_BY_NAME:
         names = names[:-1]
     return names[0] in made and made[names[0]].issuperset(names[1:])
 

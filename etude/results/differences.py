@@ -25,8 +25,8 @@ from etude.results.leaderboard import (
     BIASED,
     EXPLORATORY,
     GENERATED,
-    OWN_DISTANCE,
-    OWN_SPACE,
+    PLUGIN_DISTANCE,
+    LATENT_PREFIX,
     PRIMARY,
     ExperimentFigures,
     Row,
@@ -146,7 +146,7 @@ def _difference(
 
 def _incomparable(of_a: list[Row], of_b: list[Row], metric: str) -> str:
     """Why two figures must not be subtracted."""
-    if metric.startswith(OWN_SPACE):
+    if metric.startswith(LATENT_PREFIX):
         return "measured in the latent space of each experiment's own encoder"
     for key in ("reference", "split", "unit"):
         values = sorted({row[key] for row in (*of_a, *of_b)})
@@ -155,7 +155,7 @@ def _incomparable(of_a: list[Row], of_b: list[Row], metric: str) -> str:
     if metric in OF_TOKENS and len({row["data_hash"] for row in (*of_a, *of_b)}) > 1:
         return "counted per token, and their tokens are not the same"
     counts = sorted({row["n"] for row in (*of_a, *of_b) if row["value"]}, key=str)
-    biased = metric in BIASED or metric.startswith(OWN_DISTANCE)  # of the latter nobody knows
+    biased = metric in BIASED or metric.startswith(PLUGIN_DISTANCE)  # of the latter nobody knows
     if biased and len(counts) > 1:
         return f"made of different numbers of clips ({', '.join(counts)}), on which it depends"
     return ""

@@ -41,11 +41,11 @@ DIRECTIONS = {
     PREFERRED: HIGHER, "duration_kl": LOWER, "harmony_kl": LOWER, "latent_fid": LOWER, "latent_kad": LOWER,
 }  # fmt: skip
 # Metrics by how their names begin; `distance_` are the user's own.
-OWN_DISTANCE = "distance_"
-COUNTED = {"memorised_": LOWER, OWN_DISTANCE: LOWER}
+PLUGIN_DISTANCE = "distance_"
+COUNTED = {"memorised_": LOWER, PLUGIN_DISTANCE: LOWER}
 FROM_REAL = "_from_real"  # how names end of differences to real music's own value: lower is better
 # How names begin of figures in a space of each training's own: its encoder measures all sets.
-OWN_SPACE = "latent_"
+LATENT_PREFIX = "latent_"
 # The least and the most that a unit can be, or a metric (FAD-infinity and KAD may be negative).
 LIMITS = {"share": (0.0, 1.0), "%": (0.0, 100.0), "clips": (0.0, math.inf)}
 LIMITS |= dict.fromkeys(("frechet_distance", "mad", "latent_fid"), (0.0, math.inf))
@@ -91,7 +91,7 @@ class ExperimentFigures:
     def of(self, clips: str, metric: str, embedding: str) -> list[Row]:
         """The rows of one figure: a row for each seed and draw, or one for a set made once."""
         found = self._by_key.get((clips, metric, embedding), [])
-        if clips == GENERATED or metric.startswith(OWN_SPACE):
+        if clips == GENERATED or metric.startswith(LATENT_PREFIX):
             return found
         return [row for row in found if row["value"]][:1] or found[:1]
 

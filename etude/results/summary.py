@@ -21,7 +21,7 @@ from etude.results.differences import RATIO
 from etude.results.leaderboard import (
     FLOOR,
     GENERATED,
-    OWN_DISTANCE,
+    PLUGIN_DISTANCE,
     PREFERRED,
     PRIMARY,
     number,
@@ -243,7 +243,7 @@ def _asked(parts: list[ExperimentSummary], settings: Evaluation) -> list[str]:
     """Figures and distances of the user's: what was asked for is told."""
     asked = [(name, [""]) for name in map(plugin_label, settings.signals)]
     embeddings = list(map(plugin_label, settings.embeddings))
-    asked += [(f"{OWN_DISTANCE}{name}", embeddings) for name in map(plugin_label, settings.distances)]
+    asked += [(f"{PLUGIN_DISTANCE}{name}", embeddings) for name in map(plugin_label, settings.distances)]
     lines = []
     for part, (metric, by) in itertools.product(parts, asked):
         for embedding in by:

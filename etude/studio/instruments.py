@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from etude.config import GenerateSettings, StudioSettings
 from etude.errors import UserError
-from etude.generation.manifest import ABOUT, Exported, read_exported
+from etude.generation.manifest import ABOUT, Manifest, read_manifest
 from etude.studio import forms
 
 ID = r"[A-Za-z0-9_-]{8,43}"  # of anything that a visitor may name
@@ -45,7 +45,7 @@ class Instrument:
     """
 
     id: str
-    exported: Exported
+    exported: Manifest
 
     @classmethod
     def of(cls, folder: Path) -> Self:
@@ -54,7 +54,7 @@ class Instrument:
         Raises:
             UserError: it is no export.
         """
-        exported = read_exported(folder)
+        exported = read_manifest(folder)
         digest = hashlib.sha256((folder / ABOUT).read_bytes()).hexdigest()
         return cls(digest[:16], exported)
 

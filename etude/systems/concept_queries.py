@@ -79,7 +79,7 @@ class TextReader(Protocol):
     def nats(self, waves: Sequence[Wave], texts: Sequence[str]) -> NDArray[np.float64]:
         """Mean nats per token of clips of one length under texts -> [texts, clips]."""
 
-    def by_own_codec(self, waves: Sequence[Wave]) -> list[Wave]:
+    def through_codec(self, waves: Sequence[Wave]) -> list[Wave]:
         """Clips encoded by the tokenizer and decoded by the codec that came with the weights.
 
         Where there is no tokenizer between them, encoded by that codec too.

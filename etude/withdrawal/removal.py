@@ -187,7 +187,7 @@ def _fitted(config: Config, corpus: str, results: Path) -> list[Path]:
     for folder in sorted(results.glob(f"tokenizers/{corpus}/*")):
         name = folder.name
         innocent = name in config.tokenizers and (
-            plan.is_given(name) or (name in plan.symbolic_tokenizers and not plan.learns(name))
+            plan.is_imported(name) or (name in plan.symbolic_tokenizers and not plan.learns(name))
         )
         if not innocent:
             found.append(folder)

@@ -82,7 +82,7 @@ class DataPlan:
 
     # ------------------------------------------------------------------------- tokenizers
 
-    def is_given(self, tokenizer: str) -> bool:
+    def is_imported(self, tokenizer: str) -> bool:
         """Whether a tokenizer is taken over from elsewhere."""
         return self.config.tokenizers[tokenizer].fit.folder is not None
 
@@ -130,7 +130,7 @@ class DataPlan:
 
         return folder
 
-    def given_weights_of(self, wildcards: Any) -> Files:
+    def imported_weights_of(self, wildcards: Any) -> Files:
         """The user's own file of pretrained weights; nothing where it is fetched or to come."""
         weights = self.config.pretrained[wildcards.pretrained]
         to_come = weights.bring is not None and weights.path and not weights.path.exists()

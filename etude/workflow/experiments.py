@@ -81,7 +81,7 @@ class ExperimentPlan(DataPlan):
             self.fitted(name, experiment.corpus)
             for experiment in self.run.values()
             for name in experiment.roles(self.config).values()
-            if name in self.audio_tokenizers and not self.is_given(name)
+            if name in self.audio_tokenizers and not self.is_imported(name)
         }
         return len(fitted)
 
@@ -329,7 +329,7 @@ class ExperimentPlan(DataPlan):
             for path in fill(pattern, experiment=name, clips=self.draws(name))
         ]
 
-    def model_that_is_asked(self, wildcards: Any) -> str:
+    def queried_model(self, wildcards: Any) -> str:
         """The trained stage that is given beginnings of training items: a system's first."""
         stage = self.experiment_of(wildcards).stage_plans()[0].name
         folder = MODEL.format(experiment=wildcards.experiment, stage=stage, seed=wildcards.seed)

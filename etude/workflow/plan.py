@@ -125,14 +125,14 @@ class Plan(ExperimentPlan):
     # ----------------------------------------------------------------------------- embeddings
 
     @cached_property
-    def own_embeddings(self) -> Files:
+    def plugin_embeddings(self) -> Files:
         """Embeddings that run here without any weights, as config names them."""
         return [name for name in self.config.evaluation.embeddings if not why_not(name)]
 
     @property
     def searched_embeddings(self) -> Files:
         """The same by their labels: in these memorisation is looked for."""
-        return list(map(plugin_label, self.own_embeddings))
+        return list(map(plugin_label, self.plugin_embeddings))
 
     @cached_property
     def runnable_embeddings(self) -> Files:

@@ -169,7 +169,7 @@ def numbers(experiment: ExperimentBase, what: str, stage: str | None = None) -> 
             where=f"{type(experiment).__module__}: {type(experiment).__name__}.depends",
             do=f"add the key {what!r} with the labels of its modules",
         ) from None
-    return numbers_of(*labels, own=experiment.own_networks(*((stage,) if stage else ())))
+    return numbers_of(*labels, own=experiment.plugin_networks(*((stage,) if stage else ())))
 
 
 def code_hash(own: Iterable[str] = ()) -> str:

@@ -15,7 +15,7 @@ from refused import invalid
 from etude.config import Annotations, ArchiveCorpus, FolderCorpus, RemiZ
 from etude.corpus.fetch import fetch
 from etude.corpus.ingest import ingest_shard
-from etude.midi.beats import Beats, on_beats, own_clock, read_beats, read_keys
+from etude.midi.beats import Beats, clock_of, on_beats, read_beats, read_keys
 from etude.midi.keys import written_key
 from etude.midi.notes import MidiError, read_midi
 from etude.midi.writing import plain_table
@@ -273,8 +273,8 @@ def test_keys_by_their_names():
 
 def test_the_clock_of_a_table_is_its_own():
     song = table([(0, 480, 60, 0), (960, 480, 62, 0)])
-    assert np.abs(own_clock(song).ticks_at(song.onset_s) - song.onset).max() < 1e-6
-    assert own_clock(table([])).ticks_at(np.array([1.0])).tolist() == [960.0]
+    assert np.abs(clock_of(song).ticks_at(song.onset_s) - song.onset).max() < 1e-6
+    assert clock_of(table([])).ticks_at(np.array([1.0])).tolist() == [960.0]
 
 
 # ------------------------------------------------------------------------------- configuration

@@ -182,7 +182,7 @@ def test_without_sections_a_form_of_the_training_pieces_is_taken(player):
 def test_a_key_moves_what_is_decoded(player, key, shift):
     plain, moved = play(player, settings_of()), play(player, settings_of(key=key))
     mode = key.split()[1] if " " in key else "any"
-    assert settings_of(key=key).asked_mode == mode
+    assert settings_of(key=key).mode_condition == mode
     for before, after in zip(plain, moved, strict=True):
         if mode == "any":  # else it is also asked for another mode
             assert (after.notes.pitch == before.notes.pitch + shift).all()

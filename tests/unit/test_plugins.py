@@ -77,7 +77,7 @@ def test_each_kind_is_shown_in_two_short_files():
 @pytest.mark.parametrize("name", PAIRS)
 def test_each_config_stands_alone_and_imports_nothing(name, here):
     config = read(DEFAULT, here / f"{name}.yaml")
-    assert PAIRS[name] in config.own_parts
+    assert PAIRS[name] in config.plugin_parts
     assert name not in sys.modules
 
 

@@ -14,7 +14,7 @@ from tiny_experiments import make_notes
 
 from etude.generation.command import generate
 from etude.generation.export import export
-from etude.generation.manifest import read_exported
+from etude.generation.manifest import read_manifest
 from etude.studio.arguments import MODELS
 from etude.studio.nearest import open_index
 
@@ -39,7 +39,7 @@ def test_all_models_together_are_small():
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda place: place.name)
 def test_a_shipped_model_is_what_its_card_says(folder):
-    found = read_exported(folder)
+    found = read_manifest(folder)
     found.check_files()
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert f"# {found.name}\n" in card
@@ -69,6 +69,6 @@ def test_weights_in_16_bits_are_half_as_large_and_play(tmp_path, monkeypatch):
         export(settings, "notes", None, Path(f"half-{half}"), half=half)
     whole, small = (Path(f"half-{half}/models/lm/model.safetensors") for half in (False, True))
     assert small.stat().st_size < 0.6 * whole.stat().st_size
-    read_exported(Path("half-True")).check_files()
+    read_manifest(Path("half-True")).check_files()
     assert math.isfinite(np.abs(made(Path("half-True"), "a")).max())
     assert (made(Path("half-True"), "a") == made(Path("half-True"), "b")).all()

@@ -283,7 +283,7 @@ def test_they_are_proven_before_they_are_used(family, fetched, tmp_path, monkeyp
     assert abs(errors[0] - errors[1]).max() > 1e-6, "texts count"
     again = reader.nats(waves[:1], ["high beep"])
     assert again[0, 0] == pytest.approx(errors[1, 0], rel=1e-4), "the same noise for every text"
-    assert {len(wave) for wave in reader.by_own_codec(waves)} == {RATE}
+    assert {len(wave) for wave in reader.through_codec(waves)} == {RATE}
     how = (reader, fetched[family], "text_to_sound", tmp_path / "checks.csv")
     verify_text(*how, strict=False)
     rows = {row["check"]: row for row in read_csv(tmp_path / "checks.csv")}

@@ -70,7 +70,7 @@ def test_nats_are_those_of_the_network(reader):
         alone = asked.model.nats(codes, ["piano"], {}).double().mean().item()
     assert nats[0, 4] == pytest.approx(alone, abs=1e-4)
     decoded = asked.codec.decode(codes).numpy()[:, :32000]
-    assert np.allclose(asked.by_own_codec(waves[4:])[0], decoded[0], atol=1e-4)
+    assert np.allclose(asked.through_codec(waves[4:])[0], decoded[0], atol=1e-4)
 
 
 @pytest.mark.slow

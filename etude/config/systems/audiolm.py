@@ -149,7 +149,7 @@ class Generate(GenerateSettings):
         return self.prime if isinstance(self.prime, list) else [self.prime]
 
     @model_validator(mode="after")
-    def _primes_are_told_apart(self) -> Generate:
+    def _primes_are_distinct(self) -> Generate:
         names = [path.name for path in self.primes]
         if self.prime == [] or len(set(names)) < len(names):
             raise fault(

@@ -200,7 +200,7 @@ class ExperimentBase(Section):
 
     # ---------------------------------------------------------------------------- for the rules
 
-    def own_networks(self, *stages: str) -> list[str]:
+    def plugin_networks(self, *stages: str) -> list[str]:
         """The `module:Class` of these stages, or of all, where the network is the user's own."""
         plans = [p for p in self.stage_plans() if not stages or p.name in stages]
         networks = [plan.settings.network for plan in plans]

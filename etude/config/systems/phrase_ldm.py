@@ -285,7 +285,7 @@ class PhraseGenerate(GenerateSettings):
         return [(int(first), int(last)) for first, last in parts]
 
     @property
-    def asked_mode(self) -> str:
+    def mode_condition(self) -> str:
         """any, major or minor: of `mode`, or of the key where that says one."""
         return self.key.split()[1] if " " in self.key else self.mode
 

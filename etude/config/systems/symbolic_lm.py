@@ -117,7 +117,7 @@ class SymbolicTraining(TrainingSettings):
     augment: Augment = Augment()
 
     @model_validator(mode="after")
-    def _nothing_is_heard_or_hidden(self) -> SymbolicTraining:
+    def _has_no_audition_or_mask(self) -> SymbolicTraining:
         for key in ("forgetful_mask", "audition"):
             if getattr(self, key):
                 raise fault(

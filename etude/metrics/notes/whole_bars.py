@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etude.midi import bars
-from etude.midi.beats import own_clock
+from etude.midi.beats import clock_of
 from etude.midi.notes import NoteTable
 
 VERSION = 1  # raised when other bars are whole
@@ -66,7 +66,7 @@ def whole_bars(table: NoteTable, start_s: float, seconds: float) -> WholeBars:
     if not len(notes):
         return WholeBars(0, 0, notes, onset, end)
     edges = np.array([start_s - ROUNDING, start_s + seconds + ROUNDING])
-    low, high = _bars(notes, np.rint(own_clock(notes).ticks_at(edges)).astype(np.int64).clip(0))
+    low, high = _bars(notes, np.rint(clock_of(notes).ticks_at(edges)).astype(np.int64).clip(0))
     if edges[1] >= notes.end_s.max():
         high = np.ceil(end.max() - RINGS_ON)
     first = max(np.ceil(low - TINY), np.floor(onset.min()), float(notes.upbeat > 0))

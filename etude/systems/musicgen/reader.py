@@ -64,7 +64,7 @@ class CodecReader:
         return found
 
     @torch.inference_mode()
-    def by_own_codec(self, waves: Sequence[Wave]) -> list[Wave]:
+    def through_codec(self, waves: Sequence[Wave]) -> list[Wave]:
         """Clips encoded by the tokenizer and decoded by the codec that lies in the weights."""
         codes = self.codec.encode(torch.from_numpy(np.stack(waves))).long()
         codec = load_network(self.weights, kind_of(self.weights)).audio_encoder

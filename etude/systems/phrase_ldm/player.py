@@ -34,7 +34,7 @@ from etude.systems.conditions import Conditions, refuse
 from etude.systems.phrase_ldm import sections
 from etude.systems.phrase_ldm.latents import LONGER, posteriors
 from etude.systems.phrase_ldm.ldm import Ldm, PieceRequest, between
-from etude.systems.phrase_ldm.user_piece import UserPiece, read_own
+from etude.systems.phrase_ldm.user_piece import UserPiece, read_user_piece
 from etude.systems.phrase_ldm.vae import Vae
 from etude.tokenizers.symbolic.base import transposed
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
@@ -107,7 +107,7 @@ class PhraseLdmPlayer:
             UserError: a MIDI file cannot be used, or what is asked does not fit together.
         """
         refuse(conditions, PhraseLdm.conditions, "phrase_ldm")
-        own = [read_own(path, self.tokenizer, self.corpus) for path in conditions.files]
+        own = [read_user_piece(path, self.tokenizer, self.corpus) for path in conditions.files]
         if len(own) > 2:
             raise UserError(
                 f"{len(own)} MIDI files: one is gone on from, and something lies between two",
@@ -290,7 +290,7 @@ class PhraseLdmPlayer:
         return PieceRequest(
             seed,
             asked.bars,
-            mode=MODES.get(settings.asked_mode),
+            mode=MODES.get(settings.mode_condition),
             meter=asked.meter,
             form=form,
             source=asked.source,

@@ -56,7 +56,7 @@ class UserPiece:
         )
 
 
-def read_own(path: Path, tokenizer: RemiZTokenizer, corpus: CorpusBase) -> UserPiece:
+def read_user_piece(path: Path, tokenizer: RemiZTokenizer, corpus: CorpusBase) -> UserPiece:
     """A MIDI file as bars.
 
     Raises:

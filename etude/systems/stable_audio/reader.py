@@ -82,7 +82,7 @@ class SoundReader:
         return (output.double() - wanted.double()).square().mean((1, 2))
 
     @torch.inference_mode()
-    def by_own_codec(self, waves: Sequence[Wave]) -> list[Wave]:
+    def through_codec(self, waves: Sequence[Wave]) -> list[Wave]:
         """Clips encoded and decoded."""
         length = len(waves[0])
         latents = self.autoencoder.encode(torch.from_numpy(np.stack(waves)))

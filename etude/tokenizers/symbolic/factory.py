@@ -21,7 +21,7 @@ from etude.tokenizers.fitted import CONFIG
 from etude.tokenizers.symbolic.base import SymbolicTokenizer
 from etude.tokenizers.symbolic.plugin import PluginSymbolicTokenizer
 
-OWN_PIECES, OWN_SEED = 2000, 0  # what a tokenizer of the user's is given to learn from
+PLUGIN_PIECES, PLUGIN_SEED = 2000, 0  # what a tokenizer of the user's is given to learn from
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def make_tokenizer(
     tokenizer = create_symbolic_tokenizer(settings)
     if pieces is not None and root is not None and hasattr(tokenizer, "learn"):
         fit = settings.fit
-        count, seed = getattr(fit, "pieces", OWN_PIECES), getattr(fit, "seed", OWN_SEED)
+        count, seed = getattr(fit, "pieces", PLUGIN_PIECES), getattr(fit, "seed", PLUGIN_SEED)
         tokenizer.learn(training_tables(rules, root, ingest, pieces, count, seed))
     with atomic_directory(folder) as temporary:
         tokenizer.save(temporary)
