@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from etude.config import Weights
 from etude.errors import UserError
 from etude.storage import hash_file, hash_folder, read_json
-from etude.workflow.given_weights import check_pickle
+from etude.workflow.given_weights import PICKLES, check_pickle
 
 log = logging.getLogger(__name__)
 Tensors = dict[str, Tensor]
@@ -117,6 +117,21 @@ def read_weights(path: Path, settings: Weights | None = None) -> Tensors:
             why=str(error).strip().split("\n")[0] or type(error).__name__,
             do="get the file again; it is damaged, or no file of weights",
         ) from None
+
+
+def read_hyperparameters(path: Path) -> dict[str, Any]:
+    """What a checkpoint of Lightning's says of its network; nothing of other files.
+
+    Only tensors and plain values are read: no code of the file runs.
+    """
+    if path.suffix not in PICKLES:
+        return {}
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except BROKEN:  # what is wrong with it, `read_weights` says
+        return {}
+    found = content.get("hyper_parameters") if isinstance(content, Mapping) else None
+    return dict(found) if isinstance(found, Mapping) else {}
 
 
 def _read_pickle(path: Path, *, trust: bool) -> Any:
