@@ -16,7 +16,31 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
-SPECIALS = ["[EOS]", "[BOS]", "[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "[HIST]", "[PITCH]", "[INST]", "[MELODY]", "[CHORD]", "[COMPRESS]", "[C0]", "[C1]", "[C2]", "[C3]", "[C4]", "[C5]", "[C6]", "[C7]", "[C8]", "[C9]"]
+SPECIALS = [
+    "[EOS]",
+    "[BOS]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[PAD]",
+    "[MASK]",
+    "[HIST]",
+    "[PITCH]",
+    "[INST]",
+    "[MELODY]",
+    "[CHORD]",
+    "[COMPRESS]",
+    "[C0]",
+    "[C1]",
+    "[C2]",
+    "[C3]",
+    "[C4]",
+    "[C5]",
+    "[C6]",
+    "[C7]",
+    "[C8]",
+    "[C9]",
+]
 COUNTS = {"o": 128, "i": 129, "p": 256, "d": 128, "v": 32, "s": 254, "t": 49}
 T5 = {"d_model": 32, "d_ff": 64, "num_layers": 1, "num_heads": 2, "d_kv": 16, "dropout_rate": 0.0}
 LATENT = 8
@@ -53,7 +77,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
     inner.add_tokens(words)
     inner.pre_tokenizer = WhitespaceSplit()
     named = {
-        f"{name}_token": f"[{name.upper()}]" for name in ["pad", "eos", "bos", "unk", "cls", "sep", "mask"]
+        f"{name}_token": f"[{name.upper()}]"
+        for name in ["pad", "eos", "bos", "unk", "cls", "sep", "mask"]
     }
     return PreTrainedTokenizerFast(tokenizer_object=inner, **named)
 

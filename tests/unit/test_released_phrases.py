@@ -63,7 +63,7 @@ def parts(tmp_path_factory):
 
     every = songs(6)
     pieces = {"train": every[:4], "valid": every[4:]}
-    return pack(tmp_path_factory.mktemp("parts"), pieces, tracks="program")
+    return pack(tmp_path_factory.mktemp("parts"), pieces)
 
 
 def imported(files, folder, parts, **options):
@@ -111,20 +111,52 @@ def test_texts_are_a_song_as_far_as_its_end():
         "i-0 o-0 p-60 d-12", "[INST]", "b-1", "b-1", "[INST]", "b-1",
         "i-13 o-12 p-72 d-12 [SEP] o-24 p-74 d-12", "i-0 o-0 p-40 d-12",
     ]  # fmt: skip
-    ids = Translator(tokenizer).ids([[ID[name] for name in text.split()] for text in texts])
-    found = [tokenizer.names()[i] for i in ids]
-    assert " ".join(found) == "i-0 o-0 p-60 d-12 b-1 b-1 i-13 o-12 p-72 d-12"
-    table = tokenizer.decode(ids)
+    bars = Translator(tokenizer).read([[ID[name] for name in text.split()] for text in texts])
+    table = tokenizer.decode(tokenizer.join(bars))
     assert table.pitch.tolist() == [60, 72]
+    assert table.program.tolist() == [0, 13]
     assert table.places().bar.tolist() == [0, 2]
 
 
 def test_what_the_tokenizer_has_no_word_for_is_passed_over():
     """An onset of the eleventh quarter, with what begins there."""
-    text = [ID[name] for name in ["i-0", "o-0", "p-60", "d-12", "o-127", "p-61", "d-12", "o-12", "p-62", "d-0", "d-6"]]
+    text = [
+        ID[name]
+        for name in [
+            "i-0",
+            "o-0",
+            "p-60",
+            "d-12",
+            "o-127",
+            "p-61",
+            "d-12",
+            "o-12",
+            "p-62",
+            "d-0",
+            "d-6",
+        ]
+    ]
     tokenizer = remi_z()
-    table = tokenizer.decode(Translator(tokenizer).ids([text]))
-    assert table.pitch.tolist() == [60, 62]
+    bars = Translator(tokenizer).read([text])
+    assert tokenizer.decode(tokenizer.join(bars)).pitch.tolist() == [60, 62]
+
+
+def test_slots_are_known_by_their_instruments():
+    """Of POP909's files, whose tracks are all pianos; and the way back."""
+    tokenizer = RemiZTokenizer(RemiZ(kind="remi_z", slots=3, order="file"))
+    word = {name: number for number, name in enumerate(tokenizer.names())}
+    text = "s-4/4 i-0 o-0 p-72 d-12 i-0 i-0 o-0 p-48 d-12 b-1"
+    bars = tokenizer.bars([word[name] for name in text.split()])
+    translator = Translator(tokenizer, [13, 25, 0])
+    texts = list(translator.texts(bars))
+    assert [" ".join(NAMES[i] for i in found) for found in texts] == [
+        *("i-13 o-0 p-72 d-12", "i-0 o-0 p-48 d-12", "[INST]", "b-1"),
+    ]
+    again = translator.read(texts)
+    assert again[0].phrases == bars[0].phrases
+    assert again[0].instruments == [13, 25, 0]
+    other = translator.read([[ID["i-40"], ID["o-0"], ID["p-60"], ID["d-6"]], texts[1]])
+    assert other[0].instruments == [40, 25, 0], "an instrument that has no slot takes a free one"
 
 
 # ---------------------------------------------------------------------------------- networks
@@ -299,7 +331,7 @@ def test_its_sets_are_made(played):
 
 def test_latents_of_any_notes(played):
     chosen, here = played
-    tokenizer = tokenizer_of(tracks="program")
+    tokenizer = tokenizer_of()
     from phrases import songs
 
     notes = tokenizer.decode(tokenizer.join(songs(1)[0]))
@@ -350,7 +382,7 @@ def test_networks_that_do_not_fit_together():
     vae = ReleasedVae(SHAPE, PhraseT5.model_validate(released.VAE | {"latent": 4}))
     ldm = ReleasedDit({"latent": 8}, SongTransformer.model_validate(released.LDM))
     with pytest.raises(UserError):
-        SongPlayer(vae, ldm, remi_z(), CorpusBase())
+        SongPlayer(vae, ldm, Translator(remi_z()), CorpusBase())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ They are played and measured as they are; the system `phrase_ldm` trains network
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 TRACKS = 3  # of a bar: melody, bridge and piano of POP909
 POSITIONS = 12  # of a quarter note
+Program = Annotated[int, Field(ge=0, le=127)]
 
 
 class PhraseT5(T5):
@@ -128,6 +129,9 @@ class SongGenerate(GenerateSettings):
         le=1000,
         description="length that the network is told; where a song ends is its own",
     )
+    programs: list[Program] = Field(
+        [], description="the instrument of each slot as it is played (none: as the networks say)"
+    )
     tempo: float | None = Field(
         None, gt=0, le=1000, description="quarters a minute (none: the tokenizer's)"
     )
@@ -145,7 +149,8 @@ class SongGenerate(GenerateSettings):
 
 
 _OF_PHRASES = (
-    *("phrase_ldm.vae", "phrase_ldm.t5", "released_phrases.vae", "released_phrases.vocabulary"),
+    *("phrase_ldm.vae", "phrase_ldm.t5", "symbolic.remi_z_texts"),
+    *("released_phrases.vae", "released_phrases.vocabulary"),
 )
 _OF_SONGS = ("released_phrases.dit", "diffusion.schedules", "diffusion.predictions")
 _OF_PLAYING = (
@@ -185,10 +190,18 @@ class ReleasedPhrases(TrainedExperiment):
             *("phrase_ldm.phrases", "baselines"),
         ),
     }
+    stage_keys: ClassVar[Mapping[str, tuple[str, ...]]] = {"vae": ("programs",)}
     stage_encodes: ClassVar[tuple[str, ...]] = ("vae",)
 
     system: Literal["released_phrases"]
-    tokens: str = Field(description="a token set of a `remi_z` tokenizer with `tracks: program`")
+    tokens: str = Field(description="a token set of a `remi_z` tokenizer of three slots")
+    programs: list[Program] = Field(
+        [13, 25, 0],
+        min_length=TRACKS,
+        max_length=TRACKS,
+        description="instruments by which the networks know the tokenizer's slots (`tracks: "
+        "track`): POP909's melody, bridge and piano; with `tracks: program` a track's own",
+    )
     cut: str = Field("two_seconds", description="a name from `cuts`: how real music is cut")
     stages: ReleasedStages
     generate: SongGenerate = SongGenerate()
@@ -204,6 +217,8 @@ class ReleasedPhrases(TrainedExperiment):
                 f"generate.bars: {self.generate.bars} are more than the network has room for, "
                 f"{network.longest // (TRACKS + 1)}"
             )
+        if len(self.generate.programs) not in (0, TRACKS):
+            raise ValueError(f"generate.programs: name {TRACKS}, one for each slot")
         if self.generate.denoising.steps > network.steps:
             raise ValueError(
                 f"generate.denoising.steps: the network knows {network.steps} levels of noise"
@@ -219,7 +234,7 @@ class ReleasedPhrases(TrainedExperiment):
                 f"{where}.tokens: {self.tokens!r} has no phrases; name a token set whose tokenizer "
                 "is of the kind remi_z"
             )
-        wanted = {"tracks": "program", "slots": TRACKS, "positions_per_beat": POSITIONS}
+        wanted = {"slots": TRACKS, "positions_per_beat": POSITIONS}
         wanted |= {"drums": False, "velocities": False, "tempos": False}
         for key, value in wanted.items():
             if getattr(chosen, key) != value:

@@ -25,7 +25,6 @@ from etude.systems.base import ClipSet
 from etude.systems.conditions import Conditions
 from etude.systems.phrase_ldm.phrases import Song, read_songs
 from etude.systems.released_phrases.player import SongPlayer
-from etude.systems.released_phrases.songs import song_texts
 from etude.systems.released_phrases.vocabulary import OF_BAR
 
 VERSION = 1  # raised when the clip sets change
@@ -69,7 +68,8 @@ class SongBaselines:
         yield "copies", ClipSet(self._copies(), rate, midi=True)
 
     def _clip(self, texts: list[list[int]], piece: str = "") -> Clip:
-        return self.player.clip(self.player.notes_of(texts), self.settings, {"piece": piece})
+        bars = self.player.translator.read(texts)
+        return self.player.clip(bars, self.settings, {"piece": piece})
 
     def _decoded(self, songs: Iterable[Tensor]) -> Iterator[Clip]:
         for latents in songs:
@@ -119,4 +119,4 @@ class SongBaselines:
 
     def _copies(self) -> Iterator[Clip]:
         for song in self._chosen("train"):
-            yield self._clip(song_texts(song, self.player.translator), song.piece)
+            yield self.player.clip(song.bars, self.settings, {"piece": song.piece})

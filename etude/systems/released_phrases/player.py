@@ -19,14 +19,13 @@ from etude.config.systems.released_phrases import TRACKS, ReleasedPhrases, SongG
 from etude.devices import choose_device
 from etude.errors import UserError
 from etude.midi.continuation import after
-from etude.midi.notes import NoteTable
 from etude.midi.render import play_notes
 from etude.systems.base import ShouldStop
 from etude.systems.conditions import Conditions, refuse
 from etude.systems.released_phrases.dit import ReleasedDit
 from etude.systems.released_phrases.vae import ReleasedVae
 from etude.systems.released_phrases.vocabulary import LONGEST, Translator, ended
-from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
+from etude.tokenizers.symbolic.remi_z_words import Bar
 
 VERSION = 1  # raised when the same latents give other clips
 
@@ -42,7 +41,7 @@ class Asked:
 
 
 class SongPlayer:
-    """Both networks, the tokenizer, and how notes are played.
+    """Both networks, the words, and how notes are played.
 
     Raises:
         UserError: the two networks do not fit together.
@@ -51,7 +50,7 @@ class SongPlayer:
     Settings = SongGenerate
 
     def __init__(
-        self, vae: ReleasedVae, ldm: ReleasedDit, tokenizer: RemiZTokenizer, corpus: CorpusBase
+        self, vae: ReleasedVae, ldm: ReleasedDit, translator: Translator, corpus: CorpusBase
     ) -> None:
         if vae.settings.latent != ldm.shape["latent"]:
             raise UserError(
@@ -62,7 +61,7 @@ class SongPlayer:
             )
         device = choose_device()
         self.vae, self.ldm = vae.to(device).eval(), ldm.to(device).eval()
-        self.translator, self.corpus = Translator(tokenizer), corpus
+        self.translator, self.corpus = translator, corpus
 
     @property
     def rate(self) -> int:
@@ -115,24 +114,26 @@ class SongPlayer:
             for latents in self.ldm.make(seeds, conditions.bars, settings.denoising, report):
                 texts = self.texts_of(latents)
                 row = {"seed": seed, "draw": draw, "ended": str(ended(texts)).lower()}
-                yield self.clip(self.notes_of(texts), settings, row, conditions.seconds)
+                bars = self.translator.read(texts)
+                row["bars"] = len(bars)
+                yield self.clip(bars, settings, row, conditions.seconds)
 
     def texts_of(self, latents: Tensor) -> list[list[int]]:
         """The texts of latents [n, z], greedily."""
         return self.vae.decode(latents, LONGEST - 1)
 
-    def notes_of(self, texts: Sequence[Sequence[int]]) -> NoteTable:
-        """The notes of a song's texts, as far as its end."""
-        return self.translator.tokenizer.decode(self.translator.ids(texts))
-
     def clip(
         self,
-        table: NoteTable,
+        bars: Sequence[Bar],
         settings: SongGenerate,
         row: dict[str, Any],
         seconds: float | None = None,
     ) -> Clip:
-        """Notes as a clip: cut where a length in time is asked, else whole."""
+        """Bars as a clip: cut where a length in time is asked, else whole."""
+        if settings.programs:
+            bars = [replace(bar, instruments=settings.programs) for bar in bars]
+        tokenizer = self.translator.tokenizer
+        table = tokenizer.decode(tokenizer.join(bars))
         tempos = np.array([[0, round(60e6 / self.tempo(settings))]], np.int64)
         table = replace(table, tempos=tempos)
         if seconds is not None:

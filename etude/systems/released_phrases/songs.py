@@ -2,7 +2,7 @@
 
 {split}.safetensors
     mean, log_variance   float32 [texts of all pieces, z]: four to a bar
-    lengths              int64 [pieces]: texts
+    lengths              int64 [pieces]: texts; in metadata the pieces' names
 statistics.json
     scale, percentile    as PhraseLDM's README measures them: the mean deviation of a number of the
                          latents, and within what 99.9 % lie, undivided; of the training split
@@ -16,15 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+from etude.diffusion.latent_files import measured, save_split
 from etude.storage import write_json
 from etude.systems.phrase_ldm.fidelity import matches
 from etude.systems.phrase_ldm.latents import posteriors
-from etude.systems.phrase_ldm.phrases import Song, read_songs
+from etude.systems.phrase_ldm.phrases import read_songs
 from etude.systems.released_phrases.vae import ReleasedVae
 from etude.systems.released_phrases.vocabulary import LONGEST, Translator
 
@@ -32,7 +30,6 @@ VERSION = 1  # raised when latents or statistics change
 
 log = logging.getLogger(__name__)
 
-WITHIN = 0.999
 MOST_JUDGED = 4096  # texts of a split that are decoded and compared, from its beginning
 POOR = 0.5  # F1 below which a warning is given
 
@@ -43,14 +40,13 @@ def write_latents(vae: ReleasedVae, packed: Path, translator: Translator, folder
     for split in ("train", "valid", "test"):
         if not (packed / split).is_dir():
             continue
-        texts = [
-            song_texts(song, translator) for song in read_songs(packed, split, translator.tokenizer)
-        ]
+        songs = read_songs(packed, split, translator.tokenizer)
+        texts = [list(translator.texts(song.bars)) for song in songs]
         flat = [text for song in texts for text in song]
         mean, log_variance = posteriors(vae, flat)
-        lengths = torch.tensor([len(song) for song in texts], dtype=torch.long)
-        content = {"mean": mean, "log_variance": log_variance, "lengths": lengths}
-        save_file(content, folder / f"{split}.safetensors")
+        names = [song.piece for song in songs]
+        both = {"mean": mean, "log_variance": log_variance}
+        save_split(folder, split, names, map(len, texts), both)
         if split == "train":
             statistics |= measured(mean)
         if flat:
@@ -61,34 +57,22 @@ def write_latents(vae: ReleasedVae, packed: Path, translator: Translator, folder
     write_json(folder / "statistics.json", statistics)
 
 
-def song_texts(song: Song, translator: Translator) -> list[list[int]]:
-    """The texts of a piece, four to a bar."""
-    return list(translator.texts(song.bars))
-
-
-def measured(latents: Tensor) -> dict[str, float]:
-    """scale and percentile of latents [n, z].
-
-    Example:
-        >>> import torch
-        >>> measured(torch.tensor([[1.0, -2.0], [-1.0, 2.0]]))["scale"]
-        2.1213203435596424
-    """
-    values = latents.double()
-    percentile = float(np.quantile(values.abs().numpy(), WITHIN)) if len(values) else 0.0
-    scale = float(values.std(0).mean()) if len(values) > 1 else 0.0
-    return {"scale": scale, "percentile": percentile}
-
-
 def fidelity(
     vae: ReleasedVae, texts: Sequence[Sequence[int]], mean: Tensor, translator: Translator
 ) -> float:
     """F1 of the notes (onset and pitch) of texts, from the means of their latents."""
     judged = texts[:MOST_JUDGED]
     written = vae.decode(mean[: len(judged)], LONGEST - 1)
-    notes = translator.tokenizer.phrase_notes
     pairs = [
-        (notes(translator.ids([left])), notes(translator.ids([right])))
+        (notes_of(left, translator), notes_of(right, translator))
         for left, right in zip(judged, written, strict=True)
     ]
     return matches(pairs).f1
+
+
+def notes_of(text: Sequence[int], translator: Translator) -> list[tuple[int, ...]]:
+    """The notes of a text, and of one that should have been one bar's also what lies behind."""
+    notes = translator.tokenizer.phrase_notes
+    return [
+        note for bar in translator.read([text]) for phrase in bar.phrases for note in notes(phrase)
+    ]

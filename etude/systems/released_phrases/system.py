@@ -73,15 +73,16 @@ makes songs (FOLDER: where this lies) in Étude's environment, from any director
 
         assert parts.packed is not None
         vae = ReleasedVae.load(parts.models[stage]).to(choose_device())
-        write_latents(vae, parts.packed, Translator(tokenizer_of(parts)), folder)
+        write_latents(vae, parts.packed, translator_of(experiment, parts), folder)
 
     def encoder(  # noqa: D102
         self, experiment: ReleasedPhrases, parts: Parts
     ) -> Callable[[NoteTable], NDArray[np.float64]]:
         from etude.systems.phrase_ldm.latents import posteriors
 
-        vae, tokenizer = ReleasedVae.load(parts.models["vae"]), tokenizer_of(parts)
-        vae, translator = vae.to(choose_device()), Translator(tokenizer)
+        vae = ReleasedVae.load(parts.models["vae"]).to(choose_device())
+        translator = translator_of(experiment, parts)
+        tokenizer = translator.tokenizer
 
         def encode(notes: NoteTable) -> NDArray[np.float64]:
             settings = tokenizer.settings
@@ -97,15 +98,15 @@ makes songs (FOLDER: where this lies) in Étude's environment, from any director
     # ------------------------------------------------------------------------------- generation
 
     def open(self, experiment: ReleasedPhrases, parts: Parts) -> SongPlayer:  # noqa: D102
-        return self._player(parts, ReleasedDit.load(parts.models["ldm"]))
+        return self._player(experiment, parts, ReleasedDit.load(parts.models["ldm"]))
 
     @staticmethod
-    def _player(parts: Parts, ldm: ReleasedDit) -> SongPlayer:
+    def _player(experiment: ReleasedPhrases, parts: Parts, ldm: ReleasedDit) -> SongPlayer:
         from etude.systems.released_phrases.player import SongPlayer
 
         assert parts.corpus is not None
         vae = ReleasedVae.load(parts.models["vae"])
-        return SongPlayer(vae, ldm, tokenizer_of(parts), parts.corpus)
+        return SongPlayer(vae, ldm, translator_of(experiment, parts), parts.corpus)
 
     def baselines(  # noqa: D102
         self, experiment: ReleasedPhrases, parts: Parts, real: RealMusic, seed: int
@@ -115,7 +116,7 @@ makes songs (FOLDER: where this lies) in Étude's environment, from any director
         assert parts.packed is not None
         ldm = self.build(experiment, "ldm", parts, experiment.seeds.train[0])
         assert isinstance(ldm, ReleasedDit)
-        player = self._player(parts, ldm)
+        player = self._player(experiment, parts, ldm)
         return SongBaselines(experiment, player, parts.packed, parts.latents["vae"], seed).sets()
 
     def card(self, player: SongPlayer) -> dict[str, Any]:  # noqa: D102
@@ -124,3 +125,14 @@ makes songs (FOLDER: where this lies) in Étude's environment, from any director
             "latents": f"{player.ldm.shape['latent']} numbers a phrase, four to a bar",
             "scale and clip": f"{settings.scale:g}, {settings.clip:g}, as released",
         }
+
+
+def translator_of(experiment: ReleasedPhrases, parts: Parts) -> Translator:
+    """Between the corpus's tokenizer and the released words.
+
+    Raises:
+        UserError: the tokenizer is of another kind.
+    """
+    tokenizer = tokenizer_of(parts)
+    by_track = tokenizer.settings.tracks == "track"
+    return Translator(tokenizer, experiment.programs if by_track else ())

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from etude.config.systems.released_phrases import TRACKS
-from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
+from etude.tokenizers.symbolic.remi_z_texts import Texts
 from etude.tokenizers.symbolic.remi_z_words import Bar
 
 VERSION = 1  # raised when the same music gives other texts, or texts other music
@@ -40,59 +40,21 @@ QUERIES = [ID[f"[C{number}]"] for number in range(4)]
 OF_BAR = TRACKS + 1  # texts
 LONGEST = 128  # ids of a text that is written, with its first
 
-Texts = list[list[int]]
 
-
-class Translator:
-    """Between a tokenizer's ids and the released words'."""
-
-    def __init__(self, tokenizer: RemiZTokenizer) -> None:
-        self.tokenizer = tokenizer
-        names = [f"{letter}-{number}" for letter, number in tokenizer.numbers()]
-        self.theirs = [ID.get(name, -1) for name in names]
-        self.ours = {ID[name]: number for number, name in enumerate(names) if name in ID}
+class Translator(Texts):
+    """Between a tokenizer's bars and the released words."""
 
     def texts(self, bars: Iterable[Bar]) -> Iterator[list[int]]:
         """The texts of bars, four each: tracks by the order of their slots, filled up."""
         for bar in bars:
-            found = [
-                [ID[f"i-{program}"], *(self.theirs[number] for number in phrase)]
-                for program, phrase in zip(bar.instruments, bar.phrases, strict=True)
-                if phrase
-            ]
+            found = [[ID[word] for word in track] for track in self.tracks(bar)]
             yield from found
             yield from [[INST]] * (TRACKS - len(found))
             yield [BAR]
 
-    def ids(self, texts: Iterable[Sequence[int]]) -> list[int]:
-        """The tokenizer's ids of texts up to the first [SEP].
-
-        What the tokenizer has no word for is passed over: an onset with all that begins there.
-        Ends of bars with nothing between them, not even an [INST], are one.
-        """
-        found: list[int] = []
-        skipping, empty = False, True
-        for number in (number for text in until_end(texts) for number in text):
-            kind = NAMES[number][0]
-            if number == BAR:
-                found += [] if empty else [self.ours[BAR]]
-                skipping, empty = False, True
-                continue
-            empty = empty and number != INST and kind == "["
-            if kind in "oi":
-                skipping = number not in self.ours
-            if number in self.ours and not skipping:
-                found.append(self.ours[number])
-        return found
-
-
-def until_end(texts: Iterable[Sequence[int]]) -> Iterator[Sequence[int]]:
-    """The texts of a song, the last one as far as [SEP]."""
-    for text in texts:
-        if SEP in text:
-            yield text[: list(text).index(SEP)]
-            return
-        yield text
+    def read(self, texts: Iterable[Sequence[int]]) -> list[Bar]:
+        """The bars of texts up to the first [SEP]; see `Texts.bars`."""
+        return self.bars(NAMES[number] for text in texts for number in text)
 
 
 def ended(texts: Iterable[Sequence[int]]) -> bool:
