@@ -160,7 +160,7 @@ _OF_PLAYING = (
 
 
 class ReleasedPhrases(TrainedExperiment):
-    """PhraseVAE and PhraseLDM (Ou and Wang, arXiv 2512.11348) with their authors' weights."""
+    """PhraseVAE and PhraseLDM (arXiv 2512.11348) with their authors' weights."""
 
     makes: ClassVar[frozenset[str]] = frozenset({"audio", "notes"})
     conditions: ClassVar[frozenset[str]] = frozenset({"length"})

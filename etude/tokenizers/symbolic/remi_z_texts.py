@@ -89,7 +89,7 @@ class Texts:
         settings = self.tokenizer.settings
         phrases: list[list[int]] = [[] for _ in range(settings.slots)]
         instruments = (self.programs + [0] * settings.slots)[: settings.slots]
-        known = {program: slot for slot, program in enumerate(self.programs)}
+        known = {program: slot for slot, program in enumerate(self.programs[: settings.slots])}
         for program in sorted(tracks, key=lambda program: program not in known):
             if program == DRUMS and not settings.drums:
                 continue
