@@ -74,7 +74,7 @@ def test_its_lines_become_midi_and_its_lines_again(tmp_path, level):
 
 
 def test_its_tokenizer_knows_every_word(tmp_path):
-    released = pytest.importorskip("released")
+    released = pytest.importorskip("released_phrases")
     tokenizer = theirs(tmp_path)
     folder = tmp_path / "music"
     music.make_chorales(folder, 2, seed=3)

@@ -11,7 +11,7 @@ from phrases import pack, tokenizer_of
 from safetensors.torch import load_file
 
 pytest.importorskip("diffusers")
-import released
+import released_phrases as released
 
 from etude.clips.progress import never, silent
 from etude.config import CorpusBase, RemiZ

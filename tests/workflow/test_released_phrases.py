@@ -9,7 +9,7 @@ import yaml
 from workspace import ROOT, SMOKE, Workspace, jobs
 
 pytest.importorskip("diffusers")
-import released
+import released_phrases as released
 
 from etude.storage import read_csv, read_json
 
