@@ -6,6 +6,7 @@ Lines are strings of words that its tokenizer (transformers') knows; latents are
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from etude.tokenizers.symbolic.making import create
 from etude.tokenizers.symbolic.remi_z_texts import from_text_lines, to_text_lines
 from tests import music
 
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 LEVELS = ("bar", "phrase", "position")
 LINES = {
     "phrase": [
@@ -71,6 +73,23 @@ def test_its_lines_become_midi_and_its_lines_again(tmp_path, level):
     if level == "phrase":
         assert again == LINES[level]
     assert all(isinstance(line, str) for line in again)
+
+
+@pytest.mark.parametrize("level", ["bar", "phrase"])
+def test_a_song_of_its_own_library_is_read(tmp_path, level):
+    """Lines and notes by remi-z itself (tests/fixtures/make_remi_z.py)."""
+    theirs(tmp_path)
+    content = json.loads((FIXTURES / "remi_z.json").read_text())
+    lines = "".join(json.dumps(line) + "\n" for line in content["lines"][level])
+    (tmp_path / "song.jsonl").write_text(lines)
+    words = ["tokens", "--tokenizer", str(tmp_path / "remi_z"), "--output"]
+    assert main([*words, str(tmp_path / "song.mid"), str(tmp_path / "song.jsonl")]) == 0
+    table = read_midi(tmp_path / "song.mid")
+    tick = table.ticks_per_quarter // 12
+    columns = (table.onset // tick, table.pitch, table.duration // tick, table.program)
+    found = sorted([int(value) for value in row] for row in zip(*columns, strict=True))
+    assert found == content["notes"]
+    assert len({program for *_, program in found}) == 3
 
 
 def test_its_tokenizer_knows_every_word(tmp_path):

@@ -11,6 +11,7 @@ from workspace import ROOT, SMOKE, Workspace, jobs
 pytest.importorskip("diffusers")
 import released_phrases as released
 
+from etude.midi.notes import read_midi
 from etude.storage import read_csv, read_json
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
@@ -75,6 +76,13 @@ def test_songs_distances_copies_and_the_page(made):
     assert "gaussian latents" in page
     latents = read_json(results / f"latents/{NAME}/vae/seed-0/statistics.json")
     assert latents["scale"] > 0
+
+
+def test_it_is_exported_and_plays_elsewhere(made):
+    workspace, configs = made
+    workspace.etude("export", "--experiment", NAME, "--configfile", *configs, "--output", "out")
+    workspace.etude("generate", "--from", "out", "--clips", "1", "--output", "song")
+    assert len(read_midi(workspace.folder / "song1.mid"))
 
 
 def test_the_preset_is_planned_without_a_training(workspace):

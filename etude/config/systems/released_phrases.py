@@ -182,7 +182,7 @@ class ReleasedPhrases(TrainedExperiment):
     }
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "build": (*_OF_PHRASES, *_OF_SONGS),
-        "train": (),
+        "train": (*_OF_PHRASES, *_OF_SONGS),
         "encode": (*_OF_PHRASES, "released_phrases.songs", "phrase_ldm.phrases"),
         "generate": _OF_PLAYING,
         "baselines": (
