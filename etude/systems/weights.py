@@ -119,16 +119,20 @@ def read_weights(path: Path, settings: Weights | None = None) -> Tensors:
         ) from None
 
 
-def read_hyperparameters(path: Path) -> dict[str, Any]:
+def read_hyperparameters(path: Path, settings: Weights) -> dict[str, Any]:
     """What a checkpoint of Lightning's says of its network; nothing of other files.
 
-    Only tensors and plain values are read: no code of the file runs.
+    It is read as `read_weights` reads it: what is no pickle, or none that it could read, has none.
+
+    Raises:
+        UserError: it is a pickle that may not be loaded.
     """
     if path.suffix not in PICKLES:
         return {}
+    check_pickle(path, settings)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except BROKEN:  # what is wrong with it, `read_weights` says
+        content = _read_pickle(path, trust=settings.trust)
+    except BROKEN:  # `read_weights` says what is wrong with it
         return {}
     found = content.get("hyper_parameters") if isinstance(content, Mapping) else None
     return dict(found) if isinstance(found, Mapping) else {}

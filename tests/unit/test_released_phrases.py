@@ -362,6 +362,28 @@ def test_other_weights_are_refused(files, parts, tmp_path, stage, tensors, said)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("said", [{"clip_range": 1.0}, {"scale_factor": "much"}])
+def test_what_a_training_says_of_itself_must_be_possible(theirs, files, parts, tmp_path, said):
+    content = theirs.ldm.lightning(theirs.vae)
+    content["hyper_parameters"] |= said
+    torch.save(content, path := tmp_path / "step.ckpt")
+    with pytest.raises(UserError) as error:
+        import_stage(experiment(files, ldm=path), "ldm", 0, parts, path, tmp_path / "out")
+    assert error.value.where == str(path)
+
+
+def test_weights_alone_say_nothing(theirs, files, parts, tmp_path):
+    """A state dict without the rest, and of half a file what is wrong with it."""
+    content = theirs.ldm.lightning(theirs.vae)["state_dict"]
+    torch.save(content, path := tmp_path / "weights.pt")
+    import_stage(experiment(files, ldm=path), "ldm", 0, parts, path, tmp_path / "out")
+    assert ReleasedDit.load(tmp_path / "out").settings.scale == released.LDM["scale"]
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError) as error:
+        import_stage(experiment(files, ldm=path), "ldm", 0, parts, path, tmp_path / "half")
+    assert error.value.where == str(path)
+
+
 def test_untied_embeddings_are_refused(files):
     tensors = load_file(files / "vae/model.safetensors")
     name = next(name for name in tensors if "embed" in name or "shared" in name)

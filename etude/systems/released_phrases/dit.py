@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from etude.clips.sampling import ClipStreams
@@ -155,8 +156,16 @@ def renamed(name: str) -> str:
     return name
 
 
-def as_found(settings: SongTransformer, found: Mapping[str, Any]) -> SongTransformer:
+def as_found(
+    settings: SongTransformer, found: Mapping[str, Any], where: str = ""
+) -> SongTransformer:
     """The settings with what a checkpoint of a training says of itself (Lightning's hparams).
+
+    Args:
+        where: the file, for messages.
+
+    Raises:
+        UserError: it says what no such network can have (as a clip below 2.5).
 
     Example:
         >>> settings = as_found(SongTransformer(), {"scale_factor": 0.5, "lr": 5e-4})
@@ -180,4 +189,14 @@ def as_found(settings: SongTransformer, found: Mapping[str, Any]) -> SongTransfo
         "steps": found.get("diffusion_steps"),
     }
     said = {key: value for key, value in told.items() if value is not None}
-    return SongTransformer.model_validate(settings.model_dump() | said)
+    try:
+        return SongTransformer.model_validate(settings.model_dump() | said)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise UserError(
+            "this checkpoint cannot be used as it says of itself",
+            where=where,
+            why=f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}",
+            do="save its weights alone (the `state_dict`), and write sizes, scale and clip into "
+            "stages.ldm.network",
+        ) from None

@@ -53,14 +53,16 @@ makes songs (FOLDER: where this lies) in Étude's environment, from any director
         self, experiment: ReleasedPhrases, stage: str, parts: Parts, weights: Path
     ) -> StageModule | None:
         """A checkpoint of Lightning's says sizes, scale and clip itself; other files do not."""
-        found = read_hyperparameters(weights) if stage == "ldm" else {}
-        if not found:
+        if stage != "ldm":
             return None
         given = experiment.stages.ldm.weights
         if given is None or given.path is None:  # its hash was compared when it was fetched
             given = Weights(path=weights, sha256=hash_file(weights))
+        found = read_hyperparameters(weights, given)
+        if not found:
+            return None
         wanted = experiment.stages.ldm.network
-        if (settings := as_found(wanted, found)) != wanted:
+        if (settings := as_found(wanted, found, str(weights))) != wanted:
             log.warning("%s says its sizes itself: %s", weights.name, settings.model_dump())
         model = ReleasedDit(self.shape(experiment, stage, parts), settings)
         load_weights(model, model.accept(read_weights(weights, given)), weights)
