@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from etude.config import Weights
@@ -116,8 +117,9 @@ makes songs (FOLDER: where this lies) in Étude's environment, from any director
         from etude.systems.released_phrases.baselines import SongBaselines
 
         assert parts.packed is not None
-        ldm = self.build(experiment, "ldm", parts, experiment.seeds.train[0])
-        assert isinstance(ldm, ReleasedDit)
+        released = ReleasedDit.load(parts.models["ldm"])  # whose sizes may be its own
+        torch.manual_seed(experiment.seeds.train[0])
+        ldm = ReleasedDit(released.shape, released.settings)
         player = self._player(experiment, parts, ldm)
         return SongBaselines(experiment, player, parts.packed, parts.latents["vae"], seed).sets()
 
