@@ -19,7 +19,7 @@ from etude.diffusion.latent_files import read_theirs, save_split, write_theirs
 from etude.errors import UserError
 from etude.midi.notes import read_midi
 from etude.storage import read_json
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create_symbolic_tokenizer as create
 from etude.tokenizers.symbolic.remi_z_texts import from_text_lines, to_text_lines
 from tests import music
 

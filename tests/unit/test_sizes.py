@@ -32,6 +32,7 @@ def test_musicgen(size, layers, heads, width):
     assert count(model) == pytest.approx(size * MILLION, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "weights", "kept"), [("float32", 1.6, 4.2), ("bfloat16", 0.8, 3.1)]
 )
@@ -69,6 +70,7 @@ def test_words_for_musicgen_small_are_learned_in_12_gb(precision, weights, kept)
     assert of_weights + text_encoder + sum(sizes.values()) / gib < 12 / 1.5, "half as much is free"
 
 
+@pytest.mark.slow
 def test_stable_audio_open():
     from diffusers import StableAudioDiTModel
 

@@ -21,7 +21,7 @@ from etude.config.systems.base import (
     TrainedExperiment,
     known,
 )
-from etude.config.systems.training import Training
+from etude.config.systems.training import TrainingSettings
 
 if TYPE_CHECKING:
     from etude.config.whole import Config
@@ -91,7 +91,7 @@ class ReleasedStage(StageSettings):
 
     @model_validator(mode="after")
     def _taken_as_it_is(self) -> ReleasedStage:
-        if self.training != Training() or (self.weights and self.weights.fine_tune):
+        if self.training != TrainingSettings() or (self.weights and self.weights.fine_tune):
             raise ValueError("released weights are not trained: phrase_ldm trains such networks")
         if self.weights is None:
             raise ValueError("weights: name the released ones; nothing is trained here")

@@ -25,7 +25,7 @@ from etude.systems.conditions import Conditions, refuse
 from etude.systems.released_phrases.dit import ReleasedDit
 from etude.systems.released_phrases.vae import ReleasedVae
 from etude.systems.released_phrases.vocabulary import LONGEST, Translator, ended
-from etude.tokenizers.symbolic.remi_z_words import Bar
+from etude.tokenizers.symbolic.remi_z_vocabulary import Bar
 
 VERSION = 1  # raised when the same latents give other clips
 

@@ -1,6 +1,6 @@
 """The 1,000 words of the released networks, and how a song is a row of their texts.
 
-Words have the names of REMI-z (`etude.tokenizers.symbolic.remi_z_words`), but for its own numbers:
+Words have the names of REMI-z (`etude.tokenizers.symbolic.remi_z_vocabulary`), but for its own numbers:
 an id is a place in NAMES. A bar is four texts, each of which becomes one latent:
 
     i-13 o-0 p-72 d-12 ...    a track that plays in it, with its instrument; up to three
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from etude.config.systems.released_phrases import TRACKS
 from etude.tokenizers.symbolic.remi_z_texts import Texts
-from etude.tokenizers.symbolic.remi_z_words import Bar
+from etude.tokenizers.symbolic.remi_z_vocabulary import Bar
 
 VERSION = 1  # raised when the same music gives other texts, or texts other music
 

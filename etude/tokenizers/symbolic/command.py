@@ -14,7 +14,7 @@ from etude.midi.notes import MidiError, NoteTable, read_bytes
 from etude.midi.writing import write_midi
 from etude.storage import check_place, write_text
 from etude.tokenizers.symbolic.account import in_words
-from etude.tokenizers.symbolic.making import load
+from etude.tokenizers.symbolic.factory import load_symbolic_tokenizer
 from etude.tokenizers.symbolic.remi_z_texts import are_texts, from_text_lines, to_text_lines
 
 
@@ -35,7 +35,7 @@ def convert(source: Path, folder: Path, level: str, output: Path, *, texts: bool
     Raises:
         UserError: the file cannot be read.
     """
-    tokenizer: Any = load(folder)
+    tokenizer: Any = load_symbolic_tokenizer(folder)
     check_place(output)
     try:
         if not hasattr(tokenizer, "to_lines"):

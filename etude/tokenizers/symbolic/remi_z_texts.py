@@ -21,7 +21,7 @@ from etude.errors import UserError
 from etude.midi.bars import COMMON
 from etude.midi.notes import DRUMS
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
-from etude.tokenizers.symbolic.remi_z_words import SIGNATURES, Bar
+from etude.tokenizers.symbolic.remi_z_vocabulary import SIGNATURES, Bar
 
 VERSION = 1  # raised when bars have other words, or words other bars
 
