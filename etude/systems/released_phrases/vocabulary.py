@@ -1,7 +1,7 @@
 """The 1,000 words of the released networks, and how a song is a row of their texts.
 
-Words have the names of REMI-z (`etude.tokenizers.symbolic.remi_z_vocabulary`), but for its own numbers:
-an id is a place in NAMES. A bar is four texts, each of which becomes one latent:
+Words have the names of REMI-z (`etude.tokenizers.symbolic.remi_z_vocabulary`), but numbers of their
+own: an id is a place in NAMES. A bar is four texts, each of which becomes one latent:
 
     i-13 o-0 p-72 d-12 ...    a track that plays in it, with its instrument; up to three
     [INST]                    in place of a track that does not play
