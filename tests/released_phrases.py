@@ -56,7 +56,7 @@ MODEL = {
     "time_proj_dim": 16,
 }  # fmt: skip
 LDM = {
-    "layers": 2, "heads": 4, "head_dim": 8, "key_value_heads": 2, "cross_dim": 24, "told_dim": 24,
+    "latent": LATENT, "layers": 2, "heads": 4, "head_dim": 8, "key_value_heads": 2, "cross_dim": 24, "told_dim": 24,
     "time_dim": 16, "longest": 32, "scale": 1.5, "clip": 2.75,
 }  # fmt: skip
 TEXTS = [

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 pytest.importorskip("diffusers")
 import released_phrases as released
 
+from etude import config
 from etude.clips.progress import never, silent
 from etude.config import CorpusBase, RemiZ
 from etude.config.systems.released_phrases import PhraseT5, ReleasedPhrases, SongTransformer
@@ -402,7 +403,6 @@ def test_networks_that_do_not_fit_together():
 @pytest.mark.parametrize(
     "stages",
     [
-        {"vae": {}, "ldm": {"weights": "x.safetensors"}},
         {"vae": {"weights": {"path": "x", "fine_tune": True}}, "ldm": {"weights": "y"}},
         {"vae": {"weights": "x", "training": {"steps": 5}}, "ldm": {"weights": "y"}},
     ],
@@ -410,6 +410,47 @@ def test_networks_that_do_not_fit_together():
 def test_nothing_is_trained(stages):
     with pytest.raises(ValueError, match="train"):
         ReleasedPhrases(system="released_phrases", corpus="c", tokens="t", stages=stages)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"stages": {"vae": {"weights": "x"}}}, "ldm.weights"),
+        ({"tokens": "four"}, "slots: 3"),
+    ],
+)
+def test_what_the_configuration_must_have(changes, said):
+    theirs = {"system": "released_phrases", "corpus": "c", "tokens": "three"}
+    theirs |= {"stages": {name: {"weights": f"{name}.safetensors"} for name in ("vae", "ldm")}}
+    window = {"window": 65536, "stride": 65536}
+    over = {
+        "corpora": {"c": {"source": "music21"}},
+        "tokenizers": {"three": {"kind": "remi_z", "slots": 3}, "four": {"kind": "remi_z"}},
+        "tokens": {name: {"tokenizer": name} | window for name in ("three", "four")},
+        "experiments": {"theirs": theirs | changes},
+        "run": ["theirs"],
+    }
+    if not said:
+        config.read(config.DEFAULT, overrides=over)
+        return
+    with pytest.raises(UserError) as error:
+        config.read(config.DEFAULT, overrides=over)
+    assert said in str(error.value)
+
+
+def test_each_job_has_what_decides_its_result(files):
+    """What rules put into params is read again in the job, and is the same."""
+    chosen = experiment(files, programs=[0, 0, 0])
+    for stage in ("vae", "ldm"):
+        again = config.parse_section(config.Experiment, chosen.stage_params(stage))
+        assert again.stage(stage).network == chosen.stage(stage).network
+        assert SYSTEM.shape(again, stage, Parts()) == SYSTEM.shape(chosen, stage, Parts())
+        assert again.stage(stage).imported
+    for text in (chosen.generate_params(), chosen.untrained_params(), chosen.params()):
+        again = config.parse_section(config.Experiment, text)
+        assert again.generate == chosen.generate
+        assert again.programs == chosen.programs
 
 
 def test_the_end_of_a_bar_is_a_word_of_its_own():

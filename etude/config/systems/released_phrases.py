@@ -46,6 +46,7 @@ class PhraseT5(T5):
 class SongTransformer(Section):
     """Stable Audio's diffusion transformer over the latents of a song, at the released sizes."""
 
+    latent: int = Field(64, ge=1, description="numbers of a phrase's latent, as the autoencoder's")
     layers: int = Field(6, ge=1, description="transformer blocks")
     heads: int = Field(16, ge=1, description="attention heads")
     head_dim: int = Field(32, ge=4, multiple_of=4, description="width of a head")
@@ -93,8 +94,6 @@ class ReleasedStage(StageSettings):
     def _taken_as_it_is(self) -> ReleasedStage:
         if self.training != TrainingSettings() or (self.weights and self.weights.fine_tune):
             raise ValueError("released weights are not trained: phrase_ldm trains such networks")
-        if self.weights is None:
-            raise ValueError("weights: name the released ones; nothing is trained here")
         return self
 
 
@@ -113,14 +112,12 @@ class LdmAsReleased(ReleasedStage):
 class ReleasedStages(Section):
     """Both networks."""
 
-    vae: VaeAsReleased = Field(description="phrases -> latents and back")
-    ldm: LdmAsReleased = Field(description="noise -> the latents of a song")
+    vae: VaeAsReleased = Field(VaeAsReleased(), description="phrases -> latents and back")
+    ldm: LdmAsReleased = Field(LdmAsReleased(), description="noise -> the latents of a song")
 
 
 class SongGenerate(GenerateSettings):
     """The clips that are generated: whole songs, of which metrics hear `seconds`."""
-
-    conditions: ClassVar[tuple[str, ...]] = ("bars",)
 
     seconds: float = Field(2.0, gt=0, le=3600, description="seconds of each clip that are measured")
     bars: int = Field(
@@ -203,7 +200,7 @@ class ReleasedPhrases(TrainedExperiment):
         "track`): POP909's melody, bridge and piano; with `tracks: program` a track's own",
     )
     cut: str = Field("two_seconds", description="a name from `cuts`: how real music is cut")
-    stages: ReleasedStages
+    stages: ReleasedStages = Field(ReleasedStages(), description="where the weights are")
     generate: SongGenerate = SongGenerate()
 
     def cut_name(self, config: Config) -> str:  # noqa: D102
@@ -227,6 +224,12 @@ class ReleasedPhrases(TrainedExperiment):
 
     def check(self, where: str, config: Config) -> None:  # noqa: D102
         known(self.cut, config.cuts, f"{where}.cut", "cuts")
+        for plan in self.stage_plans():
+            if plan.settings.weights is None:
+                raise ValueError(
+                    f"{where}.stages.{plan.name}.weights: name the released ones; nothing is "
+                    "trained here"
+                )
         tokens = config.tokens[self.tokens]
         chosen = config.tokenizers.get(getattr(tokens, "tokenizer", ""))
         if not isinstance(tokens, SymbolicTokenSet) or not isinstance(chosen, RemiZ):

@@ -174,6 +174,7 @@ def as_found(
     """
     model = dict(found.get("model_config") or {})
     told = {
+        "latent": model.get("in_channels"),
         "layers": model.get("num_layers"),
         "heads": model.get("num_attention_heads"),
         "head_dim": model.get("attention_head_dim"),

@@ -48,7 +48,7 @@ makes songs (FOLDER: where this lies) in Étude's environment, from any director
     # --------------------------------------------------------------------------------- weights
 
     def shape(self, experiment: ReleasedPhrases, stage: str, parts: Parts) -> dict[str, Any]:  # noqa: D102
-        return SHAPE if stage == "vae" else {"latent": experiment.stages.vae.network.latent}
+        return SHAPE if stage == "vae" else {"latent": experiment.stages.ldm.network.latent}
 
     def take_over(
         self, experiment: ReleasedPhrases, stage: str, parts: Parts, weights: Path
@@ -65,7 +65,7 @@ makes songs (FOLDER: where this lies) in Étude's environment, from any director
         wanted = experiment.stages.ldm.network
         if (settings := as_found(wanted, found, str(weights))) != wanted:
             log.warning("%s says its sizes itself: %s", weights.name, settings.model_dump())
-        model = ReleasedDit(self.shape(experiment, stage, parts), settings)
+        model = ReleasedDit({"latent": settings.latent}, settings)
         load_weights(model, model.accept(read_weights(weights, given)), weights)
         return model
 
