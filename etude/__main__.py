@@ -149,6 +149,12 @@ def _add_tokens(tokens: argparse.ArgumentParser) -> None:
         default="phrase",
         help="what a line is; a phrase is a track in a bar (phrase)",
     )
+    tokens.add_argument(
+        "--form",
+        choices=("etude", "phraseldm"),
+        default="etude",
+        help="of REMI-z's lines: objects, or texts as PhraseLDM keeps them (etude)",
+    )
     tokens.set_defaults(run=_tokens)
 
 
@@ -316,7 +322,8 @@ def _pack(options: argparse.Namespace) -> None:
 def _tokens(options: argparse.Namespace) -> None:
     from etude.tokenizers.symbolic.command import convert
 
-    print(convert(options.file, options.tokenizer, options.level, options.output))
+    texts = options.form == "phraseldm"
+    print(convert(options.file, options.tokenizer, options.level, options.output, texts=texts))
 
 
 def _config(options: argparse.Namespace) -> None:

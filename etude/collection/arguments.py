@@ -43,20 +43,23 @@ def add_commands(commands: Any) -> None:
     )
     sheet.set_defaults(run=_captions)
 
-    other = commands.add_parser("exchange", help="tables of recordings as other programs have them")
-    other.add_argument("folder", type=place, help="of recordings")
+    other = commands.add_parser("exchange", help="tables and latents as other programs have them")
+    other.add_argument("folder", type=place, help="of recordings, or of latents")
     what = other.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--read",
         type=place,
         nargs="+",
         help="metadata_*.json (TI-MusicGen) or dataset.json (stable-audio-tools): written as "
-        "metadata.csv beside the recordings",
+        "metadata.csv beside the recordings; or PhraseLDM's latents (train_data.pt): written as "
+        "safetensors into the folder",
     )
     what.add_argument(
-        "--form", choices=("concepts", "tools"), help="TI-MusicGen or stable-audio-tools"
+        "--form",
+        choices=("concepts", "tools", "latents"),
+        help="TI-MusicGen, stable-audio-tools, or PhraseLDM's latents (of results/latents/)",
     )
-    other.add_argument("--output", type=place, help="folder for --form (that of the recordings)")
+    other.add_argument("--output", type=place, help="folder for --form (the same)")
     other.set_defaults(run=_exchange)
 
 
@@ -119,6 +122,14 @@ def _exchange(options: argparse.Namespace) -> None:
 
     target: Path = options.output or options.folder
     check_place(target / "file")
+    if options.form == "latents" or any(file.suffix == ".pt" for file in options.read or ()):
+        from etude.diffusion.latent_files import read_theirs, write_theirs
+
+        if options.read:
+            print(f"{target}: {read_theirs(options.read, target)} songs")
+            return
+        print(*(target / name for name in write_theirs(options.folder, target)), sep="\n")
+        return
     if options.read:
         rows = read_tables(options.read, options.folder)
         print(f"{write_metadata(rows, options.folder)}: {len(rows)} recordings")

@@ -12,6 +12,7 @@ MEMBERS = {
     "audiolm": "etude.systems.audiolm.system:AudioLmSystem",
     "symbolic_lm": "etude.systems.symbolic_lm.system:SymbolicLmSystem",
     "phrase_ldm": "etude.systems.phrase_ldm.system:PhraseLdmSystem",
+    "released_phrases": "etude.systems.released_phrases.system:ReleasedPhrasesSystem",
     "musicgen": "etude.systems.musicgen.system:MusicGenSystem",
     "textual_inversion": "etude.systems.textual_inversion.system:TextualInversionSystem",
     "stable_audio": "etude.systems.stable_audio.system:StableAudioSystem",

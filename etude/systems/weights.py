@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from etude.config import Weights
 from etude.errors import UserError
 from etude.storage import hash_file, hash_folder, read_json
-from etude.workflow.imported_weights import check_pickle
+from etude.workflow.imported_weights import PICKLES, check_pickle
 
 log = logging.getLogger(__name__)
 Tensors = dict[str, Tensor]
@@ -123,6 +123,25 @@ def read_weights(path: Path, settings: Weights | None = None) -> Tensors:
             why=str(error).strip().split("\n")[0] or type(error).__name__,
             do="get the file again; it is damaged, or no file of weights",
         ) from None
+
+
+def read_hyperparameters(path: Path, settings: Weights) -> dict[str, Any]:
+    """What a checkpoint of Lightning's says of its network; nothing of other files.
+
+    It is read as `read_weights` reads it: what is no pickle, or none that it could read, has none.
+
+    Raises:
+        UserError: it is a pickle that may not be loaded.
+    """
+    if path.suffix not in PICKLES:
+        return {}
+    check_pickle(path, settings)
+    try:
+        content = _read_pickle(path, trust=settings.trust)
+    except BROKEN:  # `read_weights` says what is wrong with it
+        return {}
+    found = content.get("hyper_parameters") if isinstance(content, Mapping) else None
+    return dict(found) if isinstance(found, Mapping) else {}
 
 
 def _read_pickle(path: Path, *, trust: bool) -> Any:

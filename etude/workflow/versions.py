@@ -70,7 +70,7 @@ MODULES: dict[str, str] = {
     "pack": "tokenizers/pack",
     **{f"tokenizer.{kind}": f"tokenizers/{kind}" for kind in (*SEMANTIC_KINDS, *ACOUSTIC_KINDS)},
     **{f"tokenizer.{m}": f"tokenizers/symbolic/{m}" for m in dict.fromkeys(_SYMBOLIC.values())},
-    **_by_name("symbolic.", "tokenizers/symbolic", "tokenize midilm pack summary"),
+    **_by_name("symbolic.", "tokenizers/symbolic", "tokenize midilm pack summary remi_z_texts"),
     "pretrained": "pretrained/fetch",
     "pretrained_sound": "pretrained/sound",
     **_by_name("diffusion.", "diffusion", "guidance predictions schedules solvers"),

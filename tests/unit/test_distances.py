@@ -659,3 +659,21 @@ def test_loudness_is_told_of_each_clip_and_set_with_its_interval(tmp_path):
         row = table[metric]
         assert (row["unit"], row["n"]) == (unit, 3)
         assert float(row["ci_low"]) <= float(row["value"]) <= float(row["ci_high"])
+
+
+def test_no_band_of_a_distance_holds_for_all():
+    """we-sharp reads 0 as the same and more than 10 as far apart: so it may be the other way round.
+
+    Two samples of one distribution, few and of a wide embedding, and two of different ones, of an
+    embedding whose numbers are small.
+    """
+    random = np.random.default_rng(0)
+
+    def distance(*sets):
+        return frechet.evaluate(*sets)["frechet_distance"]
+
+    same = distance(*(3 * random.normal(size=(24, 64)) for _ in range(2)))
+    more = distance(*(3 * random.normal(size=(24_000, 64)) for _ in range(2)))
+    other = distance(*(0.05 * random.normal(shift, 1, size=(2400, 64)) for shift in (0, 2)))
+    assert same > 10 > 5 * more, "the same music"
+    assert other < 1, "all of it is elsewhere"

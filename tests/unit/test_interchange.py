@@ -1,6 +1,6 @@
 """Files of others, in and out: what is written is read by their own libraries, and what they write here.
 
-REMI-z's lines are in test_remi_z_lines, learned words and diffusers' form in
+REMI-z's lines are in test_remi_z_lines, PhraseLDM's in test_phraseldm_files, learned words and diffusers' form in
 test_textual_inversion, stable-audio-tools' checkpoints in test_stable_audio_pretrained,
 audiolm-pytorch's in tests/audiolm_pytorch, fadtk's folders in test_outside_doors.
 """

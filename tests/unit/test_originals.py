@@ -31,8 +31,6 @@ LEFT_OUT = (
     "vqvae, pianotree and s2s configs",
     "FAD's fixed bands",
 )
-# Lines that are not true yet: what is left to do.
-NOT_YET = {89, 97}
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 COMMAND = re.compile(r"`etude ([^`]*)`")
 
@@ -55,7 +53,7 @@ def collected(file):
     return {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
 
 
-def wrong_with(number, proof):
+def wrong_with(proof):
     """What is wrong with a proof; empty where nothing is."""
     named = TEST.findall(proof)
     for file, test in named:
@@ -64,10 +62,6 @@ def wrong_with(number, proof):
     if proof.startswith("left out: "):
         reason = proof.removeprefix("left out: ")
         return "" if reason in LEFT_OUT else f"this may not be left out: {reason}"
-    if proof.startswith("not yet: "):
-        return "" if number in NOT_YET else "it is not on the list of what is left to do"
-    if number in NOT_YET:
-        return "it is on the list of what is left to do"
     if proof.startswith("needs weights") and not proof.startswith("needs weights; look-alike: `"):
         return "it names no test with a look-alike"
     return "" if named else "no test, no look-alike and no reason"
@@ -78,7 +72,7 @@ def test_there_are_as_many_promises_as_were_counted():
 
 
 def test_every_promise_has_a_proof():
-    wrong = {number: wrong_with(number, proof) for number, _, _, proof in lines()}
+    wrong = {number: wrong_with(proof) for number, _, _, proof in lines()}
     assert {number: why for number, why in wrong.items() if why} == {}
 
 
@@ -91,17 +85,17 @@ def test_every_promise_has_a_proof():
         ("`tests/unit/conftest.py::test_every_promise_has_a_proof`", "there is no test"),
         ("needs weights", "names no test"),
         ("left out: nobody asked", "may not be left out"),
-        ("not yet: later", "not on the list"),
+        ("not yet: later", "no test"),
     ],
 )
 def test_a_line_without_a_proof_is_found(proof, why):
-    assert why in wrong_with(1, proof)
+    assert why in wrong_with(proof)
 
 
 def test_every_command_and_option_of_the_page_is_there():
     action = next(a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
     shown = []
-    done = [here for number, _, here, _ in lines() if number not in NOT_YET]
+    done = [here for _, _, here, _ in lines()]
     for command in COMMAND.findall(" ".join(done)):
         name, *words = spelled(command.split())
         assert name in action.choices, command
@@ -114,9 +108,7 @@ def test_every_command_and_option_of_the_page_is_there():
 
 def test_every_preset_that_the_page_names_is_there():
     named = set(re.findall(r"config/presets/\w+\.yaml", PAGE.read_text(encoding="utf-8")))
-    waiting = {"phrase_ldm_released"} if 89 in NOT_YET else set()
-    missing = {name for name in named if not (ROOT / name).is_file()}
-    assert {Path(name).stem for name in missing} <= waiting
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
 
 
 def test_make_lists_what_it_can_do():

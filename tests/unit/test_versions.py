@@ -40,6 +40,10 @@ def settings() -> config.Config:
         },
         "made": {"system": "stable_audio", "corpus": "c"},
         "phrases": {"system": "phrase_ldm", "corpus": "d", "tokens": "z"},
+        "released": {
+            "system": "released_phrases", "corpus": "d", "tokens": "z3",
+            "stages": {name: {"weights": f"{name}.safetensors"} for name in ("vae", "ldm")},
+        },
         "phrases_t5": {
             "system": "phrase_ldm", "corpus": "d", "tokens": "z",
             "stages": {"vae": {"network": {"kind": "t5"}}},
@@ -52,8 +56,13 @@ def settings() -> config.Config:
             "d": {"source": "music21", "annotations": {"beats": "{stem}.txt"}},
         },
         "pretrained": {n: {"kind": n, "hub": n} for n in ("hubert", "encodec", "clap")},
-        "tokenizers": {kind: {"kind": kind} for kind in of_tokens},
-        "tokens": {"s": {"tokenizer": "remi"}, "z": {"tokenizer": "remi_z", "window": 65536}},
+        "tokenizers": {kind: {"kind": kind} for kind in of_tokens}
+        | {"remi_z3": {"kind": "remi_z", "slots": 3}},
+        "tokens": {
+            "s": {"tokenizer": "remi"},
+            "z": {"tokenizer": "remi_z", "window": 65536},
+            "z3": {"tokenizer": "remi_z3", "window": 65536},
+        },
         "experiments": experiments,
         "run": list(experiments),
         "evaluation": {"embeddings": [*config.EMBEDDINGS, "clap", "vggish"]},

@@ -13,6 +13,7 @@ MEMBERS = {
     "audiolm": "etude.config.systems.audiolm:AudioLm",
     "symbolic_lm": "etude.config.systems.symbolic_lm:SymbolicLm",
     "phrase_ldm": "etude.config.systems.phrase_ldm:PhraseLdm",
+    "released_phrases": "etude.config.systems.released_phrases:ReleasedPhrases",
     "musicgen": "etude.config.systems.musicgen:MusicGen",
     "textual_inversion": "etude.config.systems.textual_inversion:TextualInversion",
     "stable_audio": "etude.config.systems.stable_audio:StableAudio",

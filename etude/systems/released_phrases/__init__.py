@@ -1,0 +1,1 @@
+"""PhraseVAE and PhraseLDM with the weights that their authors gave out."""
