@@ -11,6 +11,7 @@ from etude.config.base import Section
 from etude.config.corpora import Corpus
 from etude.config.criteria import Criteria
 from etude.config.evaluation import Evaluation
+from etude.config.over_steps import check_over_steps
 from etude.config.page import Page
 from etude.config.pretrained import Encodec, Hubert, Pretrained
 from etude.config.studio import Studio
@@ -108,6 +109,9 @@ class Config(Section):
             self._token_set_resolves(f"tokens.{name}", tokens)
         for name, experiment in self.experiments.items():
             self._experiment_resolves(f"experiments.{name}", experiment)
+        for name in self.evaluation.over_steps.experiments:
+            _known(name, self.experiments, "evaluation.over_steps.experiments", "experiments")
+        check_over_steps(self.evaluation.over_steps, dict(self.experiments))
         return self
 
     def _weights_resolve(self, where: str, tokenizer: Any) -> None:
