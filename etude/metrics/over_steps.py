@@ -199,9 +199,7 @@ def _differences(yardstick: Yardstick, sets: Mapping[str, Clips]) -> Iterator[Ro
 # -------------------------------------------------------------------------------------- copies
 
 
-def _searched(
-    search: Search, folders: Mapping[str, Path], sources: Sources
-) -> dict[str, Verdicts]:
+def _searched(search: Search, folders: Mapping[str, Path], sources: Sources) -> dict[str, Verdicts]:
     """What the search says of the clips of each checkpoint."""
     heard = {key: ClipSet.read(folder, search.cut.rate) for key, folder in folders.items()}
     if sources.notes and sources.midi_root:

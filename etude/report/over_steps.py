@@ -1,0 +1,122 @@
+"""Where to stop, as the page and the published run show it: copies against distance, over steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from etude.report.charts import Scale, Tick
+from etude.report.figures import rows_of
+from etude.results.stopping import (
+    ALWAYS,
+    SELECTION,
+    Checkpoint,
+    OverSteps,
+    advice,
+    evidence,
+    read_over_steps,
+)
+
+Reach = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A checkpoint in the figure; places are 0 to 100 to the right and upwards.
+
+    Attributes: across, up (the 95 % intervals; None where there is none), end (of the training).
+    """
+
+    label: str
+    x: float
+    y: float
+    across: Reach | None
+    up: Reach | None
+    end: bool
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The figure of an experiment.
+
+    Attributes: floor (where held-out music's distance is), chance (and its share of copies).
+    """
+
+    points: list[Point]
+    floor: float | None
+    chance: float
+    right: list[Tick]
+    up: list[Tick]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """What the page says of an experiment.
+
+    Attributes: found (the figures), drawing (None where copies or distances are missing), said (the
+    first sentence), why (the others).
+    """
+
+    found: OverSteps
+    drawing: Drawing | None
+    said: str
+    why: list[str]
+
+    @property
+    def experiment(self) -> str:
+        """Its name."""
+        return self.found.experiment
+
+    @property
+    def stages(self) -> str:
+        """Which stages' steps a label has, where there are several."""
+        stages = self.found.checkpoints[-1].stages
+        return "/".join(stages) if len(stages) > 1 else ""
+
+
+def read_stops(tables: Iterable[Path]) -> list[Stop]:
+    """The experiments whose checkpoints were measured."""
+    every = (read_over_steps(rows_of(path)) for path in tables)
+    return [
+        Stop(found, draw(found), advice(found), [*evidence(found), SELECTION[found.split], ALWAYS])
+        for found in every
+        if found
+    ]
+
+
+def draw(found: OverSteps) -> Drawing | None:
+    """The figure; None where a checkpoint has no distance or no share of copies."""
+    points, floor, chance = found.checkpoints, found.floor.value, found.chance.value
+    if chance is None or any(None in (p.distance.value, p.copied.value) for p in points):
+        return None
+    distances = [p.distance for p in points]
+    ends = [x for d in distances for x in (d.value, d.low, d.high) if x is not None]
+    right = Scale.around([*ends, *([] if floor is None else [floor])])
+    shares = [p.copied for p in points]
+    most = max(x for s in (*shares, found.chance) for x in (s.value, s.high) if x is not None)
+    up = Scale(0.0, 1.08 * most)
+    return Drawing(
+        points=[_point(p, right, up, p is points[-1]) for p in points],
+        floor=None if floor is None else right.at(floor),
+        chance=up.at(chance),
+        right=right.ticks(5),
+        up=[Tick(t.at, f"{100 * float(t.label):g} %") for t in up.ticks(4)],
+    )
+
+
+def _point(point: Checkpoint, right: Scale, up: Scale, end: bool) -> Point:
+    distance, copied = point.distance, point.copied
+    return Point(
+        label=point.label,
+        x=right.at(distance.value or 0.0),
+        y=up.at(copied.value or 0.0),
+        across=_reach(right, (distance.low, distance.high)),
+        up=_reach(up, (copied.low, copied.high)),
+        end=end,
+    )
+
+
+def _reach(scale: Scale, ends: Sequence[float | None]) -> Reach | None:
+    low, high = ends
+    return None if low is None or high is None else (scale.at(low), scale.at(high))
