@@ -1,4 +1,4 @@
-"""Where to stop: which experiments are measured at earlier steps of their training, and at which."""
+"""Where to stop: which experiments are measured at which earlier steps of their training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Distinct, Section
+from etude.config.base import Distinct, Section, nearest
 
 if TYPE_CHECKING:
     from etude.config.systems.base import ExperimentBase, StagePlan
@@ -76,7 +76,10 @@ def check_over_steps(settings: OverSteps, experiments: dict[str, ExperimentBase]
         ValueError: naming the one that has not, and what to do.
     """
     for name in settings.experiments:
-        where, plans = f"evaluation.over_steps: {name!r}", stages_that_vary(experiments[name])
+        where = f"evaluation.over_steps: {name!r}"
+        if name not in experiments:
+            raise ValueError(f"{where} is not in `experiments`{nearest(name, experiments)}")
+        plans = stages_that_vary(experiments[name])
         if not plans:
             raise ValueError(f"{where} trains nothing, so there are no steps; leave it out")
         for plan in plans:

@@ -109,8 +109,6 @@ class Config(Section):
             self._token_set_resolves(f"tokens.{name}", tokens)
         for name, experiment in self.experiments.items():
             self._experiment_resolves(f"experiments.{name}", experiment)
-        for name in self.evaluation.over_steps.experiments:
-            _known(name, self.experiments, "evaluation.over_steps.experiments", "experiments")
         check_over_steps(self.evaluation.over_steps, dict(self.experiments))
         return self
 

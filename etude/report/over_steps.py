@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import jinja2
+
 from etude.report.charts import Scale, Tick
-from etude.report.figures import rows_of
+from etude.report.figures import Row, rows_of
 from etude.results.stopping import (
     ALWAYS,
     SELECTION,
@@ -77,12 +79,15 @@ class Stop:
 
 def read_stops(tables: Iterable[Path]) -> list[Stop]:
     """The experiments whose checkpoints were measured."""
-    every = (read_over_steps(rows_of(path)) for path in tables)
-    return [
-        Stop(found, draw(found), advice(found), [*evidence(found), SELECTION[found.split], ALWAYS])
-        for found in every
-        if found
-    ]
+    return list(filter(None, (read_stop(rows_of(path)) for path in tables)))
+
+
+def read_stop(rows: Iterable[Row]) -> Stop | None:
+    """The rows of one experiment; None of no rows."""
+    if (found := read_over_steps(rows)) is None:
+        return None
+    why = [*evidence(found), SELECTION[found.split], ALWAYS]
+    return Stop(found, draw(found), advice(found), why)
 
 
 def draw(found: OverSteps) -> Drawing | None:
@@ -120,3 +125,12 @@ def _point(point: Checkpoint, right: Scale, up: Scale, end: bool) -> Point:
 def _reach(scale: Scale, ends: Sequence[float | None]) -> Reach | None:
     low, high = ends
     return None if low is None or high is None else (scale.at(low), scale.at(high))
+
+
+def svg_of(stop: Stop) -> str:
+    """The figure as a file of its own; empty where there is none."""
+    if stop.drawing is None:
+        return ""
+    folder = jinja2.FileSystemLoader(Path(__file__).resolve().parent)
+    plain = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return f"{plain.get_template('over_steps.svg.j2').module.steps_figure(stop, alone=True)}"
