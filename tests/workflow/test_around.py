@@ -187,7 +187,8 @@ def test_earlier_steps_are_measured_as_the_end(copied):
         [row["clip"] for row in read_csv(folder / "conditions.csv")]
         for folder in (clips / "seed-0/draw-0", *sorted((clips / "over_steps").iterdir()))
     ]
-    assert len(asked) == 3 and asked[0] == asked[1] == asked[2]
+    assert len(asked) == 3
+    assert asked[0] == asked[1] == asked[2]
     rows = list(read_csv(copied.folder / "results/metrics/mine/over_steps.csv"))
     steps = {row["clips"]: row["steps"] for row in rows if row["metric"] == "kad"}
     assert steps == {
@@ -200,7 +201,8 @@ def test_earlier_steps_are_measured_as_the_end(copied):
     assert pairs == [("at-0.25", "at-0.5"), ("at-0.25", "at-1"), ("at-0.5", "at-1")]
     assert all(row["value"] for row in rows if row["metric"].startswith("kad"))
     searched = [row["note"] for row in rows if row["metric"] == "copied"]
-    assert len(searched) == 3 and all("n/a: the null has" in note for note in searched)
+    assert len(searched) == 3
+    assert all("n/a: the null has" in note for note in searched)
     assert "Copies could not be counted: the null has" in copied.text(page)
     assert not jobs(copied.run("-n", configs=configs)), "a second run has nothing to do"
 
