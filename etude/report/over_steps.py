@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jinja2
@@ -21,13 +21,15 @@ from etude.results.stopping import (
 )
 
 Reach = tuple[float, float]
+LETTER, LINE = 1.8, 7.0  # of a label: width and height in hundredths of the figure
 
 
 @dataclass(frozen=True)
 class Point:
     """A checkpoint in the figure; places are 0 to 100 to the right and upwards.
 
-    Attributes: across, up (the 95 % intervals; None where there is none), end (of the training).
+    Attributes: across, up (the 95 % intervals; None where there is none), end (of the training),
+    lift (by which its label is above it, so that none covers another).
     """
 
     label: str
@@ -36,6 +38,7 @@ class Point:
     across: Reach | None
     up: Reach | None
     end: bool
+    lift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def draw(found: OverSteps) -> Drawing | None:
     most = max(x for s in (*shares, found.chance) for x in (s.value, s.high) if x is not None)
     up = Scale(0.0, 1.08 * most)
     return Drawing(
-        points=[_point(p, right, up, p is points[-1]) for p in points],
+        points=_apart([_point(p, right, up, p is points[-1]) for p in points]),
         floor=None if floor is None else right.at(floor),
         chance=up.at(chance),
         right=right.ticks(5),
@@ -120,6 +123,19 @@ def _point(point: Checkpoint, right: Scale, up: Scale, end: bool) -> Point:
         up=_reach(up, (copied.low, copied.high)),
         end=end,
     )
+
+
+def _apart(points: list[Point]) -> list[Point]:
+    """Each label as low as the labels before it allow."""
+    placed: list[Point] = []
+    for point in points:
+        width, lift = LETTER * max(len(p.label) for p in points) + 1, 0.0
+        near = sorted(p.y + p.lift for p in placed if abs(p.x - point.x) < width)
+        for other in near:
+            if abs(other - point.y - lift) < LINE:
+                lift = other - point.y + LINE
+        placed.append(replace(point, lift=lift))
+    return placed
 
 
 def _reach(scale: Scale, ends: Sequence[float | None]) -> Reach | None:

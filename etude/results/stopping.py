@@ -302,6 +302,6 @@ def _of_copies(found: OverSteps, seen: Shown) -> str:
     if not parts:
         parts.append(
             "At no step are more clips copies than chance gives, by more than the intervals "
-            f"({usual}); {percent(seen.unseen)} more are not excluded"
+            f"({usual}); {100 * seen.unseen:.1f} percentage points more are not excluded"
         )
     return ". ".join(parts) + "."

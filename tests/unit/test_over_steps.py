@@ -18,7 +18,7 @@ from etude.metrics.memorisation.find import Verdicts
 from etude.metrics.memorisation.null import Null
 from etude.metrics.over_steps import OVER_STEPS_COLUMNS, copy_rows, distance_rows, written
 from etude.metrics.samples import Clips
-from etude.report.over_steps import draw, read_stops
+from etude.report.over_steps import LINE, draw, read_stops
 from etude.results.stopping import SELECTION, advice, evidence, read_over_steps, shown
 from etude.storage import write_csv
 from etude.systems.base import Parts
@@ -315,6 +315,14 @@ def test_the_figure_has_its_points_in_the_order_of_steps():
     assert 0 == y[0] < drawing.chance < y[2]
     for point in drawing.points:
         assert point.across[0] < point.x < point.across[1]
+
+
+def test_no_label_covers_another():
+    steps = tuple({"semantic": n, "fine": n} for n in (32, 65, 130))
+    points = draw(read_over_steps(table(DISTANCES, LEVEL, steps=steps))).points
+    heights = [point.y + point.lift for point in points]
+    assert heights[0] == 0
+    assert min(b - a for a, b in zip(heights, heights[1:], strict=False)) >= LINE
 
 
 def test_without_counted_copies_there_is_no_figure_and_the_reason_is_said():
