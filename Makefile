@@ -1,11 +1,13 @@
 # Étude. `make` alone lists what it can do. Needed: Python 3.11 or newer with venv, and git.
 #
 #   make demo CORES=4 ARGS="--configfile my.yaml"    more arguments for Snakemake
+#   make demo VERBOSE=1                               Snakemake's own log on the terminal
 
 PYTHON  ?= python3
 CORES   ?= all
 ARGS    ?=
 TESTERS ?= 2
+VERBOSE ?=
 
 SHELL     := bash
 VENV      := .venv
@@ -21,6 +23,10 @@ PYTEST    := $(PY) -m pytest --numprocesses=$(TESTERS) --dist=loadscope --no-loa
 # The first python on the way is ours, for Snakemake's script: rules and all they start.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
+# A line of progress instead of Snakemake's log, which goes to .snakemake/log; a dry run shows its plan.
+DRY    := $(filter -n --dry-run --dryrun,$(ARGS))
+LOGGER := $(if $(VERBOSE)$(DRY),,--logger etude)
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup demo studio resume show quick test lint docs format proof proof-gpu graph ledger lock distclean
@@ -28,18 +34,19 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help: ## this list
 	@echo "Étude: from a folder of MIDI or audio to trained music generators and a table of results"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'Options: CORES=4  ARGS="arguments for snakemake"  PYTHON=python3.12  TESTERS=2'
+	@echo 'Options: CORES=4  ARGS="arguments for snakemake"  VERBOSE=1  PYTHON=python3.12  TESTERS=2'
 
 # ---------------------------------------------------------------------------------------- to use
 
 setup: ## the virtual environment, libfluidsynth, the SoundFont; nothing where all is there
 	@requirements/install.sh $(PYTHON) $(VENV)
-	@[ -x $(VENV)/bin/etude ] || $(PY) -m pip install --quiet --disable-pip-version-check \
-	  --no-deps --no-build-isolation --editable .
+	@[ $(VENV)/bin/etude -nt pyproject.toml ] || { $(PY) -m pip install --quiet \
+	  --disable-pip-version-check --no-deps --no-build-isolation \
+	  --config-settings editable_mode=compat --editable . && touch $(VENV)/bin/etude; }
 	@$(PY) -m etude.setup
 
 demo: setup ## from real music to results/fad.txt and the report page; fails when the gate fails
-	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
+	$(SNAKEMAKE) --cores $(CORES) $(LOGGER) $(ARGS)
 	@$(MAKE) --no-print-directory show
 
 studio: setup ## play with the models of models/ in a browser: make studio ARGS="--from to-go"
@@ -52,7 +59,7 @@ resume: setup ## after a crash of Snakemake: end its orphans, unlock, go on with
 # The verdict; a dry run has none, `gate: n/a` (a tiny corpus) is none, and `gate: undecided` says
 # how many clips it would need.
 show:
-ifneq ($(filter -n --dry-run --dryrun,$(ARGS)),)
+ifneq ($(DRY),)
 	@echo "dry run: nothing was made"
 else
 	@if [ -e $(FAD) ]; then cat $(FAD); else echo "no $(FAD): this run was for something else"; fi

@@ -56,7 +56,7 @@ onstart:
     stop_without_extras()
     forget_withdrawn()
     etude.runs.record_main(remote=not workflow.local_exec)
-    forecast.announce(CONFIG)
+    forecast.announce(CONFIG, tell=logger.warning)
 
 
 onsuccess:

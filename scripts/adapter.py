@@ -7,6 +7,7 @@ messages to the rule's log and to the terminal, and turns a user's error into fo
 import errno
 import faulthandler
 import logging
+import os
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from etude.errors import UserError
 from etude.runs import record
 from etude.slurm import seconds_used
 
+QUIET_JOBS = "ETUDE_QUIET_JOBS"  # set by `snakemake --logger etude`
 TEMPORARY_FAILURE = 75  # sysexits' EX_TEMPFAIL: `retries` goes on from the saved state
 
 
@@ -118,10 +120,13 @@ def _log_to(log, path):
     dated = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.raiseExceptions = False  # a full disk is told once, not at every line of the log
     log.setLevel(logging.INFO)
-    _add(log, logging.StreamHandler(), plain)
     path.parent.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(path, "w")
     _add(log, to_file, dated)
+    if QUIET_JOBS in os.environ:  # the terminal has a line of its own; all else is for the log
+        os.dup2(to_file.stream.fileno(), sys.stderr.fileno())
+    else:
+        _add(log, logging.StreamHandler(), plain)
     faulthandler.enable(to_file.stream)  # a crash in C code leaves a trace, of workers too
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,10 +143,17 @@ def _training(experiment: ExperimentBase, config: Config) -> float:
 # ------------------------------------------------------------------------------------- in words
 
 
-def announce(config: Config, results: Path = RESULTS) -> None:
+def to_stderr(text: str) -> None:
+    """Write a line to the terminal."""
+    print(text, file=sys.stderr)
+
+
+def announce(
+    config: Config, results: Path = RESULTS, tell: Callable[[str], None] = to_stderr
+) -> None:
     """Say before a run what it will take; in the sub-processes of its jobs, nothing."""
     if "--mode" not in sys.argv:
-        print("\n".join(describe(forecast(config, results), config, results)), file=sys.stderr)
+        tell("\n".join(describe(forecast(config, results), config, results)))
 
 
 def describe(found: Forecast, config: Config, results: Path = RESULTS) -> list[str]:
