@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from over_steps_rows import DISTANCES, FALLING, FLAT, LEVEL, RISING, table
 from workspace import ROOT
 
 from etude.config import DEFAULT, read
@@ -16,7 +18,7 @@ from etude.errors import UserError
 from etude.generation.over_steps import at_steps
 from etude.metrics.memorisation.find import Verdicts
 from etude.metrics.memorisation.null import Null
-from etude.metrics.over_steps import OVER_STEPS_COLUMNS, copy_rows, distance_rows, written
+from etude.metrics.over_steps import OVER_STEPS_COLUMNS, copy_rows, distance_rows
 from etude.metrics.samples import Clips
 from etude.report.over_steps import LINE, draw, read_stops
 from etude.results.stopping import SELECTION, advice, evidence, read_over_steps, shown
@@ -208,37 +210,6 @@ def test_too_little_held_out_music_counts_no_copies():
 
 # ---------------------------------------------------------------------------- words and figure
 
-STEPS = ({"lm": 90}, {"lm": 180}, {"lm": 360})
-KEYS = ("at-0.25", "at-0.5", "at-1")
-
-
-def table(distances, differences, copies=(0, 0, 0), n=500, chance=4, steps=STEPS, split="valid"):
-    """Rows of over_steps.csv: distances with half widths, differences (pair: low, high), counts."""
-    common = {"experiment": "mine", "embedding": "harmony", "split": split}
-    rows = []
-    for key, step, (value, half), copied in zip(KEYS, steps, distances, copies, strict=True):
-        about = common | {"clips": key, "steps": written(step)}
-        ends = {"ci_low": value - half, "ci_high": value + half}
-        rows.append(about | {"metric": "kad", "value": value, "n": n} | ends)
-        share = {"value": "" if copied is None else copied / n, "n": n}
-        note = "n/a: no notes" if copied is None else "by notes"
-        rows.append(about | {"metric": "copied", "note": note} | share)
-    for (i, j), (low, high) in differences.items():
-        about = common | {"clips": KEYS[j], "against": KEYS[i], "steps": written(steps[j])}
-        value = {"value": (low + high) / 2, "ci_low": low, "ci_high": high}
-        rows.append(about | {"metric": "kad_difference"} | value)
-    rows.append(common | {"clips": "real", "metric": "kad", "value": 0.4, "n": 900})
-    real = {"value": chance / 320, "n": 320, "ci_low": 0.003, "ci_high": 0.03}
-    rows.append(common | {"clips": "real", "metric": "copied_by_chance", "note": "by notes"} | real)
-    return [dict.fromkeys(OVER_STEPS_COLUMNS, "") | {k: str(v) for k, v in r.items()} for r in rows]
-
-
-FALLING = {(0, 1): (-3, -1), (0, 2): (-6, -4), (1, 2): (-4, -2)}
-LEVEL = {(0, 1): (-3, -1), (0, 2): (-3.2, -1.1), (1, 2): (-0.4, 0.3)}
-FLAT = {(0, 1): (-0.5, 0.5), (0, 2): (-0.6, 0.4), (1, 2): (-0.4, 0.5)}
-RISING = {(0, 1): (-3, -1), (0, 2): (-1.5, -0.2), (1, 2): (0.5, 1.6)}
-DISTANCES = ((6.0, 0.5), (4.0, 0.5), (3.9, 0.5))
-
 
 @pytest.mark.parametrize(
     ("differences", "copies", "begins"),
@@ -322,7 +293,7 @@ def test_no_label_covers_another():
     points = draw(read_over_steps(table(DISTANCES, LEVEL, steps=steps))).points
     heights = [point.y + point.lift for point in points]
     assert heights[0] == 0
-    assert min(b - a for a, b in zip(heights, heights[1:], strict=False)) >= LINE
+    assert min(b - a for a, b in pairwise(heights)) >= LINE
 
 
 def test_without_counted_copies_there_is_no_figure_and_the_reason_is_said():
