@@ -113,15 +113,13 @@ def measure_over_steps(
     baselines = read_sets([sources.baselines])
     split, rows = distance_rows(embedding, embedded, baselines)
     search = Search(Music(sources.pieces, sources.wav), cut, settings, seed)
-    rows += copy_rows(_searched(search, folders, sources))
+    copies = copy_rows(_searched(search, folders, sources))
     clips = f"seed-{seeds[0]}/draw-{seeds[1]}"
-    common = head(experiment, name, clips, sources.packed, split)
-    steps = {key: written(of) for key, of in checkpoints.items()}
-    write_csv(
-        table,
-        OVER_STEPS_COLUMNS,
-        (common | {"steps": steps.get(row["clips"], "")} | row for row in rows),
-    )
+    heads = {of: head(experiment, name, clips, sources.packed, of) for of in (split, "train")}
+    steps = {key: {"steps": written(of)} for key, of in checkpoints.items()}
+    every = [(split, row) for row in rows] + [("train", row) for row in copies]
+    tidied = (heads[of] | steps.get(row["clips"], {}) | row for of, row in every)
+    write_csv(table, OVER_STEPS_COLUMNS, tidied)
 
 
 def written(steps: Mapping[str, int]) -> str:

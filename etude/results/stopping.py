@@ -19,6 +19,7 @@ from etude.results.leaderboard import number
 from etude.results.rates import excess, percent
 
 ERROR = 0.05  # of all comparisons of copies together
+LARGE = 0.5  # a fall of this part of what is left to held-out music's own distance is no detail
 SELECTION = {
     "valid": "Distances are to the validation split, so a step that is chosen by them makes no "
     "figure of the leaderboard better than it is: that measures with the test split.",
@@ -154,6 +155,7 @@ class Shown:
     Attributes:
         falls, rises: pairs between which the distance does so.
         enough: the first checkpoint from which no later one is nearer; None: nothing is known.
+        open: the largest fall of the distance after it that is not excluded.
         counted: whether copies could be counted.
         above: checkpoints with more copies than chance; more: pairs between which copies rise.
         unseen: the largest share beyond chance that some checkpoint does not exclude (95 %).
@@ -162,6 +164,7 @@ class Shown:
     falls: list[Pair]
     rises: list[Pair]
     enough: int | None
+    open: float = 0.0
     counted: bool = False
     above: list[int] = field(default_factory=list)
     more: list[Pair] = field(default_factory=list)
@@ -179,12 +182,15 @@ def shown(found: OverSteps) -> Shown:
     copied, chance = [one.copied for one in found.checkpoints], found.chance
     counted = chance.n > 0 and all(c.value is not None and c.n for c in copied)
     enough, comparisons = unbeaten[0] if whole else None, len(copied) + len(pairs)
+    after = [-(d.low or 0.0) for (i, _), d in known.items() if i == enough]
+    open_ = max(after, default=0.0)
     if not counted:
-        return Shown(falls, rises, enough)
+        return Shown(falls, rises, enough, open_)
     return Shown(
         falls,
         rises,
         enough,
+        open_,
         counted=True,
         above=[i for i, c in enumerate(copied) if _more(c, chance, comparisons)],
         more=[(i, j) for i, j in pairs if _more(copied[j], copied[i], comparisons)],
@@ -230,6 +236,12 @@ def advice(found: OverSteps) -> str:
             "Where to stop cannot be told with these clips: no step is nearer than another by more "
             "than the intervals."
         )
+    left = (found.checkpoints[at].distance.value or 0.0) - (found.floor.value or 0.0)
+    if seen.open > LARGE * left:
+        return (
+            f"Clips come nearer until {names[at]}; whether they do after it cannot be told with "
+            "these clips."
+        )
     copies = "copies were not counted"
     if seen.counted:
         copies = "more clips than chance are copies there already"
@@ -257,9 +269,8 @@ def _of_distance(found: OverSteps, seen: Shown) -> str:
             f"The distance still falls from {points[i].name} to {points[at].name}, by "
             f"{_between(found.differences[i, at])}."
         )
-    open_ = max(-(found.differences[at, j].low or 0.0) for j in range(at + 1, found.last + 1))
     beginning = (
-        f"From {points[at].name} on the distance falls no more by more than the intervals"
+        f"After {points[at].name} no fall of the distance is shown"
         if seen.falls
         else "Between these steps no fall of the distance is shown"
     )
@@ -270,7 +281,7 @@ def _of_distance(found: OverSteps, seen: Shown) -> str:
         if again
         else ""
     )
-    left = f"; a fall of up to {open_:.2g} is not excluded" if open_ > 0 else ""
+    left = f"; a fall of up to {seen.open:.2g} is not excluded" if seen.open > 0 else ""
     return f"{beginning}{left}{rise}."
 
 

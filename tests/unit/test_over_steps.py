@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from over_steps_rows import DISTANCES, FALLING, FLAT, LEVEL, RISING, table
+from over_steps_rows import DISTANCES, FALLING, FLAT, LEVEL, LOOSE, RISING, table
 from workspace import ROOT
 
 from etude.config import DEFAULT, read
@@ -220,6 +220,8 @@ def test_too_little_held_out_music_counts_no_copies():
         (LEVEL, (0, 0, 0), "Step 180 may be enough"),
         (LEVEL, (60, 60, 60), "Step 180 may be enough"),
         (LEVEL, (0, 0, None), "Step 180 may be enough"),
+        (LOOSE, (0, 0, 0), "Clips come nearer until step 180; whether they do after it cannot"),
+        (LOOSE, (0, 5, 60), "Stop at step 180, at least before step 360"),
         (RISING, (0, 0, 0), "Stop at step 180: at step 360 clips are farther again"),
         (FLAT, (0, 0, 0), "Where to stop cannot be told with these clips"),
         (FLAT, (0, 0, 60), "Stop at step 90, at least before step 360"),
@@ -227,7 +229,15 @@ def test_too_little_held_out_music_counts_no_copies():
     ],
     ids=[
         *("falls_on", "falls_and_copies", "level_and_copies", "level", "copies_throughout"),
-        *("uncounted", "rises", "flat", "flat_and_copies", "incomplete"),
+        *(
+            "uncounted",
+            "loose",
+            "loose_and_copies",
+            "rises",
+            "flat",
+            "flat_and_copies",
+            "incomplete",
+        ),
     ],
 )
 def test_the_advice_follows_from_the_intervals(differences, copies, begins):
@@ -248,8 +258,7 @@ def test_what_is_said_of_copies_depends_on_whether_they_were_counted():
 def test_no_fall_is_claimed_without_saying_which_was_let_pass():
     distance, copies = evidence(read_over_steps(table(DISTANCES, LEVEL)))
     assert distance == (
-        "From step 180 on the distance falls no more by more than the intervals; a fall of up to "
-        "0.4 is not excluded."
+        "After step 180 no fall of the distance is shown; a fall of up to 0.4 is not excluded."
     )
     assert "are not excluded" in copies
 
