@@ -45,12 +45,14 @@ class Point:
 class Drawing:
     """The figure of an experiment.
 
-    Attributes: floor (where held-out music's distance is), chance (and its share of copies).
+    Attributes: floor (where held-out music's distance is), chance (and its share of copies), log
+    (whether the axis of distances is).
     """
 
     points: list[Point]
     floor: float | None
     chance: float
+    log: bool
     right: list[Tick]
     up: list[Tick]
 
@@ -100,7 +102,7 @@ def draw(found: OverSteps) -> Drawing | None:
         return None
     distances = [p.distance for p in points]
     ends = [x for d in distances for x in (d.value, d.low, d.high) if x is not None]
-    right = Scale.around([*ends, *([] if floor is None else [floor])])
+    right = _right(ends, [p.value or 0.0 for p in distances], floor)
     shares = [p.copied for p in points]
     most = max(x for s in (*shares, found.chance) for x in (s.value, s.high) if x is not None)
     up = Scale(0.0, 1.08 * most)
@@ -108,9 +110,18 @@ def draw(found: OverSteps) -> Drawing | None:
         points=_apart([_point(p, right, up, p is points[-1]) for p in points]),
         floor=None if floor is None else right.at(floor),
         chance=up.at(chance),
+        log=right.log,
         right=right.ticks(5),
         up=[Tick(t.at, f"{100 * float(t.label):g} %") for t in up.ticks(4)],
     )
+
+
+def _right(ends: list[float], values: list[float], floor: float | None) -> Scale:
+    """From 0, so that what is left can be seen; logarithmic where steps differ by a decade."""
+    known = [*ends, *([] if floor is None else [floor])]
+    if min(known) > 0 and max(values) > 10 * min(values):
+        return Scale.around(known)
+    return Scale(min(0.0, *known), 1.06 * max(known))
 
 
 def _point(point: Checkpoint, right: Scale, up: Scale, end: bool) -> Point:

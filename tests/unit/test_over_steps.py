@@ -288,6 +288,7 @@ def test_chance_alone_is_seldom_called_a_rise():
 def test_the_figure_has_its_points_in_the_order_of_steps():
     found = read_over_steps(table(DISTANCES, LEVEL, (0, 5, 60)))
     drawing = draw(found)
+    assert not drawing.log
     assert [point.label for point in drawing.points] == ["90", "180", "360"]
     assert [point.end for point in drawing.points] == [False, False, True]
     x, y = ([getattr(p, side) for p in drawing.points] for side in ("x", "y"))
@@ -295,6 +296,10 @@ def test_the_figure_has_its_points_in_the_order_of_steps():
     assert 0 == y[0] < drawing.chance < y[2]
     for point in drawing.points:
         assert point.across[0] < point.x < point.across[1]
+
+
+def test_steps_that_differ_by_a_decade_are_drawn_on_a_log_axis():
+    assert draw(read_over_steps(table(((60.0, 2.0), (9.0, 1.0), (3.0, 0.5)), FALLING))).log
 
 
 def test_no_label_covers_another():
