@@ -21,7 +21,7 @@ from etude.results.stopping import (
 )
 
 Reach = tuple[float, float]
-LETTER, LINE = 1.8, 7.0  # of a label: width and height in hundredths of the figure
+LETTER, LINE = 2.5, 7.0  # of a label: width and height in hundredths of the figure
 
 
 @dataclass(frozen=True)
