@@ -86,7 +86,7 @@ lint: setup ## ruff, mypy, spelling, and Snakemake's own checks
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/snakefmt --check Snakefile rules
+	$(VENV)/bin/snakefmt --check Snakefile rules workflow
 	$(VENV)/bin/codespell README.md CONTRIBUTING.md docs config models etude scripts rules
 	$(SNAKEMAKE) --lint
 
@@ -97,7 +97,7 @@ docs: setup ## the documentation as a site, in site/: offline, every link checke
 format: setup ## write the code in the house's form
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
-	$(VENV)/bin/snakefmt Snakefile rules
+	$(VENV)/bin/snakefmt Snakefile rules workflow
 
 proof: setup ## the long proofs and the benchmarks (marked `proof`)
 	$(PY) -m pytest -m proof tests $(wildcard benchmarks)

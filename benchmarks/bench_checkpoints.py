@@ -28,7 +28,7 @@ from workspace import Workspace
 from etude.clips.progress import never
 from etude.config import DEFAULT, Config, read
 from etude.generation.clips import make_clips
-from etude.generation.trained import Trained, in_results
+from etude.generation.trained import LoadedExperiment, in_results
 from etude.metrics.distances import Yardstick, measure_sets
 from etude.metrics.embed import embed_set
 from etude.metrics.notes.counterpoint import UNITS
@@ -36,9 +36,9 @@ from etude.metrics.notes.means import FROM_REAL
 from etude.metrics.notes.measure import measure_folder
 from etude.metrics.notes.score import read_measured, score_sets
 from etude.metrics.registry import projection, residual_weight
-from etude.metrics.samples import Estimate
+from etude.metrics.samples import ReplicatedFigure
 from etude.systems.base import Parts
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 
 pytestmark = pytest.mark.proof
 
@@ -93,7 +93,7 @@ def train(workspace: Workspace) -> Config:
 WORDS = ("harmony.w2v.txt", "chord_changes.csv")
 
 
-def at(trained: Trained, step: int, folder: Path) -> Parts:
+def at(trained: LoadedExperiment, step: int, folder: Path) -> Parts:
     """An experiment's parts as they were at a step."""
     models = {}
     for stage, source in trained.parts.models.items():
@@ -105,7 +105,7 @@ def at(trained: Trained, step: int, folder: Path) -> Parts:
     return replace(trained.parts, models=models)
 
 
-def make(trained: Trained, clips: Path) -> None:
+def make(trained: LoadedExperiment, clips: Path) -> None:
     """Clips of every step, a folder each."""
     experiment = trained.experiment
     generate = experiment.generate.model_copy(update={"clips": CLIPS})
@@ -125,11 +125,11 @@ def distances(clips: Path, baselines: Path, rate: int) -> Iterator[tuple[str, st
         sets = {name: embed_set(path, embedding, rate) for name, path in folders.items()}
         found = measure_sets(yardstick, sets, {}, METRICS, like=f"step-{STEPS[0]}")
         for name, metric, _, figure in found:
-            if isinstance(figure, Estimate):
+            if isinstance(figure, ReplicatedFigure):
                 yield f"{embedding} {metric}", name, with_interval(figure, metric)
 
 
-def with_interval(figure: Estimate, metric: str) -> str:
+def with_interval(figure: ReplicatedFigure, metric: str) -> str:
     if figure.interval is None or metric != "kad":
         return f"{figure.value:.2f}"
     low, high = figure.interval
@@ -150,7 +150,7 @@ def of_notes(clips: Path, name: str, corpus: Path) -> Iterator[tuple[str, str, s
             yield row["metric"], row["clips"], f"{float(row['value']):.3g}"
 
 
-def losses(trained: Trained) -> Iterator[tuple[str, str, str]]:
+def losses(trained: LoadedExperiment) -> Iterator[tuple[str, str, str]]:
     """The loss of the held-out music, of each stage."""
     for stage, folder in trained.parts.models.items():
         with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
@@ -160,7 +160,7 @@ def losses(trained: Trained) -> Iterator[tuple[str, str, str]]:
             yield f"held-out loss, {stage}", f"step-{step}", rows[last]
 
 
-def listen(trained: Trained, settings: Config) -> Figures:
+def listen(trained: LoadedExperiment, settings: Config) -> Figures:
     """All figures of an experiment's checkpoints."""
     name, experiment = trained.name, trained.experiment
     clips = Path("checkpoints", name, "clips")

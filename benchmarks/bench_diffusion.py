@@ -20,7 +20,7 @@ from etude.config.diffusion import BarTransformer, Denoising
 from etude.diffusion.schedules import Schedule
 from etude.diffusion.solvers import Sampler
 from etude.systems.phrase_ldm.dit import time_features
-from etude.systems.phrase_ldm.ldm import Ldm, Wanted
+from etude.systems.phrase_ldm.ldm import Ldm, PieceRequest
 
 pytestmark = pytest.mark.proof
 COMMAND = "pytest benchmarks/bench_diffusion.py -m proof"
@@ -83,7 +83,7 @@ def test_a_training_step_beside_stable_audios():
     rows = []
     for token, channels, length in (("bar", 64, BARS), ("phrase", 16, 4 * BARS)):
         own, other = ours(token), theirs(channels, length)
-        about = own.about([Wanted(seed, BARS) for seed in range(PIECES)])
+        about = own.about([PieceRequest(seed, BARS) for seed in range(PIECES)])
         x = torch.randn(PIECES, BARS, 4, 16)
         flat = x.flatten(1).unflatten(1, (length, channels)).transpose(1, 2).contiguous()
         when, cross, wide = (
@@ -153,7 +153,7 @@ def test_sampling_takes_seconds():
     rows = []
     for token in ("bar", "phrase"):
         model = ours(token).eval()
-        wanted = [Wanted(seed, BARS) for seed in range(32)]
+        wanted = [PieceRequest(seed, BARS) for seed in range(32)]
         batch = model.about(wanted)
         x, when = torch.randn(32, BARS, 4, 16), torch.rand(32)
 

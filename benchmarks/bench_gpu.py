@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from packed import QUANTIZERS, make_packed
 
 from etude.clips.sampling import ClipStreams
-from etude.config import Training
+from etude.config import TrainingSettings
 from etude.config.systems.audiolm import AudioLm
 from etude.config.systems.symbolic_lm import Gpt2, SymbolicSampling, SymbolicTraining
 from etude.storage import read_json
@@ -31,7 +31,7 @@ from etude.systems.symbolic_lm.system import SymbolicLmSystem
 from etude.training.loop import fit
 from etude.training.optimiser import build_optimiser
 from etude.training.speed import flops_of, peak_flops, prepare_network
-from etude.training.state import State
+from etude.training.state import TrainingState
 
 pytestmark = [
     pytest.mark.proof,
@@ -107,7 +107,7 @@ def test_gpt2_small(tmp_path: Path) -> None:
     del model
     for compiled in (False, True):
         settings = settings_of(compiled)
-        state = State(tmp_path / f"state-{compiled}")
+        state = TrainingState(tmp_path / f"state-{compiled}")
         looped = steady(
             fit(
                 gpt2(),
@@ -133,7 +133,7 @@ def test_gpt2_small(tmp_path: Path) -> None:
 
 
 def seed_sized() -> AudioLm:
-    training = Training(
+    training = TrainingSettings(
         steps=STEPS, batch_size=16, precision="bf16", validate_every=10_000, save_every=10_000
     ).model_dump()
     stage = {"network": SEED_SIZE, "training": training}
@@ -148,7 +148,7 @@ def test_audiolm_stages(tmp_path: Path) -> None:
     for stage in ("semantic", "coarse", "fine"):
         model = build_stage(wanted, stage, info, 0)
         settings = getattr(wanted.stages, stage).training
-        state = State(tmp_path / stage)
+        state = TrainingState(tmp_path / stage)
         timings = fit(
             model, data, None, settings, 0, state, device="cuda", flops=AudioLmSystem().flops
         ).timings

@@ -23,8 +23,8 @@ from workspace import Workspace
 from etude.config import Split
 from etude.corpus.tunes import tune_groups
 from etude.metrics.memorisation import attacks, chroma
+from etude.metrics.memorisation.excerpts import HELD_OUT, CorpusPieces
 from etude.metrics.memorisation.fingerprint import RATE
-from etude.metrics.memorisation.material import HELD_OUT, Music
 from etude.metrics.memorisation.neighbours import Neighbours
 from etude.metrics.memorisation.null import Null, exact_interval
 from etude.midi.notes import read_midi, tune_ngrams
@@ -117,7 +117,7 @@ def test_held_out_music_is_seldom_a_copy_by_chroma(corpus):
     """Each half of the held-out pieces at the threshold of the other half."""
     folder = corpus.folder / "results"
     shards = sorted((folder / "corpora/chorales/wav").iterdir())
-    music = Music(folder / "corpora/chorales/pieces.csv", shards)
+    music = CorpusPieces(folder / "corpora/chorales/pieces.csv", shards)
     known = chroma.Chroma.load(folder / "memorisation/chorales/two_seconds/catalogue/chroma.npz")
     lines = []
     for seconds in (2.0, 8.0):

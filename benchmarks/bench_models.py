@@ -24,7 +24,7 @@ from etude.systems.audiolm.stages import AudioLmStage
 from etude.training.data import training_batch
 from etude.training.loop import fit
 from etude.training.optimiser import build_optimiser
-from etude.training.state import State
+from etude.training.state import TrainingState
 
 pytestmark = pytest.mark.proof
 COMMON = {"end_of_sequence": "piece_end", "deduplicate_semantic": False, "window_seconds": 2.0}
@@ -108,7 +108,7 @@ def test_cached_and_batched_sampling():
 # --------------------------------------------------------------------------------- training
 
 
-def bare(stage: AudioLmStage, batches: list[dict], settings: config.Training) -> float:
+def bare(stage: AudioLmStage, batches: list[dict], settings: config.TrainingSettings) -> float:
     """Seconds of forward, backward and step, with nothing around them."""
     optimiser = build_optimiser(stage, settings)
     stage.train()
@@ -145,7 +145,7 @@ def test_the_loop_beside_a_bare_one(tmp_path: Path):
     for attempt in range(3):  # in turn, so that a slow moment meets both
         plain = min(plain, bare(fresh(), batches, settings))
         start = time.perf_counter()
-        fit(fresh(), data, None, settings, 0, State(tmp_path / f"state-{attempt}"))
+        fit(fresh(), data, None, settings, 0, TrainingState(tmp_path / f"state-{attempt}"))
         looped = min(looped, time.perf_counter() - start)
     tokens = steps * settings.batch_size * len([c for c in fresh().targets if c >= 0])
     rows = [

@@ -23,7 +23,7 @@ from etude.config.phrases import Kl, Rotary
 from etude.config.systems.phrase_ldm import PhraseTraining
 from etude.systems.phrase_ldm.fidelity import matches
 from etude.systems.phrase_ldm.latents import posteriors
-from etude.systems.phrase_ldm.ldm import Ldm, Wanted
+from etude.systems.phrase_ldm.ldm import Ldm, PieceRequest
 from etude.systems.phrase_ldm.phrases import Phrases, shape_of
 from etude.systems.phrase_ldm.vae import Vae
 from etude.training.optimiser import build_optimiser, set_rates
@@ -82,7 +82,7 @@ def test_the_cache_and_whole_pieces():
         "mean": latents.mean(0).tolist(), "deviation": latents.std(0).tolist(), "percentile": 3.3,
     }  # fmt: skip
     ldm = Ldm(shape, BarTransformer()).eval()
-    wanted = [Wanted(seed, BARS) for seed in range(PIECES)]
+    wanted = [PieceRequest(seed, BARS) for seed in range(PIECES)]
     made: list[torch.Tensor] = []
     diffusion = seconds(lambda: made.extend(ldm.make(wanted, Denoising())))
     with torch.autocast("cpu", torch.bfloat16):

@@ -31,7 +31,7 @@ from record import record, table
 
 from etude.clips.progress import never, silent
 from etude.config.base import merge
-from etude.config.reading import load
+from etude.config.reading import load_config
 from etude.config.systems.phrase_ldm import PhraseLdm
 from etude.metrics.memorisation.bar_runs import BarRuns
 from etude.metrics.notes import frechet
@@ -127,7 +127,7 @@ class Bench:
         self.root.mkdir(parents=True, exist_ok=True)
         self.raw = yaml.safe_load((home / "config/config.yaml").read_text())
         self.raw = merge(self.raw, yaml.safe_load(PRESET.read_text()))
-        self.config = load(self.raw)
+        self.config = load_config(self.raw)
         tokenizer = next((self.results / "tokenizers").glob("*/remi_z"), None)
         self.parts = Parts(
             packed=self.results / "packed/chorales/pieces",
@@ -174,7 +174,7 @@ class Bench:
 
     def sets(self, experiment: PhraseLdm, parts: Parts) -> dict[str, Any]:
         """What is measured of the sets that an autoencoder has without a diffusion."""
-        vae, tokenizer = self.system.load(parts.models["vae"], parts), None
+        vae, tokenizer = self.system.load_tokenizer(parts.models["vae"], parts), None
         ldm = self.system.build(experiment, "ldm", parts, 0)
         from etude.systems.phrase_ldm.system import tokenizer_of
 

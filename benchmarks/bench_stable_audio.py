@@ -33,7 +33,7 @@ from safetensors.torch import load_file
 
 from etude.clips.progress import never, silent
 from etude.config.base import merge
-from etude.config.reading import load
+from etude.config.reading import load_config
 from etude.metrics.concepts import Discriminant, away
 from etude.metrics.frechet import Reference
 from etude.metrics.logmel import LogMel
@@ -45,7 +45,7 @@ from etude.systems import open_system
 from etude.systems.base import Parts
 from etude.systems.conditions import Conditions
 from etude.systems.stable_audio.autoencoder import Autoencoder, of_tokenizer
-from etude.tokenizers.registry import load as load_tokenizer
+from etude.tokenizers.registry import load_tokenizer
 from etude.training.loop import Interrupted
 from etude.training.stage import train_stage
 
@@ -73,7 +73,7 @@ class Bench:
         raw = yaml.safe_load((home / "config/config.yaml").read_text())
         preset = home / "config/presets/stable_audio.yaml"
         self.raw = merge(raw, yaml.safe_load(preset.read_text()))
-        self.config = load(self.raw)
+        self.config = load_config(self.raw)
         self.system = open_system("stable_audio")
         self.latents = {
             corpus: self.results / f"latents/{experiment}/autoencoder/seed-0"
@@ -107,7 +107,7 @@ class Bench:
         borrowed = {"sound/autoencoder": self.latents[GENERAL]}
         latents = dict(parts.latents) | (borrowed if ADAPT[kind]["replay"] else {})
         parts = replace(parts, models={**parts.models, **base}, latents=latents)
-        return load(raw).experiments["ours_full"], parts, int(seed)
+        return load_config(raw).experiments["ours_full"], parts, int(seed)
 
     def folder(self, name: str) -> Path:
         """Where a variant lies."""

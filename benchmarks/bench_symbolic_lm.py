@@ -23,13 +23,13 @@ from symbols import make_symbolic, symbolic_experiment
 from etude.clips.sampling import ClipStreams
 from etude.config.systems.symbolic_lm import SymbolicNetwork, SymbolicSampling, SymbolicTraining
 from etude.storage import read_json
-from etude.systems.symbolic_lm.data import PackedRows, Windows
+from etude.systems.symbolic_lm.data import PackedRows, TokenWindows
 from etude.systems.symbolic_lm.sampling import sample
 from etude.systems.symbolic_lm.stage import SymbolicLmStage, build_stage
 from etude.training.data import training_batch
 from etude.training.loop import fit
 from etude.training.optimiser import build_optimiser
-from etude.training.state import State
+from etude.training.state import TrainingState
 
 pytestmark = pytest.mark.proof
 COMMAND = "pytest benchmarks/bench_symbolic_lm.py -m proof"
@@ -136,10 +136,10 @@ def test_the_loop_beside_a_bare_one(tmp_path: Path):
     plain = looped = math.inf
     for attempt in range(3):
         plain = min(plain, seconds(lambda: _bare(fresh(), batches, settings)))
-        state = State(tmp_path / f"state-{attempt}")
+        state = TrainingState(tmp_path / f"state-{attempt}")
         looped = min(looped, seconds(lambda s=state: fit(fresh(), data, None, settings, 0, s)))
     tokens = sum(int((batch["lengths"] - 1).sum()) for batch in batches)
-    windows = Windows(packed / "train", 0)
+    windows = TokenWindows(packed / "train", 0)
     filled = windows.batch(list(range(64)))
     share = float(filled["lengths"].sum()) / filled["ids"].numel()
     rows = [

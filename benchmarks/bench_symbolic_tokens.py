@@ -25,10 +25,10 @@ from etude.config import Filter, FolderCorpus, OnOff, Remi, SymbolicTokenSet, Ts
 from etude.corpus.ingest import ingest_shard
 from etude.midi.notes import NoteTable, read_midi
 from etude.storage import read_csv
-from etude.tokenizers.symbolic import making, tokenize
+from etude.tokenizers.symbolic import factory, tokenize
 from etude.tokenizers.symbolic.midi_tok import MidiTokTokenizer
+from etude.tokenizers.symbolic.midilm_vocabulary import DELTAS, HIGHEST, LOWEST, token_numbers
 from etude.tokenizers.symbolic.onoff import OnOffTokenizer
-from etude.tokenizers.symbolic.words import DELTAS, HIGHEST, LOWEST, token_numbers
 
 pytestmark = pytest.mark.proof
 COMMAND = "pytest benchmarks/bench_symbolic_tokens.py -m proof"
@@ -101,7 +101,7 @@ def two_cores(folder: Path) -> float:
     corpus = FolderCorpus(source="folder", path=folder / "music", shards=1)
     ingest_shard(corpus, folder / "music", 0, folder / "ingest.csv", 2)
     target = folder / "tokenizer"
-    making.make_tokenizer(Remi(kind="remi"), Filter(), None, [], None, target)
+    factory.make_tokenizer(Remi(kind="remi"), Filter(), None, [], None, target)
     tokenize.loaded(target)
     run = partial(
         tokenize.tokenize_shard,

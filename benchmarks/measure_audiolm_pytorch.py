@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from etude.config import Sampling, Training
+from etude.config import Sampling, TrainingSettings
 from etude.config.systems.audiolm import AudioLm, AudioLmPytorch
 from etude.storage import read_json
 from etude.systems.audiolm.audiolm_pytorch import LIBRARY_STAGES
@@ -26,7 +26,7 @@ from etude.systems.audiolm.sampling import AudioLmGenerator
 from etude.systems.audiolm.stages import AudioLmStage, flatten_frames
 from etude.training.data import training_batch, validation_batches
 from etude.training.loop import Hooks, fit
-from etude.training.state import State
+from etude.training.state import TrainingState
 
 SIZES = {"dim": 256, "depth": 6, "heads": 4}  # 4 heads of 64 in both
 NETWORKS = {"etude": SIZES, "library": SIZES | {"backend": "audiolm_pytorch"}}
@@ -53,7 +53,7 @@ def measure_training(packed: Path, backend: str, steps: str) -> dict:
     model = build(backend, "coarse", packed)
     train, valid = (PackedData(packed / split, info["quantizers"]) for split in ("train", "valid"))
     count, every = int(steps), max(int(steps) // 4, 1)
-    settings = Training(
+    settings = TrainingSettings(
         steps=count, batch_size=8, learning_rate=3e-4, betas=(0.9, 0.99), weight_decay=0,
         schedule="constant", warmup_steps=0, clip_norm=0.5, validate_every=every, save_every=10**6,
     )  # fmt: skip
@@ -74,7 +74,15 @@ def measure_training(packed: Path, backend: str, steps: str) -> dict:
 
     with tempfile.TemporaryDirectory() as state:
         began = time.perf_counter()
-        fit(model, train, None, settings, 0, State(Path(state, "s")), Hooks(on_validate=validate))
+        fit(
+            model,
+            train,
+            None,
+            settings,
+            0,
+            TrainingState(Path(state, "s")),
+            Hooks(on_validate=validate),
+        )
         seconds = time.perf_counter() - began - listening
     positions = count * settings.batch_size * len(model.full_layout)
     return {

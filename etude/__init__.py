@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 # Read by torch's libraries when they load, so set before anything imports torch.
 # Threads that wait must sleep, not spin: two spinning programs on two cores are ten times slower.

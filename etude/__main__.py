@@ -283,14 +283,14 @@ def _export(options: argparse.Namespace) -> None:
 
     settings = config.read(config.DEFAULT, *options.configfile)
     if options.form is not None:
-        from etude.generation.unwrap import unwrap
+        from etude.generation.export_formats import unwrap
 
         unwrap(settings, options.experiment, options.train_seed, options.form, options.output)
         print(options.output)
         return
     export(settings, options.experiment, options.train_seed, options.output, half=options.half)
     if not options.no_index:
-        from etude.studio.near import add_index
+        from etude.studio.nearest import add_index
 
         add_index(options.output, settings, options.experiment)
     print(options.output)
@@ -325,9 +325,9 @@ def _config(options: argparse.Namespace) -> None:
     from etude.workflow import needs
 
     settings = config.read(config.DEFAULT, *options.configfile)
-    needs.check(settings)
+    needs.check_needs(settings)
     if settings.own_parts:
-        from etude.trial import try_parts
+        from etude.plugin_check import try_parts
 
         print("tried:", *try_parts(settings))
     if options.write:
@@ -353,9 +353,9 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from etude.proofs import verify
+    from etude.proofs import verify_run
 
-    text, works = verify(options.configfile, options.cores)
+    text, works = verify_run(options.configfile, options.cores)
     print(text)
     return 0 if works else 1
 

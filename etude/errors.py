@@ -37,7 +37,7 @@ def of_a_file(error: OSError) -> UserError:
     )
 
 
-def nearest(word: str, words: Iterable[object]) -> str:
+def closest(word: str, words: Iterable[object]) -> str:
     """` (did you mean 'x'?)` where one of the words is near, else nothing."""
     match = difflib.get_close_matches(str(word), [str(w) for w in words], n=1, cutoff=0.5)
     return f" (did you mean {match[0]!r}?)" if match else ""

@@ -57,11 +57,11 @@ def tried(function: Callable[[Item], Result], item: Item) -> Result | Failed:
             return Failed(reason)  # an AudioError is of one file
         raise
     except Exception as error:
-        said = " ".join(str(error).split())
-        if any(word in said.lower() for word in OF_THE_DEVICE):
+        text = " ".join(str(error).split())
+        if any(word in text.lower() for word in OF_THE_DEVICE):
             raise
-        said = re.sub(r"0x[0-9a-f]{6,}", "0x…", said)[:120]  # no address: equal runs, equal bytes
-        return Failed(f"failed: {type(error).__name__}" + f": {said}" * bool(said))
+        text = re.sub(r"0x[0-9a-f]{6,}", "0x…", text)[:120]  # no address: equal runs, equal bytes
+        return Failed(f"failed: {type(error).__name__}" + f": {text}" * bool(text))
 
 
 def tried_together(
@@ -97,7 +97,7 @@ def map_in_order(
         title: what the progress bar says.
         unit: what the progress bar counts.
         chunk: items that are sent to a worker at a time. Four chunks per worker are under way
-            at the most, so that memory does not grow with the number of items.
+            at most, so that memory does not grow with the number of items.
         fallen: gives the result of an item that brings its worker down, from the item and the
             reason (`crashed: SIGSEGV`, `takes_too_long: …`, `failed: ValueError: …`).
         failed: as `fallen`, of exceptions alone, which need no process of their own. Without
@@ -124,7 +124,7 @@ def map_in_order(
 
 
 class _Workers(Generic[Item, Result]):
-    """A pool that is set up anew when one of its workers dies."""
+    """A pool that is set up again when one of its workers dies."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""`python -m etude verify`: pretrained weights of a run, proven before anything is trained.
+"""`python -m etude verify_run`: pretrained weights of a run, proven before anything is trained.
 
 The proofs are rules of the workflow (verify_models, verify_text, verify_embedding), which a run
 makes anyway before it uses weights. Here they alone are made, with what they need: the weights are
@@ -17,7 +17,7 @@ from etude.storage import read_csv
 from etude.workflow import needs
 
 
-def verify(configfiles: Sequence[Path], cores: int) -> tuple[str, bool]:
+def verify_run(configfiles: Sequence[Path], cores: int) -> tuple[str, bool]:
     """Make all proofs of the configured run; a line for each, and whether all checks passed.
 
     Raises:
@@ -28,14 +28,14 @@ def verify(configfiles: Sequence[Path], cores: int) -> tuple[str, bool]:
     proofs = {f"results/{proof}": name for name, of in used.items() for proof in of}
     if not proofs:
         return "nothing to prove: this run uses no weights that others trained", True
-    needs.check(settings)
+    needs.check_needs(settings)
     status = run_workflow(cores, "--keep-going", *proofs, configfiles=configfiles)
-    found = [told(name, Path(proof)) for proof, name in proofs.items()]
+    found = [proof_summary(name, Path(proof)) for proof, name in proofs.items()]
     lines = "\n".join(line for line, _ in found)
     return lines, status == 0 and all(passed for _, passed in found)
 
 
-def told(name: str, proof: Path) -> tuple[str, bool]:
+def proof_summary(name: str, proof: Path) -> tuple[str, bool]:
     """What a proof says of weights in a line, and whether all its checks passed."""
     if not proof.is_file():
         return f"{name}: FAILED, the messages above say why ({proof} was not made)", False

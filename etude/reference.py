@@ -24,7 +24,7 @@ from etude.config import (
     FolderCorpus,
     GenerateSettings,
     Seeds,
-    Training,
+    TrainingSettings,
 )
 from etude.config.systems import CLASSES
 from etude.storage import write_text
@@ -58,9 +58,9 @@ USUAL: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("experiments.NAME.corpus", ExperimentBase, "corpus"),
     ("experiments.NAME.tokens", ExperimentBase, "tokens"),
     ("experiments.NAME.seeds.train", Seeds, "train"),
-    ("experiments.NAME.stages.STAGE.training.steps", Training, "steps"),
-    ("experiments.NAME.stages.STAGE.training.batch_size", Training, "batch_size"),
-    ("experiments.NAME.stages.STAGE.training.learning_rate", Training, "learning_rate"),
+    ("experiments.NAME.stages.STAGE.training.steps", TrainingSettings, "steps"),
+    ("experiments.NAME.stages.STAGE.training.batch_size", TrainingSettings, "batch_size"),
+    ("experiments.NAME.stages.STAGE.training.learning_rate", TrainingSettings, "learning_rate"),
     ("experiments.NAME.generate.clips", GenerateSettings, "clips"),
     ("experiments.NAME.generate.seconds", GenerateSettings, "seconds"),
     ("evaluation.primary", Evaluation, "primary"),
@@ -150,7 +150,7 @@ def _option(action: argparse.Action) -> str:
 def sections() -> Iterator[tuple[str, list[type[BaseModel]]]]:
     """All settings that the configuration reaches: a section for each of its own, and each system.
 
-    What several reach (networks of the user's own, seeds, ...) stands where it is met first.
+    What several reach (networks of the user's, seeds, ...) stands where it is met first.
     """
     yield "The whole", [Config]
     seen: set[type[BaseModel]] = {Config}

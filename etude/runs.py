@@ -341,7 +341,7 @@ def _family(jobs: Iterable[Process], run: str | None) -> set[Process]:
 
 def _signal(processes: Iterable[Process], number: signal.Signals) -> None:
     for process in processes:
-        if is_alive(process):  # looked at again just before: pids are given anew
+        if is_alive(process):  # looked at again just before: pids are reused
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(process.pid, number)
 

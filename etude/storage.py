@@ -64,8 +64,10 @@ def _full_disk_by_name(path: Path) -> Iterator[None]:
     except Exception as error:
         if getattr(error, "errno", None) in WRITE_ERRORS and getattr(error, "filename", None):
             raise
-        said = os.strerror(errno.ENOSPC) in str(error)  # safetensors cleans up before it fails
-        if not said and not _is_full(path.parent):
+        names_no_space = os.strerror(errno.ENOSPC) in str(
+            error
+        )  # safetensors cleans up before it fails
+        if not names_no_space and not _is_full(path.parent):
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 

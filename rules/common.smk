@@ -15,10 +15,10 @@ import etude.config
 import etude.runs
 from etude.corpus import consent, forecast, scan, withdrawn
 from etude.errors import UserError
-from etude.own import label
+from etude.plugins import plugin_label
 from etude.withdrawal import removal
 from etude.workflow import extras, needs, sources
-from etude.workflow import given_tokenizers as given_tokenizer
+from etude.workflow import imported_tokenizers as given_tokenizer
 from etude.workflow.data import share
 from etude.workflow.plan import Plan
 from etude.workflow.versions import Versions, code_hash, environment_hash
@@ -62,7 +62,7 @@ wildcard_constraints:
     step=r"\d+",
     pretrained=either(CONFIG.pretrained),
     clips=r"baselines|seed-\d+/draw-\d+",
-    embedding=either(map(label, CONFIG.evaluation.embeddings)),
+    embedding=either(map(plugin_label, CONFIG.evaluation.embeddings)),
 
 
 # Names that stand in many rules.
@@ -185,7 +185,7 @@ def forget_withdrawn():
 if workflow.is_main_process:
     etude.runs.tell_if_alive()
     try:
-        needs.check(CONFIG)
+        needs.check_needs(CONFIG)
         consent.check_run(CONFIG)
     except UserError as error:
         raise WorkflowError(str(error))

@@ -22,7 +22,7 @@ from etude.runs import record
 from etude.slurm import seconds_used
 
 QUIET_JOBS = "ETUDE_QUIET_JOBS"  # set by `snakemake --logger etude`
-TEMPORARY_FAILURE = 75  # sysexits' EX_TEMPFAIL: `retries` goes on from the saved state
+TEMPORARY_FAILURE = 75  # sysexits' EX_TEMPFAIL: `retries` continues from the saved state
 
 
 # What the user's disk and folders cause, whoever meets it; the rest is a defect of ours.
@@ -40,7 +40,7 @@ KINDS_OF_PARTS = (
 
 @contextmanager
 def job(snakemake):
-    """Run the body of an adapter; what it did not expect stands in the job's log as well."""
+    """Run the body of an adapter; what it did not expect is in the job's log as well."""
     log = logging.getLogger("etude")
     try:
         _log_to(log, Path(snakemake.log[0]))
@@ -98,7 +98,7 @@ def _give_up(log, message):
 
 
 def _in_a_users_words(error):
-    """What happened and what to do, where it is not for us to mend; else None."""
+    """What happened and what to do, where it is not for us to fix; else None."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("etude"):

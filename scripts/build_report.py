@@ -5,8 +5,8 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Evaluation, Page, parse
-    from etude.report.page import Made, build_report
+    from etude.config import Evaluation, Page, parse_section
+    from etude.report.page import RunOutputs, build_report
 
     kinds = ("tables", "histories", "pieces", "wav", "cuts", "tokens", "packed")
     # Some runs lack these.
@@ -18,9 +18,9 @@ with job(snakemake):
         Path("results"),
         snakemake.params.run,
         Path(snakemake.output.page).parent,
-        Made(**{kind: list(map(Path, found)) for kind, found in paths.items()}),
-        parse(Evaluation, snakemake.params.evaluation),
-        page=parse(Page, snakemake.params.page),
+        RunOutputs(**{kind: list(map(Path, found)) for kind, found in paths.items()}),
+        parse_section(Evaluation, snakemake.params.evaluation),
+        page=parse_section(Page, snakemake.params.page),
         configs=list(snakemake.params.configs),
         threads=snakemake.threads,
     )

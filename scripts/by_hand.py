@@ -9,7 +9,7 @@ scripts/ and etude/ are met. Or, to look at what a script is given,
     snakemake = jobs(["results/fad.txt"], ["mine.yaml"])[0].snakemake
 
 The inputs must be there; the output is written, whether it was up to date or not, so the next run
-of the workflow may make again what hangs on it.
+of the workflow may make again what depends on it.
 """
 
 import argparse

@@ -5,13 +5,13 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Cut, parse
+    from etude.config import Cut, parse_section
     from etude.metrics.memorisation.reference import catalogue_corpus
 
     catalogue_corpus(
         Path(snakemake.input.pieces),
         [Path(p) for p in snakemake.input.wav],
         [Path(p) for p in snakemake.input.cuts],
-        parse(Cut, snakemake.params.cut),
+        parse_section(Cut, snakemake.params.cut),
         Path(snakemake.output.folder),
     )

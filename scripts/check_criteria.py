@@ -5,12 +5,12 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Criteria, parse
+    from etude.config import Criteria, parse_section
     from etude.results.criteria import check_criteria
 
     check_criteria(
         snakemake.wildcards.experiment,
-        parse(Criteria, snakemake.params.criteria),
+        parse_section(Criteria, snakemake.params.criteria),
         histories=[Path(p) for p in snakemake.input.histories],
         hashes=[Path(p) for p in snakemake.input.hashes],
         tables=[Path(p) for p in snakemake.input.tables],

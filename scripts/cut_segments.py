@@ -6,8 +6,8 @@ from adapter import job
 
 with job(snakemake):
     from etude.audio.cuts import cut_shard
-    from etude.config import Cut, parse
+    from etude.config import Cut, parse_section
 
-    cut = parse(Cut, snakemake.params.cut)
+    cut = parse_section(Cut, snakemake.params.cut)
     wav, folder = Path(snakemake.input.wav), Path(snakemake.output.folder)
     cut_shard(cut, wav, folder, snakemake.threads)

@@ -5,8 +5,8 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import CorpusBase, parse
+    from etude.config import CorpusBase, parse_section
     from etude.corpus.split import decide_split
 
-    corpus = parse(CorpusBase, snakemake.params.corpus)
+    corpus = parse_section(CorpusBase, snakemake.params.corpus)
     decide_split(corpus, [Path(p) for p in snakemake.input.ingest], Path(snakemake.output.pieces))

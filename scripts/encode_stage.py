@@ -5,11 +5,11 @@ from pathlib import Path
 from adapter import job, parts_of
 
 with job(snakemake):
-    from etude.config import Experiment, parse
+    from etude.config import Experiment, parse_section
     from etude.training.stage import encode_stage
 
     encode_stage(
-        parse(Experiment, snakemake.params.experiment),
+        parse_section(Experiment, snakemake.params.experiment),
         snakemake.wildcards.stage,
         parts_of(snakemake),
         Path(snakemake.output.latents),

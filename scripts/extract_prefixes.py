@@ -5,13 +5,13 @@ from pathlib import Path
 from adapter import job, parts_of
 
 with job(snakemake):
-    from etude.config import Memorisation, parse
+    from etude.config import Memorisation, parse_section
     from etude.metrics.memorisation.extraction import write_extraction
 
     write_extraction(
         snakemake.params.system,
         parts_of(snakemake),
-        parse(Memorisation, snakemake.params.settings),
+        parse_section(Memorisation, snakemake.params.settings),
         snakemake.params.seed,
         Path(snakemake.output.table),
     )

@@ -6,12 +6,12 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Corpus, CorpusBase, parse
+    from etude.config import Corpus, CorpusBase, parse_section
     from etude.corpus.fetch import fetch, prune
 
     corpus = json.loads(snakemake.params.corpus)
     if snakemake.params.root:  # a user's own folder, which is not compared
         corpus["path"] = snakemake.params.root
-    settings, folder = parse(Corpus, json.dumps(corpus)), Path(snakemake.output.folder)
+    settings, folder = parse_section(Corpus, json.dumps(corpus)), Path(snakemake.output.folder)
     fetch(settings, folder, snakemake.threads)
-    prune(parse(CorpusBase, snakemake.params.tables), settings.metadata, folder)
+    prune(parse_section(CorpusBase, snakemake.params.tables), settings.metadata, folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Cut, Experiment, Memorisation, parse
+    from etude.config import Cut, Experiment, Memorisation, parse_section
     from etude.metrics.memorisation.evaluate import Sources, find_memorisation
 
     def one(paths):
@@ -31,9 +31,9 @@ with job(snakemake):
         results=Path("results"),
     )
     find_memorisation(
-        parse(Experiment, snakemake.params.experiment),
-        parse(Cut, snakemake.params.cut),
-        parse(Memorisation, snakemake.params.settings),
+        parse_section(Experiment, snakemake.params.experiment),
+        parse_section(Cut, snakemake.params.cut),
+        parse_section(Memorisation, snakemake.params.settings),
         snakemake.params.seed,
         dict(snakemake.wildcards.items()),
         sources,

@@ -5,12 +5,12 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Cut, Tokenizer, parse
+    from etude.config import Cut, Tokenizer, parse_section
     from etude.tokenizers.fit import fit_tokenizer
 
     fit_tokenizer(
-        parse(Tokenizer, snakemake.params.tokenizer),
-        parse(Cut, snakemake.params.cut),
+        parse_section(Tokenizer, snakemake.params.tokenizer),
+        parse_section(Cut, snakemake.params.cut),
         [Path(p) for p in snakemake.input.wav],
         [Path(p) for p in snakemake.input.cuts],
         Path(snakemake.input.pieces),

@@ -8,15 +8,15 @@ from adapter import TEMPORARY_FAILURE, StopRequest, job, parts_of
 
 with job(snakemake):
     from etude.clips.progress import Stopped
-    from etude.config import CorpusBase, Experiment, parse
+    from etude.config import CorpusBase, Experiment, parse_section
     from etude.generation.clips import make_clips
 
     given, params = snakemake.input, snakemake.params
-    corpus = parse(CorpusBase, params.corpus) if params.corpus else None
+    corpus = parse_section(CorpusBase, params.corpus) if params.corpus else None
     parts = replace(parts_of(snakemake), corpus=corpus)
     try:
         make_clips(
-            parse(Experiment, params.experiment),
+            parse_section(Experiment, params.experiment),
             parts,
             int(snakemake.wildcards.seed),
             int(snakemake.wildcards.draw),

@@ -5,11 +5,11 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import AnyTokenizer, parse
+    from etude.config import AnyTokenizer, parse_section
     from etude.tokenizers.fit import import_tokenizer
 
     import_tokenizer(
-        parse(AnyTokenizer, snakemake.params.tokenizer),
+        parse_section(AnyTokenizer, snakemake.params.tokenizer),
         [Path(p) for p in snakemake.input.files],
         Path(snakemake.output.folder),
     )

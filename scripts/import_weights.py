@@ -5,12 +5,12 @@ from pathlib import Path
 from adapter import job, parts_of
 
 with job(snakemake):
-    from etude.config import Experiment, parse
+    from etude.config import Experiment, parse_section
     from etude.training.stage import import_stage
 
     names = snakemake.wildcards
     import_stage(
-        parse(Experiment, snakemake.params.experiment),
+        parse_section(Experiment, snakemake.params.experiment),
         names.stage,
         int(names.seed),
         parts_of(snakemake),

@@ -5,10 +5,10 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import CorpusBase, parse
+    from etude.config import CorpusBase, parse_section
     from etude.corpus.ingest import ingest_shard
 
-    corpus = parse(CorpusBase, snakemake.params.corpus)
+    corpus = parse_section(CorpusBase, snakemake.params.corpus)
     root = Path(snakemake.params.root)
     ingest_shard(
         corpus,
@@ -16,5 +16,5 @@ with job(snakemake):
         int(snakemake.wildcards.shard),
         Path(snakemake.output.table),
         snakemake.threads,
-        parse(CorpusBase, snakemake.params.tables),
+        parse_section(CorpusBase, snakemake.params.tables),
     )

@@ -6,15 +6,15 @@ from pathlib import Path
 from adapter import job, parts_of
 
 with job(snakemake):
-    from etude.config import CorpusBase, Cut, Experiment, parse
+    from etude.config import CorpusBase, Cut, Experiment, parse_section
     from etude.generation.baselines import CorpusFiles, make_baselines
 
     given, params = snakemake.input, snakemake.params
-    parts = replace(parts_of(snakemake), corpus=parse(CorpusBase, params.corpus))
+    parts = replace(parts_of(snakemake), corpus=parse_section(CorpusBase, params.corpus))
     make_baselines(
-        parse(Experiment, params.experiment),
+        parse_section(Experiment, params.experiment),
         parts,
-        parse(Cut, params.cut),
+        parse_section(Cut, params.cut),
         files=CorpusFiles(
             pieces=Path(given.pieces[0]),
             ingest=[Path(p) for p in given.ingest],

@@ -6,7 +6,7 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.corpus.places import piece_paths
+    from etude.corpus.piece_paths import piece_paths
     from etude.metrics.notes.measure import measure_folder
     from etude.storage import read_csv
 

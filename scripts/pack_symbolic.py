@@ -5,11 +5,11 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import SymbolicTokenSet, parse
+    from etude.config import SymbolicTokenSet, parse_section
     from etude.tokenizers.symbolic.pack import pack_symbolic
 
     pack_symbolic(
-        parse(SymbolicTokenSet, snakemake.params.tokens),
+        parse_section(SymbolicTokenSet, snakemake.params.tokens),
         [Path(p) for p in snakemake.input.tokens],
         Path(snakemake.input.pieces),
         Path(snakemake.input.tokenizer),

@@ -5,7 +5,7 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Cut, parse
+    from etude.config import Cut, parse_section
     from etude.tokenizers.pack import pack_tokens
 
     pack_tokens(
@@ -13,7 +13,7 @@ with job(snakemake):
         Path(snakemake.input.pieces),
         Path(snakemake.input.semantic),
         Path(snakemake.input.acoustic),
-        parse(Cut, snakemake.params.cut),
+        parse_section(Cut, snakemake.params.cut),
         Path(snakemake.output.folder),
         [Path(p) for p in snakemake.input.left_out],
     )

@@ -5,14 +5,14 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Experiment, parse
+    from etude.config import Experiment, parse_section
     from etude.metrics.registry import open_distances, open_signals
     from etude.metrics.score import write_scores
 
     own = open_signals(snakemake.params.signals, snakemake.params.options)
 
     write_scores(
-        parse(Experiment, snakemake.params.experiment),
+        parse_section(Experiment, snakemake.params.experiment),
         dict(snakemake.wildcards.items()),
         embeddings=snakemake.params.embeddings,
         own={name: metric.unit for name, metric in own.items()},

@@ -6,14 +6,14 @@ from pathlib import Path
 from adapter import job, parts_of
 
 with job(snakemake):
-    from etude.config import Experiment, parse
-    from etude.corpus.places import piece_paths
+    from etude.config import Experiment, parse_section
+    from etude.corpus.piece_paths import piece_paths
     from etude.metrics.latents import write_latents
     from etude.storage import read_csv
 
     rows = [row for table in snakemake.input.ingest for row in read_csv(table)]
     write_latents(
-        parse(Experiment, snakemake.params.experiment),
+        parse_section(Experiment, snakemake.params.experiment),
         dict(snakemake.wildcards.items()),
         parts=parts_of(snakemake),
         generated=Path(snakemake.input.clips),

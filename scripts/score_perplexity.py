@@ -6,12 +6,12 @@ from pathlib import Path
 from adapter import job, parts_of
 
 with job(snakemake):
-    from etude.config import Experiment, parse
+    from etude.config import Experiment, parse_section
     from etude.metrics.perplexity import write_perplexity
 
     settings = json.loads(snakemake.params.settings)
     write_perplexity(
-        parse(Experiment, snakemake.params.experiment),
+        parse_section(Experiment, snakemake.params.experiment),
         snakemake.wildcards.experiment,
         snakemake.wildcards.seed,
         parts=parts_of(snakemake),

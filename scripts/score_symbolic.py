@@ -6,12 +6,12 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Experiment, parse
+    from etude.config import Experiment, parse_section
     from etude.metrics.notes.score import write_symbolic
 
     packed = snakemake.input.packed  # of clips that somebody else made there is none
     write_symbolic(
-        parse(Experiment, snakemake.params.experiment),
+        parse_section(Experiment, snakemake.params.experiment),
         dict(snakemake.wildcards.items()),
         settings=json.loads(snakemake.params.settings),
         generated=Path(snakemake.input.generated),

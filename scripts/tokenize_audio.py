@@ -5,11 +5,11 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Cut, parse
+    from etude.config import Cut, parse_section
     from etude.tokenizers.tokenize import tokenize_shard
 
     tokenize_shard(
-        parse(Cut, snakemake.params.cut),
+        parse_section(Cut, snakemake.params.cut),
         Path(snakemake.input.wav),
         Path(snakemake.input.cuts),
         Path(snakemake.input.semantic),

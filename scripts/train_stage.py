@@ -1,4 +1,4 @@
-"""Packed tokens, and what it needs -> one trained stage. Killed, it goes on from its state."""
+"""Packed tokens, and what it needs -> one trained stage. Killed, it continues from its state."""
 
 import sys
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 from adapter import TEMPORARY_FAILURE, StopRequest, job, parts_of
 
 with job(snakemake):
-    from etude.config import Experiment, parse
+    from etude.config import Experiment, parse_section
     from etude.metrics.concepts import distance
     from etude.training.launch import launch
     from etude.training.loop import Interrupted
     from etude.training.stage import train_stage
 
     names = snakemake.wildcards
-    experiment = parse(Experiment, snakemake.params.experiment)
+    experiment = parse_section(Experiment, snakemake.params.experiment)
     stop = StopRequest(snakemake.resources.runtime)
     wanted = {
         "stage": names.stage,

@@ -5,7 +5,7 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Cut, parse
+    from etude.config import Cut, parse_section
     from etude.metrics.verify import verify_tokenizer
 
     verify_tokenizer(
@@ -13,7 +13,7 @@ with job(snakemake):
         [Path(p) for p in snakemake.input.wav],
         [Path(p) for p in snakemake.input.cuts],
         Path(snakemake.input.pieces),
-        parse(Cut, snakemake.params.cut),
+        parse_section(Cut, snakemake.params.cut),
         Path(snakemake.output.table),
         strict=snakemake.params.strict,
     )

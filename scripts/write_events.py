@@ -5,12 +5,12 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import CorpusBase, SymbolicTokenSet, parse
+    from etude.config import CorpusBase, SymbolicTokenSet, parse_section
     from etude.tokenizers.symbolic.tokenize import write_events
 
     write_events(
-        parse(SymbolicTokenSet, snakemake.params.tokens),
-        parse(CorpusBase, snakemake.params.corpus).rules,
+        parse_section(SymbolicTokenSet, snakemake.params.tokens),
+        parse_section(CorpusBase, snakemake.params.corpus).rules,
         Path(snakemake.input.tokenizer),
         Path(snakemake.input.ingest),
         Path(snakemake.params.root),

@@ -5,15 +5,15 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Evaluation, parse
-    from etude.results.summary import Run, write_results
+    from etude.config import Evaluation, parse_section
+    from etude.results.summary import RunSummary, write_results
 
-    run = Run(
+    run = RunSummary(
         tables=[Path(p) for p in snakemake.input.tables],
         replicates=[Path(p) for p in snakemake.input.get("replicates", [])],
         rivals=[Path(p) for p in snakemake.input.get("rivals", [])],
         concepts=[Path(p) for p in snakemake.input.get("concepts", [])],
-        settings=parse(Evaluation, snakemake.params.evaluation),
+        settings=parse_section(Evaluation, snakemake.params.evaluation),
         gated=frozenset(snakemake.params.gated),
         hashes=dict(snakemake.params.hashes),
     )

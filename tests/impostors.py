@@ -35,21 +35,21 @@ from etude.config.symbolic_tokens import Remi
 from etude.config.systems import CLASSES
 from etude.config.systems.base import RIVALS, RIVALS_WITH_NOTES
 from etude.corpus.ingest import ingest_shard
-from etude.corpus.places import piece_paths
+from etude.corpus.piece_paths import piece_paths
 from etude.corpus.split import decide_split
-from etude.generation.baselines import Real, choose, find_spans
+from etude.generation.baselines import Real, choose_spans, find_spans
 from etude.generation.dumb import CorpusFiles, Dumb
 from etude.metrics.distances import Yardstick
 from etude.metrics.embed import embed_with
 from etude.metrics.memorisation.catalogue import Catalogue
 from etude.metrics.memorisation.chroma import Chroma
-from etude.metrics.memorisation.find import ClipSet, Search
-from etude.metrics.memorisation.material import Music
+from etude.metrics.memorisation.excerpts import CorpusPieces
+from etude.metrics.memorisation.find import Search, SearchedClips
 from etude.metrics.memorisation.reference import catalogue_corpus, read_hashes
 from etude.metrics.memorisation.rows import tidy
 from etude.metrics.registry import open_embedding, projection, residual_weight
 from etude.metrics.rivals import COLUMNS as RIVAL_COLUMNS
-from etude.metrics.rivals import compare
+from etude.metrics.rivals import rival_rows
 from etude.metrics.samples import Clips
 from etude.metrics.score import measure_set, summarise_signals
 from etude.metrics.tidy import COLUMNS
@@ -59,7 +59,7 @@ from etude.results.gate import Verdict, judge
 from etude.results.table import Table
 from etude.storage import read_csv
 from etude.systems.ngram import NGram
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create_symbolic_tokenizer
 
 SECONDS = 2.0
 CUT = Cut(seconds=2, rate=ladder.RATE, rms_threshold=100, write_audio=True)
@@ -119,7 +119,7 @@ class Corpus:
 
     def dumb(self, count: int, seed: int) -> Dumb:
         """The dumb sets, as every experiment has them."""
-        train = choose(self.spans["train"], len(self.spans["train"]), seed)
+        train = choose_spans(self.spans["train"], len(self.spans["train"]), seed)
         files = CorpusFiles(self.pieces, [self.ingest], self.source)
         return Dumb(train, "", files, self.settings, CUT.rate, SECONDS, count, seed)
 
@@ -172,7 +172,7 @@ def _excerpts(corpus: Corpus, split: str, count: int) -> list[ladder.Excerpt]:
 
 def ngram(corpus: Corpus, count: int, seed: int) -> Iterator[Clip]:
     """Samples of a 5-gram of the training pieces' REMI tokens; some stretch of each is heard."""
-    tokenizer = create(Remi(kind="remi"))
+    tokenizer = create_symbolic_tokenizer(Remi(kind="remi"))
     begin = tokenizer.pad if tokenizer.bos is None else tokenizer.bos
     texts = [tokenizer.encode(table) for table in corpus.dumb(count, 0).tables]
     texts = [text if text[:1] == [begin] else [begin, *text] for text in texts]
@@ -217,7 +217,7 @@ class Court:
             self.yardsticks[name] = Yardstick(self.embedded(reference, name), *space)
             self.known[name] = {key: self.embedded(one, name) for key, one in self.rivals.items()}
         self.search = Search(
-            Music(self.corpus.pieces, [self.corpus.wav]), CUT, self.memorisation, 0
+            CorpusPieces(self.corpus.pieces, [self.corpus.wav]), CUT, self.memorisation, 0
         )
         self.hashes = read_hashes(self.corpus.catalogue, self.search.music.split)
         self.fingerprints = Catalogue.load(self.corpus.catalogue / "fingerprints.npz")
@@ -240,7 +240,7 @@ class Court:
             kad = f"{yardstick.tally(sets['generated']).kad()[0]:.6f}"
             about = {"clips": "generated", "metric": "kad", "embedding": name, "value": kad}
             rows.append(about | {"n": sets["generated"].count})
-            found = compare(yardstick, sets, {}, self.rivals)
+            found = rival_rows(yardstick, sets, {}, self.rivals)
             against += [{"embedding": name} | row for row in found]
         columns = dict.fromkeys([*COLUMNS, *RIVAL_COLUMNS], "") | head
         text = [
@@ -251,7 +251,7 @@ class Court:
 
     def copies(self, folder: Path):
         """Rows of the searches for copies."""
-        clips = ClipSet.read(folder, CUT.rate)
+        clips = SearchedClips.read(folder, CUT.rate)
         said = [
             self.search.exact(clips, self.hashes)[0],
             self.search.fingerprint(clips, self.fingerprints),

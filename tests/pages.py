@@ -7,7 +7,7 @@ from tidy import beaten, write_rivals
 
 from etude.metrics.score import COLUMNS, SIGNAL_COLUMNS
 from etude.report.figures import in_order
-from etude.report.page import Made, build_report
+from etude.report.page import RunOutputs, build_report
 from etude.results.systems import about
 from etude.storage import write_csv, write_json, write_text
 
@@ -207,7 +207,7 @@ def everything(results, run, **over):
         for stage in STAGES
         for path in in_order(results.glob(f"models/{name}/{stage}/seed-*/history.csv"))
     ]
-    return Made(**found | over)
+    return RunOutputs(**found | over)
 
 
 def report(results, run, folder, page=None, threads=1, settings=None, configs=(), **over):

@@ -12,7 +12,7 @@ from etude.config.systems.phrase_ldm import PhraseLdm
 from etude.storage import hash_folder, write_json
 from etude.systems.base import Parts
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
-from etude.tokenizers.symbolic.remi_z_words import Bar
+from etude.tokenizers.symbolic.remi_z_vocabulary import Bar
 
 SLOTS = 2
 SCALE = (60, 62, 64, 65, 67, 69, 71, 72)

@@ -10,7 +10,7 @@ from etude.config import AnyTokenizer, CorpusBase
 from etude.config.systems.symbolic_lm import SymbolicGenerate, SymbolicNetwork
 from etude.systems.symbolic_lm.player import SymbolicLmPlayer
 from etude.systems.symbolic_lm.stage import SymbolicLmStage
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create_symbolic_tokenizer
 
 
 def stage_of(kind="gpt2", shape=SHAPE):
@@ -24,7 +24,9 @@ def stage_of(kind="gpt2", shape=SHAPE):
 
 
 def player_of(kind="onoff", network="gpt2", context=64, **options):
-    tokenizer = create(TypeAdapter(AnyTokenizer).validate_python({"kind": kind, **options}))
+    tokenizer = create_symbolic_tokenizer(
+        TypeAdapter(AnyTokenizer).validate_python({"kind": kind, **options})
+    )
     shape = {"vocabulary": tokenizer.vocabulary, "context": context}
     shape |= {name: getattr(tokenizer, name) for name in ("pad", "bos", "eos")}
     return SymbolicLmPlayer(stage_of(network, shape), tokenizer, CorpusBase())

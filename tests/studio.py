@@ -15,14 +15,14 @@ import numpy as np
 import soundfile
 from starlette.testclient import TestClient
 
-from etude.config import Studio
+from etude.config import StudioSettings
 from etude.storage import write_json
 from etude.studio.app import application
 from etude.studio.guard import Door
 from etude.studio.instruments import find_instruments
 from etude.studio.primes import Decoders
 from etude.studio.queue import Queue
-from etude.studio.state import State
+from etude.studio.state import StudioState
 from etude.studio.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +48,7 @@ def toy_queue(store, limits, devices, exports):
 
 def open_studio(tmp_path, limits=None, devices=("cpu",), codes=(None, None), **more):
     """The state of a studio with a toy."""
-    limits = Studio(**(limits or {}))
+    limits = StudioSettings(**(limits or {}))
     exports = tmp_path / "exports"
     if not exports.exists():
         write_export(exports / "notes")
@@ -56,7 +56,7 @@ def open_studio(tmp_path, limits=None, devices=("cpu",), codes=(None, None), **m
     store = Store(tmp_path / "data")
     instruments = find_instruments([exports])
     folders = [instrument.exported.folder for instrument in instruments.values()]
-    return State(
+    return StudioState(
         store=store,
         limits=limits,
         instruments=instruments,

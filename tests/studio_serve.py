@@ -5,7 +5,7 @@ import sys
 import studio
 
 from etude.__main__ import main
-from etude.studio import open as opening
+from etude.studio import startup as opening
 
 if __name__ == "__main__":
     opening.Queue = studio.toy_queue

@@ -8,7 +8,7 @@ import numpy as np
 
 from etude.config import Evaluation
 from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS
-from etude.results.summary import Run
+from etude.results.summary import RunSummary
 from etude.storage import write_csv
 
 DISTANCES = {"generated": 5.0, "real": 6.0, "shuffled": 20.0, "untrained": 30.0, "noise": 90.0}
@@ -75,9 +75,9 @@ def two_experiments(results: Path, seeds=3, draws=2, gap=-3.0) -> None:
                 write_cell(results, name, rows, seed, draw)
 
 
-def run(results: Path, gated=("e", "a", "b"), settings=None, **more) -> Run:
+def run(results: Path, gated=("e", "a", "b"), settings=None, **more) -> RunSummary:
     """All that lies in a folder of results."""
-    return Run(
+    return RunSummary(
         tables=sorted(results.glob("metrics/*/seed-*/draw-*/fad.csv")),
         replicates=sorted(results.glob("metrics/*/seed-*/perplexity_replicates.csv")),
         rivals=sorted(results.glob("metrics/*/seed-*/draw-*/rivals.csv")),

@@ -14,7 +14,7 @@ from etude.systems.audiolm.building import STAGES
 from etude.systems.audiolm.building import build_stage as build_sound_stage
 from etude.systems.symbolic_lm.stage import build_stage
 from etude.tokenizers import registry
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create_symbolic_tokenizer
 
 WINDOW = 64
 
@@ -35,7 +35,7 @@ def make_notes(home: Path) -> config.Config:
     }  # fmt: skip
     (home / "mine.yaml").write_text(yaml.safe_dump(content))
     settings = config.read(config.DEFAULT, home / "mine.yaml")
-    tokenizer = create(settings.tokenizers["remi"])
+    tokenizer = create_symbolic_tokenizer(settings.tokenizers["remi"])
     place = home / "results/tokenizers/mine/remi"
     place.mkdir(parents=True)
     tokenizer.save(place)
@@ -86,7 +86,7 @@ def make_sound(home: Path) -> config.Config:
     for name in ("bands", "magnitude"):
         folder = home / "results/tokenizers/mine" / name
         folder.mkdir(parents=True)
-        tokenizer = registry.create(settings.tokenizers[name])
+        tokenizer = registry.create_tokenizer(settings.tokenizers[name])
         tokenizer.fit([torch.randn(2, 24000, generator=torch.Generator().manual_seed(0))])
         tokenizer.save(folder)
         (folder / ".snakemake_timestamp").touch()

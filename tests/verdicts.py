@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from etude.results.differences import differences
-from etude.results.leaderboard import Figures
+from etude.results.leaderboard import ExperimentFigures
 from etude.results.statistics import NORMAL
 
 PRIMARY = ("kad", "e")
@@ -51,7 +51,7 @@ class Design:
         return [first, *((f"m{i}", "") for i in range(self.metrics - 1))]
 
 
-def figures(design: Design, generator: np.random.Generator) -> list[Figures]:
+def figures(design: Design, generator: np.random.Generator) -> list[ExperimentFigures]:
     """One run, its tables as they are read."""
     shape = (design.trainings, design.draws, design.metrics)
     found = []
@@ -68,7 +68,7 @@ def figures(design: Design, generator: np.random.Generator) -> list[Figures]:
             for t in range(design.trainings)
             for d in range(design.draws)
         ]
-        found.append(Figures(f"s{system}", rows))
+        found.append(ExperimentFigures(f"s{system}", rows))
     return found
 
 

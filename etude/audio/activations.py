@@ -46,7 +46,7 @@ class Activations:
     sounding: NDArray[np.bool_]
 
     @property
-    def heard(self) -> Array:
+    def audible(self) -> Array:
         """The frames that sound: [sounding frames, 53]; at least one, of silence all 0."""
         there = self.power[self.sounding]
         return there if len(there) else np.zeros((1, NOTES))

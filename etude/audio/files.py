@@ -22,13 +22,13 @@ import soundfile
 import soxr
 
 from etude.audio.levels import INT16_SCALE
-from etude.audio.whole import why_closed
+from etude.audio.truncation import why_closed
 from etude.errors import UserError
 from etude.storage import atomic
 
 # Output samples of context on either side of a part that is read, for the resampling filter.
 CONTEXT = 256
-# An MP3 decoder says nothing sensible for some frames after a jump; so many samples are skipped.
+# An MP3 decoder says nothing sensible for some frames after a jump; this many samples are skipped.
 MP3_RUN_UP = 2**14
 
 

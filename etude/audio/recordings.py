@@ -15,7 +15,7 @@ import soundfile
 
 from etude.audio.files import AudioError, AudioFile, message, writing
 from etude.audio.levels import dbfs
-from etude.audio.whole import promised, shortfall
+from etude.audio.truncation import promised, shortfall
 from etude.storage import atomic
 
 VERSION = 2  # raised when hashes or copies change
@@ -85,8 +85,8 @@ class Recording(AudioFile):
                 while block := len(again.read(FINE, dtype="int16", always_2d=True)):
                     count += block
             found = promised(count / self.rate, self.seconds)
-            said = "ends_early: " if file.tell() == size else f"corrupt_audio: {message(error)}, "
-        return said + found
+            reason = "ends_early: " if file.tell() == size else f"corrupt_audio: {message(error)}, "
+        return reason + found
 
     @property
     def subtype(self) -> str:
@@ -146,8 +146,8 @@ class _Levels:
         if not np.isfinite(peak):
             raise AudioError("non_finite_samples", self.file.path)
         if peak > LOUDEST:
-            said = f"a sample is {peak:.3g}, {dbfs(peak):+.0f} dB beside full scale"
-            raise AudioError(f"not_sound: {said}", self.file.path)
+            reason = f"a sample is {peak:.3g}, {dbfs(peak):+.0f} dB beside full scale"
+            raise AudioError(f"not_sound: {reason}", self.file.path)
         self.frames += len(block)
         self.low, self.high = min(self.low, low), max(self.high, high)
         self.energy += float(np.square(block, dtype=np.float64).sum())

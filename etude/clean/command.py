@@ -43,7 +43,7 @@ def clean(configfiles: Sequence[Path], delete: bool) -> list[str]:
     results = RESULTS.resolve()  # it may be a link to another disk itself
     found = Surveyor(settings, used, results, SNAKEMAKE / "metadata").survey()
     names = ", ".join(map(str, files)) or "config/config.yaml alone"
-    lines = [f"in use is what the configuration names: {names}", *_told(found)]
+    lines = [f"in use is what the configuration names: {names}", *_in_use_lines(found)]
     total = sum(unit.size for unit in found.units)
     if not delete:
         return [*lines, "", f"{_size(total)} in all; nothing was removed, --delete does it"]
@@ -114,7 +114,7 @@ def _of_training(
     """The states of an experiment's stages; `folder` is a stage's, below results/models/."""
     from etude.systems.base import Parts  # imports torch
     from etude.training.stage import stage_fingerprint
-    from etude.workflow.given_weights import weights_file
+    from etude.workflow.imported_weights import weights_file
 
     table = results / "corpora" / experiment.corpus / "captions.csv"
     captions = table if experiment.reads_captions else None
@@ -170,7 +170,7 @@ def remove(unit: Unit, results: Path) -> list[str]:
 # ----------------------------------------------------------------------------------- the list
 
 
-def _told(found: Survey) -> list[str]:
+def _in_use_lines(found: Survey) -> list[str]:
     lines = [""]
     sizes: defaultdict[tuple[str, str], int] = defaultdict(int)
     for unit in found.units:

@@ -24,7 +24,7 @@ class Clip:
         result: its row of results.json; None: that file is not written.
         rate: that of `wave`, where the system knows it for each clip; must be the player's.
         number: in the set, where clips are not made in their order; None: the next one.
-        midi: the .mid, where it holds more than notes: it goes on from a file of the user's.
+        midi: the .mid, where it holds more than notes: it continues a file of the user's.
     """
 
     wave: np.ndarray

@@ -30,7 +30,11 @@ Tell = Callable[[GenerationProgress], None]
 
 
 def silent(_: GenerationProgress) -> None:
-    """Progress that nobody watches."""
+    """Progress that nobody watches.
+
+    Example:
+        >>> silent(GenerationProgress("clips", 50, 1, 1))
+    """
 
 
 def never() -> bool:
@@ -48,6 +52,14 @@ def stopping(tell: Tell, should_stop: Callable[[], bool]) -> Tell:
 
     Raises:
         Stopped: when it is called and the answer is yes.
+
+    Example:
+        >>> tell = stopping(silent, should_stop=lambda: True)
+        >>> try:
+        ...     tell(GenerationProgress("clips", 50, 1, 1))
+        ... except Stopped:
+        ...     print("stopped")
+        stopped
     """
 
     def tell_or_stop(event: GenerationProgress) -> None:

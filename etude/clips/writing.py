@@ -157,6 +157,15 @@ def check_clip(clip: Clip, rate: int, maker: str, notes: bool) -> None:
 
     Raises:
         UserError: saying whose it is and what is wrong.
+
+    Example:
+        >>> import numpy as np
+        >>> check_clip(Clip(np.zeros(24000)), 24000, "mine", notes=False)  # silent: it is one
+        >>> try:
+        ...     check_clip(Clip(np.full(9, np.nan)), 24000, "mine", notes=False)
+        ... except UserError as error:
+        ...     print(error.what)
+        mine made a clip with samples that are not finite numbers
     """
     wave = clip.wave
     if clip.rate is not None and clip.rate != rate:

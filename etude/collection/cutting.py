@@ -104,18 +104,18 @@ def _cut_file(
     left: list[Row],
 ) -> None:
     """Write the snippets of one recording, and its rows."""
-    told = {"source_file": printable(relative)}
+    facts = {"source_file": printable(relative)}
     try:
         with Recording(path) as recording:
             spans = list(spans_of(recording, how))
     except AudioError as error:
-        left.append(told | {"reason": error.reason})
+        left.append(facts | {"reason": error.reason})
         return
     if not spans:
-        left.append(told | {"reason": "silent"})
+        left.append(facts | {"reason": "silent"})
     number = 0
     for start, end in spans:
-        about = told | {"start_s": f"{start:.3f}", "end_s": f"{end:.3f}"}
+        about = facts | {"start_s": f"{start:.3f}", "end_s": f"{end:.3f}"}
         if end - start < how.shortest_s - 1e-6:
             left.append(about | {"reason": f"too_short: under {how.shortest_s:g} s"})
             continue

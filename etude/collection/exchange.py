@@ -140,8 +140,8 @@ def write_form(folder: Path, form: str, target: Path) -> list[str]:
     names = [name for name in list_files(folder) if music_kind(name) == "audio"]
     if not names:
         raise UserError("no recording is there", where=str(folder), do="name a folder of audio")
-    told = _told(folder)
-    captions = {name: told.get(name, {}).get("caption") or from_file_name(name) for name in names}
+    facts = _known_facts(folder)
+    captions = {name: facts.get(name, {}).get("caption") or from_file_name(name) for name in names}
     if form == "tools":
         entry = {
             "id": folder.resolve().name,
@@ -159,8 +159,10 @@ def write_form(folder: Path, form: str, target: Path) -> list[str]:
     concepts: dict[str, str] = {}
     for name in names:
         concept = concept_of(name) or folder.resolve().name
-        concepts.setdefault(concept, told.get(name, {}).get("caption") or concept.replace("_", " "))
-        side = "train" if told.get(name, {}).get("split", "train") in ("", "train") else "val"
+        concepts.setdefault(
+            concept, facts.get(name, {}).get("caption") or concept.replace("_", " ")
+        )
+        side = "train" if facts.get(name, {}).get("split", "train") in ("", "train") else "val"
         row = {
             "audio_path": str((folder / name).resolve()),
             "encoded_path": "",
@@ -174,7 +176,7 @@ def write_form(folder: Path, form: str, target: Path) -> list[str]:
     return ["metadata_concepts.json", "metadata_train.json", "metadata_val.json"]
 
 
-def _told(folder: Path) -> dict[str, dict[str, str]]:
+def _known_facts(folder: Path) -> dict[str, dict[str, str]]:
     """Rows of the folder's own table by path."""
     for name, key in (("metadata.csv", "path"), ("captions.csv", "file")):
         if (folder / name).is_file():

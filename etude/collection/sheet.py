@@ -20,8 +20,8 @@ import soundfile
 from tqdm import tqdm
 
 from etude.audio.files import AudioError, AudioFile, read_audio
-from etude.collection.likeness import likenesses
-from etude.collection.table import Captions, as_rows
+from etude.collection.duplicates import likenesses
+from etude.collection.table import CaptionTable, as_rows
 from etude.corpus.captions import MANY_WORDS
 from etude.corpus.scan import printable
 from etude.errors import UserError
@@ -33,7 +33,7 @@ MOST_BYTES = 200 * 2**20  # in a page; browsers become slow
 
 
 def write_sheet(
-    found: Captions, folder: Path, page: Path, *, link: bool, most: int = MANY_WORDS
+    found: CaptionTable, folder: Path, page: Path, *, link: bool, most: int = MANY_WORDS
 ) -> int:
     """Write the page; how many recordings are like another one.
 
@@ -71,7 +71,7 @@ def _inside(about: dict[str, Any]) -> str:
     return json.dumps(about, ensure_ascii=False).replace("<", "\\u003c")
 
 
-def _sounds(found: Captions, folder: Path, page: Path, link: bool) -> Iterator[str]:
+def _sounds(found: CaptionTable, folder: Path, page: Path, link: bool) -> Iterator[str]:
     """The address of each recording's sound; empty where it cannot be read."""
     total = 0
     for file in tqdm(found.files, "sheet", unit="file"):

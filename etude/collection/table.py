@@ -11,14 +11,14 @@ from etude.corpus.captions import MANY_WORDS
 from etude.corpus.metadata import KEYS
 from etude.corpus.scan import AUDIO_SUFFIXES, list_files, printable
 from etude.corpus.tables import match_names, normal, read_table
-from etude.errors import UserError, nearest
+from etude.errors import UserError, closest
 
 PROBLEMS = ["row", "file", "words", "problem"]
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Captions:
+class CaptionTable:
     """A table and the recordings that it is about.
 
     Attributes: columns, key (the column that names files), column (that of captions), rows (in
@@ -38,7 +38,7 @@ class Captions:
         return "" if number is None else str(self.rows[number].get(self.column, ""))
 
 
-def read_captions(folder: Path, table: Path | None, column: str = "caption") -> Captions:
+def read_captions(folder: Path, table: Path | None, column: str = "caption") -> CaptionTable:
     """Read a table and match it with the recordings of a folder.
 
     Args:
@@ -50,14 +50,14 @@ def read_captions(folder: Path, table: Path | None, column: str = "caption") -> 
     kinds = AUDIO_SUFFIXES
     files = [f for f in list_files(folder) if Path(f).suffix.lower() in kinds]
     if table is None or not table.is_file():
-        return Captions(["file", column], "file", column, [], files, {})
+        return CaptionTable(["file", column], "file", column, [], files, {})
     lines, _ = read_table(table)
     header = lines[0] if lines else []
     key = next((name for name in KEYS if name in header), None)
     missing = " or ".join(KEYS[:3]) if key is None else "" if column in header else column
     if key is None or missing:
         raise UserError(
-            f"{table.name} has no column {missing}{nearest(column, header)}",
+            f"{table.name} has no column {missing}{closest(column, header)}",
             where=str(table),
             why=f"its columns are: {', '.join(header) or 'none'}",
             do=f"give it the columns file and {column}",
@@ -68,7 +68,7 @@ def read_captions(folder: Path, table: Path | None, column: str = "caption") -> 
         first.setdefault(normal(row.get(key, "")), number)
     chosen, _ = match_names(first, files)
     row_of = {file: first[name] for file, name in chosen.items()}
-    return Captions(list(header), key, column, rows, files, row_of)
+    return CaptionTable(list(header), key, column, rows, files, row_of)
 
 
 def count_words(caption: str) -> int:
@@ -76,7 +76,7 @@ def count_words(caption: str) -> int:
     return len(caption.split())
 
 
-def problems(found: Captions, most: int = MANY_WORDS) -> Iterator[Row]:
+def problems(found: CaptionTable, most: int = MANY_WORDS) -> Iterator[Row]:
     """A row for each recording or line with which something is wrong; line numbers as an editor's.
 
     `missing` (a recording without a line), `empty`, `too_long`, `no_file` (a line without a
@@ -86,22 +86,22 @@ def problems(found: Captions, most: int = MANY_WORDS) -> Iterator[Row]:
     names: dict[str, int] = {}
     for number, row in enumerate(found.rows):
         caption, name = row.get(found.column, ""), row.get(found.key, "")
-        told = {"row": number + 2, "file": name, "words": count_words(caption)}
+        facts = {"row": number + 2, "file": name, "words": count_words(caption)}
         first = names.setdefault(normal(name), number)
         if first != number:
-            yield told | {"problem": f"named_twice: as in row {first + 2}, which counts"}
+            yield facts | {"problem": f"named_twice: as in row {first + 2}, which counts"}
         elif number not in used:
-            yield told | {"problem": "no_file: no single recording of the folder has this name"}
+            yield facts | {"problem": "no_file: no single recording of the folder has this name"}
         elif not caption.strip():
-            yield told | {"problem": "empty"}
-        elif told["words"] > most:
-            yield told | {"problem": f"too_long: {told['words']} words, {most} are read"}
+            yield facts | {"problem": "empty"}
+        elif facts["words"] > most:
+            yield facts | {"problem": f"too_long: {facts['words']} words, {most} are read"}
     for file in found.files:
         if file not in found.row_of:
             yield {"row": "", "file": printable(file), "words": 0, "problem": "missing"}
 
 
-def as_rows(found: Captions) -> tuple[list[str], list[list[str]]]:
+def as_rows(found: CaptionTable) -> tuple[list[str], list[list[str]]]:
     """The table for the sheet: of every recording a row, with the columns of the user's."""
     columns = list(found.columns)
     rows = []

@@ -6,7 +6,7 @@ names the nearest one. This module is read when Snakemake parses the workflow, s
 the standard library, pydantic and yaml only.
 """
 
-from etude.config.base import Section, SectionType, merge, nearest
+from etude.config.base import Section, SectionType, closest, merge
 from etude.config.captions import Captions
 from etude.config.concepts import ConceptMetrics
 from etude.config.corpora import (
@@ -18,7 +18,7 @@ from etude.config.corpora import (
     Filter,
     FolderCorpus,
     Music21Corpus,
-    OwnCorpus,
+    PluginCorpus,
     Render,
     Split,
 )
@@ -26,11 +26,11 @@ from etude.config.criteria import Criteria
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.evaluation import Evaluation
 from etude.config.memorisation import Memorisation
-from etude.config.networks import OwnNetwork
+from etude.config.networks import PluginNetwork
 from etude.config.page import Page
 from etude.config.pretrained import PRETRAINED_KINDS, Encodec, Hubert, Pretrained
-from etude.config.reading import DEFAULT, checked, load, parse, read
-from etude.config.studio import Studio
+from etude.config.reading import DEFAULT, load_config, parse_section, read, validated
+from etude.config.studio import StudioSettings
 from etude.config.sweeps import Sweep
 from etude.config.symbolic_metrics import SymbolicMetrics, Word2Vec
 from etude.config.symbolic_tokens import (
@@ -53,14 +53,14 @@ from etude.config.systems.base import (
     StageSettings,
     TrainedExperiment,
 )
-from etude.config.systems.training import Sampling, Seeds, Training, Weights
+from etude.config.systems.training import Sampling, Seeds, TrainingSettings, Weights
 from etude.config.tokens import (
     ACOUSTIC_KINDS,
     SEMANTIC_KINDS,
     Cut,
     MagnitudeRvq,
     Mfcc,
-    OwnTokenizer,
+    PluginTokenizer,
     SemitoneBands,
     Tokenizer,
     TokenSet,
@@ -102,10 +102,10 @@ __all__ = [
     "Mfcc",
     "Music21Corpus",
     "OnOff",
-    "OwnCorpus",
-    "OwnNetwork",
-    "OwnTokenizer",
     "Page",
+    "PluginCorpus",
+    "PluginNetwork",
+    "PluginTokenizer",
     "Pretrained",
     "Remi",
     "RemiZ",
@@ -119,7 +119,7 @@ __all__ = [
     "StagePlan",
     "StageSettings",
     "Structured",
-    "Studio",
+    "StudioSettings",
     "Sweep",
     "SymbolicFit",
     "SymbolicMetrics",
@@ -127,14 +127,14 @@ __all__ = [
     "TokenSet",
     "Tokenizer",
     "TrainedExperiment",
-    "Training",
+    "TrainingSettings",
     "Tsd",
     "Weights",
     "Word2Vec",
-    "checked",
-    "load",
+    "closest",
+    "load_config",
     "merge",
-    "nearest",
-    "parse",
+    "parse_section",
     "read",
+    "validated",
 ]

@@ -10,20 +10,20 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator
 
-from etude.errors import nearest
-from etude.own import is_own
+from etude.errors import closest
+from etude.plugins import is_plugin
 
-__all__ = ["Composed", "Distinct", "Section", "SectionType", "UserPath", "merge", "nearest"]
+__all__ = ["Composed", "Distinct", "Section", "SectionType", "UserPath", "closest", "merge"]
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Lay `over` upon `base`: dictionaries are merged, everything else is replaced.
 
     A `source`, `kind` or `system` that differs from the base's replaces the whole entry, since
-    the keys of another kind mean nothing there; so does a `kind` of the user's own, or a
+    the keys of another kind mean nothing there; so does a `kind` of the user's, or a
     `backend`, where the base names none.
     """
-    if is_own(over.get("kind")) and base.get("kind") != over["kind"]:
+    if is_plugin(over.get("kind")) and base.get("kind") != over["kind"]:
         return dict(over)
     if over.get("backend") is not None and base.get("backend") != over["backend"]:
         return dict(over)
@@ -54,7 +54,7 @@ def _not_empty(word: object) -> object:
 
 UserPath = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(Path.expanduser)]
 
-OWN = "module:Class"  # stands for the word that chooses a part of the user's own
+OWN = "module:Class"  # stands for the word that chooses a part of the user's
 
 
 def _module_class(word: str) -> str:
@@ -75,7 +75,7 @@ def chosen_by(tag: str) -> Discriminator:
         word = value.get(tag) if isinstance(value, dict) else getattr(value, tag, None)
         if word is None:
             return None
-        return OWN if is_own(word) else str(word)
+        return OWN if is_plugin(word) else str(word)
 
     choose.__name__ = tag  # pydantic's messages name it
     return Discriminator(choose)

@@ -149,7 +149,7 @@ class CorpusBase(Section):
     metadata: str = Field(
         "metadata.csv",
         pattern=r"^[^/\\]+\.csv$",
-        exclude_if=lambda name: name == "metadata.csv",  # a key that is not used reads nothing anew
+        exclude_if=lambda name: name == "metadata.csv",  # an unused key rereads nothing
         description="the table about the pieces, in the top folder of the corpus; for MAESTRO "
         "`maestro-v3.0.0.csv`, whose column `split` is the official one",
     )
@@ -200,7 +200,7 @@ class Music21Corpus(CorpusBase):
     source: Literal["music21"] = "music21"
     scores: Literal["chorales"] = Field("chorales", description="named list of scores")
     program: int | None = Field(0, ge=0, le=127, description="instrument of all parts; none: as is")
-    # Keys that are not used fetch nothing anew.
+    # Keys that are not used fetch nothing again.
     programs: Annotated[list[Program | Mixture], Distinct] = Field(
         [],
         exclude_if=lambda programs: not programs,
@@ -251,7 +251,7 @@ class ArchiveCorpus(CorpusBase):
     )
 
 
-class OwnCorpus(CorpusBase):
+class PluginCorpus(CorpusBase):
     """A class of your own with `fetch(folder)`, which fills a folder with MIDI or audio."""
 
     source: ModuleClass = Field(description="`module:Class`; see CONTRIBUTING.md")
@@ -262,6 +262,6 @@ Corpus = Annotated[
     Annotated[Music21Corpus, Tag("music21")]
     | Annotated[FolderCorpus, Tag("folder")]
     | Annotated[ArchiveCorpus, Tag("archive")]
-    | Annotated[OwnCorpus, Tag(OWN)],
+    | Annotated[PluginCorpus, Tag(OWN)],
     chosen_by("source"),
 ]

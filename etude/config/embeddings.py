@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from etude.own import is_own
+from etude.plugins import is_plugin
 
 # Module and class of what runs here; the module is imported only when it is asked for.
 EMBEDDINGS = {
@@ -35,7 +35,7 @@ def why_not(name: str, pretrained: Iterable[str] = (), *, fadtk: bool = False) -
         pretrained: names of `pretrained` in the configuration.
         fadtk: whether fadtk's embeddings run in an environment of their own.
     """
-    if name in EMBEDDINGS or is_own(name) or name in pretrained:
+    if name in EMBEDDINGS or is_plugin(name) or name in pretrained:
         return ""
     if name in FADTK:
         if fadtk:

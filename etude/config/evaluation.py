@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Distinct, ModuleClass, Section, nearest
+from etude.config.base import Distinct, ModuleClass, Section, closest
 from etude.config.concepts import ConceptMetrics
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.memorisation import Memorisation
 from etude.config.over_steps import OverSteps
 from etude.config.symbolic_metrics import SymbolicMetrics
-from etude.own import is_own, label
+from etude.plugins import is_plugin, plugin_label
 
-GATED = ("timbre", "harmony")  # `time` is told until it is proven on more than one corpus
+GATE_EMBEDDINGS = ("timbre", "harmony")  # `time` is told until it is proven on more than one corpus
 # What became of keys that judged by a ratio of Fréchet distances, which random notes passed.
 REPLACED = {
     "gate_ratio": "clips must be nearer to real music than each rival by the interval of KAD on "
@@ -25,7 +25,7 @@ REPLACED = {
 BOUNDS = "the gate fails above it, and is undecided where three times as much is possible (95 %)"
 
 
-class Primary(Section):
+class PrimarySettings(Section):
     """The one metric that decides between systems; all others are exploratory."""
 
     metric: Literal["kad", "frechet_distance", "fad_infinity", "mad"] = Field(
@@ -44,8 +44,8 @@ class Evaluation(Section):
         f"({', '.join(EMBEDDINGS)}, or your own `module:Class`); a name of `pretrained` of kind "
         f"clap; or, with `fadtk: true`: {', '.join(FADTK)}",
     )
-    primary: Primary = Field(
-        Primary(),
+    primary: PrimarySettings = Field(
+        PrimarySettings(),
         description="the metric that decides which experiment is better (Holm's correction over"
         " all pairs); all others are exploratory (Benjamini and Hochberg). Choose "
         "it before the run. If harmony is not among `embeddings`, the first of them"
@@ -56,7 +56,7 @@ class Evaluation(Section):
     )
     distances: Annotated[list[ModuleClass], Distinct] = Field(
         [],
-        exclude_if=lambda names: not names,  # a key that is not used scores nothing anew
+        exclude_if=lambda names: not names,  # an unused key scores nothing again
         description="distances of your own between two sets of clips, `module:Class` each, in "
         "every embedding; they decide nothing",
     )
@@ -72,14 +72,14 @@ class Evaluation(Section):
     )
     verify: Literal["strict", "report"] = Field(
         "strict",
-        exclude_if=lambda wanted: wanted == "strict",  # a key that is not used scores nothing anew
+        exclude_if=lambda wanted: wanted == "strict",  # an unused key scores nothing again
         description="as in `pretrained`, for fadtk's CLAPs: `strict`: nothing is trained if "
         "they do not rank real music before its grains and noise; `report`: the "
         "table says so",
     )
     seed: int = Field(0, ge=0, description="choice of real segments, noise and shuffles")
     gate_embeddings: Annotated[list[str], Distinct] = Field(
-        list(GATED),
+        list(GATE_EMBEDDINGS),
         min_length=1,
         description="some of `embeddings`: by KAD, clips must be nearer to real music than each"
         " rival on the primary embedding (or on at least one, if the primary is not"
@@ -128,12 +128,12 @@ class Evaluation(Section):
         names, known = self.embeddings, (*EMBEDDINGS, *FADTK, *pretrained)
         for where, named in (("embeddings", names), ("gate_embeddings", self.gate_embeddings)):
             for name in named:
-                if name not in known and not is_own(name):
+                if name not in known and not is_plugin(name):
                     raise ValueError(
                         f"evaluation.{where}: there is no embedding {name!r}"
-                        f"{nearest(name, known)}; there are: {', '.join(known)}"
+                        f"{closest(name, known)}; there are: {', '.join(known)}"
                     )
-        if not any(name in EMBEDDINGS or is_own(name) for name in names):
+        if not any(name in EMBEDDINGS or is_plugin(name) for name in names):
             raise ValueError(
                 f"evaluation.embeddings: none of {', '.join(names)} can run here, "
                 "so nothing would be measured; "
@@ -141,23 +141,26 @@ class Evaluation(Section):
             )
 
         chosen = self.primary.embedding
-        if chosen != Primary().embedding and chosen not in {*names, *map(label, names)}:
+        if chosen != PrimarySettings().embedding and chosen not in {
+            *names,
+            *map(plugin_label, names),
+        }:
             raise ValueError(
                 f"evaluation.primary: the embedding {chosen!r} is not in evaluation.embeddings"
-                f"{nearest(chosen, names)}; there: {', '.join(names)}"
+                f"{closest(chosen, names)}; there: {', '.join(names)}"
             )
 
     @property
     def deciding(self) -> tuple[str, str]:
         """Metric and embedding that decide, as tables name them."""
-        return self.primary.metric, label(self.primary_embedding)
+        return self.primary.metric, plugin_label(self.primary_embedding)
 
     @property
     def primary_embedding(self) -> str:
         """The embedding that decides by its whole name; the first that runs here stands in."""
         chosen = self.primary.embedding
-        named = (name for name in self.embeddings if chosen in (name, label(name)))
-        here = (name for name in self.embeddings if name in EMBEDDINGS or is_own(name))
+        named = (name for name in self.embeddings if chosen in (name, plugin_label(name)))
+        here = (name for name in self.embeddings if name in EMBEDDINGS or is_plugin(name))
         return next(named, next(here, self.embeddings[0]))
 
     @model_validator(mode="before")
@@ -175,25 +178,25 @@ class Evaluation(Section):
             if name not in self.embeddings:
                 raise ValueError(
                     f"gate_embeddings: {name!r} is not among `embeddings`"
-                    f"{nearest(name, self.embeddings)}; there: {', '.join(self.embeddings)}"
+                    f"{closest(name, self.embeddings)}; there: {', '.join(self.embeddings)}"
                 )
         if not given:  # of other embeddings than the default's, all that are there decide
             kept = [name for name in self.gate_embeddings if name in self.embeddings]
-            here = [name for name in self.embeddings if name in EMBEDDINGS or is_own(name)]
+            here = [name for name in self.embeddings if name in EMBEDDINGS or is_plugin(name)]
             object.__setattr__(self, "gate_embeddings", kept or here)
         return self
 
     @model_validator(mode="after")
     def _own_parts_are_told_apart(self) -> Evaluation:
         every = (*self.embeddings, *self.signals, *self.distances)
-        own = [name for name in every if is_own(name)]
+        own = [name for name in every if is_plugin(name)]
         for name in self.options:
             if name not in own:
                 raise ValueError(
                     f"options: {name!r} is in none of `embeddings`, `signals`, `distances`"
-                    f"{nearest(name, own)}; there: {', '.join(own) or 'nothing of your own'}"
+                    f"{closest(name, own)}; there: {', '.join(own) or 'nothing of your own'}"
                 )
-        labels = list(map(label, every))
+        labels = list(map(plugin_label, every))
         if twice := [name for i, name in enumerate(labels) if name in labels[:i]]:
             raise ValueError(f"two classes are called {twice[0]!r}; tables name them by it")
         return self

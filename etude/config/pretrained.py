@@ -49,7 +49,7 @@ class Pretrained(Section):
     file: str | None = Field(
         None,
         pattern=r"^[^/\\]+(/[^/\\]+)*$",
-        exclude_if=lambda name: name is None,  # a key that is not used fetches nothing anew
+        exclude_if=lambda name: name is None,  # an unused key fetches nothing again
         description="kind checkpoint: which file of the hub's repository or of the folder",
     )
     url: str | None = Field(None, description="https address of such a file; needs `sha256`")

@@ -9,18 +9,18 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, Tag, TypeAdapter, ValidationError
 
-from etude.config.base import OWN, SectionType, merge, nearest
+from etude.config.base import OWN, SectionType, closest, merge
 from etude.config.corpora import Filter
 from etude.config.sweeps import expand
 from etude.config.systems import CLASSES
 from etude.config.whole import Config
 from etude.errors import UserError
-from etude.own import check
+from etude.plugins import check_plugin
 
 DEFAULT = Path(__file__).resolve().parents[2] / "config" / "config.yaml"
 
 
-def load(raw: dict[str, Any]) -> Config:
+def load_config(raw: dict[str, Any]) -> Config:
     """Check a configuration as read from YAML.
 
     `defaults: {audiolm: {...}}` (by system) and `defaults: {corpus: {...}}` lie under every
@@ -29,7 +29,7 @@ def load(raw: dict[str, Any]) -> Config:
 
     Raises:
         UserError: naming the key, what is allowed there and the nearest match; or a module or class
-            of the user's own that is not there.
+            of the user's that is not there.
     """
     raw = dict(raw)
     defaults = raw.pop("defaults", {}) or {}
@@ -39,7 +39,7 @@ def load(raw: dict[str, Any]) -> Config:
     for name in defaults:
         if name not in known:
             raise UserError(
-                f"unknown key `defaults.{name}`{nearest(name, known)}",
+                f"unknown key `defaults.{name}`{closest(name, known)}",
                 where="the configuration",
                 do=f"use one of: {', '.join(known)}",
             )
@@ -62,7 +62,7 @@ def load(raw: dict[str, Any]) -> Config:
             do="fix the keys named above; config/README.md lists every key",
         ) from None
     for key, name in config.own_parts.items():
-        check(name, key)
+        check_plugin(name, key)
     return config
 
 
@@ -88,7 +88,7 @@ def read(*paths: Path | str, overrides: Mapping[str, Any] | None = None) -> Conf
 
     Raises:
         UserError: a file cannot be read or holds no keys, or is an `overlay` and nothing says what
-            it lies over; and as `load`.
+            it lies over; and as `load_config`.
     """
     files = {path: _read_yaml(path) for path in paths}
     overlays = {path: str(keys.pop("overlay")) for path, keys in files.items() if "overlay" in keys}
@@ -104,7 +104,7 @@ def read(*paths: Path | str, overrides: Mapping[str, Any] | None = None) -> Conf
     raw: dict[str, Any] = {}
     for keys in (*files.values(), dict(overrides or {})):
         raw = merge(raw, keys)
-    return load(raw)
+    return load_config(raw)
 
 
 def _read_yaml(path: Path | str) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _read_yaml(path: Path | str) -> dict[str, Any]:
     return dict(data)
 
 
-def checked(section: type[SectionType], values: dict[str, Any]) -> SectionType:
+def validated(section: type[SectionType], values: dict[str, Any]) -> SectionType:
     """A section from values that a user gave on the command line.
 
     Raises:
@@ -139,7 +139,7 @@ def checked(section: type[SectionType], values: dict[str, Any]) -> SectionType:
         ) from None
 
 
-def parse(section: Any, text: str) -> Any:
+def parse_section(section: Any, text: str) -> Any:
     """Read back what `Section.params` wrote (adapters get their settings so)."""
     return TypeAdapter(section).validate_json(text)
 
@@ -154,7 +154,7 @@ def _explain(error: ValidationError) -> list[str]:
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             allowed = _keys_at(item["loc"][:-1])
-            near = nearest(location[-1], allowed)
+            near = closest(location[-1], allowed)
             message = f"unknown key{near}; allowed here: {', '.join(allowed)}"
         elif item["type"] == "union_tag_invalid":
             message = f"must be one of {item['ctx']['expected_tags']}" + _nearest_value(item)
@@ -174,7 +174,7 @@ def _nearest_value(item: Any) -> str:
     context = item["ctx"]
     value = context.get("tag", item["input"])
     expected = context.get("expected_tags") or context["expected"]
-    near = nearest(value, re.findall(r"'([^']*)'", expected))
+    near = closest(value, re.findall(r"'([^']*)'", expected))
     return f" (it is {value!r}){near}"
 
 

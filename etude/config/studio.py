@@ -7,7 +7,7 @@ from pydantic import Field
 from etude.config.base import Section
 
 
-class Studio(Section):
+class StudioSettings(Section):
     """The studio: what visitors may do, and how long their things are kept."""
 
     keep_hours: float = Field(

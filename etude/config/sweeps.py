@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from etude.config.base import Section, merge, nearest
+from etude.config.base import Section, closest, merge
 from etude.config.systems import Experiment
 from etude.errors import UserError
 
@@ -67,7 +67,7 @@ def _add(sweep_name: str, sweep: Sweep, experiments: dict[str, Any]) -> list[str
         )
     if sweep.base not in experiments:
         raise UserError(
-            f"there is no experiment {sweep.base!r}{nearest(sweep.base, experiments)}",
+            f"there is no experiment {sweep.base!r}{closest(sweep.base, experiments)}",
             where=f"{where}.base",
             do=f"use one of: {', '.join(experiments) or 'nothing is there yet'}",
         )
@@ -163,7 +163,7 @@ def _check_key(where: str, key: str, base: Any) -> None:
 
 
 def _near(parts: list[str], index: int, known: list[str]) -> str:
-    near = nearest(parts[index], known)
+    near = closest(parts[index], known)
     if not near:
         return ""
     word = near.partition("'")[2].rpartition("'")[0]

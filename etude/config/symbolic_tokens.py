@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag, field_serializer, model_validato
 
 from etude.config.base import OWN, Distinct, Section, UserPath, chosen_by
 from etude.config.pretrained import Encodec, Hubert
-from etude.config.tokens import MagnitudeRvq, Mfcc, OwnTokenizer, SemitoneBands, TokenSet
+from etude.config.tokens import MagnitudeRvq, Mfcc, PluginTokenizer, SemitoneBands, TokenSet
 
 SYMBOLIC_KINDS = ("onoff", "remi", "tsd", "structured", "remi_z")
 EVENT_KINDS = ("onoff", "remi_z")  # what `write_events` is for
@@ -172,7 +172,7 @@ AnyTokenizer = Annotated[
     | Annotated[Tsd, Tag("tsd")]
     | Annotated[Structured, Tag("structured")]
     | Annotated[RemiZ, Tag("remi_z")]
-    | Annotated[OwnTokenizer, Tag(OWN)],
+    | Annotated[PluginTokenizer, Tag(OWN)],
     chosen_by("kind"),
 ]
 
@@ -195,7 +195,7 @@ class SymbolicTokenSet(Section):
     )
     long_pieces: Literal["cut", "drop"] = Field(
         "cut",
-        exclude_if=lambda choice: choice == "cut",  # a key that is not used makes nothing anew
+        exclude_if=lambda choice: choice == "cut",  # an unused key makes nothing again
         description="a piece of more than a window: several windows, or `too_long` (for what reads "
         "whole pieces, as a row each)",
     )

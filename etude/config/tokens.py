@@ -111,7 +111,7 @@ class MagnitudeRvq(Section):
         return self.hop
 
 
-class OwnTokenizer(Section):
+class PluginTokenizer(Section):
     """A tokenizer class of your own: semantic, acoustic (which has `decode`), or symbolic."""
 
     kind: ModuleClass = Field(description="`module:Class`; see CONTRIBUTING.md")
@@ -125,7 +125,7 @@ Tokenizer = Annotated[
     | Annotated[MagnitudeRvq, Tag("magnitude_rvq")]
     | Annotated[Hubert, Tag("hubert")]
     | Annotated[Encodec, Tag("encodec")]
-    | Annotated[OwnTokenizer, Tag(OWN)],
+    | Annotated[PluginTokenizer, Tag(OWN)],
     chosen_by("kind"),
 ]
 SEMANTIC_KINDS = ("semitone_bands", "mfcc", "hubert")
@@ -149,7 +149,7 @@ OWN_FRAME_RATE = 50.0  # as most tokenizers have
 
 
 def frame_rate(tokenizer: Any) -> float:
-    """Frames per second; one of the user's own is not asked, it would have to be imported."""
-    if isinstance(tokenizer, OwnTokenizer):
+    """Frames per second; a plugin is not asked, it would have to be imported."""
+    if isinstance(tokenizer, PluginTokenizer):
         return OWN_FRAME_RATE
     return float(tokenizer.sample_rate / tokenizer.hop)

@@ -18,7 +18,7 @@ class Fit(Section):
     seed: int = Field(0, ge=0, description="choice of segments and k-means start")
     folder: UserPath | None = Field(
         None,
-        exclude_if=lambda folder: folder is None,  # a key that is not used fits nothing anew
+        exclude_if=lambda folder: folder is None,  # an unused key fits nothing again
         description="a tokenizer that was fitted elsewhere (results/tokenizers/, `etude export`): "
         "it is taken as it is, nothing is fitted",
     )

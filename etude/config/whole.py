@@ -14,7 +14,7 @@ from etude.config.evaluation import Evaluation
 from etude.config.over_steps import check_over_steps
 from etude.config.page import Page
 from etude.config.pretrained import Encodec, Hubert, Pretrained
-from etude.config.studio import Studio
+from etude.config.studio import StudioSettings
 from etude.config.sweeps import Sweep
 from etude.config.symbolic_tokens import (
     EVENT_KINDS,
@@ -30,12 +30,12 @@ from etude.config.tokens import (
     ACOUSTIC_KINDS,
     SEMANTIC_KINDS,
     Cut,
-    OwnTokenizer,
+    PluginTokenizer,
     Tokenizer,
     TokenSet,
 )
 from etude.errors import UserError
-from etude.own import is_own
+from etude.plugins import is_plugin
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -62,7 +62,9 @@ class Config(Section):
         {}, description="what each experiment must reach, by its name"
     )
     report: Page = Field(Page(), description="what the report page holds")
-    studio: Studio = Field(Studio(), description="what visitors of the studio may do")
+    studio: StudioSettings = Field(
+        StudioSettings(), description="what visitors of the studio may do"
+    )
 
     @property
     def own_parts(self) -> dict[str, str]:
@@ -76,7 +78,7 @@ class Config(Section):
         found |= {f"evaluation.embeddings: {name}": name for name in self.evaluation.embeddings}
         found |= {f"evaluation.signals: {name}": name for name in self.evaluation.signals}
         found |= {f"evaluation.distances: {name}": name for name in self.evaluation.distances}
-        return {key: name for key, name in found.items() if is_own(name)}
+        return {key: name for key, name in found.items() if is_plugin(name)}
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:
@@ -125,11 +127,11 @@ class Config(Section):
                 raise ValueError(f"{where}.{key}: {name!r} is a {found}, needed is a {kind}")
 
     def is_symbolic(self, tokenizer: str) -> bool:
-        """Whether a tokenizer reads MIDI; one of the user's own, where a symbolic set names it."""
+        """Whether a tokenizer reads MIDI; a plugin, where a symbolic set names it."""
         kind = self.tokenizers[tokenizer].kind
         sets = (s for s in self.tokens.values() if isinstance(s, SymbolicTokenSet))
         named = any(s.tokenizer == tokenizer for s in sets)
-        return kind in SYMBOLIC_KINDS or (is_own(kind) and named)
+        return kind in SYMBOLIC_KINDS or (is_plugin(kind) and named)
 
     def audio_tokens(self, name: str) -> TokenSet:
         """A token set of audio by its name.
@@ -158,7 +160,7 @@ class Config(Section):
         for role, kinds in (("semantic", SEMANTIC_KINDS), ("acoustic", ACOUSTIC_KINDS)):
             choice = getattr(tokens, role)
             _known(choice, self.tokenizers, f"{where}.{role}", "tokenizers")
-            if not is_own(kind := self.tokenizers[choice].kind) and kind not in kinds:
+            if not is_plugin(kind := self.tokenizers[choice].kind) and kind not in kinds:
                 raise ValueError(
                     f"{where}.{role}: {choice!r} is a {kind}, "
                     f"which is not {role}; allowed kinds: {', '.join(kinds)}"
@@ -169,7 +171,7 @@ class Config(Section):
         choice = tokens.tokenizer
         _known(choice, self.tokenizers, f"{where}.tokenizer", "tokenizers")
         kind = self.tokenizers[choice].kind
-        if not is_own(kind) and kind not in SYMBOLIC_KINDS:
+        if not is_plugin(kind) and kind not in SYMBOLIC_KINDS:
             raise ValueError(
                 f"{where}.tokenizer: {choice!r} is a {kind}, which reads audio; allowed kinds: "
                 f"{', '.join(SYMBOLIC_KINDS)} (audio: name a cut, a semantic and an acoustic one)"
@@ -183,7 +185,7 @@ class Config(Section):
     def _cut_suits(self, where: str, cut_name: str, tokenizer_name: str) -> None:
         """A tokenizer must find its rate and at least one frame in a segment."""
         cut, tokenizer = self.cuts[cut_name], self.audio_tokenizer(tokenizer_name)
-        if isinstance(tokenizer, OwnTokenizer):  # it is asked when it is imported, in its jobs
+        if isinstance(tokenizer, PluginTokenizer):  # it is asked when it is imported, in its jobs
             return
         about = f"{where}: {cut_name!r} has"
         if cut.rate < tokenizer.sample_rate:

@@ -164,7 +164,7 @@ def _longest(keys: Sequence[KeySign]) -> str:
 
 
 def _text(source: Path, relative: str, pattern: str, what: str) -> str:
-    """What stands in a file beside a MIDI.
+    """What is in a file beside a MIDI.
 
     Raises:
         MidiError: `no_beats` or `no_keys`: it is not there; `garbled_…`: it is no text.

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 # ------------------------------------------------------------------------------------ pinning
 
 
-def verify(settings: ArchiveCorpus, archive: Path, pins: Path) -> str:
+def verify_archive(settings: ArchiveCorpus, archive: Path, pins: Path) -> str:
     """Compare with the configured hash or the one of the first time.
 
     Returns:

@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 
 from etude.config import Config, Cut, FolderCorpus
 from etude.config.systems import CLASSES
-from etude.corpus.deal import SIDES
 from etude.corpus.estimate import (
     advise_shards,
     disk_bytes,
@@ -19,9 +18,10 @@ from etude.corpus.estimate import (
     training_seconds,
     work_seconds,
 )
+from etude.corpus.group_split import SIDES
 from etude.corpus.ingest import read_rows
 from etude.corpus.metadata import read_metadata
-from etude.corpus.places import piece_paths
+from etude.corpus.piece_paths import piece_paths
 from etude.corpus.rows import OURS, Row, reason_class
 from etude.corpus.scan import corpus_files, describe_passed
 from etude.corpus.split import assign, parse_tune
@@ -60,7 +60,7 @@ def audit(
 
     Args:
         root: the folder.
-        corpus: its settings, as they would stand in the configuration.
+        corpus: its settings, as they would be written in the configuration.
         settings: the configuration that it would be laid over: its cut, tokens and training.
         cores: cores that the run would have.
         notes: what tokenizers, of which this room knows nothing, say of the kept MIDI files.
@@ -85,7 +85,7 @@ def audit(
     except UserError as error:
         trouble = str(error)
     kept = [row for row in rows if row["status"] == "kept"]
-    over = [f"passed over: {said}"] if (said := describe_passed(passed)) else []
+    over = [f"passed over: {passed_note}"] if (passed_note := describe_passed(passed)) else []
     taken = _kept(kept, drums, corpus)
     blocks = [[f"{root}: {len(files)} files", *taken, *_rejected(rows), *over]]
     if trouble:

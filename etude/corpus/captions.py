@@ -16,11 +16,11 @@ from pathlib import Path, PurePosixPath
 
 from etude.config import Captions, CorpusBase
 from etude.corpus.ingest import taken
-from etude.corpus.places import piece_paths
+from etude.corpus.piece_paths import piece_paths
 from etude.corpus.rows import Row
-from etude.errors import UserError, nearest
+from etude.errors import UserError, closest
+from etude.midi.descriptors import words_of
 from etude.midi.notes import MidiError, read_midi
-from etude.midi.words import words_of
 from etude.pool import map_in_order
 from etude.storage import read_csv, write_csv
 
@@ -119,7 +119,7 @@ def readable(name: str) -> str:
 
 
 def _from_notes(settings: CorpusBase, row: Row, path: Path) -> str:
-    """Words of the notes that are heard: see `etude.midi.words`; empty for recordings."""
+    """Words of the notes that are heard: see `etude.midi.descriptors`; empty for recordings."""
     if row["kind"] != "midi":
         return ""
     try:
@@ -133,7 +133,7 @@ def _check_column(settings: Captions, rows: list[Row], where: Path) -> None:
     if settings.from_ != ["column"] or not rows or settings.column in rows[0]:
         return
     raise UserError(
-        f"there is no column {settings.column!r}{nearest(settings.column, rows[0])}",
+        f"there is no column {settings.column!r}{closest(settings.column, rows[0])}",
         where=str(where),
         why="captions are taken from that column of metadata.csv alone (captions.from)",
         do="add it to metadata.csv, name another column, or name more sources in captions.from",

@@ -1,5 +1,5 @@
 """Bach's chorales in music21's corpus: 353 that have four parts and are exported in a third of a
-second at the most. An explicit list, since some scores of that corpus take minutes to read.
+second at most. An explicit list, since some scores of that corpus take minutes to read.
 
 The scores come with the installed package and are exported at run time. They are out of copyright;
 their encodings may carry terms of their own (see the package's corpus/license.txt), so they are not

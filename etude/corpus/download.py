@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def opened(settings: ArchiveCorpus, folder: Path) -> Iterator[Path]:
+def downloaded_archive(settings: ArchiveCorpus, folder: Path) -> Iterator[Path]:
     """The archive as a local file; a downloaded one is deleted afterwards.
 
     Raises:
-        UserError: it cannot be had.
+        UserError: it cannot be downloaded.
     """
     path, scheme = local_path(settings.url), urllib.parse.urlsplit(settings.url).scheme
     if path and path.is_file():
@@ -103,7 +103,7 @@ class _Download:
         self.validator = ""  # what the server knows this version of the file by
 
     def go_on(self) -> None:
-        """Append what is missing, if the server still has the same file; otherwise begin anew.
+        """Append what is missing, if the server still has the same file; otherwise begin again.
 
         Raises:
             UserError: the server leads to an address that is not protected.

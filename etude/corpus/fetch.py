@@ -1,4 +1,4 @@
-"""Music that is not in a folder yet: scores of music21, archives, a source of the user's own."""
+"""Music that is not in a folder yet: scores of music21, archives, a source of the user's."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from etude import own
-from etude.config import ArchiveCorpus, CorpusBase, Music21Corpus, OwnCorpus
+from etude import plugins
+from etude.config import ArchiveCorpus, CorpusBase, Music21Corpus, PluginCorpus
 from etude.corpus import scores
 from etude.corpus.annotations import annotate
-from etude.corpus.archive import pin, unpack, verify
-from etude.corpus.download import opened
+from etude.corpus.archive import pin, unpack, verify_archive
+from etude.corpus.download import downloaded_archive
 from etude.corpus.renditions import renditions
-from etude.corpus.scan import METADATA, REFUSED, choose, list_files
+from etude.corpus.scan import METADATA, REFUSED, choose_files, list_files
 from etude.corpus.tables import normal, read_table
 from etude.corpus.withdrawn import find, forms, read_withdrawn
 from etude.errors import UserError
@@ -32,8 +32,8 @@ def fetch(settings: CorpusBase, folder: Path, threads: int) -> None:
     """Fill the source folder of a corpus; it appears when it is whole.
 
     Raises:
-        UserError: the archive cannot be had, is not the pinned one, or is not safe to unpack; the
-            source of the user's own is not there or brought nothing.
+        UserError: the archive cannot be downloaded, is not the pinned one, or is unsafe to unpack;
+            the user's source is missing or brought nothing.
     """
     if settings.annotations is None:
         _fetch(settings, folder, threads)
@@ -77,7 +77,7 @@ def prune(tables: CorpusBase, metadata: str, folder: Path) -> int:
 def _fetch(settings: CorpusBase, folder: Path, threads: int) -> None:
     if isinstance(settings, Music21Corpus):
         _export(settings, folder, threads)
-    elif isinstance(settings, OwnCorpus):
+    elif isinstance(settings, PluginCorpus):
         _fetch_own(settings, folder)
     elif isinstance(settings, ArchiveCorpus):
         _fetch_archive(settings, folder)
@@ -90,7 +90,7 @@ def _export(settings: Music21Corpus, folder: Path, threads: int) -> None:
     """
     inside, names = scores.LISTS[settings.scores]
     targets = {r.target: r for name in names for r in renditions(settings, name)}
-    chosen = choose(targets, settings.limit)
+    chosen = choose_files(targets, settings.limit)
     root = scores.corpus_folder() / inside  # music21 is imported before workers are forked
     with atomic_directory(folder) as temporary:
         work = partial(scores.export_score, root, temporary)
@@ -114,26 +114,26 @@ def _export(settings: Music21Corpus, folder: Path, threads: int) -> None:
 
 def _fetch_archive(settings: ArchiveCorpus, folder: Path) -> None:
     """Download or open the archive, check it against its pin, unpack it."""
-    with opened(settings, folder) as archive:
+    with downloaded_archive(settings, folder) as archive:
         pins = folder.with_name("archive.json")
-        found = verify(settings, archive, pins)
+        found = verify_archive(settings, archive, pins)
         with atomic_directory(folder) as temporary:
             count = unpack(archive, temporary, settings.url)
         pin(settings, found, pins)
     log.info("%d files unpacked", count)
 
 
-def _fetch_own(settings: OwnCorpus, folder: Path) -> None:
-    """Let a class of the user's own fill the folder; what it refuses becomes rows with reasons."""
-    source = own.create(settings.source, settings.options, ("fetch",))
+def _fetch_own(settings: PluginCorpus, folder: Path) -> None:
+    """Let a class of the user's fill the folder; what it refuses becomes rows with reasons."""
+    source = plugins.instantiate(settings.source, settings.options, ("fetch",))
     with atomic_directory(folder) as temporary:
         refused = _call_own(source, settings.source, temporary)
         count = sum(1 for _ in list_files(temporary))
         if not count:
             few = "; ".join(f"{file}: {why}" for file, why in list(refused.items())[:3])
             raise UserError(
-                f"{own.label(settings.source)} brought no files",
-                where=str(own.module_file(settings.source)),
+                f"{plugins.plugin_label(settings.source)} brought no files",
+                where=str(plugins.module_file(settings.source)),
                 why="its `fetch(folder)` ended and left the folder empty" + f" ({few})" * bool(few),
                 do="write MIDI or audio files into the folder that `fetch` is given",
             )
@@ -149,6 +149,6 @@ def _call_own(source: Any, name: str, folder: Path) -> dict[str, str]:
         "fix it there. It may return {file: reason} of what it cannot take, which becomes a row "
         "with that reason, while the others go on; else it returns nothing"
     )
-    with own.blamed(name, "fetch", do):
+    with plugins.blamed(name, "fetch", do):
         refused = dict(source.fetch(folder) or {})
     return {Path(path).as_posix(): str(why) or "no reason given" for path, why in refused.items()}

@@ -31,7 +31,7 @@ STATE_BYTES = 20  # a weight: the model, the finished state, the rolling one wit
 
 
 @dataclass(frozen=True)
-class Music:
+class CorpusSize:
     """What a corpus holds: seconds of MIDI and of recordings, and files."""
 
     midi_s: float
@@ -74,7 +74,7 @@ def forecast(config: Config, results: Path = RESULTS) -> Forecast:
     return Forecast(disk, work, training, tuple(unknown))
 
 
-def music_of(name: str, corpus: CorpusBase, results: Path = RESULTS) -> Music | None:
+def music_of(name: str, corpus: CorpusBase, results: Path = RESULTS) -> CorpusSize | None:
     """From the table of pieces where there is one; None where nobody has looked yet."""
     table = results / "corpora" / name / "pieces.csv"
     if table.is_file():
@@ -84,15 +84,15 @@ def music_of(name: str, corpus: CorpusBase, results: Path = RESULTS) -> Music | 
             sum(float(row["seconds"] or 0) for row in kept if row["kind"] == kind)
             for kind in ("midi", "audio")
         )
-        return Music(midi, audio, len(kept))
+        return CorpusSize(midi, audio, len(kept))
     if isinstance(corpus, Music21Corpus):
         scores = min(corpus.limit or len(CHORALES), len(CHORALES))
-        return Music(scores * CHORALE_S, 0.0, scores)
+        return CorpusSize(scores * CHORALE_S, 0.0, scores)
     return None
 
 
-def weights_of(network: object) -> int:
-    """Weights of a transformer's blocks, nearly; 0 for a network of the user's own."""
+def weight_count(network: object) -> int:
+    """Weights of a transformer's blocks, nearly; 0 for a network of the user's."""
     depth: int = getattr(network, "depth", 0) or getattr(network, "layers", 0)
     width: int = getattr(network, "dim", 0)
     return 12 * width**2 * depth
@@ -126,7 +126,7 @@ def _experiment(
     }
     disk = 0.0 if (results / "metrics" / name).is_dir() else MADE_BYTES
     disk += sum(
-        STATE_BYTES * weights_of(stages[stage].network) * len(seeds)
+        STATE_BYTES * weight_count(stages[stage].network) * len(seeds)
         for stage, seeds in todo.items()
     )
     share = sum(map(len, todo.values())) / len(todo)  # stages of one experiment take about as long
@@ -136,7 +136,7 @@ def _experiment(
 def _training(experiment: ExperimentBase, config: Config) -> float:
     """Seconds of one training of all stages; a larger network is slower by its weights."""
     networks = [plan.settings.network for plan in experiment.stage_plans()]
-    weights = sum(map(weights_of, networks)) / len(networks)
+    weights = sum(map(weight_count, networks)) / len(networks)
     return training_seconds(experiment, config) * max(1.0, weights / USUAL_NETWORK)
 
 
@@ -153,10 +153,10 @@ def announce(
 ) -> None:
     """Say before a run what it will take; in the sub-processes of its jobs, nothing."""
     if "--mode" not in sys.argv:
-        tell("\n".join(describe(forecast(config, results), config, results)))
+        tell("\n".join(forecast_lines(forecast(config, results), config, results)))
 
 
-def describe(found: Forecast, config: Config, results: Path = RESULTS) -> list[str]:
+def forecast_lines(found: Forecast, config: Config, results: Path = RESULTS) -> list[str]:
     """A forecast in lines, with a warning where the disk is too small."""
     free = free_bytes(results)
     least = "at least " if found.unknown else "about "

@@ -19,7 +19,7 @@ from etude.audio.recordings import summarise
 from etude.config import CorpusBase, Filter
 from etude.corpus.metadata import REJECT, Metadata, read_metadata
 from etude.corpus.ownership import check_consent
-from etude.corpus.rows import INGEST_COLUMNS, OURS, Row, describe, reason_class
+from etude.corpus.rows import INGEST_COLUMNS, OURS, Row, counts_text, reason_class
 from etude.corpus.scan import (
     REFUSED,
     corpus_files,
@@ -84,18 +84,18 @@ def ingest_shard(
     files = sorted(mine, key=printable)
     metadata = read_metadata(root, every, OURS, settings.metadata, withdrawn)
     if shard == 0:  # every shard sees the same
-        if said := describe_passed(passed):
-            log.warning("passed over: %s", said)
+        if note := describe_passed(passed):
+            log.warning("passed over: %s", note)
         for warning in metadata.warnings:
             log.warning("%s", warning)
     rows = read_rows(settings.rules, root, files, metadata, threads, refused)
     counts: Counter[str] = Counter()
     write_csv(output, [*INGEST_COLUMNS, *metadata.columns], _counted(rows, counts))
-    log.info("%d of %d files in this shard: %s", len(files), len(every), describe(counts))
+    log.info("%d of %d files in this shard: %s", len(files), len(every), counts_text(counts))
 
 
 def read_refused(root: Path) -> dict[str, str]:
-    """What a source of the user's own could not bring, and why; mostly nothing."""
+    """What a source of the user's could not bring, and why; mostly nothing."""
     path = root / REFUSED
     return {row["path"]: row["reason"] for row in read_csv(path)} if path.is_file() else {}
 
@@ -173,7 +173,7 @@ def _read_midi(rules: Filter, path: Path, row: Row) -> None:
     row["notes_hash"] = notes_hash(table)
     row["seconds"] = f"{table.seconds:.3f}"
     row["notes"] = str(len(table))
-    check(rules, whole, table)
+    check_piece(rules, whole, table)
     row["ngrams"] = tune_ngrams(table).astype(">u4").tobytes().hex(" ", 4)
 
 
@@ -202,7 +202,7 @@ def taken(rules: Filter, table: NoteTable) -> NoteTable:
     return table if rules.map_programs_to is None else table.played_with(rules.map_programs_to)
 
 
-def check(rules: Filter, whole: NoteTable, table: NoteTable) -> None:
+def check_piece(rules: Filter, whole: NoteTable, table: NoteTable) -> None:
     """The filter for MIDI: all notes of a file, and those that are `taken` of them.
 
     Raises:

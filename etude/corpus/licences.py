@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
-from etude.errors import nearest
+from etude.errors import closest
 
 # What SPDX has no identifier for.
 OWN_WORDS = ("all rights reserved", "public domain", "by agreement")
@@ -36,5 +36,5 @@ def licence(word: str) -> str:
     try:
         return canonicalize_license_expression(word)
     except InvalidLicenseExpression:
-        hint = nearest(word.upper(), USUAL) or nearest(word.lower(), OWN_WORDS)
+        hint = closest(word.upper(), USUAL) or closest(word.lower(), OWN_WORDS)
         raise ValueError(f"licence {word!r} is not known{hint}") from None

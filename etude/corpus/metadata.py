@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Metadata:
-    """Columns of the user's own, and their values by relative path."""
+    """The user's columns, and their values by relative path."""
 
     columns: list[str] = field(default_factory=list)
     rows: dict[str, dict[str, str]] = field(default_factory=dict)

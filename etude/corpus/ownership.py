@@ -17,7 +17,7 @@ from pathlib import Path
 from etude.corpus.licences import licence
 from etude.corpus.scan import music_kind, printable
 from etude.corpus.tables import match_names, normal, read_table
-from etude.errors import UserError, nearest
+from etude.errors import UserError, closest
 
 COLUMNS = (
     *("file", "contributor", "licence", "share"),
@@ -76,7 +76,7 @@ _REASONS: dict[str, Callable[[Right], bool]] = {
 }
 
 
-def told(refused: Mapping[str, Sequence[str]]) -> str:
+def refusal_text(refused: Mapping[str, Sequence[str]]) -> str:
     """All files that were refused, by the reason and with counts."""
     parts = (f"{why} ({len(names)}): {', '.join(names)}" for why, names in refused.items())
     return "; ".join(parts)
@@ -119,7 +119,7 @@ def check_consent(path: Path, files: Sequence[str]) -> Ownership:
         raise UserError(
             f"{count} of {len(music)} music files have no consent to be trained on",
             where=str(path),
-            why=told(refused),
+            why=refusal_text(refused),
             do="add to the table what was agreed, or take these files out of the corpus; for a "
             "consent that was taken back: python -m etude withdraw (docs/ownership.md)",
         )
@@ -134,7 +134,7 @@ def _by_file(path: Path, table: list[list[str]]) -> dict[str, list[Right]]:
     header = [name.strip().lower().replace(" ", "_") for name in table[0]] if table else []
     missing = [name for name in COLUMNS if name not in header]
     if missing:
-        like = "".join(nearest(name, header) for name in missing[:1])
+        like = "".join(closest(name, header) for name in missing[:1])
         raise UserError(
             f"{path.name} lacks the column {', '.join(missing)}{like}",
             where=str(path),

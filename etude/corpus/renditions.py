@@ -22,7 +22,7 @@ class Rendition:
     Attributes:
         score: its name in music21's corpus.
         target: the MIDI file's, with its folder.
-        programs: dealt out to the parts in turn; none: as the score has them.
+        programs: distributed over the parts in turn; none: as the score has them.
         tempo: a factor.
         octave: how many the notes are moved up.
     """

@@ -19,7 +19,7 @@ def reason_class(row: Row) -> str:
     return "kept" if row["status"] == "kept" else row["reason"].partition(":")[0]
 
 
-def describe(counts: Counter[str]) -> str:
+def counts_text(counts: Counter[str]) -> str:
     """Counts in words: `12 kept, 3 rejected (2 corrupt_midi, 1 no_notes)`."""
     reasons = {name: count for name, count in counts.most_common() if name != "kept"}
     text = f"{counts['kept']} kept, {sum(reasons.values())} rejected"

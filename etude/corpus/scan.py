@@ -25,7 +25,7 @@ AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".
 # Music all the same, in containers that libsndfile does not open.
 UNREAD_SUFFIXES = frozenset({".m4a", ".aac", ".mp4", ".wma", ".webm", ".mka", ".ape", ".wv"})
 METADATA = "metadata.csv"
-REFUSED = ".refused.csv"  # path and reason of what a source of the user's own could not bring
+REFUSED = ".refused.csv"  # path and reason of what a source of the user's could not bring
 SLUG_LENGTH = 60
 # Up to here a file is known by its bytes, beyond by its size and time: nearly all MIDI, and no
 # recording of hours, which nobody wants to read at every start of the workflow.
@@ -85,7 +85,7 @@ def printable(relative: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def choose(relatives: Iterable[str], limit: int | None) -> list[str]:
+def choose_files(relatives: Iterable[str], limit: int | None) -> list[str]:
     """All paths, or a fixed choice of `limit` of them (the first by hash), sorted."""
     if limit is None:
         return sorted(relatives)
@@ -113,7 +113,7 @@ def corpus_files(
     if limit is None:
         return files
     music = [relative for relative in files if music_kind(relative)]
-    chosen = choose(music, limit)
+    chosen = choose_files(music, limit)
     if passed is not None:
         passed[f"music beyond `limit: {limit}`"] += len(music) - len(chosen)
         passed["other files"] += len(files) - len(music)

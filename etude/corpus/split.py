@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from etude.config import CorpusBase, Split
-from etude.corpus.deal import SIDES, deal, user_sides
 from etude.corpus.estimate import advise_shards
-from etude.corpus.rows import INGEST_COLUMNS, PIECES_COLUMNS, Row, describe, reason_class
+from etude.corpus.group_split import SIDES, assign_groups, user_sides
+from etude.corpus.rows import INGEST_COLUMNS, PIECES_COLUMNS, Row, counts_text, reason_class
 from etude.corpus.scan import is_unread
 from etude.corpus.tunes import tune_groups
 from etude.errors import UserError
@@ -82,7 +82,7 @@ def assign(settings: CorpusBase, rows: list[Row], tunes: Sequence[np.ndarray]) -
     named = defaultdict(list)
     for i in kept:
         named[rows[i]["tune_group"]].append(rows[i])
-    sides = deal(settings.split, named, wishes, warnings)
+    sides = assign_groups(settings.split, named, wishes, warnings)
     for group, members_of in named.items():
         for row in members_of:
             row["split"] = sides[group]
@@ -157,7 +157,9 @@ def summary(settings: CorpusBase, rows: Sequence[Row]) -> list[str]:
     music = [row for row in rows if row["kind"]]
     kept = [row for row in music if row["status"] == "kept"]
     others = len(rows) - len(music)
-    lines = [describe(Counter(map(reason_class, music))) + f"; {others} other files" * bool(others)]
+    lines = [
+        counts_text(Counter(map(reason_class, music))) + f"; {others} other files" * bool(others)
+    ]
     seconds = {
         kind: sum(float(row["seconds"]) for row in kept if row["kind"] == kind)
         for kind in ("midi", "audio")
@@ -204,7 +206,7 @@ def _check_rejected(settings: CorpusBase, rows: Sequence[Row]) -> None:
         raise UserError(
             f"{rejected} of {len(music)} music files were rejected",
             where="for example " + "; ".join(list(examples.values())[:3]),
-            why=describe(reasons),
+            why=counts_text(reasons),
             do="`python -m etude audit <folder>` says which option accepts what; "
             "`max_rejected` is the share that may be rejected",
         )

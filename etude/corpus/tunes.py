@@ -34,7 +34,7 @@ def tune_groups(
     Returns:
         int64 [pieces]: for each piece the lowest index in its group.
     """
-    index = _Index(tunes)
+    index = _NgramIndex(tunes)
     forest = _Forest(len(tunes))
     named: dict[str, int] = {}
     numbers = [named.setdefault(name, len(named)) if name else -1 for name in names]
@@ -49,7 +49,7 @@ def tune_groups(
     return forest.labels()
 
 
-class _Index:
+class _NgramIndex:
     """Which pieces hold an n-gram. N-grams of one piece only are not kept: they join nothing."""
 
     def __init__(self, tunes: Sequence[np.ndarray]) -> None:

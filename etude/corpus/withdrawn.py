@@ -141,7 +141,7 @@ def pending(settings: CorpusBase, corpus: str, results: Path = RESULTS) -> list[
     return [name for name in names if digest(corpus, name) not in done]
 
 
-def record(corpora: Mapping[str, CorpusBase], results: Path = RESULTS) -> None:
+def record_withdrawn(corpora: Mapping[str, CorpusBase], results: Path = RESULTS) -> None:
     """Note that all rows of all tables are carried out, and forget rows that are gone."""
     found = {
         corpus: sorted(digest(corpus, name) for name in read_withdrawn(settings))

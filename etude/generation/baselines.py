@@ -97,7 +97,7 @@ def places(
     return [math.floor((first + i * seconds + x) * 1000) / 1000 for i, x in enumerate(play)]
 
 
-def choose(spans: list[Span], count: int, seed: int) -> list[Span]:
+def choose_spans(spans: list[Span], count: int, seed: int) -> list[Span]:
     """A seeded choice without replacement, all spans alike: what a perfect model would give."""
     order = np.random.default_rng(seed).permutation(len(spans))
     return [spans[i] for i in order[:count]]
@@ -127,7 +127,7 @@ class Real:
     def floor(self) -> list[Span]:
         """Ten stretches for each clip, never of the test split: it is what all is measured by."""
         spans = self.all_spans["valid"] or self.all_spans["train"]
-        return choose(spans, self.count * FLOOR_DRAWS, self.seed)
+        return choose_spans(spans, self.count * FLOOR_DRAWS, self.seed)
 
     @property
     def spans(self) -> list[Span]:
@@ -179,10 +179,10 @@ class Real:
     def sets(self) -> Iterator[tuple[str, ClipSet]]:
         """The sets that every system has, each with its name."""
         train, test = self.all_spans["train"], self.all_spans["test"]
-        yield "reference", self._of(choose(test, REFERENCE_CLIPS, self.seed), "test")
+        yield "reference", self._of(choose_spans(test, REFERENCE_CLIPS, self.seed), "test")
         yield "real", self._of(self.floor, "valid")
         yield "noise", ClipSet(self._noise(), self.rate)
-        yield "copies", self._of(choose(train, self.count, self.seed), "train")
+        yield "copies", self._of(choose_spans(train, self.count, self.seed), "train")
 
 
 def make_baselines(
@@ -210,7 +210,7 @@ def make_baselines(
     real = Real(spans, reasons, cut, settings.seconds, settings.clips, seed)
     system = open_system(experiment.system)
     dumb = Dumb(
-        spans=choose(spans["train"], len(spans["train"]), seed),
+        spans=choose_spans(spans["train"], len(spans["train"]), seed),
         missing=real.missing("train"),
         files=files,
         corpus=parts.corpus or CorpusBase(),

@@ -15,7 +15,7 @@ from etude.systems import open_system
 from etude.systems.base import Parts, ShouldStop
 from etude.systems.conditions import Conditions
 from etude.tokenizers.fitted import weights_of
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 
 
 def make_clips(
@@ -33,7 +33,7 @@ def make_clips(
 
     Args:
         seed, draw: of training and of generation.
-        primes: the user's files that clips go on from, in turn.
+        primes: the user's files that clips continue, in turn.
         owners: owners.csv of each corpus that has any; what they own goes into weights.json.
 
     Raises:

@@ -24,7 +24,7 @@ from etude.corpus.scan import list_files, music_kind
 from etude.corpus.withdrawn import refuse_if_pending
 from etude.errors import UserError
 from etude.generation.registry import refuse_withdrawn
-from etude.generation.trained import Trained, in_export, in_results, open_player
+from etude.generation.trained import LoadedExperiment, in_export, in_results, open_player
 from etude.storage import check_place
 from etude.systems.conditions import Conditions
 from etude.workflow.lineage import corpora_of
@@ -57,7 +57,7 @@ def generate(options: argparse.Namespace) -> list[Path]:
 
 
 def continue_midi(options: argparse.Namespace) -> list[Path]:
-    """Go on from the user's own MIDI, or from each file of a folder.
+    """Continue the user's own MIDI, or each file of a folder.
 
     It is the whole file, then this many bars of its last metre.
 
@@ -74,7 +74,7 @@ def continue_midi(options: argparse.Namespace) -> list[Path]:
     return _write(trained, conditions, options, 0.0, options.midi)
 
 
-def open_trained(options: argparse.Namespace) -> Trained:
+def open_trained(options: argparse.Namespace) -> LoadedExperiment:
     """The parts of what the command line names: an exported folder or an experiment.
 
     Raises:
@@ -106,7 +106,7 @@ GIVEN_BY = {
 }
 
 
-def _require(trained: Trained, condition: str, do: str) -> None:
+def _require(trained: LoadedExperiment, condition: str, do: str) -> None:
     """See that a system takes a condition.
 
     Raises:
@@ -124,10 +124,10 @@ def _require(trained: Trained, condition: str, do: str) -> None:
 
 
 def prompts_of(given: Path | None, takes: Collection[str]) -> dict[str, tuple[Path, ...]]:
-    """The files that clips go on from, by what the names of these clips get: a folder's stems.
+    """The files that clips continue, by what the names of these clips get: a folder's stems.
 
     Args:
-        takes: the conditions of the system: of a folder, files of the kinds that it can go on from.
+        takes: the conditions of the system: of a folder, files of the kinds that it can continue.
 
     Raises:
         UserError: the folder holds none.
@@ -152,7 +152,7 @@ def prompts_of(given: Path | None, takes: Collection[str]) -> dict[str, tuple[Pa
 
 
 def _write(
-    trained: Trained,
+    trained: LoadedExperiment,
     conditions: Conditions,
     options: argparse.Namespace,
     fade_s: float,
@@ -248,7 +248,7 @@ def laid_over(base: GenerateSettings, options: argparse.Namespace) -> GenerateSe
         values["sampling"] |= asked
     for word in given.get("set") or ():
         values = config.merge(values, _setting(word))
-    return config.checked(type(base), values)
+    return config.validated(type(base), values)
 
 
 def _setting(word: str) -> dict[str, Any]:

@@ -33,13 +33,13 @@ from etude.midi.notes import NoteTable
 from etude.midi.render import load_soundfont, render_midi
 from etude.midi.writing import apart, to_score
 from etude.systems.base import ClipSet, Codec, Span, Wave
-from etude.tokenizers.symbolic.making import midi_of_training, training_tables
+from etude.tokenizers.symbolic.factory import midi_of_training, training_tables
 
 VERSION = 1  # raised when the clip sets change
 
 log = logging.getLogger(__name__)
 
-PIECES = 200  # training pieces whose notes are read, at the most
+PIECES = 200  # training pieces whose notes are read, at most
 STRETCHES = 400  # of training audio, whose spectra are averaged
 SKETCHES, SKETCH_SECONDS = 32, 20.0  # of audio that is transcribed, where there is no MIDI
 PIECES_STREAM, NOTES_STREAM, NOISE_STREAM, GRAINS_STREAM = range(4)  # of random numbers

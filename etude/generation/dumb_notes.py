@@ -1,6 +1,6 @@
 """Music without a composer: what a reviewer would try first, made from the training split's notes.
 
-random_notes  a stretch of a training piece with all its pitches drawn anew, uniformly from the
+random_notes  a stretch of a training piece with all its pitches drawn again, uniformly from the
               notes of the piece's key within its range. Onsets, durations, velocities, programs and
               tempo stay: rhythm and number of notes are the corpus's own, harmony and melody gone
 one_chord     the chord that sounds on most beats of the training split, struck on every quarter, in
@@ -36,7 +36,7 @@ OCTAVE, BAR = 12, 4  # semitones; quarters
 RUN_UP_SECONDS = 1.0  # played before a stretch, so that no clip begins in silence
 BEATS = 512  # of a piece, in which its chords are looked for
 FEWEST = 3  # notes of a chord
-HELD_FRAMES = 2  # a note of a rough transcription is at least so many frames long
+HELD_FRAMES = 2  # a note of a rough transcription is at least this many frames long
 AUDIBLE = 0.15  # of a frame's strongest note; overtones that were taken for notes are weaker
 QUARTER_SECONDS, TICKS = 0.5, 480  # of a rough transcription
 

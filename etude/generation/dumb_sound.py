@@ -58,7 +58,7 @@ def grains(
     """Stretches one after the other [samples], each faded into the next over 10 ms.
 
     Args:
-        cut: a stretch of so many samples, another one each time.
+        cut: a stretch of this many samples, another one each time.
         seconds: from the beginning of one to that of the next.
     """
     fade = round(FADE_SECONDS * rate)

@@ -27,11 +27,11 @@ import etude
 from etude.config import Config, Fit
 from etude.corpus.withdrawn import refuse_if_pending
 from etude.errors import UserError
-from etude.generation.exported import ABOUT, FORMAT
-from etude.generation.published import check_publishing, owned_corpora, owners_text, pieces_of
+from etude.generation.copy_check import copy_check_text
+from etude.generation.disclosure import check_publishing, owned_corpora, owners_text, pieces_of
+from etude.generation.manifest import ABOUT, FORMAT
 from etude.generation.registry import register
-from etude.generation.searched import searched_text
-from etude.generation.trained import Trained, in_results, open_player
+from etude.generation.trained import LoadedExperiment, in_results, open_player
 from etude.storage import (
     atomic_directory,
     check_place,
@@ -43,7 +43,7 @@ from etude.storage import (
 )
 from etude.systems import open_system
 from etude.systems.base import Player
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 from etude.workflow.lineage import corpora_of
 
 log = logging.getLogger(__name__)
@@ -96,14 +96,14 @@ def export(
     log.info("%s, training seed %d: %d files", name, trained.seed, len(kept) + 3)
 
 
-class Owners(NamedTuple):
+class OwnerStatement(NamedTuple):
     """What an export says of the owners: in its card, and in export.json."""
 
     text: str
     known: dict[str, list[str]]
 
 
-def publishing(settings: Config, trained: Trained) -> Owners:
+def publishing(settings: Config, trained: LoadedExperiment) -> OwnerStatement:
     """See that a model may be published.
 
     Raises:
@@ -117,12 +117,12 @@ def publishing(settings: Config, trained: Trained) -> Owners:
     parts = [owners_text(owned)]
     if any(corpus.ownership is not None for corpus in owned):
         clips = [f"seed-{trained.seed}/draw-{draw}" for draw in experiment.seeds.generate]
-        parts.append(searched_text(name, clips, trained.parts.models))
+        parts.append(copy_check_text(name, clips, trained.parts.models))
     known = {"pieces": pieces_of(owned)} if owned else {}
-    return Owners("\n".join(filter(None, parts)), known)
+    return OwnerStatement("\n".join(filter(None, parts)), known)
 
 
-def _about(trained: Trained) -> dict[str, Any]:
+def _about(trained: LoadedExperiment) -> dict[str, Any]:
     """What opens the experiment again, and plays its clips as they were played here."""
     experiment, corpus = trained.experiment, trained.parts.corpus
     about: dict[str, Any] = {
@@ -186,7 +186,7 @@ def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
         shutil.copyfile(source / name, target / name)
 
 
-def _config(settings: Config, trained: Trained) -> str:
+def _config(settings: Config, trained: LoadedExperiment) -> str:
     """All of the configuration that decided this experiment, as YAML that Étude reads again."""
     name, experiment = trained.name, trained.experiment
     experiments = {name: experiment} | {n: settings.experiments[n] for n in experiment.builds_on}
@@ -249,7 +249,7 @@ passes this folder on names that music and adds the licence under which it may b
 """
 
 
-def _card(corpus: str, trained: Trained, player: Player, owners: str) -> str:
+def _card(corpus: str, trained: LoadedExperiment, player: Player, owners: str) -> str:
     """The model card: what this is, how it plays, whose music it knows, each stage's own card."""
     system, models = open_system(trained.experiment.system), trained.parts.models
     rows = {"corpus": corpus, "sound": f"{player.rate} Hz, mono"} | system.card(player)

@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from etude.config import Config, FolderCorpus
-from etude.corpus.places import piece_paths
+from etude.corpus.piece_paths import piece_paths
 from etude.errors import UserError
+from etude.generation.disclosure import owned_corpora
 from etude.generation.export import export, publishing
-from etude.generation.published import owned_corpora
 from etude.generation.registry import forget, register
-from etude.generation.trained import Trained, in_results
+from etude.generation.trained import LoadedExperiment, in_results
 from etude.storage import atomic, hash_file, read_csv, write_csv, write_json, write_text
 
 CLIPS = ["file", "clip", "experiment", "train_seed", "draw", "seconds", "caption"]
@@ -80,7 +80,9 @@ def pack(
     return sorted([*names, "manifest.json"])
 
 
-def _clips(trained: Trained, source: Path, draw: int, chosen: Sequence[str], target: Path) -> int:
+def _clips(
+    trained: LoadedExperiment, source: Path, draw: int, chosen: Sequence[str], target: Path
+) -> int:
     """Copy clips under names that say whose they are; how many."""
     table = source / "clips.csv"
     if not table.is_file():
@@ -127,7 +129,7 @@ def _ownership(settings: Config, name: str, target: Path) -> None:
             shutil.copyfile(source, target / f"{owned.corpus}.csv")
 
 
-def _recordings(settings: Config, trained: Trained, contributor: str, folder: Path) -> int:
+def _recordings(settings: Config, trained: LoadedExperiment, contributor: str, folder: Path) -> int:
     """Copy a contributor's own files, with their captions; how many."""
     lines: list[dict[str, str]] = []
     names: set[str] = set()
@@ -162,7 +164,9 @@ def _recordings(settings: Config, trained: Trained, contributor: str, folder: Pa
     return len(lines)
 
 
-def _readme(trained: Trained, clips: int, weights: bool, contributor: str, own: int) -> str:
+def _readme(
+    trained: LoadedExperiment, clips: int, weights: bool, contributor: str, own: int
+) -> str:
     lines = [
         f"# {trained.name}",
         "",

@@ -14,7 +14,7 @@ from typing import Any
 from etude.config import Config, CorpusBase
 from etude.corpus.withdrawn import FOLDER, RESULTS, place_of, refuse_if_pending
 from etude.errors import UserError
-from etude.generation.exported import ABOUT
+from etude.generation.manifest import ABOUT
 from etude.storage import read_json, write_json
 from etude.workflow.lineage import corpora_behind
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from etude.config import Config, CorpusBase, ExperimentBase
 from etude.errors import UserError
-from etude.generation.exported import read_exported
+from etude.generation.manifest import read_exported
 from etude.systems import open_system
 from etude.systems.base import Parts, Player
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 
 
 @dataclass(frozen=True)
-class Trained:
+class LoadedExperiment:
     """A trained experiment.
 
     Attributes: name, experiment (its settings), parts (where stages and tokenizers lie), seed (of
@@ -44,7 +44,7 @@ class Trained:
             )
 
 
-def open_player(trained: Trained) -> Player:
+def open_player(trained: LoadedExperiment) -> Player:
     """What makes clips of a trained experiment.
 
     Raises:
@@ -70,7 +70,7 @@ def find_experiment(settings: Config, name: str) -> ExperimentBase:
     return experiment
 
 
-def in_results(settings: Config, name: str, seed: int | None) -> Trained:
+def in_results(settings: Config, name: str, seed: int | None) -> LoadedExperiment:
     """An experiment of this folder's results/.
 
     Args:
@@ -85,7 +85,7 @@ def in_results(settings: Config, name: str, seed: int | None) -> Trained:
     models, latents = Path("results/models", name), Path("results/latents", name)
     corpus = settings.corpora[experiment.corpus] if "notes" in experiment.makes else None
     parts = _parts(experiment, models, latents, f"seed-{seed}", tokenizers, corpus)
-    return Trained(name, experiment, parts, seed)
+    return LoadedExperiment(name, experiment, parts, seed)
 
 
 def _parts(
@@ -105,7 +105,7 @@ def _parts(
     )
 
 
-def in_export(folder: Path) -> Trained:
+def in_export(folder: Path) -> LoadedExperiment:
     """What `python -m etude export` wrote.
 
     Raises:
@@ -116,7 +116,7 @@ def in_export(folder: Path) -> Trained:
     tokenizers = {role: folder / "tokenizers" / role for role in _roles(found.hashes)}
     models, latents = folder / "models", folder / "latents"
     parts = _parts(found.experiment, models, latents, "", tokenizers, found.corpus)
-    return Trained(found.name, found.experiment, parts, found.seed)
+    return LoadedExperiment(found.name, found.experiment, parts, found.seed)
 
 
 def _roles(files: Iterable[str]) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etude import own
+from etude import plugins
 from etude.config.embeddings import EMBEDDINGS
 from etude.storage import atomic, hash_file
 
@@ -31,14 +31,19 @@ Arrays = dict[str, np.ndarray]
 
 
 def version_of(embedding: str) -> str:
-    """What an embedding's figures hang on: the VERSION of its module, or its own bytes."""
-    if own.is_own(embedding):
-        return own.digest(embedding)
+    """What an embedding's figures depend on: the VERSION of its module, or its own bytes.
+
+    Example:
+        >>> version_of("logmel").isdigit()
+        True
+    """
+    if plugins.is_plugin(embedding):
+        return plugins.plugin_digest(embedding)
     module = importlib.import_module(EMBEDDINGS[embedding].split(":")[0])
     return str(module.VERSION)
 
 
-class Cache:
+class EmbeddingCache:
     """Arrays by what they were made of; without a folder nothing is kept."""
 
     def __init__(self, folder: Path | None) -> None:

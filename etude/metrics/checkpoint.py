@@ -41,7 +41,7 @@ def evaluate_step(
     wanted = list(dict.fromkeys(path for paths in tables.values() for path in paths))
     status = run_workflow(cores, *wanted, configfiles=files)
     if status == 0:
-        print("\n".join(told(copy, [Path(path) for path in wanted])))
+        print("\n".join(summary_lines(copy, [Path(path) for path in wanted])))
     return status
 
 
@@ -53,7 +53,7 @@ def checkpoint_overlay(settings: Config, name: str, step: int | None) -> dict[st
     """
     if name not in settings.experiments:
         raise UserError(
-            f"there is no experiment {name!r}{config.nearest(name, settings.experiments)}",
+            f"there is no experiment {name!r}{config.closest(name, settings.experiments)}",
             where="--experiment",
             do=f"use one of: {', '.join(settings.experiments)}",
         )
@@ -90,7 +90,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def told(name: str, tables: Sequence[Path]) -> list[str]:
+def summary_lines(name: str, tables: Sequence[Path]) -> list[str]:
     """The distances of its clips, a line each, and where all tables are."""
     lines = [f"{name}: results/metrics/{name}/"]
     for table in tables:

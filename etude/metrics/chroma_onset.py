@@ -98,6 +98,11 @@ def semitone_filters(n_fft: int, sample_rate: int) -> Array:
     """Triangles from semitone to semitone on a log axis, A = 440 Hz: [60, n_fft // 2 + 1].
 
     The lowest are narrower than a bin is wide; they then take what the nearest bin has.
+
+    Example:
+        >>> filters = semitone_filters(4096, 24000)
+        >>> filters.shape, int(filters[69 - LOWEST_MIDI].argmax())  # 440 Hz: 75 bins of 5.86 Hz
+        ((60, 2049), 75)
     """
     hertz = np.fft.rfftfreq(n_fft, 1 / sample_rate)
     midi = 69 + 12 * np.log2(np.maximum(hertz, 1e-3) / 440)

@@ -81,8 +81,8 @@ class Clap:
         wanted = np.stack([self.read(text) for text in texts], axis=1)
         found = []
         for wave in waves:
-            heard = soxr.resample(wave, rate, self.sample_rate, quality="HQ")
-            windows = self._embed(heard.astype(np.float64))
+            resampled = soxr.resample(wave, rate, self.sample_rate, quality="HQ")
+            windows = self._embed(resampled.astype(np.float64))
             sizes = np.outer(np.linalg.norm(windows, axis=1), np.linalg.norm(wanted, axis=0))
             found.append((windows @ wanted / np.maximum(sizes, 1e-12)).mean(0))
         return np.array(found)

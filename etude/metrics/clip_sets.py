@@ -34,17 +34,25 @@ TAIL_SECONDS = 1.0  # of an end: the synthesiser's release
 
 
 def stretch(row: Mapping[str, str]) -> tuple[float, float | None]:
-    """What is heard of a clip, by its row of clips.csv: from where, how long (None: to its end)."""
+    """What is heard of a clip, by its row of clips.csv: from where, how long (None: to its end).
+
+    Example:
+        >>> stretch({"prime_seconds": "2"})  # from where its prime ends, to its own end
+        (2.0, None)
+        >>> row = {"clip": "clip-0000", "seconds": "10", "heard_seconds": "2"}
+        >>> stretch(row)  # somewhere at random, and always there
+        (1.058, 2.0)
+    """
     start = float(row.get("prime_seconds") or 0)
     if not row.get("heard_seconds"):
         return start, None
-    heard = float(row["heard_seconds"])
-    room = float(row.get("seconds") or 0) - TAIL_SECONDS - heard - start
+    audible_seconds = float(row["heard_seconds"])
+    room = float(row.get("seconds") or 0) - TAIL_SECONDS - audible_seconds - start
     if room > LEAD_SECONDS:
         name = " ".join(row.get(key) or "" for key in ("clip", "seed", "draw"))
         place = np.random.default_rng(zlib.crc32(name.encode())).random()
         start += LEAD_SECONDS + float(place) * (room - LEAD_SECONDS)
-    return round(start, 3), heard
+    return round(start, 3), audible_seconds
 
 
 def read_clips(folder: Path, rate: int) -> Iterator[tuple[dict[str, str], Array]]:
@@ -60,9 +68,9 @@ def hear(folder: Path, row: Mapping[str, str], rate: int) -> np.ndarray:
         AudioError: it cannot be read.
     """
     wave = read_audio(folder / row["file"], rate, upsample=True)
-    start, heard = stretch(row)
+    start, audible_seconds = stretch(row)
     skip = round(start * rate)
-    return wave[skip : None if heard is None else skip + round(heard * rate)]
+    return wave[skip : None if audible_seconds is None else skip + round(audible_seconds * rate)]
 
 
 def count_clips(folder: Path) -> int:

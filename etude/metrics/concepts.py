@@ -47,10 +47,10 @@ from etude.metrics.frechet import Reference
 from etude.metrics.registry import Options, open_embedding
 from etude.metrics.samples import Clips
 from etude.metrics.space import Space
-from etude.own import label
+from etude.plugins import plugin_label
 from etude.storage import write_csv
-from etude.systems.asked import Asked
 from etude.systems.base import Wave
+from etude.systems.concept_queries import ConceptQuery
 
 VERSION = 3  # raised when the figures change
 
@@ -77,7 +77,7 @@ class Means:
 
     Attributes:
         primary: metric and embedding (its whole name) that decide between systems.
-        options: of the user's own embeddings.
+        options: of the user's embeddings.
         clap: an embedding that has `similarity`, or none.
         others: embeddings of other sounds by name, which several concepts are told from.
         made: clips by their text, and their embeddings: equal texts give equal clips.
@@ -91,7 +91,7 @@ class Means:
 
 
 def write_concepts(
-    asked: Iterable[Asked], settings: ConceptMetrics, table: Path, means: Means | None = None
+    asked: Iterable[ConceptQuery], settings: ConceptMetrics, table: Path, means: Means | None = None
 ) -> list[Row]:
     """Write concept.csv: a row for each concept and condition, and one of real music."""
     means = means or Means()
@@ -100,7 +100,9 @@ def write_concepts(
     return rows
 
 
-def judge(asked: Asked, settings: ConceptMetrics, means: Means | None = None) -> Iterator[Row]:
+def judge(
+    asked: ConceptQuery, settings: ConceptMetrics, means: Means | None = None
+) -> Iterator[Row]:
     """The rows of one concept."""
     means = means or Means()
     ear = Ear(asked, means)
@@ -126,12 +128,12 @@ def judge(asked: Asked, settings: ConceptMetrics, means: Means | None = None) ->
         if text not in means.made:
             waves = list(asked.clips(condition))
             means.made[text] = waves, ear.hear(waves)
-        waves, heard = means.made[text]
-        row |= ear.figures(heard) | ear.by_primary(waves) | ear.described(waves)
+        waves, audible = means.made[text]
+        row |= ear.figures(audible) | ear.by_primary(waves) | ear.described(waves)
         yield row | {"note": note if condition == LEARNED else ""}
 
 
-def row_of(asked: Asked, condition: str, text: str) -> Row:
+def row_of(asked: ConceptQuery, condition: str, text: str) -> Row:
     """What a row is about."""
     return dict.fromkeys(COLUMNS, "") | {
         "concept": asked.concept,
@@ -174,12 +176,12 @@ def paired(nats: Array, null: Array, pieces: Sequence[str]) -> Row:
 class Ear:
     """Hears clips as the concept's held-out music sounds behind the codec."""
 
-    def __init__(self, asked: Asked, means: Means) -> None:
+    def __init__(self, asked: ConceptQuery, means: Means) -> None:
         self.model, self.clap = open_embedding(EMBEDDING, asked.rate), means.clap
         self.rate, self.description = asked.rate, asked.description or asked.concept
         train, waves = list(asked.real("train")), list(asked.real("test"))
         learned, self.held_out = self.hear(train), self.hear(waves)
-        self.primary = Primary(means, asked.rate, waves, asked.pieces_of["test"])
+        self.primary = PrimaryDistance(means, asked.rate, waves, asked.pieces_of["test"])
         self._real = self.described(waves) | self.primary(train, asked.pieces_of["train"])
         self.space: Space | None = None
         if len(set(asked.pieces_of["test"])) > 1 and len(self.held_out) > 1:
@@ -257,7 +259,7 @@ class Ear:
         return {"clap": f"{cosines.mean():.4f}"}
 
 
-class Primary:
+class PrimaryDistance:
     """The run's primary metric to a concept's held-out music behind the codec.
 
     Args:
@@ -268,7 +270,7 @@ class Primary:
         self, means: Means, rate: int, held_out: Sequence[Wave], pieces: Sequence[str]
     ) -> None:
         metric, name = means.primary
-        self.metric, self.name = metric, f"{label(name)} {metric}"
+        self.metric, self.name = metric, f"{plugin_label(name)} {metric}"
         self.rate, self.yardstick = rate, None
         if why_not(name) or not len(held_out):
             return  # of pretrained embeddings: they are not opened here

@@ -14,7 +14,13 @@ Array = NDArray[np.float64]
 
 
 def away(rows: Array, others: Array) -> Array:
-    """The distances of rows [n, d] from others [m, d] -> [n, m]."""
+    """The distances of rows [n, d] from others [m, d] -> [n, m].
+
+    Example:
+        >>> import numpy as np
+        >>> away(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 1.0]])).tolist()
+        [[5.0, 1.0]]
+    """
     squares = (rows**2).sum(1)[:, None] + (others**2).sum(1)[None] - 2 * rows @ others.T
     distances: Array = np.sqrt(squares.clip(0))
     return distances

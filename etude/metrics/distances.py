@@ -26,7 +26,7 @@ from etude.metrics import frechet, kad, kad_clips, mad
 from etude.metrics.samples import (
     FEWEST_FOR_AN_INTERVAL,
     Clips,
-    Estimate,
+    ReplicatedFigure,
     by_subsets,
     drawn_from,
     resampled,
@@ -125,15 +125,15 @@ class Yardstick:
         if why := not_finite(clips):
             raise UserError(why)
 
-    def measure(self, metric: str, clips: Clips, n: int) -> Estimate:
+    def measure(self, metric: str, clips: Clips, n: int) -> ReplicatedFigure:
         """One of METRICS or `own` of a set: of n of its clips where it depends on n, else of all.
 
         Raises:
-            UserError: there are too few, or one of the user's own failed.
+            UserError: there are too few, or a plugin failed.
         """
         if metric in self.own:
             return self._of_ones_own(metric, clips, n)
-        measure: Callable[[Clips, int], Estimate] = getattr(self, f"_{metric}")
+        measure: Callable[[Clips, int], ReplicatedFigure] = getattr(self, f"_{metric}")
         found = measure(clips, n)
         if metric in NOT_NEGATIVE:
             found.lowest = 0.0
@@ -143,8 +143,8 @@ class Yardstick:
             found.add(BELOW_0[metric])
         return found
 
-    def _of_ones_own(self, metric: str, clips: Clips, n: int) -> Estimate:
-        """A distance of the user's own; whether it depends on n is not known, so it is at n."""
+    def _of_ones_own(self, metric: str, clips: Clips, n: int) -> ReplicatedFigure:
+        """A distance of the user's; whether it depends on n is not known, so it is at n."""
         rows = self.project(clips.windows)
 
         def measure(index: frechet.Index) -> float:
@@ -174,11 +174,11 @@ class Yardstick:
         names = clips.names or [str(number) for number in range(int(clips.clips.max()) + 1)]
         return sorted(((names[i], d) for i, d in found.items()), key=lambda x: (-x[1], x[0]))
 
-    def _frechet_distance(self, clips: Clips, n: int) -> Estimate:
+    def _frechet_distance(self, clips: Clips, n: int) -> ReplicatedFigure:
         _at_least(2, fewest_rows(clips, n), "windows of audio", "a single one has no covariance")
         return by_subsets(self.frechet.prepare(self.project(clips.windows)), clips, n)
 
-    def _fad_infinity(self, clips: Clips, n: int) -> Estimate:
+    def _fad_infinity(self, clips: Clips, n: int) -> ReplicatedFigure:
         units = np.array(clips.groups)
         total, dimensions = int(units.max()) + 1, self.rows.shape[1]
         what = "clips" if total == clips.count else "pieces"
@@ -188,7 +188,7 @@ class Yardstick:
         _at_least(dimensions, total, what, why)
         distances = self.frechet.prepare(self.project(clips.windows))
         groups = units[np.searchsorted(clips.numbers, clips.clips)]
-        lines: list[frechet.Line] = []
+        lines: list[frechet.InfinityFit] = []
 
         def measure(index: frechet.Index) -> float:
             lines.append(frechet.extrapolate(distances, index, groups[index]))
@@ -197,18 +197,18 @@ class Yardstick:
         # A half of eight units would be too few for a line of its own.
         if total < 2 * frechet.FEWEST_GROUPS:
             value = measure(np.arange(len(clips.windows)))
-            estimate = Estimate(value, np.zeros(0), f"too few {what} for an interval")
+            estimate = ReplicatedFigure(value, np.zeros(0), f"too few {what} for an interval")
             estimate.n = clips.count
         else:
             estimate = by_subsets(measure, clips, clips.count)
         estimate.add(str(lines[0]))
         return estimate
 
-    def _kad(self, clips: Clips, n: int) -> Estimate:
+    def _kad(self, clips: Clips, n: int) -> ReplicatedFigure:
         tally = self.tally(clips)
         units = int(tally.groups.max()) + 1
         note = drawn_from(clips.count, clips.count, int(clips.groups.max()) + 1)
-        estimate = Estimate(float(tally.kad()[0]), np.zeros(0), note, n=clips.count)
+        estimate = ReplicatedFigure(float(tally.kad()[0]), np.zeros(0), note, n=clips.count)
         if units >= FEWEST_FOR_AN_INTERVAL:
             again = tally.kad(resampled(tally.groups))
             again = again[np.isfinite(again)]  # of one unit alone there is no pair
@@ -226,7 +226,7 @@ class Yardstick:
         half = float(stdtrit(count - 1, 0.975)) * tally.reference_variance() ** 0.5
         return f"other reference pieces than these {count}: ± {half:.3g}, not in the interval"
 
-    def _mad(self, clips: Clips, n: int) -> Estimate:
+    def _mad(self, clips: Clips, n: int) -> ReplicatedFigure:
         few = fewest_rows(clips, n)
         _at_least(mad.FEWEST_ROWS, few, "windows of audio", "five clusters of a histogram")
         count = mad.clusters(min(len(self.rows), few))
@@ -244,6 +244,12 @@ def independent(clips: Clips) -> tuple[list[str], str]:
     """What each clip is of, by its number, and what is to be said of it.
 
     Its piece; or, where all clips are of one piece, itself: then pairs of that piece count.
+
+    Example:
+        >>> import numpy as np
+        >>> clips = Clips(np.zeros((3, 2)), np.arange(3), ["a", "a", "b"])  # of two pieces
+        >>> independent(clips)
+        (['a', 'a', 'b'], '')
     """
     last = int(clips.clips.max()) + 1
     own = [f"clip {number}" for number in range(last)]
@@ -255,12 +261,25 @@ def independent(clips: Clips) -> tuple[list[str], str]:
 
 
 def fewest_rows(clips: Clips, n: int) -> int:
-    """Windows that a draw of n clips has at the least."""
+    """Windows that a draw of n clips has at least.
+
+    Example:
+        >>> import numpy as np
+        >>> clips = Clips(np.zeros((6, 2)), np.array([0, 0, 0, 1, 1, 2]))  # of 3, 2 and 1 windows
+        >>> fewest_rows(clips, 2)
+        3
+    """
     return int(np.sort(np.unique(clips.clips, return_counts=True)[1])[:n].sum())
 
 
 def not_finite(clips: Clips) -> str:
-    """Which clips have embeddings that are no numbers, or nothing."""
+    """Which clips have embeddings that are no numbers, or nothing.
+
+    Example:
+        >>> import numpy as np
+        >>> not_finite(Clips(np.array([[1.0], [np.nan]]), np.arange(2), names=["one", "two"]))
+        'the embeddings of 1 clips are not finite (two)'
+    """
     bad = np.unique(clips.clips[~np.isfinite(clips.windows).all(1)])
     if not len(bad):
         return ""
@@ -280,7 +299,7 @@ def measure_sets(
     notes: dict[str, str],
     metrics: Sequence[str] = METRICS,
     like: str = "generated",
-) -> Iterator[tuple[str, str, int, Estimate | str]]:
+) -> Iterator[tuple[str, str, int, ReplicatedFigure | str]]:
     """(set, metric, n, figure or the reason why there is none) of every set and metric.
 
     Args:
@@ -291,7 +310,7 @@ def measure_sets(
     n = counts.get(like) or min(counts.values(), default=0)
     for name, clips in sets.items():
         for metric in metrics:
-            found: Estimate | str = notes.get(name) or "no clips"
+            found: ReplicatedFigure | str = notes.get(name) or "no clips"
             if clips.count:
                 try:
                     yardstick.check(clips)
@@ -301,6 +320,11 @@ def measure_sets(
             yield name, metric, clips.count if isinstance(found, str) else found.n, found
 
 
-def tidy(found: Estimate | str) -> dict[str, Any]:
-    """The cells of a row: figure, interval and note, or `n/a: why`."""
+def tidy(found: ReplicatedFigure | str) -> dict[str, Any]:
+    """The cells of a row: figure, interval and note, or `n/a: why`.
+
+    Example:
+        >>> tidy("too few clips")
+        {'note': 'n/a: too few clips'}
+    """
     return {"note": f"n/a: {found}"} if isinstance(found, str) else found.cells()

@@ -29,7 +29,7 @@ def embed_set(
     """All windows of a clip set: float64 [n, d], with their clips and the clips' pieces.
 
     Raises:
-        UserError: when a clip cannot be read, or an embedding of the user's own does not fit.
+        UserError: when a clip cannot be read, or an embedding of the user's does not fit.
     """
     return embed_with(open_embedding(embedding, rate, options, weights), folder, embedding)
 
@@ -49,7 +49,7 @@ def embed_with(model: Any, folder: Path, embedding: str) -> Clips:
         names.append(row["clip"])
         if not len(wave):
             continue
-        windows = tried(lambda heard: model.embed(heard[None])[0], wave)
+        windows = tried(lambda samples: model.embed(samples[None])[0], wave)
         if isinstance(windows, Failed):
             log.warning("%s/%s is left out: %s", folder.name, row["clip"], windows.reason)
             continue

@@ -28,10 +28,10 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
-from etude import own
+from etude import plugins
 from etude.audio.files import write_wav
 from etude.errors import UserError
-from etude.pretrained.opened import hash_of_loader
+from etude.pretrained.network_hash import hash_of_loader
 
 VERSION = 1
 
@@ -89,13 +89,13 @@ class FadtkEmbedding:
 
 
 def open_loader(name: str) -> Any:
-    """fadtk's loader of a name; `module:Class` is a `ModelLoader` of the user's own.
+    """fadtk's loader of a name; `module:Class` is a `ModelLoader` of the user's.
 
     Raises:
         UserError: fadtk is not installed, has no such loader, or cannot make it.
     """
-    if own.is_own(name):
-        return own.create(name, {}, ("load_model", "load_wav", "get_embedding"))
+    if plugins.is_plugin(name):
+        return plugins.instantiate(name, {}, ("load_model", "load_wav", "get_embedding"))
     class_name, options = LOADERS[name]
     stand_in_for_torchaudio()
     try:

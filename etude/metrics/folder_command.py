@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from etude.audio.files import read_audio, write_wav
-from etude.clips.told import read_conditions
+from etude.clips.conditions_table import read_conditions
 from etude.config.corpora import Filter, Render
 from etude.config.embeddings import why_not
 from etude.corpus.scan import list_files, music_kind, printable
@@ -165,10 +165,10 @@ def compare_with_statistics(
     mean, covariance = read_statistics(baseline, embedding)
     made = look_through(clips)
     lengths = [summary.seconds for summary in made.files.values()]
-    heard = listen(
+    embedded = listen(
         made, embedding, float(np.clip(np.median(lengths), SHORTEST_S, LONGEST_S)), effort
     )
-    rows = heard.clips.windows
+    rows = embedded.clips.windows
     if rows.shape[1] != len(mean):
         raise UserError(
             "these statistics are of another embedding",
@@ -180,7 +180,7 @@ def compare_with_statistics(
         raise UserError("a single window has no covariance", where=str(clips), do="give more clips")
     distance = frechet_distance(mean, covariance, *statistics(rows))
     if output is not None:
-        kept = {name.replace("/", "--"): heard.of_file(i) for i, name in enumerate(made.files)}
+        kept = {name.replace("/", "--"): embedded.of_file(i) for i, name in enumerate(made.files)}
         write_embeddings(output, embedding, kept)
         row = {"metric": "frechet_distance", "value": f"{distance:.6f}", "n": len(rows)}
         write_csv(output / "distances.csv", ["metric", "value", "n"], [row])
@@ -200,8 +200,8 @@ def score_texts(clips: Path, weights: Path, output: Path | None) -> str:
     nothing of its clip.
     """
     names = [name for name in list_files(clips) if music_kind(name) == "audio"]
-    told = read_conditions(clips, names)
-    texts = {name: row["prompt"] for name, row in told.items() if row["prompt"]}
+    conditions = read_conditions(clips, names)
+    texts = {name: row["prompt"] for name, row in conditions.items() if row["prompt"]}
     if not texts:
         return ""
     clap, rows = Clap(weights), []

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etude.metrics.notes.drawing import pyplot
-from etude.metrics.samples import Clips, Estimate
+from etude.metrics.samples import Clips, ReplicatedFigure
 from etude.storage import atomic, write_csv
 
 Array = NDArray[np.float64]
@@ -53,7 +53,7 @@ def write_distances(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             if metric in ("clips", "n"):
                 continue
             cells = {"clips": row["clips"], "metric": metric, "n": row["n"]}
-            if not isinstance(found, Estimate):
+            if not isinstance(found, ReplicatedFigure):
                 tidy.append(cells | {"note": f"n/a: {found}"})
                 continue
             cells |= {"value": f"{found.value:.6f}", "note": found.note}

@@ -42,7 +42,7 @@ SHOWN = ("symbolic_frechet", "pitch_class_kl", "duration_kl", "harmony_kl", "not
 
 
 @dataclass
-class Notes:
+class FolderNotes:
     """The notes of a folder's MIDI files by name; of those that cannot be used the reason."""
 
     path: Path
@@ -50,13 +50,13 @@ class Notes:
     unreadable: list[str] = field(default_factory=list)
 
 
-def read_notes(folder: Path) -> Notes:
+def read_notes(folder: Path) -> FolderNotes:
     """Read every MIDI file of a folder, of any depth.
 
     Raises:
         UserError: none has notes.
     """
-    found = Notes(folder)
+    found = FolderNotes(folder)
     for name in list_files(folder):
         if music_kind(name) != "midi":
             continue
@@ -78,7 +78,9 @@ def read_notes(folder: Path) -> Notes:
     return found
 
 
-def compare_notes(real: Notes, made: Notes, output: Path | None, threads: int = 1) -> str:
+def compare_notes(
+    real: FolderNotes, made: FolderNotes, output: Path | None, threads: int = 1
+) -> str:
     """The figures of notes of two folders, as text.
 
     Args:
@@ -103,7 +105,7 @@ def compare_notes(real: Notes, made: Notes, output: Path | None, threads: int = 
     lines = [
         f"Notes, compared with every second of the {len(names)} MIDI files of {real.path}:",
         *_table(rows),
-        *_said(copies),
+        *_copy_lines(copies),
         *(f"not read: {line}" for line in [*real.unreadable, *made.unreadable]),
     ]
     return "\n".join(lines) + "\n"
@@ -152,7 +154,9 @@ def _failed(job: tuple[str, NoteTable, bool], reason: str) -> None:
     log.warning("%s is left out: %s", job[0], reason)
 
 
-def find_note_copies(real: Notes, made: Notes) -> tuple[list[dict[str, Any]], NDArray[np.int64]]:
+def find_note_copies(
+    real: FolderNotes, made: FolderNotes
+) -> tuple[list[dict[str, Any]], NDArray[np.int64]]:
     """The longest run that each clip has in common with a real file; where these begin [files, 10].
 
     A clip of a single note has none.
@@ -196,12 +200,12 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*lines, *(f"  {note}" for note in dict.fromkeys(why))]
 
 
-def _said(copies: Sequence[Mapping[str, Any]]) -> list[str]:
+def _copy_lines(copies: Sequence[Mapping[str, Any]]) -> list[str]:
     whole = [row for row in copies if row["share"] == "1.000"]
     shares = [float(row["share"]) for row in copies]
     half = sum(share >= 0.5 for share in shares)
-    told = (
+    summary = (
         f"runs of notes that a real file has too, in any key: all of {len(whole)} of {len(copies)} "
         f"clips, at least half of {half}; median {np.median(shares):.0%} of a clip"
     )
-    return [told, *(f"  {row['clip']} = {row['file']} from {row['second']} s" for row in whole)]
+    return [summary, *(f"  {row['clip']} = {row['file']} from {row['second']} s" for row in whole)]

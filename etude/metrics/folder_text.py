@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from etude.metrics.folder_scan import Folder
-from etude.metrics.samples import Estimate
+from etude.metrics.samples import ReplicatedFigure
 
 HEADS = {"frechet_distance": "FD", "fad_infinity": "FAD-inf", "kad": "KAD", "mad": "MAD"}
 
@@ -30,19 +30,19 @@ def distance_table(
         "real vs real": "the other files of the baseline",
         "noise": "white noise",
     }
-    said: dict[str, None] = {}  # in order, each once
+    lines: dict[str, None] = {}  # in order, each once
     for row in rows:
         cells = "".join(f"  {_cell(row[metric]):<24}" for metric in metrics)
         yield f"  {row['clips']:<13} {row['n']:>5}{cells}  {about[row['clips']]}"
         for metric in metrics:
             found = row[metric]
-            note = found.note if isinstance(found, Estimate) else found
+            note = found.note if isinstance(found, ReplicatedFigure) else found
             if note:
-                said[f"  {row['clips']}, {HEADS[metric]}: {note}"] = None
-    yield from said
+                lines[f"  {row['clips']}, {HEADS[metric]}: {note}"] = None
+    yield from lines
 
 
-def _cell(found: Estimate | str) -> str:
+def _cell(found: ReplicatedFigure | str) -> str:
     if isinstance(found, str):
         return "n/a"
     figure = f"{found.value:.3g}" if abs(found.value) < 100 else f"{found.value:.0f}"
@@ -52,7 +52,7 @@ def _cell(found: Estimate | str) -> str:
     return f"{figure} [{low:.3g}, {high:.3g}]"
 
 
-def heard_in_part(*folders: tuple[Folder, float]) -> Iterator[str]:
+def coverage_lines(*folders: tuple[Folder, float]) -> Iterator[str]:
     """Of each folder the share of its audio that was heard, where it was not all."""
     for folder, share in folders:
         if share < 1:
@@ -60,7 +60,16 @@ def heard_in_part(*folders: tuple[Folder, float]) -> Iterator[str]:
 
 
 def copies_found(matches: list[dict[str, str]]) -> Iterator[str]:
-    """The exact copies, clip by clip."""
+    """The exact copies, clip by clip.
+
+    Example:
+        >>> row = {"probe_filename": "a.wav", "is_match": "True", "matched_dataset_files": "b.wav"}
+        >>> for line in copies_found([row]):
+        ...     print(line)
+        exact copies (same samples): 1 of 1 clips
+          a.wav = b.wav
+        an exact hash finds whole files only; it says nothing about copied passages
+    """
     copies = [row for row in matches if row["is_match"] == "True"]
     yield f"exact copies (same samples): {len(copies)} of {len(matches)} clips"
     for row in copies:

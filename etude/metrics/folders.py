@@ -25,25 +25,25 @@ from etude.audio.tempered import tempered_share
 from etude.config.embeddings import why_not
 from etude.errors import UserError
 from etude.metrics import signals
-from etude.metrics.cache import Cache, version_of
+from etude.metrics.cache import EmbeddingCache, version_of
 from etude.metrics.distances import METRICS, Yardstick, measure_sets
 from etude.metrics.fadtk_files import write_embeddings
 from etude.metrics.folder_files import draw_regions, regions, write_distances, write_matches
 from etude.metrics.folder_scan import Folder, find_copies, look_through
-from etude.metrics.folder_text import copies_found, distance_table, heard_in_part
+from etude.metrics.folder_text import copies_found, coverage_lines, distance_table
 from etude.metrics.registry import open_embedding, projection, residual_weight
 from etude.metrics.samples import Clips
-from etude.own import is_own
+from etude.plugins import is_plugin
 
 log = logging.getLogger(__name__)
 COMMON_RATE = 24000
 SHORTEST_S, LONGEST_S = 1.0, 30.0  # of a stretch
-BATCH_S = 30.0  # of audio embedded at once, at the most: frames overlap and fill memory
+BATCH_S = 30.0  # of audio embedded at once, at most: frames overlap and fill memory
 STRETCHES = 4000  # of a folder, evenly spread over its files: memory and time have a bound
 
 
 @dataclass
-class Heard:
+class EmbeddedFolder:
     """Embeddings of the stretches of a folder; `files` is the file of each stretch, by index."""
 
     clips: Clips
@@ -69,7 +69,7 @@ class Effort:
 
     Args:
         workers: files read and embedded at once.
-        batch_size: stretches of a file embedded at once, at the most (no more than 30 s).
+        batch_size: stretches of a file embedded at once, at most (no more than 30 s).
         cache: where embeddings are kept (none: nowhere).
         weights: of an embedding that needs some: a folder in the hub's form.
     """
@@ -106,21 +106,26 @@ def compare_folders(
     matches = find_copies(real.hashes, made.hashes)
     lengths = [summary.seconds for summary in made.files.values()]
     seconds = float(np.clip(np.median(lengths), SHORTEST_S, LONGEST_S))
-    real_heard, made_heard = (listen(f, embedding, seconds, effort) for f in (real, made))
+    real_embedded, made_embedded = (listen(f, embedding, seconds, effort) for f in (real, made))
     metrics = [metric for metric in METRICS if use_inf or metric != "fad_infinity"]
-    rows = list(distances(real_heard, made_heard, embedding, seconds, metrics, effort.weights))
+    rows = list(
+        distances(real_embedded, made_embedded, embedding, seconds, metrics, effort.weights)
+    )
     if output is not None:
         write_matches(output, matches)
         write_distances(output, rows)
-        found = regions((real_heard.clips, real_heard.files), made_heard.clips)
+        found = regions((real_embedded.clips, real_embedded.files), made_embedded.clips)
         draw_regions(output / "regions.png", found, [*real.files], "stretches of clips")
-        kept = {name.replace("/", "--"): made_heard.of_file(i) for i, name in enumerate(made.files)}
+        kept = {
+            name.replace("/", "--"): made_embedded.of_file(i) for i, name in enumerate(made.files)
+        }
         write_embeddings(output, embedding, kept)
+    on_grid = made_embedded.harmony, real_embedded.harmony
     lines = [
         *distance_table(real, made, embedding, seconds, iter(rows), metrics),
-        *heard_in_part((real, real_heard.share), (made, made_heard.share)),
+        *coverage_lines((real, real_embedded.share), (made, made_embedded.share)),
         "",
-        f"et_grid: clips {made_heard.harmony:.3f}, baseline {real_heard.harmony:.3f} (chance 0.5)",
+        f"et_grid: clips {on_grid[0]:.3f}, baseline {on_grid[1]:.3f} (chance 0.5)",
         *copies_found(matches),
         *(f"not read: {line}" for line in [*real.unreadable, *made.unreadable]),
     ]
@@ -141,7 +146,9 @@ def refuse_embedding(embedding: str, effort: Effort) -> None:
         )
 
 
-def listen(folder: Folder, embedding: str, seconds: float, effort: Effort | None = None) -> Heard:
+def listen(
+    folder: Folder, embedding: str, seconds: float, effort: Effort | None = None
+) -> EmbeddedFolder:
     """Embed the stretches of a folder, a few in memory at a time, or find them in the cache."""
     effort = effort or Effort()
     ear = _Ear(embedding, seconds, max(1, STRETCHES // len(folder.files)), effort)
@@ -168,7 +175,7 @@ def listen(folder: Folder, embedding: str, seconds: float, effort: Effort | None
     known = harmony[np.isfinite(harmony)]
     total = sum(max(1, int(length / seconds)) for _, length in files)
     mean = float(known.mean()) if len(known) else float("nan")
-    return Heard(clips, numbers, mean, len(sizes) / total)
+    return EmbeddedFolder(clips, numbers, mean, len(sizes) / total)
 
 
 class _Ear:
@@ -180,8 +187,8 @@ class _Ear:
         self.seconds, self.per_file = seconds, per_file
         self.batch_size = max(1, min(effort.batch_size, int(BATCH_S / seconds)))
         # Whether a user's own network may be used by several threads nobody knows.
-        self.turn = threading.Lock() if is_own(embedding) else nullcontext()
-        self.cache = Cache(effort.cache)
+        self.turn = threading.Lock() if is_plugin(embedding) else nullcontext()
+        self.cache = EmbeddingCache(effort.cache)
         self.about = {
             "embedding": embedding,
             "version": f"{_version(embedding, self.model)} {signals.VERSION}",
@@ -219,7 +226,7 @@ def _version(embedding: str, model: Any) -> str:
 
 
 def _batches(waves: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Stretches of one length together, at most so many: [batch, samples]."""
+    """Stretches of one length together, at most this many: [batch, samples]."""
     held: list[np.ndarray] = []
     for wave in waves:
         if held and (len(held) == size or len(wave) != len(held[0])):
@@ -244,8 +251,8 @@ def _stretches(
 
 
 def distances(
-    real: Heard,
-    made: Heard,
+    real: EmbeddedFolder,
+    made: EmbeddedFolder,
     embedding: str,
     seconds: float,
     metrics: list[str],

@@ -76,6 +76,14 @@ def beats(power: Array, levels: Array) -> Array:
     Args:
         power: of the notes, a frame each 0.1 s.
         levels: log-mel levels of the same clip, a frame each 10.7 ms, for the beat's period.
+
+    Example:
+        >>> import numpy as np
+        >>> power = np.repeat(np.eye(53)[:8], 5, axis=0)  # a new note each half second
+        >>> levels = np.zeros((round(4 / HOP_SECONDS), 40))
+        >>> levels[:: round(0.5 / HOP_SECONDS)] = 1  # an attack with each
+        >>> beats(power, levels).argmax(1).tolist()
+        [1, 2, 3, 4, 5, 6]
     """
     rises = np.diff(levels, axis=0).clip(0).mean(1)
     centred = rises - rises.mean()
@@ -92,7 +100,15 @@ def beats(power: Array, levels: Array) -> Array:
 
 
 def figures(power: Array) -> Array:
-    """All figures of a clip's beats [beats, 53]; of fewer than ten beats all 0: [12]."""
+    """All figures of a clip's beats [beats, 53]; of fewer than ten beats all 0: [12].
+
+    Example:
+        >>> import numpy as np
+        >>> beat = np.eye(53)[[0, 4, 7, 4] * 4]  # an arpeggio, four times
+        >>> found = figures(beat)
+        >>> found.shape, round(float(found[0]), 2)  # semitones from beat to beat: 4, 3, 3, 4 or 0
+        ((12,), 3.47)
+    """
     if len(power) < FEWEST_BEATS:
         return np.zeros(Form.dim)
     shares = power / power.sum(1, keepdims=True)
@@ -117,7 +133,7 @@ def _folded(x: Array, period: int) -> list[float]:
 
 
 def _cosines(rows: Array, lag: int) -> Array:
-    """Of each row with the one so many later: [rows - lag]."""
+    """Of each row with the one this many later: [rows - lag]."""
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     found: Array = (unit[lag:] * unit[:-lag]).sum(1)
     return found

@@ -41,6 +41,10 @@ def validate(reference: Array, estimate: Array) -> None:
 
     Raises:
         UserError: not two-dimensional, of different dimension, fewer than 2 rows, not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> validate(np.zeros((8, 2)), np.zeros((9, 2)))  # silent: they can be compared
     """
     for name, rows in (("reference", reference), ("estimate", estimate)):
         if rows.ndim != 2:
@@ -169,7 +173,7 @@ def _gram(rows: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Line:
+class InfinityFit:
     """A line through distances over 1/n: its value at n = ∞ and how well it fits."""
 
     value: float
@@ -186,7 +190,9 @@ class Line:
         )
 
 
-def fad_infinity(distances: Distances, groups: Index, points: int = POINTS, seed: int = 0) -> Line:
+def fad_infinity(
+    distances: Distances, groups: Index, points: int = POINTS, seed: int = 0
+) -> InfinityFit:
     """The distance at n = ∞ of the rows that `distances` was made for.
 
     Args:
@@ -194,14 +200,31 @@ def fad_infinity(distances: Distances, groups: Index, points: int = POINTS, seed
 
     Raises:
         UserError: fewer than 8 groups.
+
+    Example:
+        >>> import numpy as np
+        >>> reference = np.random.default_rng(0).normal(size=(200, 4))
+        >>> made = np.random.default_rng(1).normal(1, size=(80, 4))  # a deviation away, 4 times
+        >>> line = fad_infinity(Reference(reference).prepare(made), np.arange(80))
+        >>> bool(3 < line.value < 5)  # 4 between the distributions that these rows were drawn from
+        True
     """
     return extrapolate(distances, np.arange(len(groups)), groups, points, seed)
 
 
 def extrapolate(
     distances: Distances, index: Index, groups: Index, points: int = POINTS, seed: int = 0
-) -> Line:
-    """As `fad_infinity`, of the rows of an index alone; groups [len(index)]."""
+) -> InfinityFit:
+    """As `fad_infinity`, of the rows of an index alone; groups [len(index)].
+
+    Example:
+        >>> import numpy as np
+        >>> made = np.random.default_rng(1).normal(1, size=(80, 4))
+        >>> reference = Reference(np.random.default_rng(0).normal(size=(200, 4)))
+        >>> half = np.arange(0, 80, 2)  # every second row, each a clip
+        >>> bool(3 < extrapolate(reference.prepare(made), half, half).value < 5)
+        True
+    """
     names, numbers = np.unique(groups, return_inverse=True)
     total = len(names)
     if total < FEWEST_GROUPS:
@@ -220,18 +243,27 @@ def extrapolate(
     return _fit(counts, np.array(values))
 
 
-def _fit(counts: Index, values: Array) -> Line:
+def _fit(counts: Index, values: Array) -> InfinityFit:
     inverse = 1.0 / counts
     slope, value = np.polyfit(inverse, values, 1)
     spread = float(((values - values.mean()) ** 2).sum())
     missed = float(((values - value - slope * inverse) ** 2).sum())
     r2 = 1 - missed / spread if spread > 0 else 1.0
     ends = int(counts.min()), int(counts.max())
-    return Line(float(value), float(slope), r2, *ends, points=len(counts))
+    return InfinityFit(float(value), float(slope), r2, *ends, points=len(counts))
 
 
 def per_clip(distances: Distances, groups: Index) -> dict[int, float]:
-    """The distance of each group's own rows; of a single window, that of a point."""
+    """The distance of each group's own rows; of a single window, that of a point.
+
+    Example:
+        >>> import numpy as np
+        >>> reference = Reference(np.random.default_rng(0).normal(size=(200, 4)))
+        >>> made = np.array([[0.0] * 4, [9.0] * 4])  # a clip amid the reference, and one far off
+        >>> found = per_clip(reference.prepare(made), np.array([0, 1]))
+        >>> bool(found[0] < found[1])
+        True
+    """
     return {int(g): distances(np.flatnonzero(groups == g)) for g in np.unique(groups)}
 
 
@@ -265,6 +297,15 @@ def evaluate(
 
     Args:
         groups: the clip of each row of the estimate (none: each row is one).
+
+    Example:
+        >>> import numpy as np
+        >>> real, made = (np.random.default_rng(seed).normal(size=(200, 4)) for seed in (0, 1))
+        >>> sorted(evaluate(real, made))
+        ['fad_infinity', 'frechet_distance']
+        >>> name = "frechet_distance"
+        >>> bool(evaluate(real, made)[name] < evaluate(real, made + 1)[name])
+        True
     """
     validate(reference, estimate)
     distances = Reference(reference).prepare(estimate)

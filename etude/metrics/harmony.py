@@ -19,7 +19,7 @@ Dimensions (77), of a window
 In a distance (`space.Space`): units are chosen so that chorales deviate by about 1, deviations of
 at least 0.3, 32 principal components and a coordinate, of weight 4, for what they leave over.
 
-It hears wrong notes from 5 to 10 % on, permuted voices, random notes, clusters. It is deaf to the
+It hears wrong notes from 5 to 10 % on, permuted voices, random notes, clusters. It misses the
 order of chords and to time; it holds for instruments whose partials fall as a piano's do.
 """
 
@@ -77,7 +77,15 @@ def chroma(power: Array, lowest: int = 0) -> Array:
 
 
 def matches(shares: Array) -> tuple[Array, NDArray[np.int64]]:
-    """Cosines to each chord type at its best root [frames, 9]; the root of the best [frames]."""
+    """Cosines to each chord type at its best root [frames, 9]; the root of the best [frames].
+
+    Example:
+        >>> import numpy as np
+        >>> triad = np.isin(np.arange(12), (2, 6, 9))[None] / 3  # D, F sharp, A
+        >>> cosines, root = matches(triad)
+        >>> dict(zip(CHORDS, cosines[0].round(2).tolist()))["major"], root.tolist()
+        (1.0, [2])
+    """
     length = np.maximum(np.linalg.norm(shares, axis=1), 1e-12)
     cosines = np.einsum("krc,fc->fkr", TEMPLATES, shares) / length[:, None, None]
     rooted = cosines[:, ROOTED].max(1)
@@ -85,7 +93,15 @@ def matches(shares: Array) -> tuple[Array, NDArray[np.int64]]:
 
 
 def intervals(power: Array, semitones: int = SEMITONES) -> Array:
-    """Autocorrelation of the activations' amplitudes at 1 to so many semitones: [frames, n]."""
+    """Autocorrelation of the activations' amplitudes at 1 to this many semitones: [frames, n].
+
+    Example:
+        >>> import numpy as np
+        >>> fifth = np.zeros((1, 48))
+        >>> fifth[0, [10, 17]] = 1  # two notes, seven semitones apart
+        >>> (np.flatnonzero(intervals(fifth)[0]) + 1).tolist()
+        [7]
+    """
     amplitude = np.sqrt(power)
     energy = np.maximum(power.sum(1), 1e-12)
     pairs = [(amplitude[:, k:] * amplitude[:, :-k]).sum(1) for k in range(1, semitones + 1)]
@@ -123,7 +139,7 @@ class Harmony:
 
     def _of_clip(self, wave: Array) -> Array:
         found = self.activations(wave)
-        frames = harmonies(found.heard)
+        frames = harmonies(found.audible)
         windows = spread_windows(len(found.power), len(frames))
         means = frames[windows, :54].mean(1)
         deviations = frames[windows, :18].std(1)
@@ -133,7 +149,13 @@ class Harmony:
 
 
 def harmonies(power: Array) -> Array:
-    """All figures of single frames, the four of the worst frame last: [frames, 58]."""
+    """All figures of single frames, the four of the worst frame last: [frames, 58].
+
+    Example:
+        >>> import numpy as np
+        >>> harmonies(np.random.default_rng(0).random((5, 48))).shape
+        (5, 58)
+    """
     shares = chroma(power)
     transform = np.abs(np.fft.rfft(shares, axis=1))[:, 1:]
     match, root = matches(shares)
@@ -146,12 +168,19 @@ def harmonies(power: Array) -> Array:
     return np.concatenate([transform, match, shape, turned, between, rare], axis=1)
 
 
-def spread_windows(frames: int, heard: int) -> NDArray[np.int64]:
+def spread_windows(frames: int, wanted: int) -> NDArray[np.int64]:
     """Indexes of windows into the frames that are heard: [windows, 10].
 
     A clip has as many windows as its length gives, however much of it is silent: then they
     overlap more.
+
+    Example:
+        >>> import numpy as np
+        >>> spread_windows(frames=30, wanted=30)[:, 0].tolist()  # where each window of ten begins
+        [0, 5, 10, 15, 20]
+        >>> spread_windows(frames=30, wanted=12)[:, 0].tolist()  # silent from there: overlap
+        [0, 0, 1, 2, 2]
     """
     count = max(1, (frames - WINDOW_FRAMES) // (WINDOW_FRAMES // 2) + 1)
-    starts = np.linspace(0, max(heard - WINDOW_FRAMES, 0), count).round().astype(np.int64)
-    return np.minimum(starts[:, None] + np.arange(WINDOW_FRAMES), heard - 1)
+    starts = np.linspace(0, max(wanted - WINDOW_FRAMES, 0), count).round().astype(np.int64)
+    return np.minimum(starts[:, None] + np.arange(WINDOW_FRAMES), wanted - 1)

@@ -195,6 +195,14 @@ def difference(one: Tally, other: Tally, level: float = 0.95) -> tuple[float, fl
 
 
 def jackknife_variance(left_out: Array) -> float:
-    """Of a figure, from what it is without each of n groups: [n]."""
+    """Of a figure, from what it is without each of n groups: [n].
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.array([1.0, 2.0, 3.0, 4.0])
+        >>> left_out = (x.sum() - x) / 3  # means without each
+        >>> bool(np.isclose(jackknife_variance(left_out), x.var(ddof=1) / 4))  # as by the formula
+        True
+    """
     n = len(left_out)
     return float((n - 1) / n * np.square(left_out - left_out.mean()).sum())

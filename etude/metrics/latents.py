@@ -40,7 +40,7 @@ from etude.metrics.distances import Yardstick, measure_sets, tidy
 from etude.metrics.kad_clips import jackknife_variance
 from etude.metrics.notes.clips import SymbolicClip, read_symbolic
 from etude.metrics.notes.whole_bars import whole_bars
-from etude.metrics.samples import Clips, Estimate, by_subsets, replicate_rows
+from etude.metrics.samples import Clips, ReplicatedFigure, by_subsets, replicate_rows
 from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, head
 from etude.midi.notes import NoteTable
 from etude.pool import Failed, tried
@@ -76,7 +76,7 @@ class LatentYardstick(Yardstick):
         super().__init__(reference, None, 0.0)
         self.compat = compat
 
-    def measure(self, metric: str, clips: Clips, n: int) -> Estimate:  # noqa: D102
+    def measure(self, metric: str, clips: Clips, n: int) -> ReplicatedFigure:  # noqa: D102
         if (metric, self.compat) != ("frechet_distance", PHRASELDM):
             return super().measure(metric, clips, n)
         found = by_subsets(lambda index: phraseldm(self.rows, clips.windows[index]), clips, n)
@@ -85,7 +85,14 @@ class LatentYardstick(Yardstick):
 
 
 def phraseldm(real: Array, made: Array) -> float:
-    """PhraseLDM's figure for two sets of rows [n, d]: see the head of this module."""
+    """PhraseLDM's figure for two sets of rows [n, d]: see the head of this module.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = np.random.default_rng(0).normal(size=(100, 3))
+        >>> round(phraseldm(rows, rows + [2, 0, 0]), 6)  # moved by 2: 2 squared
+        4.0
+    """
     (mean1, cov1), (mean2, cov2) = (frechet.statistics(rows) for rows in (real, made))
     values = np.linalg.eigvalsh(cov1 @ cov2)  # of the lower triangle, as if it were symmetric
     shift = mean1 - mean2
@@ -93,8 +100,15 @@ def phraseldm(real: Array, made: Array) -> float:
     return float(shift @ shift + np.trace(cov1) + np.trace(cov2)) - 2 * cross
 
 
-def distance(real: Array, made: Array) -> float:
-    """The Fréchet distance of two sets of rows."""
+def latent_distance(real: Array, made: Array) -> float:
+    """The Fréchet distance of two sets of rows.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = np.random.default_rng(0).normal(size=(100, 3))
+        >>> round(latent_distance(rows, rows + [2, 0, 0]), 6)
+        4.0
+    """
     return frechet.frechet_distance(*frechet.statistics(real), *frechet.statistics(made))
 
 
@@ -168,32 +182,34 @@ def score_latents(
     """
     others = {name: clips for name, (clips, _) in sets.items() if name != REFERENCE}
     notes = {name: note for name, (clips, note) in sets.items() if not clips.count}
-    reference, said = sets.get(REFERENCE, (Clips(np.zeros((0, 1)), np.zeros(0, np.int64)), ""))
+    reference, reference_note = sets.get(
+        REFERENCE, (Clips(np.zeros((0, 1)), np.zeros(0, np.int64)), "")
+    )
     try:
         yardstick = LatentYardstick(reference, compat)
     except UserError as error:
-        why = error.what if reference.count else said or error.what
+        why = error.what if reference.count else reference_note or error.what
         return [
             {"clips": name, "metric": metric, "unit": UNITS[metric], "n": 0, "note": f"n/a: {why}"}
             for name in others
             for metric in UNITS
         ], []
-    rows = list(floors(reference, said))
+    rows = list(floors(reference, reference_note))
     replicates: list[Row] = []
     for name, metric, n, found in measure_sets(yardstick, others, notes, tuple(METRICS)):
         row: Row = {"clips": name, "metric": METRICS[metric]}
-        if isinstance(found, Estimate):
+        if isinstance(found, ReplicatedFigure):
             replicates += replicate_rows(found, row)
             found.add(ONE_SPACE, sets[name][1])
         rows.append(row | {"unit": UNITS[row["metric"]], "n": n} | tidy(found))
     return rows, replicates
 
 
-def floors(reference: Clips, said: str = "") -> Iterator[Row]:
+def floors(reference: Clips, reference_note: str = "") -> Iterator[Row]:
     """How far real music is from real music: halves of its pieces, and the two halves of each.
 
     Args:
-        said: what is to be said of the reference.
+        reference_note: what is to be said of the reference.
     """
     common = {"clips": REFERENCE, "unit": UNITS[FID]}
     units = int(reference.groups.max()) + 1 if reference.count else 0
@@ -204,20 +220,21 @@ def floors(reference: Clips, said: str = "") -> Iterator[Row]:
         return
     piece = reference.groups[np.searchsorted(reference.numbers, reference.clips)]
     rows, deals = reference.windows, []
-    for deal in range(DEALS):
-        half = np.random.default_rng([deal, 11]).permutation(units)[: units // 2]
+    for split in range(DEALS):
+        half = np.random.default_rng([split, 11]).permutation(units)[: units // 2]
         one = np.isin(piece, half)
-        deals.append(distance(rows[one], rows[~one]))
+        deals.append(latent_distance(rows[one], rows[~one]))
     between = f"{min(deals):.3g} to {max(deals):.3g} over {DEALS} deals of {units} pieces"
     row = common | {"metric": f"{FID}_halves", "n": units // 2, "value": f"{np.mean(deals):.6f}"}
-    yield row | {"note": "; ".join(filter(None, (between, ONE_SPACE, said)))}
+    yield row | {"note": "; ".join(filter(None, (between, ONE_SPACE, reference_note)))}
     place = _places(reference)
     first, second = place < 0.5, place >= 0.5
-    value = distance(rows[first], rows[second])
+    value = latent_distance(rows[first], rows[second])
     without = [
-        distance(rows[first & (piece != k)], rows[second & (piece != k)]) for k in range(units)
+        latent_distance(rows[first & (piece != k)], rows[second & (piece != k)])
+        for k in range(units)
     ]
-    estimate = Estimate(value, value + np.array(without) - np.mean(without), lowest=0.0)
+    estimate = ReplicatedFigure(value, value + np.array(without) - np.mean(without), lowest=0.0)
     estimate.deviation = jackknife_variance(np.array(without)) ** 0.5
     estimate.freedom = units - 1
     estimate.add(ONE_SPACE)

@@ -47,7 +47,12 @@ PASS_HZ, PASS_Q = 38.13547087602444, 0.5003270373238773
 
 @cache
 def k_weighting(rate: int) -> Array:
-    """The two stages of the K-weighting as second-order sections: [2, 6]."""
+    """The two stages of the K-weighting as second-order sections: [2, 6].
+
+    Example:
+        >>> k_weighting(48000).round(4).tolist()[1][:3]  # the high pass of BS.1770-5, table 2
+        [1.0, -2.0, 1.0]
+    """
     k = np.tan(np.pi * SHELF_HZ / rate)
     high = 10 ** (SHELF_DB / 20)
     middle = high**SHELF_SLOPE
@@ -65,7 +70,14 @@ def k_weighting(rate: int) -> Array:
 
 
 def momentary(wave: Array, rate: int) -> Array:
-    """Loudness of blocks of 400 ms, one every 100 ms, in LUFS: [..., blocks]."""
+    """Loudness of blocks of 400 ms, one every 100 ms, in LUFS: [..., blocks].
+
+    Example:
+        >>> import numpy as np
+        >>> sine = np.sin(2 * np.pi * 997 * np.arange(48000) / 48000)  # full scale, one second
+        >>> momentary(sine, 48000).round(1).tolist()
+        [-3.0, -3.0, -3.0, -3.0, -3.0, -3.0, -3.0]
+    """
     from scipy import signal  # takes a second to import, and many only ask for VERSION or names
 
     weighted = signal.sosfilt(k_weighting(rate), wave, axis=-1)
@@ -129,6 +141,13 @@ def _gated_range(blocks: Array) -> float:
 
 
 def evaluate(wave: Array, rate: int) -> dict[str, float]:
-    """All metrics of this module for one clip [samples]; of silence -120 LUFS, as a level has."""
+    """All metrics of this module for one clip [samples]; of silence -120 LUFS, as a level has.
+
+    Example:
+        >>> import numpy as np
+        >>> sine = np.sin(2 * np.pi * 997 * np.arange(96000) / 48000)
+        >>> {name: round(value, 1) + 0.0 for name, value in evaluate(sine, 48000).items()}
+        {'loudness': -3.0, 'loudness_spread': 0.0}
+    """
     blocks = momentary(wave, rate)
     return {"loudness": max(_gated_mean(blocks), -120.0), "loudness_spread": _gated_range(blocks)}

@@ -12,7 +12,7 @@ Conventions
     of different tokenizers cannot be compared.
 
     All tokens that are scored belong to the stream and count, whatever they say (bars, positions,
-    ends); a note counts where it begins among them, so that one whose tokens stand in two windows
+    ends); a note counts where it begins among them, so that one whose tokens are in two windows
     counts once, and neither a note's tokens in the overlap nor the token before the first scored
     one counts twice or for nothing. So nats per note can be compared between tokenizers, as far as
     they say the same of a note: without velocities, or in a coarser time, less is to be foreseen.
@@ -27,7 +27,7 @@ Rows
     ngram      an interpolated modified Kneser-Ney model of order 5 of the training split, with the
                same transpositions, its overlapping windows joined (twice-counted grams would
                spoil its discounts)
-    shuffled   what is left of it when the training tokens stand in random order: their frequencies
+    shuffled   what is left of it when the training tokens are in random order: their frequencies
                (order 1; more would only learn chance)
 """
 
@@ -123,17 +123,40 @@ def held_out(dataset: Any, most: int) -> Windows:
 
 
 def ngram_of(training: list[Ids], vocabulary: int, order: int = ORDER) -> NGram:
-    """The n-gram model of a training split."""
+    """The n-gram model of a training split.
+
+    Example:
+        >>> import numpy as np
+        >>> model = ngram_of([np.array([0, 1, 0, 1, 0, 1])], vocabulary=2, order=2)
+        >>> after_one = model.probabilities([1, 0])[1]
+        >>> bool(after_one > 0.5)
+        True
+    """
     return NGram(vocabulary, order).fit([part.tolist() for part in training])
 
 
 def ngram_nats(model: NGram, windows: Windows) -> list[Array]:
-    """Minus log probability of each scored token, per window."""
+    """Minus log probability of each scored token, per window.
+
+    Example:
+        >>> import numpy as np
+        >>> model = ngram_of([np.array([0, 1, 0, 1, 0, 1])], vocabulary=2, order=2)
+        >>> nats = ngram_nats(model, [("piece", np.array([0, 1, 1]), 1)])[0]
+        >>> bool(nats[0] < nats[1])  # 1 after 0 was learned, 1 after 1 was not
+        True
+    """
     return [-np.log(model.probabilities(ids.tolist()))[first:] for _, ids, first in windows]
 
 
 def summarise(nats: list[Array], pieces: list[str], replicates: int) -> tuple[Row, list[float]]:
-    """Perplexity with its 95 % interval over pieces, and its bootstrap replicates."""
+    """Perplexity with its 95 % interval over pieces, and its bootstrap replicates.
+
+    Example:
+        >>> import numpy as np
+        >>> row, drawn = summarise([np.full(10, np.log(4.0))], ["piece"], replicates=0)
+        >>> row  # as unsure as one of four, each time
+        {'value': '4.000000', 'n': 10}
+    """
     names = sorted(set(pieces))
     place = np.array([names.index(piece) for piece in pieces])
     sums = np.bincount(place, weights=[n.sum() for n in nats], minlength=len(names))
@@ -155,6 +178,12 @@ def notes_in(windows: Windows, count: Notes) -> Array:
 
     What stands before them in the window is their context: a tokenizer that counts the notes it can
     decode finishes a note there that the window before only began, and counted not.
+
+    Example:
+        >>> import numpy as np
+        >>> windows = [("piece", np.array([5, 1, 5, 1]), 2)]
+        >>> notes_in(windows, lambda ids: ids.count(1)).tolist()
+        [1.0]
     """
     begun = [count(ids.tolist()) - count(ids[:first].tolist()) for _, ids, first in windows]
     return np.array(begun, np.float64)
@@ -193,7 +222,7 @@ class PerNote:
         return row
 
     def replicates(self, sums: Array, count: int) -> list[float]:
-        """The value of so many draws of pieces, the same draws as perplexity's."""
+        """The value of this many draws of pieces, the same draws as perplexity's."""
         if len(sums) < 2:
             return []
         chosen = [
@@ -278,7 +307,7 @@ def write_perplexity(
     """
     assert parts.packed is not None
     system, (model,) = open_system(experiment.system), parts.models.values()
-    nats_of = partial(system.nats, system.load(model, parts))
+    nats_of = partial(system.nats, system.load_tokenizer(model, parts))
     rows, more = perplexities(
         *(nats_of, parts.packed),
         most=most,

@@ -47,7 +47,7 @@ class Progression:
         return np.stack(rows)[:, None]
 
     def _of_clip(self, wave: Array) -> Array:
-        power = self.activations(wave).heard
+        power = self.activations(wave).audible
         missing = LAGS[-1] + 1 - len(power)
         power = np.pad(power, ((0, max(missing, 0)), (0, 0)), mode="edge")
         shares = chroma(power)
@@ -70,7 +70,14 @@ def _rotated(before: Array, after: Array) -> Array:
 
 
 def steps(before: Array, after: Array) -> Array:
-    """Mean product of the amplitudes at each step from -9 to 9 semitones, shares of one: [19]."""
+    """Mean product of the amplitudes at each step from -9 to 9 semitones, shares of one: [19].
+
+    Example:
+        >>> import numpy as np
+        >>> note, higher = np.eye(24)[[5]], np.eye(24)[[7]]  # a note, and one two semitones higher
+        >>> int(steps(note, higher).argmax()) - STEPS
+        2
+    """
     a, b = np.sqrt(before), np.sqrt(after)
     b = np.pad(b, ((0, 0), (STEPS, STEPS)))
     n = a.shape[1]

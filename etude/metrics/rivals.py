@@ -24,7 +24,7 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def compare(
+def rival_rows(
     yardstick: Yardstick,
     sets: Mapping[str, Clips],
     notes: Mapping[str, str],

@@ -98,7 +98,7 @@ class Clips:
 
 
 @dataclass
-class Estimate:
+class ReplicatedFigure:
     """A figure, and replicates that vary about it as figures of other such clips would.
 
     Args:
@@ -142,11 +142,18 @@ class Estimate:
         return found
 
 
-def by_subsets(measure: Callable[[Index], float], clips: Clips, n: int) -> Estimate:
+def by_subsets(measure: Callable[[Index], float], clips: Clips, n: int) -> ReplicatedFigure:
     """The figure of rows at n clips, or at all where there are fewer, with replicates.
 
     Args:
         measure: the figure of some rows of `clips`.
+
+    Example:
+        >>> import numpy as np
+        >>> clips = Clips(np.arange(12.0)[:, None], np.arange(12))  # twelve clips of a window each
+        >>> found = by_subsets(lambda rows: float(clips.windows[rows].mean()), clips, 12)
+        >>> found.value
+        5.5
     """
     groups, total = clips.groups, clips.count
     units = int(groups.max()) + 1
@@ -162,7 +169,7 @@ def by_subsets(measure: Callable[[Index], float], clips: Clips, n: int) -> Estim
     value = mean(DRAWS, np.random.default_rng(0), np.arange(total))
     note = drawn_from(n, total, units)
     if units < FEWEST_FOR_AN_INTERVAL:
-        return Estimate(value, np.zeros(0), note, n=n)
+        return ReplicatedFigure(value, np.zeros(0), note, n=n)
     size, found = units // 2, []
     for replicate in range(REPLICATES):
         generator = seeded(replicate)
@@ -170,11 +177,16 @@ def by_subsets(measure: Callable[[Index], float], clips: Clips, n: int) -> Estim
         found.append(mean(DRAWS_AGAIN, generator, np.flatnonzero(np.isin(groups, half))))
     again = np.array(found)
     scaled = value + np.sqrt(size / (units - size)) * (again - again.mean())
-    return Estimate(value, scaled, note, n=n, freedom=units - 1)
+    return ReplicatedFigure(value, scaled, note, n=n, freedom=units - 1)
 
 
 def drawn_from(n: int, total: int, units: int) -> str:
-    """How a figure of n clips of a larger set was made; empty where all clips count."""
+    """How a figure of n clips of a larger set was made; empty where all clips count.
+
+    Example:
+        >>> drawn_from(8, 20, 10)
+        'mean of 40 draws of 8 clips of 8 pieces, from 20 of 10'
+    """
     if n == total:
         return "" if units == total else f"{total} clips of {units} pieces"
     return f"mean of {DRAWS} draws of {n} clips of {min(n, units)} pieces, from {total} of {units}"
@@ -185,6 +197,11 @@ def resampled(groups: Index, count: int = REPLICATES) -> Array:
 
     Args:
         groups: the unit of each clip.
+
+    Example:
+        >>> import numpy as np
+        >>> resampled(np.array([0, 0, 1]), count=4).tolist()  # the clips of a piece go together
+        [[1.0, 1.0, 0.0, 1.0], [1.0, 1.0, 0.0, 1.0], [1.0, 1.0, 2.0, 1.0]]
     """
     units = int(groups.max()) + 1
     drawn = [seeded(r).integers(units, size=units) for r in range(count)]
@@ -192,7 +209,12 @@ def resampled(groups: Index, count: int = REPLICATES) -> Array:
 
 
 def seeded(replicate: int) -> np.random.Generator:
-    """The draws of a replicate: they depend on its number alone."""
+    """The draws of a replicate: they depend on its number alone.
+
+    Example:
+        >>> bool(seeded(3).random() == seeded(3).random())
+        True
+    """
     return np.random.default_rng([replicate, 20251])
 
 
@@ -215,7 +237,13 @@ def read_about(path: Path | None) -> str:
         return str(arrays[ABOUT][0]) if ABOUT in arrays.files else ""
 
 
-def replicate_rows(estimate: Estimate, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Rows of replicates.csv."""
+def replicate_rows(estimate: ReplicatedFigure, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of replicates.csv.
+
+    Example:
+        >>> import numpy as np
+        >>> list(replicate_rows(ReplicatedFigure(1.0, np.array([0.9])), {"clips": "real"}))
+        [{'clips': 'real', 'replicate': 0, 'value': '0.900000'}]
+    """
     for number, value in enumerate(estimate.replicates):
         yield about | {"replicate": number, "value": f"{value:.6f}"}

@@ -22,10 +22,10 @@ from etude.metrics.clip_sets import read_clips
 from etude.metrics.distances import UNITS, Yardstick, measure_sets, tidy
 from etude.metrics.registry import projection, residual_weight
 from etude.metrics.rivals import COLUMNS as RIVAL_COLUMNS
-from etude.metrics.rivals import compare
-from etude.metrics.samples import Estimate, read_about, read_sets, replicate_rows
+from etude.metrics.rivals import rival_rows
+from etude.metrics.samples import ReplicatedFigure, read_about, read_sets, replicate_rows
 from etude.metrics.tidy import COLUMNS, REPLICATE_COLUMNS, head
-from etude.own import label
+from etude.plugins import plugin_label
 from etude.pool import Failed, tried
 from etude.storage import read_csv, write_csv
 
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 def measure_set(
     name: str, folder: Path, rate: int, own: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Signals of each clip of a set, with those of the user's own."""
+    """Signals of each clip of a set, with those of the user's."""
     for row, wave in read_clips(folder, rate):
         wave = wave.astype(np.float64)
         values = {}
@@ -77,7 +77,7 @@ def summarise_signals(
     """Means over the clips of each set, and how many are silent.
 
     Args:
-        own: units of the user's own metrics.
+        own: units of the user's metrics.
     """
     units = SIGNALS | dict(own or {})
     names = list(dict.fromkeys(row["clips"] for row in rows))
@@ -105,7 +105,7 @@ def _mean(values: list[float]) -> dict[str, str]:
 
 
 @dataclass
-class Scores:
+class EmbeddingScores:
     """What one embedding says of all clip sets.
 
     Attributes: rows (tidy), replicates, per_clip (each clip's own distance), rivals (rows of
@@ -144,7 +144,7 @@ def score_embedding(
     silent: Mapping[str, int] | None = None,
     rivals: Sequence[str] = (),
     own: Mapping[str, Any] = MappingProxyType({}),
-) -> Scores:
+) -> EmbeddingScores:
     """All distances of every clip set to the reference, and to which rivals clips compare.
 
     Args:
@@ -152,9 +152,9 @@ def score_embedding(
         notes: why a set has no clips, by set.
         silent: how many clips of a set are silent, where any are.
         rivals: sets that generated clips are compared with by this embedding.
-        own: distances of the user's own, of `open_distances`.
+        own: distances of the user's, of `open_distances`.
     """
-    scores, name = Scores(), label(embedding)
+    scores, name = EmbeddingScores(), plugin_label(embedding)
     units = UNITS | {metric: distance.unit for metric, distance in own.items()}
     if generated is None or baselines is None:
         scores.none(name, ["generated"], rivals, f"not run: {why_not(embedding)}", units)
@@ -162,8 +162,7 @@ def score_embedding(
     sets = read_sets([generated, baselines])
     reference = sets.pop("reference")
     try:
-        space = *projection(embedding), residual_weight(embedding)
-        yardstick = Yardstick(reference, *space)
+        yardstick = Yardstick(reference, *projection(embedding), residual_weight(embedding))
     except UserError as error:
         why = notes.get("reference") or error.what if not reference.count else error.what
         scores.none(name, sets, rivals, f"n/a: {why}", units)
@@ -172,19 +171,20 @@ def score_embedding(
     for clips, metric, n, found in measure_sets(yardstick, sets, notes, list(units)):
         about = {"clips": clips, "metric": metric, "embedding": name}
         row: dict[str, Any] = about | {"n": n, "unit": units[metric]} | tidy(found)
-        said = [f"{quiet} clips are silent"] if (quiet := (silent or {}).get(clips)) else []
+        missing = [f"{quiet} clips are silent"] if (quiet := (silent or {}).get(clips)) else []
         if lost := max(len(sets[clips].names) - sets[clips].count, 0):
-            said.append(f"{lost} clips could not be embedded (why: the log of embed_clips)")
-        row["note"] = "; ".join(filter(None, (row["note"], *said)))
+            missing.append(f"{lost} clips could not be embedded (why: the log of embed_clips)")
+        row["note"] = "; ".join(filter(None, (row["note"], *missing)))
         scores.rows.append(row)
-        if isinstance(found, Estimate):
+        if isinstance(found, ReplicatedFigure):
             scores.replicates += replicate_rows(found, about)
     with suppress(UserError):  # it is said in the rows
         scores.per_clip = [
             {"clip": clip, "embedding": name, "fad": f"{distance:.6f}"}
             for clip, distance in yardstick.outliers(sets["generated"])
         ]
-    scores.rivals = [{"embedding": name} | row for row in compare(yardstick, sets, notes, rivals)]
+    against = rival_rows(yardstick, sets, notes, rivals)
+    scores.rivals = [{"embedding": name} | row for row in against]
     return scores
 
 
@@ -228,7 +228,7 @@ def write_scores(
 
     Args:
         names: the wildcards: experiment and clips (seed-S/draw-D).
-        own: units of the user's own metrics on clips.
+        own: units of the user's metrics on clips.
         distances: the user's own between sets, of `open_distances`.
         generated, baselines: one .npz for each embedding that runs, named by it.
         gated: the embeddings by which clips are compared with the system's rivals.
@@ -237,18 +237,20 @@ def write_scores(
     made, others = ({path.stem: path for path in paths} for paths in (generated, baselines))
     notes = {p.parent.name: p.read_text().strip() for p in baseline_clips.glob("*/note.txt")}
     common = head(experiment, names["experiment"], names["clips"], packed)
-    heard = list(summarise_signals([row for path in signals for row in read_csv(path)], own))
-    silent = {row["clips"]: row["value"] for row in heard if row["metric"] == "silent"}
+    signal_rows = list(summarise_signals([row for path in signals for row in read_csv(path)], own))
+    silent = {row["clips"]: row["value"] for row in signal_rows if row["metric"] == "silent"}
     scores = [
         score_embedding(
-            *(e, made.get(label(e)), others.get(label(e)), notes, silent),
+            *(e, made.get(plugin_label(e)), others.get(plugin_label(e)), notes, silent),
             experiment.rivals if e in gated else (),
             distances,
         )
         for e in embeddings
     ]
-    rows = [common | row for row in (*heard, *(row for score in scores for row in score.rows))]
-    abouts = {label(e): read_about(made.get(label(e))) for e in embeddings}
+    rows = [
+        common | row for row in (*signal_rows, *(row for score in scores for row in score.rows))
+    ]
+    abouts = {plugin_label(e): read_about(made.get(plugin_label(e))) for e in embeddings}
     write_csv(table, COLUMNS, (row | _all_weights(row, abouts) for row in rows))
     write_csv(replicates, REPLICATE_COLUMNS, (row for s in scores for row in s.replicates))
     write_csv(per_clip, PER_CLIP_COLUMNS, (row for s in scores for row in s.per_clip))

@@ -51,7 +51,15 @@ def level_db(wave: Array) -> float:
 
 
 def evaluate(wave: Array, rate: int) -> dict[str, float]:
-    """All metrics of this module for one clip."""
+    """All metrics of this module for one clip.
+
+    Example:
+        >>> import numpy as np
+        >>> sine = 0.5 * np.sin(2 * np.pi * 440 * np.arange(24000) / 24000)
+        >>> found = evaluate(sine, 24000)
+        >>> round(found["et_grid"], 2), round(found["level_db"], 1), found["flatness_db"] < -60
+        (1.0, -9.0, True)
+    """
     power = power_spectra(wave)
     return {
         "et_grid": share_on_grid(power, rate),

@@ -96,6 +96,11 @@ def folds(pieces: NDArray[Any], count: int = FOLDS) -> list[NDArray[np.bool_]]:
 
     Raises:
         UserError: there is one piece alone.
+
+    Example:
+        >>> import numpy as np
+        >>> folds(np.array(["a", "a", "b", "c"]), count=2)
+        [array([ True,  True,  True, False]), array([False, False, False,  True])]
     """
     names, numbers = np.unique(pieces, return_inverse=True)
     count = min(count, len(names))

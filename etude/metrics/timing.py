@@ -66,7 +66,13 @@ class Timing:
 
 
 def movement(levels: Array) -> Array:
-    """All figures of one clip's log-mel levels [frames, bands]: [59]."""
+    """All figures of one clip's log-mel levels [frames, bands]: [59].
+
+    Example:
+        >>> import numpy as np
+        >>> movement(np.random.default_rng(0).random((400, 64))).shape
+        (59,)
+    """
     change = levels[CHANGE:] - levels[:-CHANGE]
     rises, falls = change.clip(0).mean(1), (-change).clip(0).mean(1)
     total, period = levels.mean(1), beat_period(rises)
@@ -86,7 +92,15 @@ def movement(levels: Array) -> Array:
 
 
 def beat_period(rises: Array) -> int:
-    """The lag from .4 to .75 s at which the rises in level are most alike, in frames."""
+    """The lag from .4 to .75 s at which the rises in level are most alike, in frames.
+
+    Example:
+        >>> import numpy as np
+        >>> rises = np.zeros(400)
+        >>> rises[::50] = 1  # an attack each 50 frames
+        >>> beat_period(rises)
+        50
+    """
     centred = rises - rises.mean()
     alike = [(centred[:-k] * centred[k:]).sum() for k in PERIODS if k < len(rises)]
     return PERIODS[int(np.argmax(alike))]
@@ -107,7 +121,7 @@ def _skewness(change: Array) -> Array:
 
 
 def _correlation(before: Array, after: Array, lag: int) -> float:
-    """Of one curve with another so many frames later."""
+    """Of one curve with another this many frames later."""
     a, b = before - before.mean(), after - after.mean()
     energy = np.sqrt(np.square(a).sum() * np.square(b).sum())
     return float((a[:-lag] * b[lag:]).sum() / max(energy, 1e-6))
@@ -129,7 +143,7 @@ def _beats(rises: Array) -> Array:
 
 
 def _moved(levels: Array, total: Array, lag: int) -> Array:
-    """How far shape and level have moved after so many frames: mean, deviation of each: [4]."""
+    """How far shape and level have moved after this many frames: mean, deviation of each: [4]."""
     shape = levels - total[:, None]
     moved = np.abs(shape[lag:] - shape[:-lag]).mean(1)
     louder = np.abs(total[lag:] - total[:-lag])

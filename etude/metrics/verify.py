@@ -30,7 +30,7 @@ from etude.tokenizers.encodec import EncodecTokenizer
 from etude.tokenizers.fitted import CONFIG
 from etude.tokenizers.hubert import HubertTokenizer
 from etude.tokenizers.pretrained import MODEL
-from etude.tokenizers.registry import load
+from etude.tokenizers.registry import load_tokenizer
 from etude.tokenizers.segments import batched, read_batch
 
 VERSION = 1  # raised when the checks change
@@ -59,7 +59,7 @@ def verify_tokenizer(
     Raises:
         UserError: a check failed, and `strict`.
     """
-    tokenizer = load(folder)
+    tokenizer = load_tokenizer(folder)
     chosen = choose_segments(wav, cuts, pieces, SEGMENTS, tokenizer.settings.fit.seed)
     waves = torch.cat(
         [read_batch(batch, tokenizer.sample_rate) for batch in batched(chosen, cut.seconds)]
@@ -85,7 +85,14 @@ def check_round_trip(codec: Any, waves: Tensor) -> Iterator[Check]:
 def spectral_correlation(
     waves: NDArray[np.float32], others: NDArray[np.float32], rate: int
 ) -> float:
-    """Median over clips of the correlation of their log-mel levels; both [clips, samples]."""
+    """Median over clips of the correlation of their log-mel levels; both [clips, samples].
+
+    Example:
+        >>> import numpy as np
+        >>> wave = np.random.default_rng(0).normal(0, 0.1, (1, 24000)).astype(np.float32)
+        >>> round(spectral_correlation(wave, wave, 24000), 3)
+        1.0
+    """
     mel = LogMel(rate)
     found = []
     for wave, other in zip(waves, others, strict=True):
@@ -96,7 +103,14 @@ def spectral_correlation(
 
 
 def check_tokens(tokens: Tensor, vocabulary: int) -> Iterator[Check]:
-    """How semantic tokens [clips, frames] change, and how many of the vocabulary occur."""
+    """How semantic tokens [clips, frames] change, and how many of the vocabulary occur.
+
+    Example:
+        >>> import torch
+        >>> tokens = torch.arange(64).reshape(8, 8)  # never the same twice: noise, not music
+        >>> [(check.check, check.passed) for check in check_tokens(tokens, 64)]
+        [('change_rate', False), ('used', True)]
+    """
     changed = (tokens[:, 1:] != tokens[:, :-1]).double().mean().item()
     yield Check("change_rate", changed, *CHANGES, "share of frames with another token than before")
     used = tokens.unique().numel() / min(vocabulary, max(tokens.numel(), 1))

@@ -134,14 +134,27 @@ def _embed(model: Any, waves: list[Array]) -> Array:
 
 
 def told_apart(rows: Array) -> float:
-    """Median distance of neighbours in a list of embeddings [n, d] over their median norm."""
+    """Median distance of neighbours in a list of embeddings [n, d] over their median norm.
+
+    Example:
+        >>> import numpy as np
+        >>> round(told_apart(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])), 3)
+        1.414
+    """
     size = float(np.median(np.linalg.norm(rows, axis=1)))
     distance = float(np.median(np.linalg.norm(np.diff(rows, axis=0), axis=1)))
     return distance / size if size else 0.0
 
 
 def grains(wave: Array, rate: int, generator: np.random.Generator) -> Array:
-    """A wave [samples] cut into grains that are put together in random order; as long as before."""
+    """A wave [samples] cut into grains that are put together in random order; as long as before.
+
+    Example:
+        >>> import numpy as np
+        >>> mixed = grains(np.arange(24000.0), 24000, np.random.default_rng(0))
+        >>> bool((np.sort(mixed) == np.arange(24000)).all())  # the same samples in another order
+        True
+    """
     size = max(1, round(GRAIN_SECONDS * rate))
     count = len(wave) // size
     mixed = wave[: count * size].reshape(count, size)[generator.permutation(count)]

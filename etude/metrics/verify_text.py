@@ -28,7 +28,7 @@ from etude.midi.programs import NAMES
 from etude.midi.render import render_midi
 from etude.midi.writing import plain_table, to_score
 from etude.pretrained.origin import read_origin
-from etude.systems.asked import TextReader
+from etude.systems.concept_queries import TextReader
 
 VERSION = 1  # raised when the checks change
 
@@ -78,6 +78,12 @@ def check_words(
 
     Args:
         nats: [texts, clips], in a unit; own: the text of each clip.
+
+    Example:
+        >>> import numpy as np
+        >>> nats = np.array([[1.0, 2.0], [3.0, 1.0]])  # of two sounds, under each of two texts
+        >>> [(check.check, check.passed) for check in check_words(nats, np.array([0, 1]))]
+        [('word_margin', False), ('right_word', True)]
     """
     clips = np.arange(nats.shape[1])
     right = nats[own, clips]
@@ -91,7 +97,13 @@ def check_words(
 
 
 def played(program: int, rate: int) -> Iterator[NDArray[np.float32]]:
-    """The tunes by an instrument, each SECONDS long."""
+    """The tunes by an instrument, each SECONDS long.
+
+    Example:
+        >>> tunes = [wave.shape for wave in played(program=0, rate=8000)]
+        >>> len(tunes) == len(TUNES), tunes[0][0] / 8000 == SECONDS
+        (True, True)
+    """
     length = round(SECONDS * rate)
     onset = np.arange(len(TUNES[0])) * TICKS
     for tune in TUNES:

@@ -20,7 +20,7 @@ MOST_BEATS = 255  # a file has one byte for them
 
 
 @dataclass(frozen=True)
-class Places:
+class BarPositions:
     """Where in its bar something is.
 
     Attributes: bar (int64 [n], from 0; the upbeat's bar is 0), offset and length (int64 [n]: how
@@ -32,7 +32,7 @@ class Places:
     length: np.ndarray
 
 
-def places(ticks: np.ndarray, signatures: np.ndarray, ticks_per_quarter: int) -> Places:
+def places(ticks: np.ndarray, signatures: np.ndarray, ticks_per_quarter: int) -> BarPositions:
     """The bars of ticks (int64 [n], not negative); an upbeat counts from where its bar would begin.
 
     In whole numbers: a bar of n/d has 4 n / d quarters, so that all is counted in 1/d of a tick.
@@ -44,7 +44,7 @@ def places(ticks: np.ndarray, signatures: np.ndarray, ticks_per_quarter: int) ->
     before = np.concatenate([[0], np.cumsum(bars)])
     of = np.searchsorted(start, ticks, side="right") - 1
     bar, offset = np.divmod((ticks - start[of]) * denominator[of], unit[of])
-    return Places(before[of] + bar, offset, unit[of])
+    return BarPositions(before[of] + bar, offset, unit[of])
 
 
 def whole_bars(signatures: np.ndarray, ticks_per_quarter: int) -> np.ndarray:
@@ -96,7 +96,7 @@ def behind(signatures: np.ndarray, ticks_per_quarter: int, tick: int) -> np.ndar
 
 
 def signature(ticks: int, ticks_per_quarter: int) -> tuple[int, int]:
-    """The time signature of a bar of so many ticks, as near as powers of two allow."""
+    """The time signature of a bar of this many ticks, as near as powers of two allow."""
     beats = 4  # two quarters are 2/4
     exact = Fraction(ticks, 4 * ticks_per_quarter)
     while beats < SHORTEST and (exact * beats).denominator > 1:

@@ -1,7 +1,7 @@
 """MidiLM's cleaning of note messages: order, pairs, doubled notes, chords.
 
-All in arrays: the cost of a piece hardly hangs on its length. Times are ticks at a resolution that
-all files are brought to. The seed's own steps, with what is wrong in them, are in `we_sharp`.
+All in arrays: the cost of a piece hardly depends on its length. Times are ticks at one resolution
+for all files. we-sharp's own steps, with their defects, are in `we_sharp`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FAR = np.int64(2**40)  # more ticks than any piece has
 
 
 @dataclass(frozen=True)
-class Notes:
+class NoteArrays:
     """Notes in any order: int64 [n] each; `end` is after `start`."""
 
     start: np.ndarray
@@ -30,11 +30,13 @@ class Notes:
     def __len__(self) -> int:
         return len(self.start)
 
-    def at(self, index: np.ndarray) -> Notes:
+    def at(self, index: np.ndarray) -> NoteArrays:
         """The notes of a mask or in an order."""
-        return Notes(self.start[index], self.end[index], self.pitch[index], self.velocity[index])
+        return NoteArrays(
+            self.start[index], self.end[index], self.pitch[index], self.velocity[index]
+        )
 
-    def sorted(self) -> Notes:
+    def sorted(self) -> NoteArrays:
         """In the order of onset, pitch and end."""
         return self.at(np.lexsort((self.end, self.pitch, self.start)))
 
@@ -164,14 +166,14 @@ def pair(voice: np.ndarray, on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return begin[by_time], end[by_time]
 
 
-def notes_of(lines: Lines, begin: np.ndarray, end: np.ndarray) -> Notes:
+def notes_of(lines: Lines, begin: np.ndarray, end: np.ndarray) -> NoteArrays:
     """The notes of pairs; what rounds to no length is a tick long."""
     start = lines.tick[begin]
     stop = np.maximum(lines.tick[end], start + 1)
-    return Notes(start, stop, lines.pitch[begin], lines.velocity[begin])
+    return NoteArrays(start, stop, lines.pitch[begin], lines.velocity[begin])
 
 
-def join_doubled(notes: Notes) -> tuple[Notes, np.ndarray]:
+def join_doubled(notes: NoteArrays) -> tuple[NoteArrays, np.ndarray]:
     """Step 3: a note that begins while its pitch sounds is joined with that; no time is lost.
 
     Returns:
@@ -192,10 +194,12 @@ def join_doubled(notes: Notes) -> tuple[Notes, np.ndarray]:
         return notes, joined
     kept = notes.at(order[first])
     last = np.append(np.flatnonzero(first)[1:] - 1, len(notes) - 1)
-    return Notes(kept.start, latest[last] - kept.pitch * FAR, kept.pitch, kept.velocity), joined
+    return NoteArrays(
+        kept.start, latest[last] - kept.pitch * FAR, kept.pitch, kept.velocity
+    ), joined
 
 
-def find_chords(notes: Notes, least: int) -> tuple[np.ndarray, list[tuple[int, ...]]]:
+def find_chords(notes: NoteArrays, least: int) -> tuple[np.ndarray, list[tuple[int, ...]]]:
     """Step 4: which notes belong to chords: equal onset and duration, `least` notes or more.
 
     Returns:
@@ -217,7 +221,7 @@ def find_chords(notes: Notes, least: int) -> tuple[np.ndarray, list[tuple[int, .
     return mask, chords
 
 
-def table_notes(table: NoteTable, ticks_per_quarter: int) -> Notes:
+def table_notes(table: NoteTable, ticks_per_quarter: int) -> NoteArrays:
     """The pitched notes of a table at a resolution; none is shorter than a tick."""
     if (table.program == DRUMS).any():
         table = table.without_drums()
@@ -225,4 +229,4 @@ def table_notes(table: NoteTable, ticks_per_quarter: int) -> Notes:
     start = scaled(table.onset, table.ticks_per_quarter, ticks_per_quarter)
     end = scaled(ends, table.ticks_per_quarter, ticks_per_quarter)
     pitch, velocity = table.pitch.astype(np.int64), table.velocity.astype(np.int64)
-    return Notes(start, np.maximum(end, start + 1), pitch, velocity)
+    return NoteArrays(start, np.maximum(end, start + 1), pitch, velocity)

@@ -1,7 +1,7 @@
-"""A MIDI file and what goes on from it, as one file: its own tracks stay as they are, byte by byte.
+"""A MIDI file and what continues it, as one file: its own tracks stay as they are, byte by byte.
 
 A note table knows notes and tempos. A piece has more: pedals, volumes, metres, instruments, names.
-So what is added stands in tracks of its own behind those of the piece.
+So what is added is in tracks of its own behind those of the piece.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from etude.midi.writing import apart
 VERSION = 2  # raised when a piece and its continuation give other bytes
 
 HEADER = 14  # bytes
-TRACKS = 2**16 - 1  # of a file, at the most
+TRACKS = 2**16 - 1  # of a file, at most
 MELODIC = [channel for channel in range(16) if channel != DRUM_CHANNEL]
 VOLUME, RESET_ALL_CONTROLLERS = 7, 121
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A MIDI file that something goes on from.
+class ContinuedFile:
+    """A MIDI file that something continues.
 
     Attributes: data (the file, without a wrapper), table (all of its notes), start, beats and unit
     (of its last time signature: the tick where it begins, beats of a bar, ticks of a beat).
@@ -73,7 +73,7 @@ class Piece:
         return tick, microseconds
 
     def bars_s(self, bars: float) -> float:
-        """The second at which so many bars behind the seam are over, at the last tempo."""
+        """The second at which this many bars behind the seam are over, at the last tempo."""
         return self._seconds(self.seam + round(bars * self.beats * self.unit))
 
     def _seconds(self, tick: int) -> float:
@@ -161,7 +161,7 @@ class Piece:
         return int(volumes.max()) if volumes.any() else None
 
 
-def read_piece(data: bytes) -> Piece:
+def read_piece(data: bytes) -> ContinuedFile:
     """A Standard MIDI File as a piece.
 
     Raises:
@@ -175,7 +175,7 @@ def read_piece(data: bytes) -> Piece:
         if sign.numerator > 0 and sign.denominator > 0
     ]
     start, beats, parts = [(0, 4, 4), *sorted(signs, key=lambda sign: sign[0])][-1]
-    return Piece(data, table, start, beats, Fraction(4 * table.ticks_per_quarter, parts))
+    return ContinuedFile(data, table, start, beats, Fraction(4 * table.ticks_per_quarter, parts))
 
 
 def after(table: NoteTable, second: float, until: float | None = None) -> NoteTable:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from etude.midi import we_sharp
-from etude.midi.cleaning import Lines, Notes
+from etude.midi.cleaning import Lines, NoteArrays
 
 EVENTS, SORTED, DURATIONS = ".events.txt", ".sorted.txt", ".durations.csv"
 CLEANED, DELETED, MELODY = ".cleaned.txt", ".deleted.txt", ".melody.txt"
@@ -36,9 +36,9 @@ def durations_text(rows: Iterable[Sequence[int]]) -> str:
 def cleaned_files(
     lines: Lines,
     pairs: tuple[np.ndarray, np.ndarray],
-    doubled: Notes,
-    cleaned: Notes,
-    melody: Notes | None,
+    doubled: NoteArrays,
+    cleaned: NoteArrays,
+    melody: NoteArrays | None,
     chords: Sequence[tuple[int, ...]],
 ) -> dict[str, str]:
     """The files of a piece as `cleaning` sees it; times at the common resolution."""
@@ -61,7 +61,7 @@ def cleaned_files(
     return files if melody is None else files | {MELODY: notes_text(melody)}
 
 
-def notes_text(notes: Notes) -> str:
+def notes_text(notes: NoteArrays) -> str:
     """`note_on|note_off note velocity delta`, in the order of tokens."""
     n = len(notes)
     tick = np.concatenate([notes.start, notes.end])
@@ -75,14 +75,14 @@ def notes_text(notes: Notes) -> str:
 
 
 def seed_files(
-    lines: Sequence[we_sharp.Line],
-    ordered: Sequence[we_sharp.Line],
-    pairs: Sequence[we_sharp.Pair],
-    cleaned: tuple[Sequence[we_sharp.Line], Sequence[we_sharp.Line]],
-    melody: Sequence[we_sharp.Line] | None,
+    lines: Sequence[we_sharp.NoteLine],
+    ordered: Sequence[we_sharp.NoteLine],
+    pairs: Sequence[we_sharp.EventPair],
+    cleaned: tuple[Sequence[we_sharp.NoteLine], Sequence[we_sharp.NoteLine]],
+    melody: Sequence[we_sharp.NoteLine] | None,
     chords: Mapping[tuple[int, ...], int],
 ) -> dict[str, str]:
-    """The files of a piece as the seed sees it."""
+    """The files of a piece as we-sharp sees it."""
     kept, gone = cleaned
     files = {
         EVENTS: text_of((x.kind, x.channel, x.note, x.velocity, x.delta) for x in lines),
@@ -95,5 +95,5 @@ def seed_files(
     return files if melody is None else files | {MELODY: _text(melody)}
 
 
-def _text(lines: Iterable[we_sharp.Line]) -> str:
+def _text(lines: Iterable[we_sharp.NoteLine]) -> str:
     return text_of((x.kind, x.note, x.velocity, x.delta) for x in lines)

@@ -57,8 +57,8 @@ def find_key(table: NoteTable, kind: str = "float") -> Key:
     """The key whose profile is nearest to the pitched notes; C major where there are none."""
     pitched = table.without_drums()
     weights = pitched.duration * pitched.velocity.astype(np.float64)
-    heard = np.bincount(pitched.pitch % 12, weights, minlength=12)
-    best = int(np.argmax(profiles(kind) @ heard))
+    histogram = np.bincount(pitched.pitch % 12, weights, minlength=12)
+    best = int(np.argmax(profiles(kind) @ histogram))
     return Key(best % 12, best >= 12)
 
 

@@ -1,4 +1,4 @@
-"""The note messages of a MIDI file as they stand in it, by mido.
+"""The note messages of a MIDI file as they are in it, by mido.
 
 symusic pairs and repairs notes while it parses, so it cannot show what cleaning is for.
 """
@@ -52,8 +52,8 @@ def read_messages(data: bytes, bare: bool = False) -> Messages:
     try:
         file = mido.MidiFile(file=io.BytesIO(data if bare else inner), clip=not bare)
     except Exception as error:  # noqa: BLE001 (whatever it is, the file is why: odd keys, bytes)
-        said = " ".join(str(error).split())[:120] or type(error).__name__
-        raise MidiError(f"corrupt_midi: {said}") from None
+        text = " ".join(str(error).split())[:120] or type(error).__name__
+        raise MidiError(f"corrupt_midi: {text}") from None
     rows: list[tuple[int, int, int, int, int, int, bool]] = []
     tempos: list[tuple[int, int]] = []
     for index, track in enumerate(file.tracks):
@@ -92,7 +92,7 @@ def read_messages_anyhow(data: bytes) -> Messages:
     changes = tempos.reshape(-1, 2)
     return Messages(
         tick,
-        np.zeros_like(tick),  # the seed's own way, which needs it, has no use for such files
+        np.zeros_like(tick),  # we-sharp's own way, which needs it, has no use for such files
         track,
         status & 15,
         pitch,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import symusic
 
-from etude.contents import HEAD, what_it_is
+from etude.file_signatures import HEAD, what_it_is
 from etude.midi import bars
 from etude.midi.tempo import seconds_at
 
@@ -80,7 +80,7 @@ class NoteTable:
         """The ticks of a short first bar; 0 where the first bar is whole."""
         return bars.upbeat(self.signatures, self.ticks_per_quarter)
 
-    def places(self) -> bars.Places:
+    def places(self) -> bars.BarPositions:
         """In which bar each note begins, and where there."""
         return bars.places(self.onset, self.signatures, self.ticks_per_quarter)
 

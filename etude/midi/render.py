@@ -18,7 +18,7 @@ from etude.audio.files import AudioError, writing
 from etude.audio.levels import INT16_SCALE, dbfs
 from etude.audio.recordings import Summary, copy_to_wav
 from etude.config import CorpusBase, Filter, Render
-from etude.corpus.places import piece_paths
+from etude.corpus.piece_paths import piece_paths
 from etude.midi.events import DRUM_CHANNEL, read_events
 from etude.midi.notes import MidiError, NoteTable
 from etude.midi.synth import SoundFont
@@ -39,7 +39,7 @@ VERSION = 1  # raised when the samples change, by what is here, in synth or in e
 COLUMNS = [
     *("piece", "file", "seconds", "rate", "channels", "peak", "rms_dbfs", "status", "reason"),
 ]
-PEAK = 0.99  # of full scale, at the most
+PEAK = 0.99  # of full scale, at most
 SILENCE = 1e-3  # of the peak: the release is over when nothing is louder (-60 dB)
 MOST_MINUTES = 600.0  # of notes that are played
 FADE_SECONDS = 0.01  # where a release is cut, so that nothing clicks
@@ -98,7 +98,7 @@ def render_shard(
         )
         counts: Counter[str] = Counter()
         write_csv(temporary / "index.csv", COLUMNS, _counted(results, counts))
-        write_json(temporary / "render.json", describe(settings.render if has_midi else None))
+        write_json(temporary / "render.json", render_facts(settings.render if has_midi else None))
     log.info("%s", ", ".join(f"{n} {reason}" for reason, n in counts.items()) or "no pieces")
 
 
@@ -174,7 +174,7 @@ def load_soundfont(path: Path | None) -> SoundFont:
     return SoundFont(default_soundfont() if path is None else path)
 
 
-def describe(settings: Render | None) -> dict[str, Any]:
+def render_facts(settings: Render | None) -> dict[str, Any]:
     """What made the audio: versions, hashes and settings; nothing where nothing was rendered."""
     if settings is None:
         return {"rendered": False}
@@ -203,7 +203,7 @@ def _write_piece(settings: Render, rules: Filter, folder: Path, job: tuple[str, 
     except MidiError as error:
         return row | {"status": "rejected", "reason": str(error)}
     except OSError as error:
-        ours = Path(error.filename or "").parent == folder  # to write, not the user's to mend
+        ours = Path(error.filename or "").parent == folder  # to write, not the user's to fix
         if ours or error.errno in WRITE_ERRORS:
             raise
         return row | {"status": "rejected", "reason": f"unreadable: {error.strerror}"}

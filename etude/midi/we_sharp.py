@@ -18,7 +18,7 @@ CHORD = 3  # notes
 
 
 @dataclass(frozen=True)
-class Line:
+class NoteLine:
     """A note message; `delta` is in ticks of whatever resolution the file has."""
 
     on: bool
@@ -34,7 +34,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Pair:
+class EventPair:
     """A row of step 2's table: line numbers count from 1."""
 
     note: int
@@ -43,20 +43,20 @@ class Pair:
     duration: int
 
 
-def read_lines(messages: Messages) -> list[Line]:
+def read_lines(messages: Messages) -> list[NoteLine]:
     """Tracks one after another, not merged; the time of other messages is lost, the resolution
     ignored, and a note-on of velocity 0 stays one.
     """
     columns = (messages.on, messages.channel, messages.pitch, messages.velocity, messages.since)
-    return [Line(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+    return [NoteLine(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def sort_blocks(lines: Sequence[Line]) -> list[Line]:
+def sort_blocks(lines: Sequence[NoteLine]) -> list[NoteLine]:
     """Step 1: a line and the lines of delta 0 after it, by note; the first gets the block's delta.
 
     Lines at one moment, but in several tracks, are not together yet.
     """
-    result: list[Line] = []
+    result: list[NoteLine] = []
     at = 0
     while at < len(lines):
         stop = at + 1
@@ -69,7 +69,7 @@ def sort_blocks(lines: Sequence[Line]) -> list[Line]:
     return result
 
 
-def map_pairs(lines: Sequence[Line]) -> list[Pair]:
+def map_pairs(lines: Sequence[NoteLine]) -> list[EventPair]:
     """Step 2: for each note-on the first later note-off of its note, though it be used already."""
     following: dict[int, int] = {}
     ends = [0] * len(lines)
@@ -83,13 +83,13 @@ def map_pairs(lines: Sequence[Line]) -> list[Pair]:
         now += line.delta
         times.append(now)
     return [
-        Pair(line.note, i + 1, ends[i] + 1, times[ends[i]] - times[i])
+        EventPair(line.note, i + 1, ends[i] + 1, times[ends[i]] - times[i])
         for i, line in enumerate(lines)
         if line.on and ends[i] >= 0
     ]
 
 
-def drop_doubled(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
+def drop_doubled(lines: Sequence[NoteLine]) -> tuple[list[NoteLine], list[NoteLine]]:
     """Step 3: a second note-on before the note-off goes, with that note-off; until none is left.
 
     Returns:
@@ -102,7 +102,7 @@ def drop_doubled(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
     return kept, gone
 
 
-def _doubled(lines: Sequence[Line]) -> set[int]:
+def _doubled(lines: Sequence[NoteLine]) -> set[int]:
     """What one pass marks: what it has marked already still begins, and ends, a note."""
     marked: set[int] = set()
     next_on: dict[int, int] = {}
@@ -119,7 +119,7 @@ def _doubled(lines: Sequence[Line]) -> set[int]:
     return marked
 
 
-def _without(lines: Sequence[Line], gone: set[int]) -> list[Line]:
+def _without(lines: Sequence[NoteLine], gone: set[int]) -> list[NoteLine]:
     """The other lines; the time of one that is gone goes to the next if that stays, or is lost."""
     return [
         replace(line, delta=line.delta + lines[i - 1].delta) if i - 1 in gone else line
@@ -129,8 +129,8 @@ def _without(lines: Sequence[Line], gone: set[int]) -> list[Line]:
 
 
 def drop_chords(
-    lines: Sequence[Line], pairs: Sequence[Pair]
-) -> tuple[list[Line], Counter[tuple[int, ...]]]:
+    lines: Sequence[NoteLine], pairs: Sequence[EventPair]
+) -> tuple[list[NoteLine], Counter[tuple[int, ...]]]:
     """Step 4: among neighbours of delta 0, three or more note-ons of one duration go.
 
     The chord's first note has a delta, so it is not among them: triads survive. `pairs` are step
@@ -140,7 +140,7 @@ def drop_chords(
     by_line = {pair.on_line - 1: pair for pair in pairs}
     gone: set[int] = set()
     chords: Counter[tuple[int, ...]] = Counter()
-    groups: dict[int, list[Pair]] = {}
+    groups: dict[int, list[EventPair]] = {}
     for i, delta in enumerate([*(line.delta for line in lines), 1]):
         if delta:
             for members in groups.values():
@@ -153,7 +153,7 @@ def drop_chords(
     return _without(lines, gone), chords
 
 
-def words(lines: Sequence[Line], transpose: int = 0) -> list[str]:
+def words(lines: Sequence[NoteLine], transpose: int = 0) -> list[str]:
     """`on|off_<pitch>_<delta>`: the pitch is clamped to 21 ... 109, the delta is as it is."""
     low, high = CLAMP
     return [

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from etude.errors import UserError
-from etude.pretrained.joblib_file import Unknown
+from etude.pretrained.joblib_file import UnknownClass
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class TensorsOnly(pickle.Unpickler):
         dtype = storage and isinstance(getattr(torch, name, None), torch.dtype)
         if (module, name) in self.ALLOWED or dtype or (storage and name.endswith("Storage")):
             return super().find_class(module, name)
-        return type(name, (Unknown,), {})
+        return type(name, (UnknownClass,), {})
 
 
 def read_fairseq(path: Path) -> dict[str, Tensor]:

@@ -53,10 +53,10 @@ def fetch_weights(name: str, settings: Pretrained, folder: Path) -> None:
     """Fill results/pretrained/{name}/; it appears when it is whole.
 
     Raises:
-        UserError: the weights cannot be had (and whether a login, a licence, a name or the
+        UserError: the weights cannot be downloaded (and whether a login, a licence, a name or the
             connection is at fault), are not those of the given hash, or are of another kind.
     """
-    with source(name, settings) as given, atomic_directory(folder) as temporary:
+    with open_source(name, settings) as given, atomic_directory(folder) as temporary:
         if settings.kind == "kmeans":
             digest = hash_file(given)
             _write_centres(given, settings, temporary)
@@ -79,7 +79,7 @@ def fetch_weights(name: str, settings: Pretrained, folder: Path) -> None:
 
 
 @contextmanager
-def source(name: str, settings: Pretrained) -> Iterator[Path]:
+def open_source(name: str, settings: Pretrained) -> Iterator[Path]:
     """The folder or file that the configuration names, on this machine."""
     if settings.path is not None:
         if not settings.path.exists():

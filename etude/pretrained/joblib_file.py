@@ -1,4 +1,4 @@
-"""k-means centres from files: joblib's .bin as the seed's HuBERT k-means has it, .npy, safetensors.
+"""k-means centres from files: joblib's .bin as we-sharp's HuBERT k-means has it, .npy, safetensors.
 
 joblib writes a pickle in whose middle the bytes of arrays lie. Here it is read without joblib and
 scikit-learn, and without running anything: every class but numpy's own is replaced by an empty one.
@@ -19,7 +19,7 @@ BROKEN = (OSError, ValueError, EOFError, IndexError, KeyError, AttributeError, T
 NUMPY = {"dtype", "ndarray", "scalar", "_reconstruct"}
 
 
-class Unknown:
+class UnknownClass:
     """Stands for a class that is not looked up."""
 
     def __init__(self, *_: object, **__: object) -> None:
@@ -45,7 +45,7 @@ class ArrayReader(pickle._Unpickler):  # noqa: SLF001
     def find_class(self, module: str, name: str) -> Any:  # noqa: D102
         if module.split(".", maxsplit=1)[0] == "numpy" and name in NUMPY:
             return super().find_class(module, name)
-        return type(name, (Unknown,), {})
+        return type(name, (UnknownClass,), {})
 
     def load_build(self) -> None:
         """As Python's; then a wrapper gives way to its array."""

@@ -30,7 +30,7 @@ TIME_FEATURES = 256  # which their class fixes
 
 
 @dataclass(frozen=True)
-class Entry:
+class TensorName:
     """One of their tensors: its name, diffusers' tensors of which it is the rows, its shape.
 
     Attributes: form: how the shape differs: `column` [n] -> [n, 1], `vector` [1, n, 1] -> [n].
@@ -57,7 +57,7 @@ class Entry:
         return {name: part.contiguous() for name, part in zip(self.ours, parts, strict=True)}
 
 
-def entries(configs: Configs) -> list[Entry]:
+def entries(configs: Configs) -> list[TensorName]:
     """The table of a model whose parts have these configurations."""
     found = [*_transformer(configs["transformer"]["num_layers"])]
     found += _projection(configs["projection"])
@@ -93,9 +93,9 @@ def to_tools(ours: Mapping[str, Tensor], configs: Configs) -> Tensors:
 # --------------------------------------------------------------------------------------- tables
 
 
-def _transformer(layers: int) -> Iterator[Entry]:
-    def entry(theirs: str, *ours: str, form: Literal["same", "column"] = "same") -> Entry:
-        return Entry(TRANSFORMER + theirs, tuple(f"transformer.{name}" for name in ours), form)
+def _transformer(layers: int) -> Iterator[TensorName]:
+    def entry(theirs: str, *ours: str, form: Literal["same", "column"] = "same") -> TensorName:
+        return TensorName(TRANSFORMER + theirs, tuple(f"transformer.{name}" for name in ours), form)
 
     yield entry("timestep_features.weight", "time_proj.weight", form="column")
     for number in (0, 2):
@@ -126,19 +126,19 @@ def _transformer(layers: int) -> Iterator[Entry]:
                 yield entry(f"{there}ff.ff.{theirs}.{kind}", f"{here}ff.net.{ours}.{kind}")
 
 
-def _projection(config: Mapping[str, Any]) -> Iterator[Entry]:
+def _projection(config: Mapping[str, Any]) -> Iterator[TensorName]:
     for theirs, ours in SECONDS.items():
         there = f"{CONDITIONERS}{theirs}.embedder.embedding."
         here = f"projection.{ours}.time_positional_embedding."
         for name in ("0.weights", "1.weight", "1.bias"):
-            yield Entry(there + name, (here + name,))
+            yield TensorName(there + name, (here + name,))
     if config["text_encoder_dim"] != config["conditioning_dim"]:
         for kind in ("weight", "bias"):
             theirs = f"{CONDITIONERS}prompt.proj_out.{kind}"
-            yield Entry(theirs, (f"projection.text_projection.{kind}",))
+            yield TensorName(theirs, (f"projection.text_projection.{kind}",))
 
 
-def _autoencoder(blocks: int) -> Iterator[Entry]:
+def _autoencoder(blocks: int) -> Iterator[TensorName]:
     for side in ("encoder", "decoder"):
         there, here = f"{ENCODER}{side}.layers.", f"autoencoder.{side}."
         yield from _convolution(f"{there}0.", f"{here}conv1.")
@@ -155,20 +155,20 @@ def _autoencoder(blocks: int) -> Iterator[Entry]:
         yield from _convolution(*last, bias=side == "encoder")
 
 
-def _unit(there: str, here: str) -> Iterator[Entry]:
+def _unit(there: str, here: str) -> Iterator[TensorName]:
     for number, name in enumerate(("snake1", "conv1", "snake2", "conv2")):
         make = _snake if name.startswith("snake") else _convolution
         yield from make(f"{there}{number}.", f"{here}{name}.")
 
 
-def _snake(there: str, here: str) -> Iterator[Entry]:
+def _snake(there: str, here: str) -> Iterator[TensorName]:
     for name in ("alpha", "beta"):
-        yield Entry(there + name, (here + name,), "vector")
+        yield TensorName(there + name, (here + name,), "vector")
 
 
-def _convolution(there: str, here: str, *, bias: bool = True) -> Iterator[Entry]:
+def _convolution(there: str, here: str, *, bias: bool = True) -> Iterator[TensorName]:
     for name in ("weight_g", "weight_v", *(("bias",) if bias else ())):
-        yield Entry(there + name, (here + name,))
+        yield TensorName(there + name, (here + name,))
 
 
 # ------------------------------------------------------------------------------- configurations
@@ -197,9 +197,9 @@ def _configs_of(
     about: Mapping[str, Any], text: Mapping[str, Any]
 ) -> tuple[dict[str, dict[str, Any]], int]:
     model, dit = about["model"], about["model"]["diffusion"]["config"]
-    told = {entry["id"]: entry["config"] for entry in model["conditioning"]["configs"]}
+    conditioners = {entry["id"]: entry["config"] for entry in model["conditioning"]["configs"]}
     sound = model["pretransform"]["config"]
-    coder, seconds = sound["encoder"]["config"], told["seconds_total"]
+    coder, seconds = sound["encoder"]["config"], conditioners["seconds_total"]
     if dit.get("diffusion_objective", "v") != "v" or dit.get("global_cond_type") == "adaLN":
         raise ValueError("model_config.json is of another model than Stable Audio Open")
     head, width = dit["embed_dim"] // dit["num_heads"], dit["cond_token_dim"]
@@ -237,7 +237,7 @@ def _configs_of(
         "transformer": transformer,
         "autoencoder": autoencoder,
     }
-    return configs, int(told["prompt"].get("max_length", 128))
+    return configs, int(conditioners["prompt"].get("max_length", 128))
 
 
 def model_config_of(configs: Configs, text_length: int) -> dict[str, Any]:

@@ -11,11 +11,13 @@ from etude.arguments import place
 
 
 def add_results(commands: Any, add_config: Callable[[argparse.ArgumentParser], None]) -> None:
-    """`etude compare`, `table` and `paper`."""
-    compare = commands.add_parser("compare", help="two runs or two experiments, side by side")
-    compare.add_argument("a", help="a folder of results, or an experiment of results/")
-    compare.add_argument("b", help="the same of the other")
-    compare.set_defaults(run=_compare)
+    """`etude compare_experiments`, `table` and `paper`."""
+    compare_experiments = commands.add_parser(
+        "compare", help="two runs or two experiments, side by side"
+    )
+    compare_experiments.add_argument("a", help="a folder of results, or an experiment of results/")
+    compare_experiments.add_argument("b", help="the same of the other")
+    compare_experiments.set_defaults(run=_compare)
 
     table = commands.add_parser("table", help="the README's table; the table of an unfinished run")
     what = table.add_mutually_exclusive_group(required=True)
@@ -41,21 +43,21 @@ def add_results(commands: Any, add_config: Callable[[argparse.ArgumentParser], N
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from etude.results.compare import compare
+    from etude.results.compare import compare_experiments
 
-    print(compare(options.a, options.b), end="")
+    print(compare_experiments(options.a, options.b), end="")
 
 
 def _table(options: argparse.Namespace) -> None:
     if options.partial:
-        from etude.results.partial import write_page, write_partial
+        from etude.results.incomplete import write_incomplete, write_page
 
-        print(write_partial(options.partial), end="")
+        print(write_incomplete(options.partial), end="")
         if options.page:
             write_page(options.page, options.configfile)
         return
     if options.ratings:
-        from etude.results.partial import write_rated
+        from etude.results.incomplete import write_rated
 
         write_rated(options.ratings, options.configfile)
         return

@@ -1,4 +1,4 @@
-"""Where things stand in a chart. The template draws, so that a chart has the page's own colours,
+"""Where things are in a chart. The template draws, so that a chart has the page's own colours,
 in the dark as in the light, and everything in it is escaped.
 """
 
@@ -68,7 +68,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """One curve of a panel: its kind (which colour) and its points as SVG writes them."""
 
     kind: str
@@ -81,7 +81,7 @@ class Panel:
     """Curves over steps, in a box of 100 x 100."""
 
     title: str
-    lines: list[Line]
+    lines: list[ChartLine]
     across: list[Tick]
     up: list[Tick]
 
@@ -97,6 +97,6 @@ def panel(title: str, curves: list[tuple[str, Points]]) -> Panel | None:
     for kind, curve in curves:
         placed = [(steps.at(x), round(100 - values.at(y), 3)) for x, y in curve]
         path = " ".join(f"{x:g},{y:g}" for x, y in placed)
-        lines.append(Line(kind, path, placed if kind == dotted else []))
+        lines.append(ChartLine(kind, path, placed if kind == dotted else []))
     up = [Tick(100 - tick.at, tick.label) for tick in values.ticks(5)]
     return Panel(title, lines, steps.ticks(4), up)

@@ -18,7 +18,7 @@ Word = tuple[str, str]  # experiment, rows a word
 
 
 @dataclass(frozen=True)
-class Cell:
+class WordCell:
     """What a word is worth over the trainings of its experiment.
 
     Attributes:
@@ -38,17 +38,17 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Words:
+class WordTable:
     """The table over experiments, of new words alone, and the rows of each experiment."""
 
     concepts: list[str]
-    grid: list[tuple[Word, list[Cell | None]]]
+    grid: list[tuple[Word, list[WordCell | None]]]
     rows: dict[str, list[Row]]  # by experiment, with `seed`
     shown: list[str]  # those of FIGURES that were measured
     primary: str  # the name of the run's primary metric
 
 
-def read_words(tables: Iterable[Path]) -> Words | None:
+def read_words(tables: Iterable[Path]) -> WordTable | None:
     """Read metrics/{experiment}/seed-{seed}/concept.csv; None where no word was learned."""
     rows: dict[str, list[Row]] = {}
     for path in in_order(tables):
@@ -72,10 +72,10 @@ def read_words(tables: Iterable[Path]) -> Words | None:
     ]
     shown = [name for name in FIGURES if any(row.get(name) for row in every)]
     primary = next((row["primary_metric"] for row in every if row["primary_metric"]), "")
-    return Words(concepts, grid, rows, shown, primary)
+    return WordTable(concepts, grid, rows, shown, primary)
 
 
-def _cell(rows: list[Row], tokens: str, concept: str) -> Cell | None:
+def _cell(rows: list[Row], tokens: str, concept: str) -> WordCell | None:
     """The learned word of a concept, over the trainings."""
     of = [row for row in rows if (row["concept"], row["tokens"]) == (concept, tokens)]
     learned = [row for row in of if row["condition"] == LEARNED]
@@ -91,4 +91,4 @@ def _cell(rows: list[Row], tokens: str, concept: str) -> Cell | None:
     ends = [number(row["word_ci_high"]) for row in against]
     beaten = bool(ends) and all(end is not None and end < 0 for end in ends)
     distance = mean(distances) if distances else None
-    return Cell(mean(values), low, high, distance, beaten, len(values))
+    return WordCell(mean(values), low, high, distance, beaten, len(values))

@@ -12,8 +12,8 @@ from etude.results.rates import COPIED
 
 
 @dataclass(frozen=True)
-class Found:
-    """One figure of one rung, by training seed and draw."""
+class SearchFigure:
+    """One figure of one search, by training seed and draw."""
 
     rung: str
     set: str
@@ -37,12 +37,14 @@ class Copies:
 
     experiment: str
     wheres: list[str]  # seeds and draws
-    flagged: list[tuple[str, str, list[Found | None]]]  # rung, set, share above the null by where
+    flagged: list[
+        tuple[str, str, list[SearchFigure | None]]
+    ]  # search, set, share above the null by where
     recalls: list[str]  # planted attacks that have a recall
-    recall: list[tuple[str, list[Found | None]]]  # rung, a cell for each attack
-    others: list[tuple[str, Found]]  # metric and figure: nulls and the like
+    recall: list[tuple[str, list[SearchFigure | None]]]  # search, a cell for each attack
+    others: list[tuple[str, SearchFigure]]  # metric and figure: nulls and the like
     lengths: list[str] = field(default_factory=list)  # of beginnings that the model was given
-    extraction: list[tuple[str, list[Found | None]]] = field(default_factory=list)
+    extraction: list[tuple[str, list[SearchFigure | None]]] = field(default_factory=list)
 
 
 ALL = "all seeds and draws"
@@ -68,8 +70,8 @@ def read_copies(experiment: str, paths: list[Path], board: Iterable[Row] = ()) -
         return None
     flagged = [_found(row) for row in rows if row.get("metric", "").startswith(COPIED)]
     rungs = sorted({_rung(row) for row in rows} - {""}, key=len, reverse=True)
-    recall: dict[str, dict[str, Found]] = {}
-    others: list[tuple[str, Found]] = []
+    recall: dict[str, dict[str, SearchFigure]] = {}
+    others: list[tuple[str, SearchFigure]] = []
     lengths, extraction = _extraction(rows)
     for row in rows:
         metric, found = row.get("metric", ""), _found(row)
@@ -89,9 +91,9 @@ def read_copies(experiment: str, paths: list[Path], board: Iterable[Row] = ()) -
     return Copies(experiment, wheres, ladder, attacks, lines, others, lengths, extraction)
 
 
-def _extraction(rows: list[Row]) -> tuple[list[str], list[tuple[str, list[Found | None]]]]:
+def _extraction(rows: list[Row]) -> tuple[list[str], list[tuple[str, list[SearchFigure | None]]]]:
     """Lengths of beginnings, and a line for each way of counting, kind of piece and training."""
-    cells: dict[tuple[str, str, str], dict[str, Found]] = {}
+    cells: dict[tuple[str, str, str], dict[str, SearchFigure]] = {}
     for row in rows:
         name, _, length = row.get("metric", "").removeprefix(EXTRACTED).partition("_after_")
         if not row.get("metric", "").startswith(EXTRACTED) or name not in CONTINUED:
@@ -104,8 +106,8 @@ def _extraction(rows: list[Row]) -> tuple[list[str], list[tuple[str, list[Found 
     several = len({seed for _, _, seed in cells}) > 1
     lines = []
     for (name, clips, seed), found in cells.items():
-        said = f"{CONTINUED[name]}, {OF_ITEMS.get(clips, clips)}" + f", seed {seed}" * several
-        lines.append((said, [found.get(length) for length in lengths]))
+        label = f"{CONTINUED[name]}, {OF_ITEMS.get(clips, clips)}" + f", seed {seed}" * several
+        lines.append((label, [found.get(length) for length in lengths]))
     return lengths, lines
 
 
@@ -115,7 +117,7 @@ def _rung(row: Row) -> str:
 
 
 def _split(name: str, rungs: list[str]) -> tuple[str, str]:
-    """`fingerprint_noise_30db` is the rung fingerprint and the damage `noise 30db`."""
+    """`fingerprint_noise_30db` is the search `fingerprint` and the damage `noise 30db`."""
     rung = next(
         (rung for rung in rungs if name.startswith(f"{rung}_")), name.split("_", maxsplit=1)[0]
     )
@@ -126,16 +128,18 @@ def _is_share_of(experiment: str, row: Row) -> bool:
     return row.get("experiment") == experiment and bool(_rung(row))
 
 
-def _by_rung(flagged: list[Found], wheres: list[str]) -> list[tuple[str, str, list[Found | None]]]:
-    """A line for each rung and set, a cell for each seed and draw."""
+def _by_rung(
+    flagged: list[SearchFigure], wheres: list[str]
+) -> list[tuple[str, str, list[SearchFigure | None]]]:
+    """A line for each search and set, a cell for each seed and draw."""
     cells = {(found.rung, found.set, found.where): found for found in flagged}
     keys = dict.fromkeys((found.rung, found.set) for found in flagged)
     return [(r, name, [cells.get((r, name, w)) for w in wheres]) for r, name in keys]
 
 
-def _found(row: Row) -> Found:
+def _found(row: Row) -> SearchFigure:
     value = number(row.get("value"))
-    return Found(
+    return SearchFigure(
         rung=" ".join(filter(None, (_rung(row), row.get("embedding", "")))),
         set=row.get("clips", ""),
         where=f"seed {row.get('train_seed', '')}, draw {row.get('draw', '')}",

@@ -22,7 +22,7 @@ UNGATED = "ungated"
 
 
 @dataclass(frozen=True)
-class Line:
+class DistanceRow:
     """One clip set in a block: its distance or why there is none, and its signals."""
 
     clips: str
@@ -42,13 +42,13 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Block:
+class DistanceBlock:
     """All clip sets under one metric and one embedding, with the chart's axis."""
 
     metric: str
     embedding: str
     not_run: str = ""
-    lines: list[Line] = field(default_factory=list)
+    lines: list[DistanceRow] = field(default_factory=list)
     ticks: list[Tick] = field(default_factory=list)
     log: bool = False
     floor: float | None = None
@@ -62,8 +62,8 @@ class Score:
     name: str
     word: str
     reasons: list[str]
-    own: Line
-    real: Line
+    own: DistanceRow
+    real: DistanceRow
     rates: list[tuple[str, str, str]]  # that hold: what, its upper bound, by what it was measured
 
 
@@ -76,12 +76,12 @@ class Result:
     word: str
     headline: str
     scores: list[Score]
-    blocks: list[Block]
+    blocks: list[DistanceBlock]
     reasons: list[str] = field(default_factory=list)
     primary: str = ""
 
 
-def describe(name: str, tables: list[Table], settings: Evaluation) -> Result:
+def distance_tables(name: str, tables: list[Table], settings: Evaluation) -> Result:
     """An experiment's tables (one per training seed and draw) as the page shows them."""
     if not tables:
         return Result(name, "", "missing", "There are no figures of this experiment.", [], [])
@@ -113,14 +113,14 @@ def _headline(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
         return "Clips that somebody else made: measured, not judged."
     word = overall(verdicts)
-    said = {
+    notes = {
         NOTHING: "The gate cannot be decided",
         UNDECIDED: "The gate is undecided",
     }.get(word, f"The gate {word}")
     if len(verdicts) == 1:
-        return f"{said}."
+        return f"{notes}."
     good = sum(verdict.word == HOLDS for verdict in verdicts)
-    return f"{said}: {good} of {len(verdicts)} sets of clips hold."
+    return f"{notes}: {good} of {len(verdicts)} sets of clips hold."
 
 
 def _score(table: Table, verdict: Verdict | None, primary: tuple[str, str]) -> Score:
@@ -136,11 +136,11 @@ def _score(table: Table, verdict: Verdict | None, primary: tuple[str, str]) -> S
     )
 
 
-def _block(tables: list[Table], metric: str, embedding: str) -> Block:
+def _block(tables: list[Table], metric: str, embedding: str) -> DistanceBlock:
     title = METRICS.get(metric, metric)
     note = tables[0].note("generated", embedding)
     if note.startswith("not run"):
-        return Block(title, embedding, not_run=note.removeprefix("not run: "))
+        return DistanceBlock(title, embedding, not_run=note.removeprefix("not run: "))
     lines = []
     for table in tables:
         name = table.name if len(tables) > 1 else "generated"
@@ -150,11 +150,11 @@ def _block(tables: list[Table], metric: str, embedding: str) -> Block:
     lines += [_line(tables[0], name, name, metric, embedding) for name in others]
     values = {line.clips: line.value for line in lines if line.value is not None}
     if not values:
-        return Block(title, embedding, lines=lines)
+        return DistanceBlock(title, embedding, lines=lines)
     ends = [v for line in lines for v in (line.value, line.low, line.high) if v is not None]
     floor = values.get(FLOOR)
     scale = Scale.around(ends)
-    return Block(
+    return DistanceBlock(
         metric=title,
         embedding=embedding,
         lines=[_placed(line, scale) for line in lines],
@@ -165,11 +165,11 @@ def _block(tables: list[Table], metric: str, embedding: str) -> Block:
     )
 
 
-def _line(table: Table, clips: str, name: str, metric: str, embedding: str) -> Line:
+def _line(table: Table, clips: str, name: str, metric: str, embedding: str) -> DistanceRow:
     row = table.row(clips, metric, embedding) or {}
     value = number(row.get("value"))
     note, fit = split_note((row.get("note") or "n/a" * (value is None)).removeprefix("n/a: "))
-    return Line(
+    return DistanceRow(
         clips=clips,
         name=name,
         meaning=meaning(clips, table.system),
@@ -185,9 +185,9 @@ def _line(table: Table, clips: str, name: str, metric: str, embedding: str) -> L
     )
 
 
-def _placed(line: Line, scale: Scale) -> Line:
+def _placed(line: DistanceRow, scale: Scale) -> DistanceRow:
     if line.value is None:
         return line
     known = line.low is not None and line.high is not None
     reach = (scale.at(line.low), scale.at(line.high)) if known else None  # type: ignore[arg-type]
-    return Line(**{**vars(line), "at": scale.at(line.value), "reach": reach})
+    return DistanceRow(**{**vars(line), "at": scale.at(line.value), "reach": reach})

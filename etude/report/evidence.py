@@ -18,7 +18,7 @@ UNLIKE, LEAST = 3.5, 0.05  # robust deviations and share by which et_grid is unl
 
 @dataclass(frozen=True)
 class Nearest:
-    """The training music that is nearest to a clip, and by which rung of the ladder."""
+    """The training music that is nearest to a clip, and by which search."""
 
     piece: str
     start_s: float | None
@@ -126,7 +126,7 @@ def _decides(row: Row) -> bool:
 
 
 def _nearest(rows: list[Row]) -> Nearest | None:
-    """The neighbour that is shown: of a rung that calls it a copy if there is one."""
+    """The neighbour that is shown: of a search that calls it a copy if there is one."""
     known = [row for row in rows if row.get("nearest_file") or row.get("nearest_piece")]
     if not known:
         return None

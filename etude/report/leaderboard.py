@@ -19,7 +19,7 @@ from etude.results.summary import SIGNALS
 from etude.results.systems import clip_sets, meaning, worthless
 
 FLOOR, OWN = "real", "generated"
-FEW = 12  # rows up to which the sets that give meaning stand in the one table
+FEW = 12  # rows up to which the sets that give meaning are in the one table
 
 # What a figure is called and what it says, in plain words.
 METRICS = {
@@ -42,7 +42,7 @@ VERDICTS = {"better": "good", "worse": "bad", "inconclusive": "even"}
 
 
 @dataclass(frozen=True)
-class Entry:
+class LeaderboardEntry:
     """One clip set of one experiment under one metric; places are per cent of the axis."""
 
     experiment: str
@@ -79,8 +79,10 @@ class Board:
     metric: str
     embedding: str
     meaning: str
-    entries: list[Entry]
-    others: list[Entry] = field(default_factory=list)  # sets that give meaning, if they are many
+    entries: list[LeaderboardEntry]
+    others: list[LeaderboardEntry] = field(
+        default_factory=list
+    )  # sets that give meaning, if they are many
     ticks: list[Tick] = field(default_factory=list)
     log: bool = False
     not_run: str = ""
@@ -92,24 +94,26 @@ class Board:
         return digits_of(min(values, default=1.0))
 
     @property
-    def best(self) -> Entry | None:
+    def best(self) -> LeaderboardEntry | None:
         """The nearest of what models made."""
         known = [entry for entry in self.entries if entry.own and entry.value is not None]
         return min(known, key=lambda entry: entry.value or 0.0, default=None)
 
 
 @dataclass(frozen=True)
-class Figures:
+class FiguresTable:
     """Figures that depend on no embedding, of one experiment: a row each, a column for each set."""
 
     experiment: str
     sets: list[str]
-    rows: list[tuple[str, str, list[Entry | None]]]  # metric, unit, a cell for each set
-    more: list[tuple[str, str, list[Entry | None]]] = field(default_factory=list)  # if many
+    rows: list[tuple[str, str, list[LeaderboardEntry | None]]]  # metric, unit, a cell for each set
+    more: list[tuple[str, str, list[LeaderboardEntry | None]]] = field(
+        default_factory=list
+    )  # if many
 
 
 @dataclass(frozen=True)
-class Difference:
+class DifferenceRow:
     """Two experiments under one metric: their difference or ratio, and whether it is one."""
 
     first: str
@@ -136,7 +140,7 @@ class Difference:
 
 
 def digits_of(value: float) -> int:
-    """Decimals by which a number has three digits that count, six at the most."""
+    """Decimals by which a number has three digits that count, six at most."""
     return min(max(2 - math.floor(math.log10(value)), 0), 6) if value > 0 else 2
 
 
@@ -193,17 +197,17 @@ def _board(metric: str, embedding: str, rows: list[Row], run: list[str]) -> Boar
     )
 
 
-def _entry(row: Row) -> Entry:
+def _entry(row: Row) -> LeaderboardEntry:
     value = number(row.get("value"))
     seeds, draws = (_count(row.get(key, "")) for key in ("train_seeds", "draws"))
     note, fit = split_note((row.get("note") or "n/a" * (value is None)).removeprefix("n/a: "))
     parts = (("training seed", "train_seed"), ("draw", "draw"), ("sampling", "sampling"))
     shares = [
-        f"{said} {share:.0%}{_range(row, key)}"
-        for said, key in parts
+        f"{label} {share:.0%}{_range(row, key)}"
+        for label, key in parts
         if (share := number(row.get(f"share_{key}"))) is not None
     ]
-    return Entry(
+    return LeaderboardEntry(
         experiment=row.get("experiment", ""),
         clips=row.get("clips", ""),
         value=value,
@@ -229,7 +233,9 @@ def _count(cell: str) -> str:
     return str(len(cell.split())) if cell else ""
 
 
-def _placed(entry: Entry, entries: list[Entry], scale: Scale) -> Entry:
+def _placed(
+    entry: LeaderboardEntry, entries: list[LeaderboardEntry], scale: Scale
+) -> LeaderboardEntry:
     """With its places, and the lines of its own experiment's floor and ceilings."""
     values = {
         other.clips: other.value
@@ -249,13 +255,17 @@ def _placed(entry: Entry, entries: list[Entry], scale: Scale) -> Entry:
     )
 
 
-def read_figures(rows: Iterable[Row], run: list[str], own: Iterable[str] = ()) -> list[Figures]:
+def read_figures(
+    rows: Iterable[Row], run: list[str], own: Iterable[str] = ()
+) -> list[FiguresTable]:
     """Figures without an embedding, by experiment; copies have a section of their own.
 
     Args:
-        own: figures of the user's own: they stand first, with those that have a better side.
+        own: figures of the user's: they stand first, with those that have a better side.
     """
-    of_run: dict[str, dict[tuple[str, str], dict[str, Entry]]] = {name: {} for name in run}
+    of_run: dict[str, dict[tuple[str, str], dict[str, LeaderboardEntry]]] = {
+        name: {} for name in run
+    }
     for row in rows:
         if not row.get("embedding") and row.get("experiment") in of_run:
             cells = of_run[row["experiment"]].setdefault(
@@ -274,28 +284,28 @@ def read_figures(rows: Iterable[Row], run: list[str], own: Iterable[str] = ()) -
         key = [line for line in lines if line[0] in (*DIRECTIONS, *SIGNALS, *own)]
         few = len(lines) <= FEW or not key
         rest = [] if few else [line for line in lines if line not in key]
-        found += [Figures(name, sets, lines if few else key, rest)] if lines else []
+        found += [FiguresTable(name, sets, lines if few else key, rest)] if lines else []
     return found
 
 
-def read_differences(rows: Iterable[Row], run: list[str]) -> list[Difference]:
+def read_differences(rows: Iterable[Row], run: list[str]) -> list[DifferenceRow]:
     """Rows of differences.csv, each metric and embedding on an axis of its own."""
     found = [_difference(row) for row in rows]
     found = [d for d in found if d.first in run and d.second in run]
-    groups: dict[tuple[str, str], list[Difference]] = {}
+    groups: dict[tuple[str, str], list[DifferenceRow]] = {}
     for difference in found:
         groups.setdefault((difference.metric, difference.embedding), []).append(difference)
     return [d for group in groups.values() for d in _on_one_axis(group)]
 
 
-def shown_first(found: list[Difference]) -> tuple[list[Difference], list[Difference]]:
+def shown_first(found: list[DifferenceRow]) -> tuple[list[DifferenceRow], list[DifferenceRow]]:
     """Comparisons by the primary metric, and the exploratory ones."""
     return [d for d in found if d.primary], [d for d in found if not d.primary]
 
 
-def _difference(row: Row) -> Difference:
+def _difference(row: Row) -> DifferenceRow:
     metric = row.get("metric", "")
-    return Difference(
+    return DifferenceRow(
         first=row.get("a", ""),
         second=row.get("b", ""),
         metric=METRICS.get(metric, (metric.replace("_", " "), ""))[0],
@@ -311,13 +321,13 @@ def _difference(row: Row) -> Difference:
     )
 
 
-def _on_one_axis(group: list[Difference]) -> list[Difference]:
+def _on_one_axis(group: list[DifferenceRow]) -> list[DifferenceRow]:
     """Zero (of ratios one) in the middle, so that the side says who is nearer to real music."""
     kinds = [[d for d in group if d.ratio == ratio] for ratio in (False, True)]
     return [d for kind in kinds for d in _placed_differences(kind)]
 
 
-def _placed_differences(group: list[Difference]) -> list[Difference]:
+def _placed_differences(group: list[DifferenceRow]) -> list[DifferenceRow]:
     """Differences, or ratios, of one kind; ratios lie on an axis of logarithms."""
     ends = [abs(_place(d, v)) for d in group for v in (d.value, d.low, d.high) if v is not None]
     most = max(ends, default=0.0) or 1.0
@@ -337,5 +347,5 @@ def _placed_differences(group: list[Difference]) -> list[Difference]:
     return placed
 
 
-def _place(of: Difference, value: float) -> float:
+def _place(of: DifferenceRow, value: float) -> float:
     return math.log(max(value, 1e-6)) if of.ratio else value  # the least that a CSV tells from 0

@@ -21,7 +21,7 @@ CHANCE = "random_notes"
 
 
 @dataclass(frozen=True)
-class Player:
+class ClipPlayer:
     """One clip: its sound and picture, what is known of it, its place in each order."""
 
     name: str
@@ -32,18 +32,18 @@ class Player:
     signals: str = ""
     flags: list[str] = field(default_factory=list)
     prime: float = 0.0  # per cent of the clip that was given, not generated
-    nearest: Player | None = None  # in the training music
+    nearest: ClipPlayer | None = None  # in the training music
     index: int = 0
     fad: float | None = None
     copies: int = 0  # searches that call it a copy
 
 
 @dataclass(frozen=True)
-class ClipSet:
+class ListeningSet:
     """Clips of one kind in the page's order, and why there may be none."""
 
     name: str
-    players: list[Player]
+    players: list[ClipPlayer]
     note: str = ""
     left_out: list[Row] = field(default_factory=list)
     embedding: str = ""
@@ -66,12 +66,12 @@ class Listening:
     """All that can be heard of one experiment."""
 
     experiment: str
-    pairs: list[tuple[Player | None, Player | None]]
+    pairs: list[tuple[ClipPlayer | None, ClipPlayer | None]]
     pair_notes: list[str]
-    generated: list[ClipSet]
-    others: list[ClipSet]
+    generated: list[ListeningSet]
+    others: list[ListeningSet]
     # A generated clip, a real one and one of chance: which ones is decided by the seed alone.
-    chosen: tuple[Player | None, Player | None, Player | None]
+    chosen: tuple[ClipPlayer | None, ClipPlayer | None, ClipPlayer | None]
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _excerpt(results: Path, experiment: str, nearest: Nearest, seconds: float) -
     return Job(results / nearest.file, name, start, seconds)
 
 
-def _listening(experiment: str, sets: list[ClipSet], draws: int, seed: int) -> Listening:
+def _listening(experiment: str, sets: list[ListeningSet], draws: int, seed: int) -> Listening:
     generated, others = sets[:draws], {made.name: made for made in sets[draws:]}
     paired = [others.pop(name) for name in PAIRED if name in others]
     notes = [f"{made.name}: {made.note}" for made in paired if made.note]
@@ -175,12 +175,12 @@ def _listening(experiment: str, sets: list[ClipSet], draws: int, seed: int) -> L
     return Listening(experiment, pairs, notes, generated, list(others.values()), chosen)
 
 
-def _any(players: list[Player], choose: Random) -> Player | None:
-    heard = [player for player in players if player.medium.audio]
-    return choose.choice(heard) if heard else None
+def _any(players: list[ClipPlayer], choose: Random) -> ClipPlayer | None:
+    playable = [player for player in players if player.medium.audio]
+    return choose.choice(playable) if playable else None
 
 
-def _clip_set(shelf: Shelf, made: dict[Job, Medium]) -> ClipSet:
+def _clip_set(shelf: Shelf, made: dict[Job, Medium]) -> ListeningSet:
     players = []
     for index, row in enumerate(shelf.rows):
         clip = row.get("clip", "")
@@ -190,9 +190,9 @@ def _clip_set(shelf: Shelf, made: dict[Job, Medium]) -> ClipSet:
         near = _neighbour(facts.nearest, made[job] if job else None)
         players.append(_player(index, row, medium, facts, near))
     note = shelf.folder / "note.txt"
-    return ClipSet(
+    return ListeningSet(
         name=shelf.name,
-        players=sorted(players, key=_heard_first) if shelf.generated else players,
+        players=sorted(players, key=_playable_first) if shelf.generated else players,
         note=note.read_text(encoding="utf-8").strip() if note.is_file() else "",
         left_out=list(rows_of(shelf.folder / "rejected.csv")),
         embedding=shelf.evidence.embedding,
@@ -201,27 +201,29 @@ def _clip_set(shelf: Shelf, made: dict[Job, Medium]) -> ClipSet:
     )
 
 
-def _heard_first(player: Player) -> tuple[bool, int]:
+def _playable_first(player: ClipPlayer) -> tuple[bool, int]:
     """What has a sound, as it was generated: an order that nobody chose."""
     return not player.medium.audio, player.index
 
 
-def _neighbour(nearest: Nearest | None, medium: Medium | None) -> Player | None:
+def _neighbour(nearest: Nearest | None, medium: Medium | None) -> ClipPlayer | None:
     if nearest is None:
         return None
     start = f", {_together(f'from {duration(nearest.start_s)}')}" if nearest.start_s else ""
     name = nearest.piece or Path(nearest.file).stem
-    said = "may be its source" if nearest.flagged else "no copy by that measure"
-    return Player(
+    verdict = "may be its source" if nearest.flagged else "no copy by that measure"
+    return ClipPlayer(
         name=name,
         medium=medium or Medium(trouble="has no sound here"),
         origin=f"{name}{start}",
         alt=_alt(name, medium or Medium()),
-        signals=f"nearest by {nearest.rung}, {said}" if nearest.rung else "",
+        signals=f"nearest by {nearest.rung}, {verdict}" if nearest.rung else "",
     )
 
 
-def _player(index: int, row: Row, medium: Medium, facts: Facts, nearest: Player | None) -> Player:
+def _player(
+    index: int, row: Row, medium: Medium, facts: Facts, nearest: ClipPlayer | None
+) -> ClipPlayer:
     """A clip with where it comes from, its figures, what is odd about it."""
     name = row.get("clip") or Path(row.get("file", "")).stem
     prime = number(row.get("prime_seconds")) or 0.0
@@ -230,7 +232,7 @@ def _player(index: int, row: Row, medium: Medium, facts: Facts, nearest: Player 
     alt = _alt(name, medium)
     if level is not None:
         alt += f", level {decimal(level, 0)} dBFS"
-    return Player(
+    return ClipPlayer(
         name=name,
         medium=medium,
         origin=_origin(row),

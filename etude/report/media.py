@@ -21,7 +21,7 @@ from etude.report.pianoroll import write_roll
 from etude.report.spectrogram import write_spectrogram
 
 log = logging.getLogger(__name__)
-WHOLE = 1.5  # a neighbour's file up to so many times as long as the clip is the excerpt itself
+WHOLE = 1.5  # a neighbour's file up to this many times as long as the clip is the excerpt itself
 CHUNK = 8
 
 

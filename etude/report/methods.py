@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.config import Config, StagePlan
-from etude.own import is_own, label
+from etude.plugins import is_plugin, plugin_label
 from etude.report import latex
 from etude.report.figures import some
 from etude.results.leaderboard import EXPLORATORY, GENERATED, PRIMARY
@@ -45,13 +45,13 @@ def _compared(pairs: list[Row]) -> list[str]:
     first = next((r for r in pairs if r["role"] == PRIMARY), None)
     sizes = {r["role"]: r["family"] for r in pairs if r["family"]}
     if not any(int(size) for size in sizes.values()):
-        said = (
+        paragraph = (
             "Experiments are not compared as systems, since one training says nothing of another; "
             "intervals of differences are of these clips."
         )
-        return [said]
+        return [paragraph]
     name = f"{first['embedding']} {NAMES[first['metric']]}" if first else "none"
-    said = (
+    paragraph = (
         "Experiments are compared by Welch's t-test over trainings (Fréchet distances and "
         f"perplexities as logarithms). The primary metric is {name}, with Holm's correction over "
         f"{some(int(sizes.get(PRIMARY, 0)), 'test')}; of the others "
@@ -59,7 +59,7 @@ def _compared(pairs: list[Row]) -> list[str]:
         "exploratory, with Benjamini and Hochberg's correction over all of them. A difference "
         "whose interval spans 0 (a ratio: 1) is called inconclusive."
     )
-    return [said]
+    return [paragraph]
 
 
 def _experiment(name: str, board: list[Row], settings: Config, results: Path) -> list[str]:
@@ -67,19 +67,19 @@ def _experiment(name: str, board: list[Row], settings: Config, results: Path) ->
     rows = [r for r in board if (r["experiment"], r["clips"]) == (name, GENERATED) and r["value"]]
     if experiment is None:
         return [f"The settings of {name} are not in the configuration that was given."]
-    said = [f"{name} ({experiment.system}) is of the corpus {experiment.corpus}"]
-    said[0] += f"{_pieces(results / 'corpora' / experiment.corpus / 'pieces.csv')}."
+    paragraph = [f"{name} ({experiment.system}) is of the corpus {experiment.corpus}"]
+    paragraph[0] += f"{_pieces(results / 'corpora' / experiment.corpus / 'pieces.csv')}."
     if plans := experiment.stage_plans():
-        said.append(f"Its stages are {'; '.join(map(_stage, plans))}.")
+        paragraph.append(f"Its stages are {'; '.join(map(_stage, plans))}.")
     if rows:
         first = max(rows, key=lambda row: len(row["train_seeds"]))
         clips = sorted({int(r["n"]) for r in rows if r["n"].isdigit()})
-        said.append(
+        paragraph.append(
             f"It has {_several(first['train_seeds'], 'training seed')} and "
             f"{_several(first['draws'], 'draw')} of each; figures are of "
             f"{' or '.join(map(str, clips))} clips a cell{_length(experiment)}."
         )
-    return said
+    return paragraph
 
 
 def _several(words: str, name: str) -> str:
@@ -114,7 +114,7 @@ def _stage(plan: StagePlan) -> str:
 def _network(network: Any) -> str:
     """What a network is and how large, as far as its settings have the usual names for that."""
     kind, backend = (str(getattr(network, key, "")) for key in ("kind", "backend"))
-    if is_own(kind):
+    if is_plugin(kind):
         return f"a network of its own ({kind})"
     layers = getattr(network, "depth", None) or getattr(network, "layers", None)
     size = "" if layers is None else f" of {layers} layers, width {network.dim}"
@@ -138,7 +138,7 @@ def _measured(board: list[Row], settings: Config) -> list[str]:
         else "of the sampling of clips only, since there is one training and one draw"
     )
     gate = settings.evaluation
-    gated = " or ".join(map(label, gate.gate_embeddings))
+    gated = " or ".join(map(plugin_label, gate.gate_embeddings))
     compared = (
         f"Clips are compared with held-out music ({', '.join(references)}) by "
         f"{', '.join(metrics)} under the embeddings {', '.join(embeddings)}; intervals are 95 %, "

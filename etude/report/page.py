@@ -17,12 +17,12 @@ import jinja2
 
 import etude
 from etude.config import Evaluation, Page
-from etude.own import label
+from etude.plugins import plugin_label
 from etude.report import spectrogram
 from etude.report.concepts import read_words
 from etude.report.copies import Copies, read_copies
 from etude.report.corpus import SPLITS, CorpusCount, read_corpus
-from etude.report.distances import describe
+from etude.report.distances import distance_tables
 from etude.report.figures import (
     Row,
     capitalised,
@@ -57,7 +57,7 @@ HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
-class Made:
+class RunOutputs:
     """What a run made, path by path: earlier runs may have left more in the same folders."""
 
     tables: list[Path] = field(default_factory=list)  # metrics/{experiment}/{clips}/fad.csv
@@ -97,7 +97,7 @@ def build_report(
     results: Path,
     run: list[str],
     folder: Path,
-    made: Made,
+    made: RunOutputs,
     settings: Evaluation | None = None,
     *,
     page: Page | None = None,
@@ -116,7 +116,7 @@ def build_report(
         threads: processes that make sounds and pictures.
     """
     settings, page = settings or Evaluation(), page or Page()
-    runs = [_Run(name, []) for name in run]
+    runs = [_ExperimentTables(name, []) for name in run]
     for table in made.read():
         for one in (one for one in runs if one.name == table.experiment):
             one.tables.append(table)
@@ -127,7 +127,7 @@ def build_report(
     context = {
         **_figures(runs, made, settings),
         "listening": listening,
-        "chosen": {heard.experiment: heard.chosen for heard in listening},
+        "chosen": {listened.experiment: listened.chosen for listened in listening},
         "configs": list(configs),
         "corpora": [_corpus(pieces, made) for pieces in made.pieces],
         "runtimes": read_runtimes(results, made.words(results)),
@@ -145,7 +145,9 @@ def build_report(
     log.info("%s: %s", folder / "index.html", some(len(run), "experiment"))
 
 
-def _figures(runs: list[_Run], made: Made, settings: Evaluation) -> dict[str, Any]:
+def _figures(
+    runs: list[_ExperimentTables], made: RunOutputs, settings: Evaluation
+) -> dict[str, Any]:
     """All that is said in figures: verdicts, leaderboard, differences, copies, curves."""
     run = [one.name for one in runs]
     board = [row for path in made.leaderboard for row in rows_of(path)]
@@ -163,14 +165,14 @@ def _figures(runs: list[_Run], made: Made, settings: Evaluation) -> dict[str, An
     ]
     pairs = read_differences((row for path in made.differences for row in rows_of(path)), run)
     shown, more = shown_first(pairs)
-    results = [describe(one.name, one.tables, settings) for one in runs]
+    results = [distance_tables(one.name, one.tables, settings) for one in runs]
     words = [(result.name, result.word) for result in results]
     return {
         "results": results,
         "places": read_places(plain, words, settings.deciding, settings.gate_clips),
         "ends": (LEFT, RIGHT),
         "boards": read_boards(board, run, settings.deciding),
-        "figures": read_figures(figures, run, map(label, settings.signals)),
+        "figures": read_figures(figures, run, map(plugin_label, settings.signals)),
         "differences": shown,
         "more_differences": more,
         "compared": any(path.is_file() for path in made.differences),
@@ -185,14 +187,14 @@ def _figures(runs: list[_Run], made: Made, settings: Evaluation) -> dict[str, An
     }
 
 
-def _copies(name: str, made: Made, board: list[Row]) -> Copies | None:
+def _copies(name: str, made: RunOutputs, board: list[Row]) -> Copies | None:
     """The memorisation ladder of an experiment: metrics/{experiment}/{clips}/memorisation.csv."""
     own = [path for path in in_order(made.memorisation) if name in path.parts]
     return read_copies(name, own, board)
 
 
 @dataclass
-class _Run:
+class _ExperimentTables:
     """An experiment and its tables, one per training seed and draw."""
 
     name: str
@@ -213,7 +215,7 @@ class _Run:
         return [f"seed-{row['train_seed']}/draw-{row['draw']}" for row in self.provenance]
 
 
-def _corpus(pieces: Path, made: Made) -> CorpusCount:
+def _corpus(pieces: Path, made: RunOutputs) -> CorpusCount:
     """A corpus and what was made of it."""
     wav, cuts, tokens = (
         [path for path in paths if path.parents[1].name == pieces.parent.name]
@@ -234,8 +236,8 @@ def _packed(folder: Path) -> Row:
     ]
     lost = info.get("left_out", {}).get("segments", 0)
     why = [f"{some(lost, 'segment')} could not be tokenized (left_out.csv)"] if lost else []
-    said = "; ".join([*sizes, *why, *hardly_used(info)])
-    about = {"corpus": folder.parent.name, "tokens": folder.name, "sizes": said}
+    details = "; ".join([*sizes, *why, *hardly_used(info)])
+    about = {"corpus": folder.parent.name, "tokens": folder.name, "sizes": details}
     return about | {"hash": str(info.get("data_hash", ""))}
 
 

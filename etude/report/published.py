@@ -98,7 +98,7 @@ def _names_only(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
-def check(docs: Path = DOCS) -> list[str]:
+def check_published(docs: Path = DOCS) -> list[str]:
     """What of the published files is not as it was published."""
     if not docs.is_dir():
         return []
@@ -223,16 +223,16 @@ def _experiment(rows: list[Row]) -> list[str]:
     made = [r for r in rows if r["clips"] == GENERATED and r["train_seeds"]]
     first = made[0] if made else rows[0]
     trainings, draws = (len(first[key].split()) for key in ("train_seeds", "draws"))
-    said = (
+    sentence = (
         f"**{first['experiment']}** ({first['system']}): {trainings} training"
         f"{'s' * (trainings != 1)} with {draws} draw{'s' * (draws != 1)} each"
         + (", so intervals are of sampling only" if trainings == draws == 1 else "")
     )
     if copies := _copies(rows):
-        said += f"; flagged as copies: {copies}"
+        sentence += f"; flagged as copies: {copies}"
     return [
         (
-            f"- {said}; settings `{first['config_hash']}`, data `{first['data_hash'][:16]}`, "
+            f"- {sentence}; settings `{first['config_hash']}`, data `{first['data_hash'][:16]}`, "
             f"code `{first['code_hash']}`, environment `{first['env_hash']}`."
         )
     ]

@@ -31,7 +31,7 @@ TOO_LITTLE = "not decided: there are too few clips, or too little held-out music
 
 
 @dataclass(frozen=True)
-class Place:
+class FigureRow:
     """One experiment in the figure; places are per cent of its width.
 
     Attributes:
@@ -51,7 +51,7 @@ class Place:
     note: str = ""
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         """The share and its interval in words."""
         if self.share is None:
             return self.note
@@ -61,7 +61,7 @@ class Place:
 
 def read_places(
     rows: Sequence[Row], words: Iterable[tuple[str, str]], primary: tuple[str, str], least: int
-) -> list[Place]:
+) -> list[FigureRow]:
     """All experiments of a run in the order of its configuration.
 
     Args:
@@ -75,7 +75,7 @@ def read_places(
 
 def _place(
     name: str, word: str, rows: Sequence[Row], primary: tuple[str, str], least: int
-) -> Place:
+) -> FigureRow:
     verdict = VERDICTS.get(word, TOO_LITTLE)
     known = {
         row["clips"]: row
@@ -85,17 +85,17 @@ def _place(
         and number(row.get("value")) is not None
     }
     if not {GENERATED, FLOOR, CHANCE} <= known.keys():
-        return Place(name, verdict, word, note="not measured")
+        return FigureRow(name, verdict, word, note="not measured")
     made = known[GENERATED]
     if made.get("system") and not about(made["system"]).rivals:
-        return Place(name, verdict, word, note=OF_ITS_OWN)
+        return FigureRow(name, verdict, word, note=OF_ITS_OWN)
     if (number(made.get("n")) or 0) < least:
-        return Place(
+        return FigureRow(
             name, verdict, word, note=f"too few clips: {made.get('n')}, {least} are needed"
         )
     music, chance = (number(known[clips]["value"]) or 0.0 for clips in (FLOOR, CHANCE))
     if chance <= music:
-        return Place(name, verdict, word, note="the metric hears no difference to chance")
+        return FigureRow(name, verdict, word, note="the metric hears no difference to chance")
 
     def share(cell: str | None) -> float | None:
         value = number(cell)
@@ -105,7 +105,7 @@ def _place(
     low, high = (low, high) if low is not None and high is not None else (None, None)
     own = share(made["value"]) or 0.0
     codec = share(known[CODEC]["value"]) if CODEC in known else None
-    return Place(
+    return FigureRow(
         experiment=name,
         verdict=verdict,
         word=word,

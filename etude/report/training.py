@@ -28,7 +28,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingSection:
     """The stages of one experiment."""
 
     experiment: str
@@ -44,13 +44,15 @@ class Training:
     def summary(self) -> str:
         """Steps of each stage, and how long all of it took; of restored trainings no time."""
         steps = {one.stage: one.steps for one in self.outcomes}
-        said = f"Trained for {', '.join(f'{n:,} steps ({stage})' for stage, n in steps.items())}"
-        said += f" with {self.seeds} seeds" * (self.seeds > 1)
+        sentence = (
+            f"Trained for {', '.join(f'{n:,} steps ({stage})' for stage, n in steps.items())}"
+        )
+        sentence += f" with {self.seeds} seeds" * (self.seeds > 1)
         known = [one.seconds for one in self.outcomes if one.seconds is not None]
-        return said + f", {duration(sum(known))} in all." if known else f"{said}."
+        return sentence + f", {duration(sum(known))} in all." if known else f"{sentence}."
 
 
-def read_training(experiment: str, histories: list[Path]) -> Training | None:
+def read_training(experiment: str, histories: list[Path]) -> TrainingSection | None:
     """Curves of an experiment; None where nothing was trained.
 
     Args:
@@ -69,7 +71,7 @@ def read_training(experiment: str, histories: list[Path]) -> Training | None:
         curves += [("mean", mean)] if (mean := _mean(curves)) else []
         drawn = panel(stage, [curve for curve in curves if curve[1]])
         panels += [drawn] if drawn else []
-    return Training(experiment, panels, outcomes) if outcomes else None
+    return TrainingSection(experiment, panels, outcomes) if outcomes else None
 
 
 def _mean(curves: list[tuple[str, Points]]) -> Points:

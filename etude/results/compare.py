@@ -1,4 +1,4 @@
-"""`python -m etude compare A B`: two runs, or two experiments of one, side by side.
+"""`python -m etude compare_experiments A B`: two runs, or two experiments of one, side by side.
 
 The rules are those of differences.csv. Of two experiments of one run the p-values are corrected for
 all that the run has: who looks at one pair alone has chosen it. The primary metric is the one that
@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from etude.errors import UserError, nearest
+from etude.errors import UserError, closest
 from etude.results.differences import RATIO, compare_pairs
 from etude.results.leaderboard import (
     GENERATED,
     PRIMARY,
     RATIOS,
-    Figures,
+    ExperimentFigures,
     leaderboard,
     number,
     read_figures,
@@ -49,7 +49,7 @@ NOT_MADE = "make it first: snakemake --cores all results/leaderboard.csv"
 class Side:
     """One of two things that are compared: its figures and its rows of the leaderboard."""
 
-    figures: Figures
+    figures: ExperimentFigures
     board: list[dict[str, str]]
 
     @property
@@ -62,7 +62,7 @@ class Side:
         return " ".join(sorted({row.get(key, "") for row in self.board}))
 
 
-def compare(a: str, b: str, results: Path = Path("results")) -> str:
+def compare_experiments(a: str, b: str, results: Path = Path("results")) -> str:
     """The comparison as text.
 
     Args:
@@ -131,7 +131,7 @@ def _inside(folder: Path) -> Path:
     return inner if not (folder / LEADERBOARD).exists() and inner.is_dir() else folder
 
 
-def _figures(folder: Path, name: str, board: list[dict[str, str]]) -> Figures:
+def _figures(folder: Path, name: str, board: list[dict[str, str]]) -> ExperimentFigures:
     """The figures of single seeds and draws, only of those that the leaderboard names."""
     seeds = {s for row in board for s in row["train_seeds"].split()}
     draws = {d for row in board for d in row["draws"].split()}
@@ -141,7 +141,7 @@ def _figures(folder: Path, name: str, board: list[dict[str, str]]) -> Figures:
     tables = [file for place in places for file in sorted(place.glob("*.csv")) if _is_tidy(file)]
     replicates = [file for place in trainings for file in sorted(place.glob("*replicates.csv"))]
     found = read_figures(tables, replicates).get(name)
-    return found or Figures(name, [cell for row in board for cell in _as_cells(row)])
+    return found or ExperimentFigures(name, [cell for row in board for cell in _as_cells(row)])
 
 
 def _is_tidy(path: Path) -> bool:
@@ -175,7 +175,7 @@ def _find(known: dict[str, Side], name: str, results: Path) -> Side:
         return known[name]
     names = list(dict.fromkeys(r["experiment"] for r in read_csv(_inside(results) / LEADERBOARD)))
     raise UserError(
-        f"there are no figures of an experiment {name!r}{nearest(name, names)}",
+        f"there are no figures of an experiment {name!r}{closest(name, names)}",
         where=str(_inside(results) / LEADERBOARD),
         why=f"it has: {', '.join(names)}",
         do="name two of these, or two folders of results",

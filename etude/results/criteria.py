@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.config import Criteria
-from etude.own import label
+from etude.plugins import plugin_label
 from etude.storage import read_csv, write_csv, write_text
 
 VERSION = 1  # raised when figures or verdicts change
@@ -47,7 +47,7 @@ def check_criteria(
 
     Args:
         histories: .../{stage}/seed-S/history.csv of the stages that were trained here.
-        hashes: .../seed-S/draw-D/hashes, folders with the seed's hash_comparison_detailed.csv.
+        hashes: .../seed-S/draw-D/hashes, folders with we-sharp's hash_comparison_detailed.csv.
         tables: .../seed-S/draw-D/fad.csv.
     """
     rows = [
@@ -57,10 +57,10 @@ def check_criteria(
     ]
     rows = [{"experiment": experiment} | row for row in rows]
     write_csv(table, COLUMNS, rows)
-    said = render(experiment, rows)
-    write_text(text, said)
-    log.info("%s", said.splitlines()[-1])
-    return said
+    outcome = render(experiment, rows)
+    write_text(text, outcome)
+    log.info("%s", outcome.splitlines()[-1])
+    return outcome
 
 
 # ---------------------------------------------------------------------------------------- losses
@@ -147,7 +147,7 @@ def _matches(criteria: Criteria, hashes: Sequence[Path]) -> Iterator[Row]:
 
 
 def _distances(criteria: Criteria, tables: Sequence[Path]) -> Iterator[Row]:
-    wanted = {label(name): limit for name, limit in criteria.distance_below.items()}
+    wanted = {plugin_label(name): limit for name, limit in criteria.distance_below.items()}
     for path in tables:
         for row in read_csv(path):
             if (row["clips"], row["metric"]) != ("generated", "frechet_distance"):
@@ -181,10 +181,10 @@ def _clip_set(path: Path) -> Row:
 
 def verdict_of(rows: Iterable[Row]) -> str:
     """One word for all: FAILED if any failed, n/a if nothing failed and something is undecided."""
-    said = {row["verdict"] for row in rows} - {TOLD}
-    if FAILED in said:
+    outcome = {row["verdict"] for row in rows} - {TOLD}
+    if FAILED in outcome:
         return FAILED
-    return UNDECIDED if UNDECIDED in said or not said else MET
+    return UNDECIDED if UNDECIDED in outcome or not outcome else MET
 
 
 def render(experiment: str, rows: list[Row]) -> str:

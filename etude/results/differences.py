@@ -28,7 +28,7 @@ from etude.results.leaderboard import (
     OWN_DISTANCE,
     OWN_SPACE,
     PRIMARY,
-    Figures,
+    ExperimentFigures,
     Row,
     direction,
     interval,
@@ -37,7 +37,7 @@ from etude.results.leaderboard import (
     written,
 )
 from etude.results.statistics import (
-    Cell,
+    TrainingFigure,
     Estimate,
     benjamini_hochberg,
     difference,
@@ -70,8 +70,8 @@ Key = tuple[str, str]  # metric, embedding
 class Comparison:
     """Two experiments under one metric and embedding: their difference, or why there is none."""
 
-    a: Figures
-    b: Figures
+    a: ExperimentFigures
+    b: ExperimentFigures
     key: Key
     found: Estimate | None = None
     why: str = ""
@@ -85,7 +85,7 @@ class Comparison:
 
 
 def differences(
-    figures: Iterable[Figures], hashes: Mapping[str, str], primary: Key | None
+    figures: Iterable[ExperimentFigures], hashes: Mapping[str, str], primary: Key | None
 ) -> Iterator[dict[str, Any]]:
     """The rows of differences.csv: a against b for every pair of experiments.
 
@@ -97,10 +97,10 @@ def differences(
 
 
 def compare_pairs(
-    pairs: Iterable[tuple[Figures, Figures]], hashes: Mapping[str, str], primary: Key | None
+    pairs: Iterable[tuple[ExperimentFigures, ExperimentFigures]], hashes: Mapping[str, str], primary: Key | None
 ) -> Iterator[dict[str, Any]]:
     """Rows for these pairs, the primary metric's first; the families are of what is compared."""
-    keys: dict[Key, list[tuple[Figures, Figures]]] = {}
+    keys: dict[Key, list[tuple[ExperimentFigures, ExperimentFigures]]] = {}
     for a, b in pairs:
         for clips, *key in a.keys:
             metric, embedding = key
@@ -113,10 +113,10 @@ def compare_pairs(
         corrected = iter(correct(known))
         for one in family:
             p = None if one.p is None else next(corrected)
-            yield {"role": role} | _common(one) | _said(one, p, len(known)) | dict(hashes)
+            yield {"role": role} | _common(one) | _verdict_columns(one, p, len(known)) | dict(hashes)
 
 
-def _compare(a: Figures, b: Figures, key: Key) -> Comparison:
+def _compare(a: ExperimentFigures, b: ExperimentFigures, key: Key) -> Comparison:
     of_a, of_b = (one.of(GENERATED, *key) for one in (a, b))
     if why := _incomparable(of_a, of_b, key[0]):
         return Comparison(a, b, key, why=why)
@@ -133,13 +133,13 @@ def _compare(a: Figures, b: Figures, key: Key) -> Comparison:
 
 
 def _difference(
-    both: list[list[Cell]], shared: float | None, *, log: bool, these: bool
+    both: list[list[TrainingFigure]], shared: float | None, *, log: bool, these: bool
 ) -> Estimate:
     """The first less the second, of logarithms where these are compared."""
     if log:
         both = [logarithms(cells) for cells in both]
     if shared is not None:  # which pieces were asked is not chance of either alone
-        both = [[Cell(c.train_seed, c.draw, c.value) for c in cells] for cells in both]
+        both = [[TrainingFigure(c.train_seed, c.draw, c.value) for c in cells] for cells in both]
     first, second = (these_clips(cells) if these else estimate(cells) for cells in both)
     return difference(first, second, shared)
 
@@ -161,7 +161,7 @@ def _incomparable(of_a: list[Row], of_b: list[Row], metric: str) -> str:
     return ""
 
 
-def _of_pieces(a: Figures, b: Figures, key: Key, *, log: bool) -> float | None:
+def _of_pieces(a: ExperimentFigures, b: ExperimentFigures, key: Key, *, log: bool) -> float | None:
     """The variance of a - b by which held-out pieces were asked; None where that is unknown.
 
     Replicates are of trainings (perplexity): replicate r asks the same pieces of every model. Those
@@ -177,7 +177,7 @@ def _of_pieces(a: Figures, b: Figures, key: Key, *, log: bool) -> float | None:
     return float((left.mean(1) - right.mean(1)).var(ddof=1))
 
 
-def _curve(one: Figures, key: Key) -> dict[str, NDArray[np.float64]]:
+def _curve(one: ExperimentFigures, key: Key) -> dict[str, NDArray[np.float64]]:
     """By replicate the values of all trainings [trainings]; only replicates that all have."""
     of = [training[key] for training in one.replicates.values() if key in training]
     names = [name for name in of[0] if all(name in cell for cell in of)] if of else []
@@ -201,15 +201,15 @@ def _common(one: Comparison) -> dict[str, Any]:
     return row
 
 
-def _said(one: Comparison, corrected: float | None, family: int) -> dict[str, Any]:
+def _verdict_columns(one: Comparison, corrected: float | None, family: int) -> dict[str, Any]:
     if one.found is None:
         return {"verdict": "n/a", "note": f"n/a: {one.why}"}
     found, notes = one.found, []
-    said = verdict(found, corrected, direction(one.key[0]))
+    word = verdict(found, corrected, direction(one.key[0]))
     if one.one_training:
-        said, notes = ONE_TRAINING, ["interval of sampling: other clips of the same trainings"]
+        word, notes = ONE_TRAINING, ["interval of sampling: other clips of the same trainings"]
     elif not found.error:
-        said, notes = "n/a", ["n/a: no spread between trainings, so that no error is known"]
+        word, notes = "n/a", ["n/a: no spread between trainings, so that no error is known"]
     shown = exponential(found) if one.scale == RATIO else found
     return interval(shown) | {
         "scale": one.scale,
@@ -217,6 +217,6 @@ def _said(one: Comparison, corrected: float | None, family: int) -> dict[str, An
         "p": written(one.p),
         "p_adjusted": written(corrected),
         "family": family,
-        "verdict": said,
+        "verdict": word,
         "note": "; ".join(notes),
     }

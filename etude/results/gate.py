@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 
 from etude.config import Evaluation
 from etude.config.concepts import CONTROLS, REAL
-from etude.own import label
+from etude.plugins import plugin_label
 from etude.results import rates
 from etude.results.rates import FAILS, HOLDS, UNDECIDED, Rate, readable
 from etude.results.systems import about
@@ -59,7 +59,7 @@ Row = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Difference:
+class RivalDifference:
     """How much farther from real music the clips are than a rival; `by`: embedding, or metric.
 
     Of a word: how much less likely held-out music is under it; `by` is the concept.
@@ -91,7 +91,7 @@ class Against:
 
     rival: str
     word: str
-    by: tuple[Difference, ...] = ()
+    by: tuple[RivalDifference, ...] = ()
     needs: int | None = None
     why: str = ""
     of: str = CLIPS
@@ -122,7 +122,7 @@ def judge(table: Table, settings: Evaluation) -> Verdict:
     if system.continues:
         prefixes = settings.memorisation.prefixes
         shares.append(rates.extraction(table.rows, settings.gate_extracted, prefixes))
-    rows = [r for r in table.rivals if r["embedding"] in set(map(label, settings.gate_embeddings))]
+    rows = [r for r in table.rivals if r["embedding"] in set(map(plugin_label, settings.gate_embeddings))]
     # What others made has the rivals that could be made without its model.
     names = system.rivals if system.trained else dict.fromkeys(row["rival"] for row in rows)
     of_rivals = {name: [row for row in rows if row["rival"] == name] for name in names}
@@ -161,11 +161,11 @@ def overall(verdicts: Iterable[Verdict]) -> str:
     return next((word for word in (FAILS, UNDECIDED) if word in words), NOTHING)
 
 
-def _differences(rows: Iterable[Row]) -> list[Difference]:
+def _differences(rows: Iterable[Row]) -> list[RivalDifference]:
     return [_difference(r, r["embedding"], int(r["n"])) for r in rows if r["value"] and r["ci_low"]]
 
 
-def _likelihood(rows: Iterable[Row]) -> list[Difference]:
+def _likelihood(rows: Iterable[Row]) -> list[RivalDifference]:
     """The model's nats per note less those of the n-gram, where they were measured."""
     return [
         _difference(row, "nats per note", 0)
@@ -174,9 +174,9 @@ def _likelihood(rows: Iterable[Row]) -> list[Difference]:
     ]
 
 
-def _difference(row: Row, by: str, n: int) -> Difference:
+def _difference(row: Row, by: str, n: int) -> RivalDifference:
     value, low, high = (float(row[key]) for key in ("value", "ci_low", "ci_high"))
-    return Difference(by, value, low, high, n)
+    return RivalDifference(by, value, low, high, n)
 
 
 def _against(
@@ -221,9 +221,9 @@ def _of_word(control: str, rows: Sequence[Row]) -> Against:
     return Against(control, UNDECIDED, (worst,), needs, of=PIECES)
 
 
-def _of_concept(row: Row) -> Difference:
+def _of_concept(row: Row) -> RivalDifference:
     value, low, high = (float(row[key]) for key in ("word_less", "word_ci_low", "word_ci_high"))
-    return Difference(row["concept"], value, low, high, int(row["pieces"]))
+    return RivalDifference(row["concept"], value, low, high, int(row["pieces"]))
 
 
 def _is_deaf(row: Row) -> bool:
@@ -234,5 +234,5 @@ def _is_deaf(row: Row) -> bool:
 def _nothing(table: Table, rows: Sequence[Row], settings: Evaluation) -> str:
     """Why no rival can be compared with."""
     notes = [row["note"] for row in rows if row["note"]]
-    notes += [table.note("generated", label(name)) for name in settings.gate_embeddings]
+    notes += [table.note("generated", plugin_label(name)) for name in settings.gate_embeddings]
     return next((n.removeprefix("n/a: ") for n in notes if n not in ("", "n/a")), "not measured")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.results.statistics import (
-    Cell,
+    TrainingFigure,
     Estimate,
     estimate,
     exponential,
@@ -69,7 +69,7 @@ COLUMNS = [
 
 
 @dataclass
-class Figures:
+class ExperimentFigures:
     """All tidy rows of one experiment, and the replicates of each training seed."""
 
     name: str
@@ -95,12 +95,12 @@ class Figures:
             return found
         return [row for row in found if row["value"]][:1] or found[:1]
 
-    def cells(self, clips: str, metric: str, embedding: str) -> list[Cell]:
+    def cells(self, clips: str, metric: str, embedding: str) -> list[TrainingFigure]:
         """The finite values among them."""
         return [cell for row in self.of(clips, metric, embedding) if (cell := _cell(row))]
 
 
-def read_figures(tables: Iterable[Path], replicates: Iterable[Path] = ()) -> dict[str, Figures]:
+def read_figures(tables: Iterable[Path], replicates: Iterable[Path] = ()) -> dict[str, ExperimentFigures]:
     """Tidy CSVs by experiment, in the order of the paths.
 
     Args:
@@ -108,10 +108,10 @@ def read_figures(tables: Iterable[Path], replicates: Iterable[Path] = ()) -> dic
         replicates: .../{experiment}/seed-S/perplexity_replicates.csv: of figures of a training,
             whatever is drawn from it.
     """
-    found: dict[str, Figures] = {}
+    found: dict[str, ExperimentFigures] = {}
     for path in tables:
         for row in read_csv(path):
-            found.setdefault(row["experiment"], Figures(row["experiment"])).rows.append(row)
+            found.setdefault(row["experiment"], ExperimentFigures(row["experiment"])).rows.append(row)
     for path in replicates:
         name, seed = path.parts[-3:-1]
         if name not in found:
@@ -126,7 +126,7 @@ def read_figures(tables: Iterable[Path], replicates: Iterable[Path] = ()) -> dic
 
 
 def leaderboard(
-    figures: Iterable[Figures],
+    figures: Iterable[ExperimentFigures],
     hashes: Mapping[str, str],
     failed: Mapping[str, str] | None = None,
     primary: tuple[str, str] | None = None,
@@ -147,7 +147,7 @@ def leaderboard(
 
 
 def reference_values(
-    one: Figures, metric: str, embedding: str
+    one: ExperimentFigures, metric: str, embedding: str
 ) -> tuple[float | None, float | None]:
     """Floor and ceiling of a metric: real music against real, and the best of what is worthless.
 
@@ -170,7 +170,7 @@ def direction(metric: str) -> bool | None:
     return DIRECTIONS.get(metric, next(begun, None))
 
 
-def _row(one: Figures, clips: str, metric: str, embedding: str) -> dict[str, Any]:
+def _row(one: ExperimentFigures, clips: str, metric: str, embedding: str) -> dict[str, Any]:
     rows = one.of(clips, metric, embedding)
     cells = one.cells(clips, metric, embedding)
     same = ("experiment", "system", "clips", "metric", "embedding", "reference", "split", "unit")
@@ -198,7 +198,7 @@ def _row(one: Figures, clips: str, metric: str, embedding: str) -> dict[str, Any
     return row | seeds | interval(found, limits) | {"note": "; ".join(notes)}
 
 
-def summarised(cells: list[Cell], metric: str) -> Estimate:
+def summarised(cells: list[TrainingFigure], metric: str) -> Estimate:
     """The estimate as it is shown: of several cells on the log scale where the metric wants it."""
     if len(cells) == 1 or not on_log_scale(metric, cells):
         return estimate(cells)
@@ -206,7 +206,7 @@ def summarised(cells: list[Cell], metric: str) -> Estimate:
     return replace(found, notes=("geometric mean", *found.notes))
 
 
-def on_log_scale(metric: str, cells: Iterable[Cell]) -> bool:
+def on_log_scale(metric: str, cells: Iterable[TrainingFigure]) -> bool:
     """Whether figures are averaged and compared as logarithms."""
     return metric in RATIOS and all(cell.value > 0 for cell in cells)
 
@@ -253,16 +253,16 @@ def number(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _cell(row: Row) -> Cell | None:
+def _cell(row: Row) -> TrainingFigure | None:
     value = number(row["value"])
     if value is None:
         return None
     low, high = number(row.get("ci_low")), number(row.get("ci_high"))
     variance = sampling_variance(low, high)
-    return Cell(row["train_seed"], row["draw"], value, variance, low, high)
+    return TrainingFigure(row["train_seed"], row["draw"], value, variance, low, high)
 
 
-def _value(one: Figures, clips: str, metric: str, embedding: str) -> float | None:
+def _value(one: ExperimentFigures, clips: str, metric: str, embedding: str) -> float | None:
     cells = one.cells(clips, metric, embedding)
     return cells[0].value if cells else None
 

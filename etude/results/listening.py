@@ -78,17 +78,17 @@ def _rows(one: Preference, of: dict[str, str], ratings: Ratings) -> list[Row]:
     row |= first | {"metric": PREFERRED, "embedding": "", "unit": UNIT, "n": one.listeners}
     row |= {"reference": "listeners, blind pairs with real music"}
     shared = agreement(ratings.kept)
-    told = f"{one.ratings} ratings of {one.listeners} listeners"
+    summary = f"{one.ratings} ratings of {one.listeners} listeners"
     if shared is not None:
-        told += f", of whom two agree in {100 * shared:.0f} % of pairs"
+        summary += f", of whom two agree in {100 * shared:.0f} % of pairs"
     if one.value is None:
-        note = f"n/a: {told}; at least {LISTENERS} listeners are needed"
+        note = f"n/a: {summary}; at least {LISTENERS} listeners are needed"
         return [row | {"clips": GENERATED, "note": note}]
     figures = {
         "value": f"{one.value:.6f}",
         "ci_low": f"{one.low:.6f}",
         "ci_high": f"{one.high:.6f}",
-        "note": f"{told}; of the average listener",
+        "note": f"{summary}; of the average listener",
     }
     real = {"clips": FLOOR, "value": "50.000000", "note": "by definition"}
     return [row | {"clips": GENERATED} | figures, row | real]

@@ -315,15 +315,15 @@ def correlations(board: Iterable[Row]) -> list[Row]:
     values: dict[tuple[str, str], dict[str, float]] = {}
     for row in board:
         value = number(row.get("value"))
-        told = direction(row["metric"]) is not None if row.get("metric") else False
-        if row["clips"] == GENERATED and told and value is not None:
+        has_direction = direction(row["metric"]) is not None if row.get("metric") else False
+        if row["clips"] == GENERATED and has_direction and value is not None:
             of = values.setdefault((row["metric"], row["embedding"]), {})
             of[row["experiment"]] = value
-    heard = values.pop((METRIC, ""), {})
+    figures = values.pop((METRIC, ""), {})
     rows = []
     for (metric, embedding), of in values.items():
-        names = sorted(of.keys() & heard.keys())
-        pair = np.array([[of[name], heard[name]] for name in names])
+        names = sorted(of.keys() & figures.keys())
+        pair = np.array([[of[name], figures[name]] for name in names])
         if len(names) < LEAST_SETS or (np.ptp(pair, axis=0) == 0).any():
             continue
         rho = float(stats.spearmanr(pair[:, 0], pair[:, 1]).statistic)

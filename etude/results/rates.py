@@ -160,9 +160,9 @@ def copies(rows: Iterable[Row], limit: float) -> Rate:
     left_out = [name for name in asked if name not in known]
     if known and (set(known) != {NO_NULL} or known[NO_NULL].word == FAILS):
         worst = _worst(known.values())
-        said = [f"by {worst.note}", *_recall(rows)]
-        said += [f"n/a: {', '.join(left_out)}"] if left_out else []
-        return replace(worst, note="; ".join(said))
+        details = [f"by {worst.note}", *_recall(rows)]
+        details += [f"n/a: {', '.join(left_out)}"] if left_out else []
+        return replace(worst, note="; ".join(details))
     why = next((asked[name]["note"] for name in left_out), "")
     return _missing("copies", "clips", limit, why or "nothing but equal samples was looked for")
 

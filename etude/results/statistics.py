@@ -53,7 +53,7 @@ TINY = 1e-12  # relative; what is less is rounding
 
 
 @dataclass(frozen=True)
-class Cell:
+class TrainingFigure:
     """The figure of one training seed and draw; `sampling` is a variance, None if unknown."""
 
     train_seed: str
@@ -134,7 +134,7 @@ def sampling_variance(low: float | None, high: float | None) -> float | None:
     return ((high - low) / (2 * NORMAL)) ** 2
 
 
-def logarithms(cells: Iterable[Cell]) -> list[Cell]:
+def logarithms(cells: Iterable[TrainingFigure]) -> list[TrainingFigure]:
     """Cells on the log scale, their sampling by the delta method: v / y^2.
 
     An interval that ends at 0 was cut off there: its upper side then speaks for both.
@@ -161,7 +161,7 @@ def exponential(found: Estimate) -> Estimate:
     return replace(found, value=math.exp(found.value), low=low, high=high)
 
 
-def components(cells: Sequence[Cell]) -> Components:
+def components(cells: Sequence[TrainingFigure]) -> Components:
     """Variance by training seed, draw and sampling (see the top of this module).
 
     What the design cannot tell apart is None, and the notes say with what it is mixed.
@@ -193,7 +193,7 @@ def components(cells: Sequence[Cell]) -> Components:
     return Components(train, draw, sampling, tuple(notes), share)
 
 
-def estimate(cells: Sequence[Cell]) -> Estimate:
+def estimate(cells: Sequence[TrainingFigure]) -> Estimate:
     """The mean of the trainings' means and its 95 % interval, over trainings where there are two.
 
     Raises:
@@ -206,7 +206,7 @@ def estimate(cells: Sequence[Cell]) -> Estimate:
     return _estimate(cells, error, len(means) - 1.0)
 
 
-def these_clips(cells: Sequence[Cell]) -> Estimate:
+def these_clips(cells: Sequence[TrainingFigure]) -> Estimate:
     """The mean of the trainings' means and its interval for these very trainings.
 
     Only draws and sampling vary; of other trainings of the system it says nothing.
@@ -290,7 +290,7 @@ def verdict(found: Estimate, corrected: float | None, lower_is_better: bool | No
     return "better" if (found.value < 0) == lower_is_better else "worse"
 
 
-def _single(cell: Cell) -> Estimate:
+def _single(cell: TrainingFigure) -> Estimate:
     error = None if cell.sampling is None else math.sqrt(cell.sampling)
     note = "interval of sampling only: one training, one draw"
     if cell.low is None or cell.high is None:
@@ -301,7 +301,7 @@ def _single(cell: Cell) -> Estimate:
 
 
 def _estimate(
-    cells: Sequence[Cell], error: float | None, df: float, notes: tuple[str, ...] = ()
+    cells: Sequence[TrainingFigure], error: float | None, df: float, notes: tuple[str, ...] = ()
 ) -> Estimate:
     """Of several cells: the value with this error, or with that of sampling where it is wider."""
     parts, value = components(cells), fmean(_means(cells))
@@ -328,14 +328,14 @@ def _share(ratio: float, draws: float, above: int, below: int) -> tuple[float, f
     return low / (1 + low), high / (1 + high)
 
 
-def _means(cells: Sequence[Cell]) -> list[float]:
+def _means(cells: Sequence[TrainingFigure]) -> list[float]:
     """The mean of each training's values."""
     if not cells or not all(math.isfinite(cell.value) for cell in cells):
         raise ValueError("an estimate needs cells with finite values")
     return [fmean(values) for values in _groups(cells).values()]
 
 
-def _groups(cells: Iterable[Cell]) -> dict[str, list[float]]:
+def _groups(cells: Iterable[TrainingFigure]) -> dict[str, list[float]]:
     groups: dict[str, list[float]] = {}
     for cell in cells:
         groups.setdefault(cell.train_seed, []).append(cell.value)
@@ -350,7 +350,7 @@ def _within(groups: dict[str, list[float]], total: int) -> float | None:
     return squares / (total - len(groups))
 
 
-def _between(groups: dict[str, list[float]], cells: Sequence[Cell]) -> float:
+def _between(groups: dict[str, list[float]], cells: Sequence[TrainingFigure]) -> float:
     """MS_train."""
     middle = fmean(cell.value for cell in cells)
     squares = sum(len(v) * (fmean(v) - middle) ** 2 for v in groups.values())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.config import Evaluation
-from etude.own import label
+from etude.plugins import plugin_label
 from etude.results import differences, leaderboard
 from etude.results.gate import NOTHING, Verdict, judge
 from etude.results.differences import RATIO
@@ -32,7 +32,7 @@ from etude.results.preference import correlations
 from etude.results.rates import COPIED
 from etude.results.systems import about, clip_sets
 from etude.results.table import Table, read_tables
-from etude.results.wording import gate, said_of_rates, sentence
+from etude.results.wording import gate, rates_sentence, sentence
 from etude.storage import write_csv, write_text
 
 VERSION = 7  # raised when the text changes
@@ -54,7 +54,7 @@ MOST = 8  # lines of one kind
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSummary:
     """What a run's tables are made of.
 
     Attributes:
@@ -77,7 +77,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Part:
+class ExperimentSummary:
     """One experiment: its rows of the leaderboard, its tables by seed and draw, its verdicts."""
 
     name: str
@@ -92,7 +92,7 @@ class Part:
         return next(rows, None)
 
 
-def write_results(run: Run, folder: Path) -> str:
+def write_results(run: RunSummary, folder: Path) -> str:
     """Write leaderboard.csv, differences.csv and fad.txt into a folder; gives back the text."""
     figures = read_figures(run.tables, run.replicates)
     primary = run.settings.deciding
@@ -105,7 +105,7 @@ def write_results(run: Run, folder: Path) -> str:
     return text
 
 
-def render(rows: list[Row], pairs: list[Row], tables: Iterable[Table], run: Run) -> str:
+def render(rows: list[Row], pairs: list[Row], tables: Iterable[Table], run: RunSummary) -> str:
     """The whole text; the last line is the gate over all experiments of `run.gated`."""
     parts = list(_parts(rows, list(tables), run))
     primary = run.settings.deciding
@@ -114,27 +114,27 @@ def render(rows: list[Row], pairs: list[Row], tables: Iterable[Table], run: Run)
         _verdicts(parts, run),
         *(_table(some, *primary, _instead(run.settings)) for some in _in_columns(parts)),
         [*_asked(parts, run.settings), *_weights(parts)],
-        _heard(parts, rows),
+        _own_sound_lines(parts, rows),
         _not_measured(parts),
         _differences(pairs, run.settings),
     ]
-    told = "\n\n".join("\n".join(block) for block in blocks if block)
+    shown = "\n\n".join("\n".join(block) for block in blocks if block)
     verdicts = {part.name: part.verdicts for part in parts if part.name in run.gated}
     failed = {name: why for name, why in run.failed.items() if name in run.gated}
     verdicts |= {name: [Verdict(NOTHING, why=f"failed: {why}")] for name, why in failed.items()}
-    return f"{told}\n\n{gate(verdicts)}\n"
+    return f"{shown}\n\n{gate(verdicts)}\n"
 
 
-def _parts(rows: list[Row], tables: list[Table], run: Run) -> Iterator[Part]:
+def _parts(rows: list[Row], tables: list[Table], run: RunSummary) -> Iterator[ExperimentSummary]:
     for name in dict.fromkeys(row["experiment"] for row in rows):
         if own := [table for table in tables if table.experiment == name]:
             gated = name in run.gated
             verdicts = [judge(table, run.settings) for table in own] if gated else []
             of = [r for r in rows if r["experiment"] == name and r.get("metric")]
-            yield Part(name, of, own, verdicts)
+            yield ExperimentSummary(name, of, own, verdicts)
 
 
-def _in_columns(parts: list[Part]) -> Iterator[list[Part]]:
+def _in_columns(parts: list[ExperimentSummary]) -> Iterator[list[ExperimentSummary]]:
     for start in range(0, len(parts), COLUMNS):
         yield parts[start : start + COLUMNS]
 
@@ -149,7 +149,7 @@ def _wrapped(text: str, indent: str = "  ") -> list[str]:
 # -------------------------------------------------------------------------------------- verdicts
 
 
-def _verdicts(parts: list[Part], run: Run) -> list[str]:
+def _verdicts(parts: list[ExperimentSummary], run: RunSummary) -> list[str]:
     """A sentence for each experiment, then its rates."""
     lines = ["verdicts"]
     for part in parts:
@@ -157,23 +157,23 @@ def _verdicts(parts: list[Part], run: Run) -> list[str]:
         name = part.name if system == part.name else f"{part.name} ({system})"
         seeds = f"training seed {_distinct(part, 'train_seed')}, draw {_distinct(part, 'draw')}"
         if part.name in run.failed:
-            said = f"failed: {run.failed[part.name]}"
+            words = f"failed: {run.failed[part.name]}"
         else:
-            said = sentence(part.verdicts, rates=False) if part.verdicts else "measured, not judged"
-        lines += _wrapped(f"{name}, {seeds}: {said}")
+            words = sentence(part.verdicts, rates=False) if part.verdicts else "measured, not judged"
+        lines += _wrapped(f"{name}, {seeds}: {words}")
         if part.verdicts:
-            lines += _wrapped(said_of_rates(part.verdicts), "    ")
+            lines += _wrapped(rates_sentence(part.verdicts), "    ")
     there = {part.name for part in parts}
     for name, why in run.failed.items():
         lines += [f"  {name}: failed: {why}"] if name not in there else []
     return lines if len(lines) > 1 else []
 
 
-def _distinct(part: Part, key: str) -> str:
+def _distinct(part: ExperimentSummary, key: str) -> str:
     return " ".join(dict.fromkeys(table.rows[0][key] for table in part.tables))
 
 
-def _what_intervals_say(part: Part) -> str:
+def _what_intervals_say(part: ExperimentSummary) -> str:
     trainings, draws = (len(_distinct(part, key).split()) for key in ("train_seed", "draw"))
     if trainings == 1 and draws == 1:
         return (
@@ -191,16 +191,16 @@ def _what_intervals_say(part: Part) -> str:
 
 
 def _instead(settings: Evaluation) -> str:
-    """What stands in the place of which primary embedding; mostly nothing."""
-    wanted, used = label(settings.primary.embedding), settings.deciding[1]
+    """What takes the place of which primary embedding; mostly nothing."""
+    wanted, used = plugin_label(settings.primary.embedding), settings.deciding[1]
     return f" ({wanted} is not measured)" if wanted != used else ""
 
 
-def _table(parts: list[Part], metric: str, embedding: str, instead: str) -> list[str]:
+def _table(parts: list[ExperimentSummary], metric: str, embedding: str, instead: str) -> list[str]:
     """The primary metric: a line for each set, a column for each experiment."""
     rivals = {name for part in parts for name in about(part.tables[0].system).rivals}
-    told = [GENERATED, FLOOR, "reconstruction", *clip_sets()]
-    names = [n for n in dict.fromkeys(told) if n in (*told[:3], *UNHEARD) or n in rivals]
+    shown = [GENERATED, FLOOR, "reconstruction", *clip_sets()]
+    names = [n for n in dict.fromkeys(shown) if n in (*shown[:3], *UNHEARD) or n in rivals]
     lines, below = [], False
     for name in names:
         rows = [part.row(name, metric, embedding) for part in parts]
@@ -239,25 +239,25 @@ def _cell(row: Row | None) -> str:
 # --------------------------------------------------------------------------------------- the rest
 
 
-def _asked(parts: list[Part], settings: Evaluation) -> list[str]:
-    """Figures and distances of the user's own: what was asked for is told."""
-    asked = [(name, [""]) for name in map(label, settings.signals)]
-    embeddings = list(map(label, settings.embeddings))
-    asked += [(f"{OWN_DISTANCE}{name}", embeddings) for name in map(label, settings.distances)]
+def _asked(parts: list[ExperimentSummary], settings: Evaluation) -> list[str]:
+    """Figures and distances of the user's: what was asked for is told."""
+    asked = [(name, [""]) for name in map(plugin_label, settings.signals)]
+    embeddings = list(map(plugin_label, settings.embeddings))
+    asked += [(f"{OWN_DISTANCE}{name}", embeddings) for name in map(plugin_label, settings.distances)]
     lines = []
     for part, (metric, by) in itertools.product(parts, asked):
         for embedding in by:
             wanted = (metric, embedding)
             of = [r for r in part.rows if (r["metric"], r["embedding"]) == wanted]
             rows = [r for r in of if r["clips"] != "reference"]
-            said = [f"{r['clips']} {float(r['value']):.4g}" for r in rows if r.get("value")]
+            words = [f"{r['clips']} {float(r['value']):.4g}" for r in rows if r.get("value")]
             if rows:
-                told, name = ", ".join(said) or rows[0]["note"], f"{embedding} {metric}".strip()
-                lines += _wrapped(f"{name} ({rows[0]['unit']}): {told}")
+                shown, name = ", ".join(words) or rows[0]["note"], f"{embedding} {metric}".strip()
+                lines += _wrapped(f"{name} ({rows[0]['unit']}): {shown}")
     return lines
 
 
-def _heard(parts: list[Part], rows: list[Row]) -> list[str]:
+def _own_sound_lines(parts: list[ExperimentSummary], rows: list[Row]) -> list[str]:
     """What listeners preferred, and which metrics go with it."""
     found = [(part.name, row) for part in parts if (row := part.row(GENERATED, PREFERRED))]
     if not found:
@@ -273,12 +273,12 @@ def _heard(parts: list[Part], rows: list[Row]) -> list[str]:
     return lines
 
 
-def _weights(parts: list[Part]) -> list[str]:
+def _weights(parts: list[ExperimentSummary]) -> list[str]:
     known = dict.fromkeys(w for part in parts for w in weights_named(part.rows))
     return ["  pretrained weights (sha256): " + ", ".join(known)] if known else []
 
 
-def _not_measured(parts: list[Part]) -> list[str]:
+def _not_measured(parts: list[ExperimentSummary]) -> list[str]:
     """What has no figure, by why; of a set whatever the metric, of generated clips each metric."""
     missing: dict[str, dict[str, None]] = {}
     for part in parts:
@@ -296,8 +296,8 @@ def _not_measured(parts: list[Part]) -> list[str]:
             missing.setdefault(note, {})[name] = None
     lines = []
     for note, names in missing.items():
-        told, more = list(names)[:3], len(names) - 3
-        head = ", ".join(told) + f" and {more} more" * (more > 0)
+        shown, more = list(names)[:3], len(names) - 3
+        head = ", ".join(shown) + f" and {more} more" * (more > 0)
         lines.append(f"  {head}: {note}")
     if not lines:
         return []

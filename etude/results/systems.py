@@ -38,7 +38,7 @@ WORTHLESS = (
 )
 
 
-class Unknown(ExperimentBase):
+class UnknownSystem(ExperimentBase):
     """A system that this version does not have, in results of another: measured, not judged."""
 
     trained: ClassVar[bool] = False
@@ -46,7 +46,7 @@ class Unknown(ExperimentBase):
 
 def about(system: str) -> type[ExperimentBase]:
     """The settings class of a system, which says what it can do."""
-    return CLASSES.get(system, Unknown)
+    return CLASSES.get(system, UnknownSystem)
 
 
 def meaning(clips: str, system: str = "") -> str:

@@ -38,7 +38,7 @@ def sentence(verdicts: Sequence[Verdict], *, brief: bool = False, rates: bool = 
 
     Args:
         brief: without the rivals that were beaten.
-        rates: with the rates that do not hold; without them where `said_of_rates` follows.
+        rates: with the rates that do not hold; without them where `rates_sentence` follows.
     """
     parts = reasons(verdicts, brief=brief, rates=rates)
     why = "; ".join(filter(None, (_how_many(verdicts), *parts)))
@@ -63,7 +63,7 @@ def reasons(
     return list(filter(None, parts))
 
 
-def said_of_rates(verdicts: Sequence[Verdict]) -> str:
+def rates_sentence(verdicts: Sequence[Verdict]) -> str:
     """The upper bounds of all rates: "none of n" says nothing."""
     return "; ".join(map(_rate, _worst_rates(verdicts)))
 
@@ -120,21 +120,21 @@ def _worst_by_rival(verdicts: Iterable[Verdict]) -> dict[str, list[Against]]:
 
 def _listed(word: str, by_rival: Mapping[str, list[Against]], of: int) -> list[str]:
     """The rivals of one word, clip sets and ways of asking apart, each with its head."""
-    return [f"{HEADS[word, unit]} {said}" for unit in (CLIPS, PIECES)
-            if (said := _names(word, unit, by_rival, of))]  # fmt: skip
+    return [f"{HEADS[word, unit]} {phrase}" for unit in (CLIPS, PIECES)
+            if (phrase := _names(word, unit, by_rival, of))]  # fmt: skip
 
 
 def _names(word: str, unit: str, by_rival: Mapping[str, list[Against]], of: int) -> str:
     """Rivals and why; where not all sets of clips say so, how many do."""
-    said: list[tuple[str, str]] = []
+    phrase: list[tuple[str, str]] = []
     for rival, found in by_rival.items():
         if (found[0].word, found[0].of) == (word, unit):
             count = f"in {len(found)} of {of}" * (len(found) < of)
-            said.append((in_words(rival), ", ".join(filter(None, (count, _evidence(found))))))
-    whys = {why for _, why in said}
-    if len(said) > 1 and len(whys) == 1 and "" not in whys:  # what is true of all is told once
-        said = [*((name, "") for name, _ in said[:-1]), (said[-1][0], f"each: {said[-1][1]}")]
-    return ", ".join(name + f" ({why})" * bool(why) for name, why in said)
+            phrase.append((in_words(rival), ", ".join(filter(None, (count, _evidence(found))))))
+    whys = {why for _, why in phrase}
+    if len(phrase) > 1 and len(whys) == 1 and "" not in whys:  # what is true of all is told once
+        phrase = [*((name, "") for name, _ in phrase[:-1]), (phrase[-1][0], f"each: {phrase[-1][1]}")]
+    return ", ".join(name + f" ({why})" * bool(why) for name, why in phrase)
 
 
 def _evidence(found: Sequence[Against]) -> str:
@@ -167,13 +167,13 @@ def _rate(rate: Rate) -> str:
     if rate.high is None or rate.low is None:
         return f"{rate.name} n/a: {rate.note}"
     fails = rate.word == FAILS
-    said = f"at least {percent(rate.low)}" if fails else f"at most {percent(rate.high)}"
-    said += " beyond held-out ones" * (rate.of == "beginnings")
-    told = (
+    phrase = f"at least {percent(rate.low)}" if fails else f"at most {percent(rate.high)}"
+    phrase += " beyond held-out ones" * (rate.of == "beginnings")
+    details = (
         f"limit {percent(rate.limit)}" * (rate.word != HOLDS),
         f"needs {rate.needs or 0:,} {rate.of}" * bool(rate.needs),
         rate.note,
     )
-    told_of = "; ".join(filter(None, told))
-    return f"{rate.name} {said}" + f" ({told_of})" * bool(told_of)
+    detail = "; ".join(filter(None, details))
+    return f"{rate.name} {phrase}" + f" ({detail})" * bool(detail)
 

@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from etude.studio import jobs, nearness, rooms, share, things, trainings
-from etude.studio.answers import NOT_FOUND, Problem, answer, failed, parsed, refused
+from etude.studio import clip_routes, jobs, nearest_routes, page_routes, share, trainings
 from etude.studio.guard import Guard, body_of
 from etude.studio.instruments import ID
-from etude.studio.state import State, state_of
+from etude.studio.responses import NOT_FOUND, Problem, answer, failed, parsed, refused
+from etude.studio.state import StudioState, state_of
 
 STATIC = Path(__file__).with_name("static")
 PAGES = {
@@ -134,31 +134,31 @@ def routes() -> list[Route]:
         Route("/healthz", health),
         Route("/api/me", me),
         Route("/api/enter", enter, methods=["POST"]),
-        Route("/api/mine", things.delete_all, methods=["DELETE"]),
-        Route("/api/primes", things.bring, methods=["POST"]),
-        Route("/api/primes/notes", things.play, methods=["POST"]),
+        Route("/api/mine", clip_routes.delete_all, methods=["DELETE"]),
+        Route("/api/primes", clip_routes.bring, methods=["POST"]),
+        Route("/api/primes/notes", clip_routes.play, methods=["POST"]),
         Route("/api/jobs", jobs.create, methods=["POST"]),
         Route("/api/jobs", jobs.index),
-        Route("/api/jobs/{id:id}.zip", things.pack),
+        Route("/api/jobs/{id:id}.zip", clip_routes.pack),
         Route("/api/jobs/{id:id}", jobs.one),
         Route("/api/jobs/{id:id}", jobs.cancel, methods=["DELETE"]),
         Route("/api/events", jobs.events),
-        Route("/api/clips/{id:id}/star", things.star, methods=["PUT", "DELETE"]),
-        Route("/api/clips/{id:id}/near", nearness.near),
-        Route("/api/clips/{id:id}/near.wav", nearness.sound),
+        Route("/api/clips/{id:id}/star", clip_routes.star, methods=["PUT", "DELETE"]),
+        Route("/api/clips/{id:id}/near", nearest_routes.near),
+        Route("/api/clips/{id:id}/near.wav", nearest_routes.sound),
         Route("/api/clips/{id:id}/share", share.share, methods=["POST"]),
         Route("/api/leave", share.leave, methods=["POST"]),
         Route("/take/{id:id}", share.page),
         Route("/take/{id:id}/clip.{form:form}", share.file),
         Route("/take/{id:id}/qr.svg", share.code),
-        Route("/api/{table:table}/{id:id}/view", things.drawn),
-        Route("/api/{table:table}/{id:id}.{form:form}", things.file),
-        Route("/api/{table:table}/{id:id}", things.delete, methods=["DELETE"]),
-        *rooms.routes(),
+        Route("/api/{table:table}/{id:id}/view", clip_routes.drawn),
+        Route("/api/{table:table}/{id:id}.{form:form}", clip_routes.file),
+        Route("/api/{table:table}/{id:id}", clip_routes.delete, methods=["DELETE"]),
+        *page_routes.routes(),
     ]
 
 
-def application(state: State, hosts: Collection[str]) -> Guard:
+def application(state: StudioState, hosts: Collection[str]) -> Guard:
     """The studio as an ASGI application; its queue runs while it does.
 
     Args:

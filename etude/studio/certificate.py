@@ -1,4 +1,4 @@
-"""A certificate of one's own, by openssl: microphones need https, except on localhost."""
+"""A self-signed certificate, made by openssl: microphones need https, except on localhost."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def serve(options: argparse.Namespace) -> None:
     devices = devices_of(options.devices)
     with only_one(options.folder):
         from etude.studio.app import application
-        from etude.studio.open import open_state
+        from etude.studio.startup import open_state
 
         state = open_state(options, settings, instruments, codes, devices)
         app = application(state, hosts(options))

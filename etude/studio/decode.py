@@ -3,7 +3,7 @@
     python -I etude/studio/decode.py KIND SOURCE TARGET PRIME_SECONDS
 
 KIND is sound, midi or notes (JSON: [[onset, end, pitch, velocity], ...] and a tempo). What can be
-used is written anew as TARGET.wav, TARGET.json and, of notes, TARGET.mid; the bytes that came are
+used is rewritten as TARGET.wav, TARGET.json and, of notes, TARGET.mid; the bytes that came are
 never kept. Its last line on standard output is JSON: `seconds` and `notes`, `refused` and why, or
 `full` where the disk is.
 """
@@ -139,7 +139,7 @@ def main(arguments: list[str]) -> int:
     limited()
     kind, source, target, most_s = arguments
     try:
-        said = convert(kind, Path(source), Path(target), float(most_s))
+        facts = convert(kind, Path(source), Path(target), float(most_s))
     except Refused as error:
         print(json.dumps({"refused": str(error)}))
         return 3
@@ -148,7 +148,7 @@ def main(arguments: list[str]) -> int:
             raise
         print(json.dumps({"full": True}))
         return 3
-    print(json.dumps(said))
+    print(json.dumps(facts))
     return 0
 
 

@@ -116,4 +116,4 @@ def laid_over(base: GenerateSettings, asked: dict[str, Value]) -> GenerateSettin
         for section in sections:
             inner = inner[section]
         inner[name] = value
-    return config.checked(type(base), values | {"clips": 1, "batch_size": 1})
+    return config.validated(type(base), values | {"clips": 1, "batch_size": 1})

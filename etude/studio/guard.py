@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from etude.studio.answers import Problem, answer
+from etude.studio.responses import Problem, answer
 from etude.studio.store import HOUR, Store
 
 COOKIE = "etude"

@@ -10,9 +10,9 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from etude.config import GenerateSettings, Studio
+from etude.config import GenerateSettings, StudioSettings
 from etude.errors import UserError
-from etude.generation.exported import ABOUT, Exported, read_exported
+from etude.generation.manifest import ABOUT, Exported, read_exported
 from etude.studio import forms
 
 ID = r"[A-Za-z0-9_-]{8,43}"  # of anything that a visitor may name
@@ -88,7 +88,7 @@ class Instrument:
         """The words that it has learned."""
         return list(getattr(self.exported.experiment, "concepts", ()))
 
-    def as_json(self, limits: Studio) -> dict[str, Any]:
+    def as_json(self, limits: StudioSettings) -> dict[str, Any]:
         """As the page gets it."""
         experiment = self.exported.experiment
         return {
@@ -102,7 +102,7 @@ class Instrument:
             "controls": [control.as_json() for control in self.controls],
         }
 
-    def check(self, ask: Ask, limits: Studio) -> GenerateSettings:
+    def check(self, ask: Ask, limits: StudioSettings) -> GenerateSettings:
         """The settings of a version that is asked for.
 
         Raises:

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from etude.errors import UserError
-from etude.studio.answers import NOT_FOUND, Problem, answer, parsed
 from etude.studio.guard import body_of
 from etude.studio.instruments import MOST_SEED, SECONDS, Ask
-from etude.studio.state import State, state_of
+from etude.studio.responses import NOT_FOUND, Problem, answer, parsed
+from etude.studio.state import StudioState, state_of
 from etude.studio.store import ENDED
 
 SHOWN = 50  # jobs of a visitor's history
@@ -29,7 +29,7 @@ async def create(request: Request) -> Response:
     """POST api/jobs: a request for clips."""
     state = state_of(request)
     visitor = state.door.visitor(request)["id"]
-    ask = checked(state, visitor, parsed(await body_of(request, BODY)))
+    ask = validated_ask(state, visitor, parsed(await body_of(request, BODY)))
     if state.store.waiting(visitor) >= state.limits.waiting:
         raise Problem(429, f"You have {state.limits.waiting} requests waiting; let one be made.")
     if state.store.waiting() >= state.limits.queue:
@@ -40,7 +40,7 @@ async def create(request: Request) -> Response:
     return answer(view(state, visitor, job)[0], 201)
 
 
-def checked(state: State, visitor: str, data: Any) -> Ask:
+def validated_ask(state: StudioState, visitor: str, data: Any) -> Ask:
     """A request for clips that can be made.
 
     Raises:
@@ -75,7 +75,7 @@ def checked(state: State, visitor: str, data: Any) -> Ask:
     return ask.model_copy(update=filled)
 
 
-def view(state: State, visitor: str, job: str | None = None) -> list[dict[str, Any]]:
+def view(state: StudioState, visitor: str, job: str | None = None) -> list[dict[str, Any]]:
     """A visitor's jobs as the page gets them, the newest first; of all or of one."""
     store = state.store
     one, names = ("AND id = ?", [job]) if job else ("", [])
@@ -110,7 +110,7 @@ def clip_view(clip: dict[str, Any]) -> dict[str, Any]:
     return {key: clip[key] for key in keys} | json.loads(clip["about"])
 
 
-def _left(state: State, job: dict[str, Any], place: int, now: float) -> float:
+def _left(state: StudioState, job: dict[str, Any], place: int, now: float) -> float:
     """Seconds until a job ends: of one that waits, by what the last ones took."""
     if job["state"] == "running":
         return round(float(job["eta"]), 1)
@@ -156,7 +156,7 @@ async def events(request: Request) -> Response:
     )
 
 
-async def _events(request: Request, state: State, visitor: str) -> AsyncIterator[str]:
+async def _events(request: Request, state: StudioState, visitor: str) -> AsyncIterator[str]:
     known: dict[str, str] = {}
     began = spoken = time.monotonic()
     changed: Any = None

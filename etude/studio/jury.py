@@ -25,7 +25,7 @@ from etude.results.listening import KEYS
 from etude.results.preference import COLUMNS
 from etude.storage import atomic_directory, check_place, write_csv, write_text
 from etude.studio.app import STATIC
-from etude.studio.pairs import Pair, Test, write_pair
+from etude.studio.pairs import ClipPair, Test, write_pair
 
 HERE = Path(__file__).parent
 WELCOME = "You hear two clips at a time. Which is the better music?"
@@ -51,17 +51,17 @@ def listen(options: argparse.Namespace) -> None:
     pairs = drawn(test, count, limits.catch_pairs, options.seed)
     name = secrets.token_urlsafe(9)
     rows: list[dict[str, Any]] = []
-    told: list[dict[str, Any]] = []
+    described: list[dict[str, Any]] = []
     with atomic_directory(folder) as temporary:
         for number, pair in enumerate(pairs):
             key = f"{number:03d}"
             sides = (temporary / f"{key}-{side}.wav" for side in "ab")
-            told.append({"pair": key, "hear": min(HEAR_SECONDS, write_pair(pair, *sides))})
+            described.append({"pair": key, "hear": min(HEAR_SECONDS, write_pair(pair, *sides))})
             rows.append(_row(key, pair))
         if options.form == "webmushra":
-            write_text(temporary / WEBMUSHRA, webmushra(name, [row["pair"] for row in told]))
+            write_text(temporary / WEBMUSHRA, webmushra(name, [row["pair"] for row in described]))
         else:
-            write_text(temporary / "index.html", _page({"id": name, "pairs": told}))
+            write_text(temporary / "index.html", _page({"id": name, "pairs": described}))
         write_csv(options.results / KEYS / f"{name}.csv", COLUMNS, rows)
     print(folder / (WEBMUSHRA if options.form == "webmushra" else "index.html"))
 
@@ -113,11 +113,11 @@ def _page(about: dict[str, Any]) -> str:
     return text
 
 
-def drawn(test: Test, count: int, catches: int, seed: int) -> list[Pair]:
+def drawn(test: Test, count: int, catches: int, seed: int) -> list[ClipPair]:
     """Pairs in a random order."""
     random = Random(seed)  # noqa: S311 (which pairs there are is no secret)
     asked: list[tuple[str, str]] = []
-    pairs: list[Pair] = []
+    pairs: list[ClipPair] = []
     for _ in range(count):
         pairs.append(pair := test.draw(asked, random))
         asked.append((pair.a.key, pair.b.key))
@@ -126,7 +126,7 @@ def drawn(test: Test, count: int, catches: int, seed: int) -> list[Pair]:
     return pairs
 
 
-def _row(key: str, pair: Pair) -> dict[str, Any]:
+def _row(key: str, pair: ClipPair) -> dict[str, Any]:
     return {
         "pair": key,
         "a": pair.a.system,

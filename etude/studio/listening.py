@@ -15,13 +15,13 @@ from starlette.responses import FileResponse, Response
 
 from etude.errors import UserError
 from etude.results.preference import COLUMNS, agreement, counted, preferences
-from etude.studio.answers import NOT_FOUND, Problem, answer, parsed
 from etude.studio.guard import body_of, hashed
-from etude.studio.pairs import Pair, Test, write_pair
-from etude.studio.state import State, state_of
+from etude.studio.pairs import ClipPair, Test, write_pair
+from etude.studio.responses import NOT_FOUND, Problem, answer, parsed
+from etude.studio.state import StudioState, state_of
 from etude.studio.store import new_id
 
-HEARD_SECONDS = 3.0  # of both sides, before an answer counts
+MIN_LISTEN_SECONDS = 3.0  # of both sides, before an answer counts
 SLACK = 0.3
 ANSWERS = range(-2, 3)
 
@@ -38,18 +38,18 @@ async def next_pair(request: Request) -> Response:
         return answer({"done": True, "of": of})
     row = open_pair or _drawn(state, test, visitor, len(rows))
     seconds = await _written(state, test, row)
-    heard = min(HEARD_SECONDS, seconds)
+    heard = min(MIN_LISTEN_SECONDS, seconds)
     found = {"pair": row["id"], "number": row["number"] + 1, "of": of}
     return answer(found | {"seconds": seconds, "hear": heard})
 
 
-def _test(state: State) -> Test:
+def _test(state: StudioState) -> Test:
     if state.test is None:
         raise Problem(404, "There is nothing to compare: the studio was started without --results.")
     return state.test
 
 
-def _drawn(state: State, test: Test, visitor: str, number: int) -> dict[str, Any]:
+def _drawn(state: StudioState, test: Test, visitor: str, number: int) -> dict[str, Any]:
     """A new pair of a visitor's; catch pairs stand spread among the others."""
     random = Random(secrets.randbits(64))  # noqa: S311 (which pair comes is no secret)
     asked = state.store.rows(
@@ -80,16 +80,16 @@ def _drawn(state: State, test: Test, visitor: str, number: int) -> dict[str, Any
     return found
 
 
-def _place(state: State, pair: str, side: str) -> Path:
+def _place(state: StudioState, pair: str, side: str) -> Path:
     return state.store.folder / "listen" / f"{pair}-{side}.wav"
 
 
-async def _written(state: State, test: Test, row: dict[str, Any]) -> float:
+async def _written(state: StudioState, test: Test, row: dict[str, Any]) -> float:
     """Write both sides of a pair, once; its seconds."""
     items = [test.find(row[side]) for side in ("a", "b")]
     if items[0] is None or items[1] is None:
         raise Problem(410, "This pair is not here any more; reload the page.")
-    pair = Pair(items[0], items[1], bool(row["catch"]))
+    pair = ClipPair(items[0], items[1], bool(row["catch"]))
     a, b = (_place(state, row["id"], side) for side in ("a", "b"))
     a.parent.mkdir(exist_ok=True, mode=0o700)
     try:
@@ -119,8 +119,11 @@ async def rate(request: Request) -> Response:
         raise Problem(422, "An answer is a number from -2 to 2.")
     if not isinstance(heard, list) or len(heard) != 2 or not all(_is_number(x) for x in heard):
         raise Problem(422, "How long both were heard is missing.")
-    needed = min(HEARD_SECONDS, data.get("seconds", HEARD_SECONDS) or HEARD_SECONDS) - SLACK
-    if given is not None and min(heard) < min(needed, HEARD_SECONDS):
+    needed = (
+        min(MIN_LISTEN_SECONDS, data.get("seconds", MIN_LISTEN_SECONDS) or MIN_LISTEN_SECONDS)
+        - SLACK
+    )
+    if given is not None and min(heard) < min(needed, MIN_LISTEN_SECONDS):
         raise Problem(422, "Please hear both first.")
     if pair["answer"] is not None:
         raise Problem(409, "This pair is answered already.")
@@ -138,7 +141,7 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value < 1e6
 
 
-def rows(state: State) -> list[dict[str, Any]]:
+def rows(state: StudioState) -> list[dict[str, Any]]:
     """All answers as rows of ratings.csv; listeners and pairs by numbers that say nothing."""
     found = state.store.rows("SELECT * FROM pairs WHERE answer IS NOT NULL ORDER BY rowid")
     table = []

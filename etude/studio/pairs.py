@@ -24,7 +24,7 @@ from etude.metrics.loudness import level
 from etude.results.preference import BROKEN, REAL
 from etude.storage import read_csv
 
-SECONDS = 10.0  # of a clip, at the most
+SECONDS = 10.0  # of a clip, at most
 LEAST_SECONDS = 0.5
 FADE_SECONDS = 0.02
 PEAK = 0.98
@@ -49,7 +49,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ClipPair:
     """Two clips, a and b; of a catch pair one is BROKEN."""
 
     a: Item
@@ -98,7 +98,7 @@ class Test:
             )
         return test
 
-    def draw(self, asked: Iterable[tuple[str, str]], random: Random) -> Pair:
+    def draw(self, asked: Iterable[tuple[str, str]], random: Random) -> ClipPair:
         """The next pair: of the two systems that were asked about least, their least used clips.
 
         Args:
@@ -120,7 +120,7 @@ class Test:
                 return found
         raise UserError("no two systems share a condition")
 
-    def _of(self, x: str, y: str, used: Counter[str], random: Random) -> Pair | None:
+    def _of(self, x: str, y: str, used: Counter[str], random: Random) -> ClipPair | None:
         """A pair of two systems, over one condition; the side is by chance."""
         of = {name: [i for i in self.items.values() if i.system == name] for name in (x, y)}
         conditions = {i.condition for i in of[x]} & {i.condition for i in of[y]}
@@ -135,15 +135,15 @@ class Test:
             key=lambda item: (used[item.key], random.random()),
         )
         sides = (first, second) if random.random() < 0.5 else (second, first)
-        return Pair(*sides)
+        return ClipPair(*sides)
 
-    def catch(self, random: Random) -> Pair:
+    def catch(self, random: Random) -> ClipPair:
         """Real music, or else any clip, and the same broken; the side is by chance."""
         real = [item for item in self.items.values() if item.system == REAL]
         chosen = random.choice(real or list(self.items.values()))
         worse = Item(BROKEN, chosen.clip, chosen.condition, chosen.path)
         sides = (chosen, worse) if random.random() < 0.5 else (worse, chosen)
-        return Pair(*sides, catch=True)
+        return ClipPair(*sides, catch=True)
 
     def find(self, key: str) -> Item | None:
         """The item of a key that the store has kept; None: it is not here any more."""
@@ -171,7 +171,7 @@ def _items(folder: Path, system: str) -> list[Item]:
     return found
 
 
-def write_pair(pair: Pair, a: Path, b: Path) -> float:
+def write_pair(pair: ClipPair, a: Path, b: Path) -> float:
     """Write both sides as they are heard; gives back their seconds.
 
     Raises:

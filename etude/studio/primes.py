@@ -1,4 +1,4 @@
-"""What visitors go on from: decoded by a limited process, and written anew."""
+"""What visitors continue: decoded by a limited process, and rewritten."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from etude.studio.answers import FULL, Problem
+from etude.studio.responses import FULL, Problem
 from etude.studio.store import Store, new_id
 
 DECODER = Path(__file__).with_name("decode.py")
@@ -43,15 +43,15 @@ class Decoders:
         try:
             source.write_bytes(data)
             async with self.places:
-                said = await self._run(kind, source, target)
-            self.store.add_prime(visitor, name, said["seconds"], said["notes"])
+                facts = await self._run(kind, source, target)
+            self.store.add_prime(visitor, name, facts["seconds"], facts["notes"])
             kept = True
         finally:
             source.unlink(missing_ok=True)
             if not kept:
                 for file in self.store.primes.glob(f"*{name}*"):
                     file.unlink(missing_ok=True)
-        return {"id": name, **said}
+        return {"id": name, **facts}
 
     async def _run(self, kind: str, source: Path, target: Path) -> dict[str, Any]:
         words = (str(word) for word in (DECODER, kind, source, target, self.most_s))
@@ -71,11 +71,11 @@ class Decoders:
                 process.kill()
                 await process.wait()
         try:
-            said = json.loads(out.splitlines()[-1])
+            facts = json.loads(out.splitlines()[-1])
         except (IndexError, ValueError):
             raise Problem(422, CANNOT) from None
-        if "full" in said:
+        if "full" in facts:
             raise Problem(507, FULL)
-        if "refused" in said:
-            raise Problem(422, said["refused"])
-        return dict(said)
+        if "refused" in facts:
+            raise Problem(422, facts["refused"])
+        return dict(facts)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from etude.config import Studio
+from etude.config import StudioSettings
 from etude.studio.store import HOUR, Row, Store
 from etude.studio.sweep import sweep
 
@@ -24,7 +24,7 @@ TOO_LONG = "This took longer than is allowed here."
 RESTS = (1.0, 2.0, 5.0, 15.0)  # seconds before a worker that ends at once is started again
 
 
-class Worker:
+class WorkerProcess:
     """The process of one device.
 
     Args:
@@ -77,12 +77,12 @@ class Queue:
     """All workers, and what happens to their jobs."""
 
     def __init__(
-        self, store: Store, limits: Studio, devices: Sequence[str], exports: Sequence[Path]
+        self, store: Store, limits: StudioSettings, devices: Sequence[str], exports: Sequence[Path]
     ) -> None:
         self.store, self.limits = store, limits
         command = [sys.executable, "-m", "etude.studio.worker", "--folder", str(store.folder)]
         command += ["--from", *map(str, exports)]
-        self.workers = [Worker(device, command) for device in devices]
+        self.workers = [WorkerProcess(device, command) for device in devices]
         self.swept = 0.0
 
     def recover(self) -> None:

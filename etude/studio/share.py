@@ -9,7 +9,7 @@ import re
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from etude.studio.answers import NOT_FOUND, Problem, answer
+from etude.studio.responses import NOT_FOUND, Problem, answer
 from etude.studio.state import state_of
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from starlette.requests import Request
 
-from etude.config import Studio
-from etude.studio.answers import FULL, NOT_FOUND, Problem
+from etude.config import StudioSettings
 from etude.studio.guard import Door
 from etude.studio.instruments import Instrument
 from etude.studio.primes import Decoders
 from etude.studio.queue import Queue
+from etude.studio.responses import FULL, NOT_FOUND, Problem
 from etude.studio.store import Store
 
 if TYPE_CHECKING:
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class State:
+class StudioState:
     """The studio while it runs.
 
     Attributes: store, limits, instruments (by id), door, decoders, queue, results (a run's folder,
     for the rooms Listen and Results), test (its blind pairs), trainings (None: nothing may be
-    trained), expo (begins anew after a while of quiet).
+    trained), expo (begins again after a while of quiet).
     """
 
     store: Store
-    limits: Studio
+    limits: StudioSettings
     instruments: dict[str, Instrument]
     door: Door
     decoders: Decoders
@@ -44,7 +44,7 @@ class State:
     kept: dict[str, Any] = field(default_factory=dict)
 
     def since(self, key: str, make: Any) -> Any:
-        """What `make` gives, made anew only when the store has changed."""
+        """What `make` gives, made again only when the store has changed."""
         changed = self.store.changed()
         if key not in self.cached or self.cached[key][0] != changed:
             self.cached[key] = (changed, make())
@@ -72,6 +72,6 @@ class State:
         return found
 
 
-def state_of(request: Request) -> State:
+def state_of(request: Request) -> StudioState:
     """That of the application."""
-    return cast("State", request.app.state.studio)
+    return cast("StudioState", request.app.state.studio)

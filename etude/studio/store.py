@@ -1,7 +1,7 @@
 """What the studio keeps: visitors, primes, jobs, clips and ratings, in SQLite and two folders.
 
 studio.sqlite          all rows; several processes write it (WAL)
-primes/<id>.wav .mid   what visitors brought, written anew; .json: its notes and peaks
+primes/<id>.wav .mid   what visitors brought, rewritten; .json: its notes and peaks
 clips/<id>.wav .mid    what was made; .json: notes, peaks, and the settings that make it again
 
 A job is claimed by one UPDATE, so that no two workers have it. Its turn: the jobs that its visitor

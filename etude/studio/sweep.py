@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-from etude.config import Studio
+from etude.config import StudioSettings
 from etude.studio.store import ENDED, HOUR, Store
 
 STRAY = 600.0  # seconds after which a file that no row names is of a process that died
 
 
-def sweep(store: Store, limits: Studio, now: float | None = None) -> int:
+def sweep(store: Store, limits: StudioSettings, now: float | None = None) -> int:
     """Delete primes, clips, jobs and visitors of long ago; how many primes and clips went."""
     now = time.time() if now is None else now
     old, older = now - HOUR * limits.keep_hours, now - HOUR * limits.starred_hours

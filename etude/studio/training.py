@@ -2,7 +2,7 @@
 
 A training is a run of the workflow in the folder in which the studio was started, with one of the
 configuration files of `--train` and choices from a list: which of its concepts, how long. It has a
-name of its own, so that no experiment of that folder is trained anew. What is trained is exported
+name of its own, so that no experiment of that folder is trained again. What is trained is exported
 into the studio's folder and played at once. No text of a request becomes YAML, a path or a name.
 """
 
@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from etude import config
 from etude.config import ExperimentBase
 from etude.errors import UserError
-from etude.generation.exported import ABOUT
+from etude.generation.manifest import ABOUT
 from etude.storage import read_csv, write_text
 from etude.studio.instruments import ID, Instrument
 from etude.studio.store import Row, Store
@@ -57,7 +57,7 @@ class Choice(BaseModel):
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """A configuration file that may be trained.
 
     Attributes: id, file, name (of its experiment), experiment.
@@ -69,7 +69,7 @@ class Plan:
     experiment: ExperimentBase
 
     @classmethod
-    def of(cls, file: Path) -> Plan:
+    def of(cls, file: Path) -> TrainingPlan:
         """That of a file.
 
         Raises:
@@ -141,7 +141,7 @@ class Trainings:
 
     def __init__(self, store: Store, files: Sequence[Path], cores: int | None = None) -> None:
         self.store = store
-        self.plans = {plan.id: plan for plan in map(Plan.of, files)}
+        self.plans = {plan.id: plan for plan in map(TrainingPlan.of, files)}
         self.cores = cores or os.cpu_count() or 1
         self.process: subprocess.Popen[bytes] | None = None
         self.job: Row | None = None
@@ -271,7 +271,7 @@ def _tail(path: Path) -> bytes:
         return b""
 
 
-def curves(plan: Plan, job: Row, results: Path = Path("results")) -> Row:
+def curves(plan: TrainingPlan, job: Row, results: Path = Path("results")) -> Row:
     """Columns of the history by stage: [step, value] of each figure that there is so far.
 
     While it trains they are those of its state; what lies there of another day is not shown.

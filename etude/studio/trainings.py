@@ -12,9 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from etude.errors import UserError
-from etude.studio.answers import NOT_FOUND, Problem, answer, parsed
 from etude.studio.guard import body_of
-from etude.studio.state import State, state_of
+from etude.studio.responses import NOT_FOUND, Problem, answer, parsed
+from etude.studio.state import StudioState, state_of
 from etude.studio.training import Choice, Trainings, curves
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ async def stop(request: Request) -> Response:
     return answer({"id": job})
 
 
-async def run(state: State) -> None:
+async def run(state: StudioState) -> None:
     """Tick until cancelled; a model that has become ready is played at once."""
     trainings = state.trainings
     if trainings is None:

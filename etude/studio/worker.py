@@ -30,13 +30,13 @@ from etude.clips.clip import Clip
 from etude.clips.progress import GenerationProgress, Stopped
 from etude.clips.writing import check_clip, write_notes
 from etude.errors import UserError
-from etude.studio import answers, views
+from etude.studio import responses, views
 from etude.studio.instruments import Ask, Instrument, find_instruments
 from etude.studio.store import Row, Store, new_id
 from etude.studio.training import trained_exports
 
 log = logging.getLogger("etude.studio.worker")
-TOLD_SECONDS = 0.1  # progress is written, and a cancel looked for, no more often
+PROGRESS_SECONDS = 0.1  # progress is written, and a cancel looked for, no more often
 IDLE_SECONDS = 0.1
 PLAYERS = 3  # models that stay open
 FADE = 0.5  # seconds, as `generate` has it
@@ -53,7 +53,7 @@ class Meter:
     number: int = 0
     began: float = field(default_factory=time.monotonic)
     percent: float = 0.0
-    told: float = 0.0
+    reported: float = 0.0
     stop: bool = False
 
     def __call__(self, event: GenerationProgress) -> None:
@@ -65,8 +65,8 @@ class Meter:
         share = (self.number + min(event.percent, 99.0) / 100) / self.clips
         self.percent = max(self.percent, 100 * share)
         now = time.monotonic()
-        if now - self.told >= TOLD_SECONDS:
-            self.told, used = now, now - self.began
+        if now - self.reported >= PROGRESS_SECONDS:
+            self.reported, used = now, now - self.began
             rest = used * (100 - self.percent) / self.percent if self.percent else 0.0
             self.tell(event.stage, round(self.percent, 1), round(rest, 1))
             self.stop = self.stopped()
@@ -108,7 +108,7 @@ class Worker:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             log.exception("job %s", job["number"])
-            words = answers.FULL if full else "A file could not be read or written."
+            words = responses.FULL if full else "A file could not be read or written."
             self.store.end(job["id"], "failed", words)
         except Exception:
             log.exception("job %s", job["number"])
@@ -148,7 +148,7 @@ class Worker:
             made = player.clips(settings, *seeds, prepared, meter, meter.should_stop)
             for clip in made:
                 check_clip(clip, player.rate, "this model", instrument.makes_notes)
-                self._keep(job, number, clip, player.rate, Made(instrument, ask, seed, files))
+                self._keep(job, number, clip, player.rate, ClipRecipe(instrument, ask, seed, files))
 
     @staticmethod
     def _settings(instrument: Instrument, ask: Ask) -> Any:
@@ -157,7 +157,7 @@ class Worker:
         return laid_over(instrument.generate, dict(ask.settings))
 
     def _files(self, instrument: Instrument, ask: Ask, job: Row) -> tuple[Path, ...]:
-        """What is gone on from, in the form that the model takes.
+        """What is continued, in the form that the model takes.
 
         Raises:
             UserError: it is deleted, or has no such form.
@@ -173,7 +173,7 @@ class Worker:
             raise UserError("this model goes on from notes, and this is a recording")
         return (file,)
 
-    def _keep(self, job: Row, number: int, clip: Clip, rate: int, made: Made) -> None:
+    def _keep(self, job: Row, number: int, clip: Clip, rate: int, made: ClipRecipe) -> None:
         name = new_id()
         try:
             self._write(job, number, name, clip, rate, made)
@@ -182,7 +182,9 @@ class Worker:
                 file.unlink()  # no half of a clip stays, least of all on a full disk
             raise
 
-    def _write(self, job: Row, number: int, name: str, clip: Clip, rate: int, made: Made) -> None:
+    def _write(
+        self, job: Row, number: int, name: str, clip: Clip, rate: int, made: ClipRecipe
+    ) -> None:
         place = self.store.clips / name
         wave = clip.wave if made.continued else fade_out(clip.wave, rate, FADE)
         if clip.notes is not None:
@@ -199,7 +201,7 @@ class Worker:
 
 
 @dataclass(frozen=True)
-class Made:
+class ClipRecipe:
     """How a clip was made, so that it can be made again."""
 
     instrument: Instrument

@@ -90,7 +90,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Figure:
+class TrainingMetric:
     """A figure of training that `loss` returns, or that is a function of the mean loss.
 
     Attributes:
@@ -102,7 +102,7 @@ class Figure:
     unit: str
     better: Literal["lower", "higher"] = "lower"
     of_loss: Callable[[float], float] | None = None
-    heard: bool = False
+    from_audition: bool = False
 
 
 @dataclass
@@ -261,7 +261,7 @@ class SystemBase:
         """Training and validation data."""
         raise NotImplementedError
 
-    def figures(self, stage: str) -> tuple[Figure, ...]:
+    def figures(self, stage: str) -> tuple[TrainingMetric, ...]:
         """Figures of training besides the loss, in the order of history.csv."""
         return ()
 
@@ -375,7 +375,7 @@ class SystemBase:
         return None
 
     def try_network(self, network: Any) -> None:
-        """Make a network of the user's own once, as its job would, and try it (`trial`).
+        """Make a network of the user's once, as its job would, and try it (`trial`).
 
         Raises:
             UserError: it cannot be made, or gives something else than it should.

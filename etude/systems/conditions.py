@@ -13,12 +13,12 @@ class Conditions:
     """What clips are asked to be; a player refuses what its system's `conditions` do not have.
 
     Attributes:
-        files: recordings or MIDI files that clips go on from, in turn.
+        files: recordings or MIDI files that clips continue, in turn.
         text: what they are to sound like.
         concept: a word that was learned.
         seconds, bars: how much is made behind the prime, in place of the settings' own length.
-        tokens: of a MIDI file only the last so many are given to the model; None: as the settings
-            say, 0: all.
+        tokens: how many of a MIDI file's last tokens the model is given; None: as the settings say,
+            0: all.
     """
 
     files: tuple[Path, ...] = ()

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from etude.errors import UserError
 from etude.storage import atomic, write_json
-from etude.systems.base import Batch, Figure, Parts, SystemBase
+from etude.systems.base import Batch, Parts, SystemBase, TrainingMetric
 from etude.systems.weights import (
     TRAIN_AGAIN,
     check_version,
@@ -28,13 +28,13 @@ from etude.systems.weights import (
     read_stage_config,
     read_weights,
 )
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 
 # Figures of whatever predicts tokens; `cross_entropy` gives them. An untrained network's loss may
 # be so high that its exponential is no number, hence the bound.
 OF_TOKENS = (
-    Figure("perplexity", "per token", of_loss=lambda mean: math.exp(min(mean, 50))),
-    Figure("accuracy", "share", better="higher"),
+    TrainingMetric("perplexity", "per token", of_loss=lambda mean: math.exp(min(mean, 50))),
+    TrainingMetric("accuracy", "share", better="higher"),
 )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from etude.config import Weights
 from etude.errors import UserError
 from etude.storage import hash_file, hash_folder, read_json
-from etude.workflow.given_weights import check_pickle
+from etude.workflow.imported_weights import check_pickle
 
 log = logging.getLogger(__name__)
 Tensors = dict[str, Tensor]

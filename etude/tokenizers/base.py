@@ -38,7 +38,7 @@ class Tokenizer(Protocol):
         ...
 
     def frames(self, samples: int) -> int:
-        """Frames that `encode` gives for so many samples."""
+        """Frames that `encode` gives for this many samples."""
         ...
 
     def fit(self, batches: Iterable[Tensor]) -> None:

@@ -72,6 +72,13 @@ def sample_frames(
 
     Returns:
         float32 [frames, dim].
+
+    Example:
+        >>> import torch
+        >>> batches = [torch.arange(6.0).reshape(2, 3), torch.arange(6.0, 12.0).reshape(2, 3)]
+        >>> frames = sample_frames(batches, lambda wave: wave[..., None], limit=4, seed=0)
+        >>> frames.shape
+        torch.Size([4, 1])
     """
     generator = torch.Generator().manual_seed(seed)
     frames: list[Tensor] = []

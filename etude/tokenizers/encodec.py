@@ -1,6 +1,6 @@
 """Acoustic tokens by EnCodec (Défossez et al., arXiv 2210.13438), through transformers' class.
 
-At 24 kHz with 8 quantizers (6 kbps) these are the seed's codes: 75 frames a second, 1,024 entries
+At 24 kHz with 8 quantizers (6 kbps) these are we-sharp's codes: 75 frames a second, 1,024 entries
 each.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from etude.config import Encodec
 from etude.errors import UserError
 from etude.pretrained.networks import device
-from etude.tokenizers.fitted import checked
+from etude.tokenizers.fitted import check_wave
 from etude.tokenizers.pretrained import PretrainedTokenizer, check_rate, to_cpu
 
 VERSION = 1
@@ -91,7 +91,7 @@ class EncodecTokenizer(PretrainedTokenizer):
     @torch.inference_mode()
     def encode(self, wave: Tensor) -> Tensor:
         """[batch, samples] to [batch, quantizers, frames] of int64."""
-        wave = checked(wave)
+        wave = check_wave(wave)
         found = [wave.new_zeros((0, self.quantizers, self.frames(wave.shape[1])))]
         for part in self._parts(wave):
             out = self.network.encode(part[:, None].to(device()), bandwidth=self.bandwidth)

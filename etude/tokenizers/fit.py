@@ -18,7 +18,7 @@ from etude.config import Tokenizer as Settings
 from etude.errors import UserError
 from etude.storage import atomic_directory, read_json
 from etude.tokenizers.fitted import CONFIG
-from etude.tokenizers.registry import create, load, save
+from etude.tokenizers.registry import create_tokenizer, load_tokenizer, save_tokenizer
 from etude.tokenizers.segments import batched, check_cut, read_batch
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def fit_tokenizer(
     Raises:
         UserError: if no training piece has a kept segment, or rates do not go together.
     """
-    tokenizer = create(settings)
+    tokenizer = create_tokenizer(settings)
     if weights is not None:
         tokenizer.attach(weights)
     check_cut(cut, tokenizer, f"tokenizer of kind {settings.kind}")
@@ -56,7 +56,7 @@ def fit_tokenizer(
         if centres is not None:
             tokenizer.give_centres(centres)
         with atomic_directory(folder) as temporary:
-            save(tokenizer, settings, temporary)
+            save_tokenizer(tokenizer, settings, temporary)
         return
     chosen = _something(settings, cut, wav, cuts, pieces)
 
@@ -66,10 +66,10 @@ def fit_tokenizer(
                 yield read_batch(batch, tokenizer.sample_rate)
                 progress.update(len(batch))
 
-    if hasattr(tokenizer, "fit"):  # one of the user's own may have nothing to learn
+    if hasattr(tokenizer, "fit"):  # a plugin may have nothing to learn
         tokenizer.fit(batches())
     with atomic_directory(folder) as temporary:
-        save(tokenizer, settings, temporary)
+        save_tokenizer(tokenizer, settings, temporary)
     log.info("fitted on %d segments", len(chosen))
 
 
@@ -105,7 +105,7 @@ def import_tokenizer(settings: AnyTokenizer, files: list[Path], folder: Path) ->
     """
     source = files[0].parent
     try:
-        load(source)
+        load_tokenizer(source)
         saved = read_json(source / CONFIG)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(

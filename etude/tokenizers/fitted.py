@@ -82,8 +82,13 @@ class FittedTokenizer(ABC):
         return self.tensors[name]
 
 
-def checked(wave: Tensor) -> Tensor:
-    """The wave as float32 [batch, samples]; ValueError if it has another shape or NaN."""
+def check_wave(wave: Tensor) -> Tensor:
+    """The wave as float32 [batch, samples]; ValueError if it has another shape or NaN.
+
+    Example:
+        >>> check_wave([[0.0, 0.5]])
+        tensor([[0.0000, 0.5000]])
+    """
     wave = torch.as_tensor(wave, dtype=torch.float32)
     if wave.ndim != 2:
         raise ValueError(f"a wave is [batch, samples], this one is {list(wave.shape)}")

@@ -1,6 +1,6 @@
 """Semantic tokens from a HuBERT (Hsu et al., arXiv 2106.07447): nearest centres of one layer.
 
-With the seed's weights (base LS960, layer 9, 500 centres) these are we-sharp's tokens: 320
+With we-sharp's weights (base LS960, layer 9, 500 centres) these are we-sharp's tokens: 320
 samples a frame at 16 kHz, 2 seconds are 99 frames.
 """
 
@@ -18,7 +18,7 @@ from etude.errors import UserError
 from etude.pretrained.networks import autocast, device
 from etude.pretrained.origin import read_origin
 from etude.tokenizers.clustering import kmeans, nearest, sample_frames
-from etude.tokenizers.fitted import checked, fill_codebook
+from etude.tokenizers.fitted import check_wave, fill_codebook
 from etude.tokenizers.pretrained import PretrainedTokenizer, to_cpu
 
 VERSION = 1
@@ -48,7 +48,7 @@ class HubertTokenizer(PretrainedTokenizer):
         return self.sample_rate / self.hop
 
     def frames(self, samples: int) -> int:
-        """What the convolutions leave of so many samples."""
+        """What the convolutions leave of this many samples."""
         config = self.network_config
         for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
             samples = (samples - kernel) // stride + 1
@@ -104,7 +104,7 @@ class HubertTokenizer(PretrainedTokenizer):
     @torch.inference_mode()
     def features(self, wave: Tensor) -> Tensor:
         """The hidden state: [batch, samples] to float32 [batch, frames, width], on the CPU."""
-        wave = checked(wave)
+        wave = check_wave(wave)
         if self.settings.normalize:
             deviation = wave.var(1, keepdim=True, unbiased=False).add(1e-7).sqrt()
             wave = (wave - wave.mean(1, keepdim=True)) / deviation

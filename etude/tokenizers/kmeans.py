@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from etude.tokenizers.clustering import kmeans, nearest, sample_frames
-from etude.tokenizers.fitted import FittedTokenizer, checked, fill_codebook
+from etude.tokenizers.fitted import FittedTokenizer, check_wave, fill_codebook
 
 TRAINING_FRAMES = 40_000
 
@@ -63,7 +63,7 @@ class KMeansTokenizer(FittedTokenizer):
         return torch.stack(labels) if labels else features.new_zeros(features.shape[:2]).long()
 
     def _batch_features(self, wave: Tensor) -> Tensor:
-        wave = checked(wave)
+        wave = check_wave(wave)
         frames = self.frames(wave.shape[1])
         # Item by item: faster, since it stays in the cache, and equal for any batch.
         items = [self.features(item)[:frames] for item in wave]

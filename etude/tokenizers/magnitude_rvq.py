@@ -15,7 +15,7 @@ from torch import Tensor
 from etude.config import MagnitudeRvq
 from etude.errors import UserError
 from etude.tokenizers.clustering import kmeans, nearest, sample_frames
-from etude.tokenizers.fitted import FittedTokenizer, checked, fill_codebook
+from etude.tokenizers.fitted import FittedTokenizer, check_wave, fill_codebook
 from etude.tokenizers.phase import invert
 from etude.tokenizers.spectrum import magnitudes
 
@@ -120,7 +120,7 @@ class MagnitudeRvqTokenizer(FittedTokenizer):
         return torch.stack(sounds) if sounds else projected.new_zeros(0, 0)
 
     def _sound(self, projected: Callable[[Tensor], Tensor], frames: int) -> Tensor:
-        """One item of so many frames; `projected` gives some of them, [n, components]."""
+        """One item of this many frames; `projected` gives some of them, [n, components]."""
         settings = self.settings
 
         def amplitudes(first: int, last: int) -> Tensor:
@@ -134,7 +134,7 @@ class MagnitudeRvqTokenizer(FittedTokenizer):
 
     def _compressed(self, wave: Tensor) -> Tensor:
         """[batch, samples] to [batch, frames, bins]."""
-        wave = checked(wave)
+        wave = check_wave(wave)
         frames, n_fft, hop = self.frames(wave.shape[1]), self.settings.n_fft, self.settings.hop
         # Item by item: faster, since it stays in the cache, and equal for any batch.
         items = [magnitudes(item, n_fft, hop)[:frames] ** self.settings.power for item in wave]
@@ -142,7 +142,15 @@ class MagnitudeRvqTokenizer(FittedTokenizer):
 
 
 def principal_components(frames: Tensor, components: int) -> tuple[Tensor, Tensor]:
-    """Mean [dim] and the directions of largest variance [dim, components or fewer]."""
+    """Mean [dim] and the directions of largest variance [dim, components or fewer].
+
+    Example:
+        >>> import torch
+        >>> frames = torch.tensor([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]])  # along the diagonal
+        >>> mean, directions = principal_components(frames, 1)
+        >>> mean.tolist(), [round(x, 3) for x in directions.abs().flatten().tolist()]
+        ([1.0, 1.0], [0.707, 0.707])
+    """
     mean = frames.mean(0)
     centred = frames - mean
     covariance = (centred.T @ centred).double() / len(frames)

@@ -24,7 +24,7 @@ from etude.errors import UserError
 from etude.storage import atomic_directory, hash_folder, read_csv, write_csv, write_json
 from etude.tokenizers.base import AcousticTokenizer, SemanticTokenizer
 from etude.tokenizers.fitted import weights_of
-from etude.tokenizers.registry import load
+from etude.tokenizers.registry import load_tokenizer
 from etude.tokenizers.segments import check_cut
 from etude.tokenizers.tokenize import LEFT_OUT_COLUMNS
 from etude.tokenizers.usage import codes_used, hardly_used
@@ -64,7 +64,9 @@ def pack_tokens(
         UserError: if anything crosses from one split to another, if tokens do not fit the
             tokenizers or pieces.csv, or if there is nothing to train on.
     """
-    shape = token_shape(load(semantic), load(acoustic), cut, (str(semantic), str(acoustic)))
+    shape = token_shape(
+        load_tokenizer(semantic), load_tokenizer(acoustic), cut, (str(semantic), str(acoustic))
+    )
     check_no_leak(read_csv(pieces))
     splits = {row["piece"]: row["split"] for row in read_csv(pieces)}
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -82,13 +84,11 @@ def pack_tokens(
         for split, dataset in packed.items():
             save_split(dataset, temporary / split, data_hash)
         info = {**shape, "data_hash": data_hash, "splits": counts, "cut": cut.model_dump()}
-        info["left_out"] = _join(left_out, temporary / "left_out.csv")
-        info["codes_used"] = codes_used(packed["train"], shape)
+        lost, used = _join(left_out, temporary / "left_out.csv"), codes_used(packed["train"], shape)
+        info |= {"left_out": lost, "codes_used": used}
         info |= _made_by({"semantic": semantic, "acoustic": acoustic})
         write_json(temporary / "info.json", info)
-    for line in hardly_used(info):
-        log.warning("%s: there is little music, or a piece is unlike all others", line)
-    log.info("packed %s", ", ".join(f"{s}: {c['items']}" for s, c in counts.items()))
+    _log_packed(info, counts)
 
 
 def _parted(
@@ -115,6 +115,12 @@ def _join(left_out: Sequence[Path], path: Path) -> dict[str, int]:
     rows = [row for shard in left_out for row in read_csv(shard)]
     write_csv(path, LEFT_OUT_COLUMNS, rows)
     return {"pieces": len(rows), "segments": sum(int(row["segments"]) for row in rows)}
+
+
+def _log_packed(info: dict[str, Any], counts: dict[str, Any]) -> None:
+    for few in hardly_used(info):
+        log.warning("%s: there is little music, or a piece is unlike all others", few)
+    log.info("packed %s", ", ".join(f"{s}: {c['items']}" for s, c in counts.items()))
 
 
 def token_shape(
@@ -249,7 +255,7 @@ def _flattened(dataset: Dataset, shape: dict[str, Any], file: Path) -> Dataset:
         return Dataset.from_dict({name: [] for name in features}, features=features)
 
     def flatten(table: pa.Table) -> pa.Table:
-        # Every array is made anew: parts of other arrays would be written with their offsets.
+        # Every array is made again: parts of other arrays would be written with their offsets.
         columns = {
             name: pa.array(table.column(name).to_pylist()) for name in ("segment", "piece", "last")
         }

@@ -113,5 +113,11 @@ def check_rate(found: int, settings: Any, weights: Path) -> None:
 
 
 def to_cpu(codes: Tensor) -> Tensor:
-    """Tokens as everything downstream has them."""
+    """Tokens as everything downstream has them.
+
+    Example:
+        >>> import torch
+        >>> to_cpu(torch.tensor([1, 2], dtype=torch.int32)).dtype
+        torch.int64
+    """
     return codes.to(device="cpu", dtype=torch.int64)

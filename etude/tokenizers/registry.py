@@ -1,6 +1,6 @@
 """The tokenizers by the `kind` of their settings; a new one is one line here.
 
-A `module:Class` of the user's own needs no line. What it has learnt it keeps in `tensors`, and is
+A `module:Class` of the user's needs no line. What it has learnt it keeps in `tensors`, and is
 saved and made again from its options and those.
 """
 
@@ -12,10 +12,9 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from etude.config import OwnTokenizer
+from etude.config import PluginTokenizer
 from etude.errors import UserError
-from etude.own import check_attributes, is_own
-from etude.own import create as create_own
+from etude.plugins import check_attributes, instantiate, is_plugin
 from etude.storage import read_json, write_json
 from etude.tokenizers.fitted import CODEBOOKS, CONFIG
 
@@ -34,20 +33,20 @@ MEMBERS = {
 }
 
 
-def create(settings: Any) -> Any:
+def create_tokenizer(settings: Any) -> Any:
     """An unfitted tokenizer for a section of `tokenizers`."""
-    if isinstance(settings, OwnTokenizer):
+    if isinstance(settings, PluginTokenizer):
         return _own(settings.kind, settings.options)
     return _member(settings.kind)(settings)
 
 
-def save(tokenizer: Any, settings: Any, folder: Path) -> None:
+def save_tokenizer(tokenizer: Any, settings: Any, folder: Path) -> None:
     """Write a fitted tokenizer into an existing folder; equal ones give equal bytes.
 
     Raises:
-        UserError: one of the user's own lacks an attribute.
+        UserError: a plugin lacks an attribute.
     """
-    if not isinstance(settings, OwnTokenizer):
+    if not isinstance(settings, PluginTokenizer):
         tokenizer.save(folder)
         return
     check_attributes(tokenizer, settings.kind, ATTRIBUTES)
@@ -58,7 +57,7 @@ def save(tokenizer: Any, settings: Any, folder: Path) -> None:
     save_file({name: t.contiguous() for name, t in tensors.items()}, folder / CODEBOOKS)
 
 
-def load(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> Any:
     """The fitted tokenizer in a folder.
 
     Raises:
@@ -74,7 +73,7 @@ def load(folder: Path) -> Any:
             why=str(error),
             do="run the workflow, which fits it",
         ) from None
-    if not is_own(kind):
+    if not is_plugin(kind):
         return _member(kind).load(folder)
     tokenizer = _own(kind, config["options"])
     tokenizer.tensors = load_file(folder / CODEBOOKS)
@@ -82,7 +81,7 @@ def load(folder: Path) -> Any:
 
 
 def _own(kind: str, options: dict[str, Any]) -> Any:
-    tokenizer = create_own(kind, options, ("frames", "encode"))
+    tokenizer = instantiate(kind, options, ("frames", "encode"))
     check_attributes(tokenizer, kind, ATTRIBUTES)
     return tokenizer
 

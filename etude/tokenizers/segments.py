@@ -43,7 +43,12 @@ def check_cut(cut: Cut, tokenizer: Tokenizer, name: str) -> int:
 
 
 def batched(segments: Iterable[Segment], seconds: float) -> Iterator[list[Segment]]:
-    """Segments of so many seconds each, as many at a time as a batch takes."""
+    """Segments of this many seconds each, as many at a time as a batch takes.
+
+    Example:
+        >>> [len(batch) for batch in batched([None] * 3, seconds=BATCH_SECONDS / 2)]
+        [2, 1]
+    """
     size = max(1, int(BATCH_SECONDS / seconds))
     iterator = iter(segments)
     while batch := list(itertools.islice(iterator, size)):

@@ -13,6 +13,13 @@ def stft(wave: Tensor, n_fft: int, hop: int) -> Tensor:
 
     Frame i is centred on sample i * hop; the wave is reflected at its ends, or followed by zeros
     where it is shorter than half a window.
+
+    Example:
+        >>> import torch
+        >>> wave = torch.sin(2 * torch.pi * torch.arange(4096) / 16)  # 1/16 of the rate
+        >>> spectrum = stft(wave, 256, 64)
+        >>> spectrum.shape, int(spectrum[:, 20].abs().argmax())
+        (torch.Size([129, 65]), 16)
     """
     return torch.stft(
         wave,
@@ -29,7 +36,7 @@ def magnitudes(wave: Tensor, n_fft: int, hop: int, bins: int | None = None) -> T
 
     Args:
         wave: float32 [samples].
-        bins: only the lowest so many.
+        bins: only this many, the lowest ones.
 
     Returns:
         float32 [samples // hop + 1, bins]; frame i is centred on sample i * hop.
@@ -104,7 +111,13 @@ def mel(frequency: Tensor) -> Tensor:
 
 
 def mel_filters(n_fft: int, rate: int, filters: int) -> Tensor:
-    """Triangles on the mel scale from 0 Hz to half the rate: [bins, filters]."""
+    """Triangles on the mel scale from 0 Hz to half the rate: [bins, filters].
+
+    Example:
+        >>> filters = mel_filters(1024, 24000, 40)
+        >>> filters.shape
+        torch.Size([513, 40])
+    """
     positions = mel(bin_frequencies(n_fft, rate))
     return triangles(positions, torch.linspace(0, float(positions[-1]), filters + 2)[1:-1].double())
 

@@ -16,7 +16,7 @@ from etude.errors import UserError
 from etude.pool import Failed, tried_together
 from etude.storage import atomic, write_csv
 from etude.tokenizers.base import AcousticTokenizer, SemanticTokenizer
-from etude.tokenizers.registry import load
+from etude.tokenizers.registry import load_tokenizer
 from etude.tokenizers.segments import Segment, batched, check_cut, read_batch
 
 VERSION = 1  # raised when lines change
@@ -48,7 +48,7 @@ def tokenize_shard(
     Raises:
         UserError: if a tokenizer is missing or does not go with the cut.
     """
-    tokenizers = load(semantic), load(acoustic)
+    tokenizers = load_tokenizer(semantic), load_tokenizer(acoustic)
     if not hasattr(tokenizers[1], "decode"):
         raise UserError(
             f"{type(tokenizers[1]).__name__} is no acoustic tokenizer: it has no `decode`",

@@ -12,11 +12,11 @@ import yaml
 
 from etude import config
 from etude.config import Config
-from etude.config.base import merge, nearest
+from etude.config.base import closest, merge
 from etude.config.reading import DEFAULT
 from etude.config.systems import CLASSES
 from etude.corpus.audit import audit
-from etude.corpus.forecast import describe, forecast
+from etude.corpus.forecast import forecast, forecast_lines
 from etude.corpus.scan import list_files, music_kind
 from etude.errors import UserError
 from etude.runs import run_workflow
@@ -40,7 +40,7 @@ def train(options: argparse.Namespace, folder: Path | None) -> int:
     if system not in CLASSES or not CLASSES[system].trained:
         trained = [name for name, found in CLASSES.items() if found.trained]
         raise UserError(
-            f"there is no system {system!r} to train{nearest(system, trained)}",
+            f"there is no system {system!r} to train{closest(system, trained)}",
             where="--system",
             do=f"use one of: {', '.join(trained)}",
         )
@@ -116,7 +116,7 @@ def named_after(folder: Path) -> str:
 def expected(folder: Path, settings: Config, name: str) -> list[str]:
     """What the run will take, as far as it is known before its music has been read."""
     corpus = settings.corpora[settings.experiments[name].corpus]
-    lines = describe(forecast(settings), settings)
+    lines = forecast_lines(forecast(settings), settings)
     if isinstance(corpus, config.FolderCorpus):
         text, _ = audit(folder, corpus, settings, 1)
         blocks = text.split("\n\n")

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from etude.config import Training, merge
+from etude.config import TrainingSettings, merge
 from etude.config.systems import CLASSES
 from etude.errors import UserError
 
@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser, system: str) -> None:
         _add(group, [f"--{name}", *other], name, field)
     if found.trained:
         every = parser.add_argument_group("keys of `training`, for every stage")
-        for name, field in leaves(Training):
+        for name, field in leaves(TrainingSettings):
             if name not in own:
                 _add(every, [f"--{name}"], f"*.{name}", field)
 

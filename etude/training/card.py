@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from etude.config import TrainedExperiment, Training
+from etude.config import TrainedExperiment, TrainingSettings
 from etude.systems import open_system
-from etude.training.loop import Trained
+from etude.training.loop import TrainingResult
 from etude.training.transfer import Origin
 
 LIMITS = "knows this corpus only; ask for the rights in it before you publish clips"
@@ -20,7 +20,7 @@ def trained_card(
     seed: int,
     info: dict[str, Any],
     size: int,
-    trained: Trained,
+    trained: TrainingResult,
     origin: Origin | None,
 ) -> str:
     """The card of a stage that was trained here, from nothing or from other weights.
@@ -52,7 +52,9 @@ def trained_card(
     return _page(stage, rows, origin)
 
 
-def _steps(settings: Training, history: Sequence[Mapping[str, Any]]) -> tuple[str, float | None]:
+def _steps(
+    settings: TrainingSettings, history: Sequence[Mapping[str, Any]]
+) -> tuple[str, float | None]:
     """How long it was trained and whose weights are written, in words; their validation loss."""
     losses = {row["step"]: row["valid_loss"] for row in history if row["valid_loss"] is not None}
     ended = history[-1]["step"] if history else settings.steps

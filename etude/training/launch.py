@@ -114,14 +114,14 @@ def main(file: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.append(1))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    from etude.config import Experiment, parse
+    from etude.config import Experiment, parse_section
     from etude.training.loop import Interrupted
     from etude.training.stage import train_stage
 
     wanted = json.loads(file.read_text(encoding="utf-8"))
     wanted |= {key: Path(wanted[key]) for key in PATHS if wanted.get(key)}
     wanted["parts"] = _parts(wanted["parts"])
-    wanted["experiment"] = parse(Experiment, wanted["experiment"])
+    wanted["experiment"] = parse_section(Experiment, wanted["experiment"])
     try:
         train_stage(**wanted, should_stop=lambda: bool(stopped))
     except Interrupted:

@@ -2,7 +2,7 @@
 
 Read it from `fit` down. What a model must offer: `loss(batch) -> (scalar, figures)`, of which
 `count` says what the scalar is a mean over (tokens, frames, items); which others there are, and
-what they mean, the system says (`etude.systems.base.Figure`).
+what they mean, the system says (`etude.systems.base.TrainingMetric`).
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from etude.config import Training
+from etude.config import TrainingSettings
 from etude.errors import UserError
 from etude.storage import atomic
-from etude.systems.base import Batch, Data, Figure
+from etude.systems.base import Batch, Data, TrainingMetric
 from etude.systems.weights import on_cpu
 from etude.training.data import training_batch, validation_batches
 from etude.training.devices import open_devices, processes
 from etude.training.optimiser import build_optimiser, learning_rates, set_rates
 from etude.training.speed import peak_flops, prepare_network
-from etude.training.state import State, write_history
+from etude.training.state import TrainingState, write_history
 
 VERSION = 2  # raised when the same settings train other weights
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 10  # steps between rows of the history
-SHOWN_ROWS = 500  # up to which each is written at once; later seldomer, since all are written anew
+SHOWN_ROWS = 500  # up to which each is written at once; later seldomer, since all are rewritten
 
 
-def history_columns(figures: Sequence[Figure], settings: Training) -> list[str]:
+def history_columns(figures: Sequence[TrainingMetric], settings: TrainingSettings) -> list[str]:
     """The columns of history.csv."""
     names = [figure.name for figure in figures]
     rates = learning_rates(0, settings)
@@ -62,7 +62,7 @@ class Progress:
 
 
 @dataclass
-class Trained:
+class TrainingResult:
     """What a training gives: weights are in the model; the history and how long it took."""
 
     history: list[dict[str, float | None]]
@@ -77,7 +77,7 @@ class Hooks:
     progress: Callable[[Progress], None] = lambda event: None
     should_stop: Callable[[], bool] = lambda: False
     on_row: Callable[[dict[str, float | None]], None] = lambda row: None
-    # Gives figures that are heard, if any; they stand in the row of the history.
+    # Gives figures that are heard, if any; they are in the row of the history.
     on_validate: Callable[[int, nn.Module], Mapping[str, float] | None] = lambda step, model: None
 
 
@@ -85,14 +85,14 @@ def fit(
     model: nn.Module,
     train: Data,
     valid: Data | None,
-    settings: Training,
+    settings: TrainingSettings,
     seed: int,
-    state: State,
+    state: TrainingState,
     hooks: Hooks | None = None,
     device: str = "cpu",
-    figures: Sequence[Figure] = (),
+    figures: Sequence[TrainingMetric] = (),
     flops: Callable[[nn.Module, Batch], float] = lambda model, batch: 0.0,
-) -> Trained:
+) -> TrainingResult:
     """Train a model in place; goes on where an interrupted run of the same state stopped.
 
     Args:
@@ -114,12 +114,14 @@ def fit(
             f"a batch of {settings.batch_size} cannot be shared by {processes()} processes",
             do="raise batch_size, or start fewer",
         )
-    run = _Run(model, train, valid, settings, seed, state, hooks or Hooks(), device, figures, flops)
+    run = _TrainingRun(
+        model, train, valid, settings, seed, state, hooks or Hooks(), device, figures, flops
+    )
     with state.locked(run.hooks.should_stop) if run.devices.first else nullcontext():
         return run.go()
 
 
-class _Run:
+class _TrainingRun:
     """One training under way."""
 
     def __init__(
@@ -127,12 +129,12 @@ class _Run:
         model: nn.Module,
         train: Data,
         valid: Data | None,
-        settings: Training,
+        settings: TrainingSettings,
         seed: int,
-        state: State,
+        state: TrainingState,
         hooks: Hooks,
         device: str,
-        figures: Sequence[Figure],
+        figures: Sequence[TrainingMetric],
         flops: Callable[[nn.Module, Batch], float],
     ) -> None:
         self.devices = open_devices(settings.precision, device)
@@ -152,12 +154,12 @@ class _Run:
         self.losses: list[float] = []
         self.earlier_s = 0.0  # seconds of training before a stop
 
-    def go(self) -> Trained:
+    def go(self) -> TrainingResult:
         torch.use_deterministic_algorithms(True, warn_only=True)
         # Filling fresh memory costs time and finds only defects.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         if self._restore_finished():
-            return Trained(self.history, restored=True)
+            return TrainingResult(self.history, restored=True)
         self._restore_rolling()
         if not self.devices.first:  # each process drops out other units
             torch.manual_seed(hash((self.seed, self.step, self.devices.index)))
@@ -170,7 +172,7 @@ class _Run:
         if self.devices.first:
             self.state.save(self.state.finished, {"model": weights, "history": self.history})
             self.state.rolling.unlink(missing_ok=True)
-        return Trained(self.history, self.timings)
+        return TrainingResult(self.history, self.timings)
 
     def _is_over(self) -> bool:
         """Whether the validation loss has not fallen for longer than patience."""
@@ -252,8 +254,8 @@ class _Run:
         if validate and self.valid is not None and len(self.valid):
             row |= self._validate()
         if validate and self.devices.first:
-            heard = self.hooks.on_validate(self.step, self._validated()) or {}
-            row |= {name: value for name, value in heard.items() if name in row}
+            auditioned = self.hooks.on_validate(self.step, self._validated()) or {}
+            row |= {name: value for name, value in auditioned.items() if name in row}
         self.history.append(row)
         validated = row["valid_loss"] is not None
         if self.settings.use == "best" and validated and not _since_lowest(self._valid_losses()):
@@ -264,7 +266,7 @@ class _Run:
         """Mean loss and figures over all that the validation items count, not over batches."""
         assert self.valid is not None
         model, devices = self._validated().eval(), self.devices
-        names = [f.name for f in self.figures if f.of_loss is None and not f.heard]
+        names = [f.name for f in self.figures if f.of_loss is None and not f.from_audition]
         total, count, sums, counts = 0.0, 0.0, [0.0] * len(names), [0.0] * len(names)
         size, limit = self.settings.batch_size, self.settings.validate_items
         with torch.inference_mode(), devices.autocast():

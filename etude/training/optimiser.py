@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from etude.config import Training
+from etude.config import TrainingSettings
 from etude.errors import UserError
 from etude.training.muon import Muon, is_linear, matrices
 
@@ -39,7 +39,9 @@ class MuonAndAdamW:
         self.adamw.load_state_dict(state["adamw"])
 
 
-def build_optimiser(model: nn.Module, settings: Training) -> torch.optim.AdamW | MuonAndAdamW:
+def build_optimiser(
+    model: nn.Module, settings: TrainingSettings
+) -> torch.optim.AdamW | MuonAndAdamW:
     """The optimiser that the settings name.
 
     AdamW has no weight decay on norms, biases and embeddings (nor on what is tied to one).
@@ -62,7 +64,9 @@ def build_optimiser(model: nn.Module, settings: Training) -> torch.optim.AdamW |
     return MuonAndAdamW(muon, _adamw(model, settings, {matrix.weight for matrix in found}))
 
 
-def _adamw(model: nn.Module, settings: Training, without: set[nn.Parameter]) -> torch.optim.AdamW:
+def _adamw(
+    model: nn.Module, settings: TrainingSettings, without: set[nn.Parameter]
+) -> torch.optim.AdamW:
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     seen = set(without)
@@ -79,7 +83,9 @@ def _adamw(model: nn.Module, settings: Training, without: set[nn.Parameter]) -> 
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
 
 
-def set_rates(optimiser: torch.optim.AdamW | MuonAndAdamW, step: int, settings: Training) -> None:
+def set_rates(
+    optimiser: torch.optim.AdamW | MuonAndAdamW, step: int, settings: TrainingSettings
+) -> None:
     """Give both optimisers their learning rates of a step."""
     rates = learning_rates(step, settings)
     for part, name in _parts(optimiser):
@@ -95,7 +101,7 @@ def _parts(
     return [(optimiser, "learning_rate")]
 
 
-def learning_rates(step: int, settings: Training) -> dict[str, float]:
+def learning_rates(step: int, settings: TrainingSettings) -> dict[str, float]:
     """The learning rate of each optimiser by the name of its key, on one schedule."""
     rate = learning_rate(step, settings)
     if settings.optimizer == "adamw":
@@ -103,7 +109,7 @@ def learning_rates(step: int, settings: Training) -> dict[str, float]:
     return {"learning_rate": rate, "muon_learning_rate": rate * settings.muon_ratio}
 
 
-def learning_rate(step: int, settings: Training) -> float:
+def learning_rate(step: int, settings: TrainingSettings) -> float:
     """AdamW's: warm-up, then constant, or a line or a cosine down to `final_ratio` of the peak."""
     peak, warmup = settings.learning_rate, settings.warmup_steps
     if settings.schedule == "one_cycle":
@@ -117,7 +123,7 @@ def learning_rate(step: int, settings: Training) -> float:
     return peak * (settings.final_ratio + (1 - settings.final_ratio) * left)
 
 
-def _one_cycle(step: int, settings: Training) -> float:
+def _one_cycle(step: int, settings: TrainingSettings) -> float:
     """As torch's OneCycleLR with cosines: from peak / 25 up, then down, each over its steps."""
     peak, top = settings.learning_rate, max(settings.warmup_steps - 1, 1)
     if step < top:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from etude.config import Training
+from etude.config import TrainingSettings
 from etude.errors import UserError
 
 # Peak of dense matrix products in 10^12 FLOP/s, by the makers' data sheets: bf16, fp32 (no TF32).
@@ -30,7 +30,7 @@ PEAKS = {
 LISTS = ("blocks", "h", "layers", "transformer_blocks")  # what the networks call their blocks
 
 
-def prepare_network(model: nn.Module, settings: Training) -> None:
+def prepare_network(model: nn.Module, settings: TrainingSettings) -> None:
     """Checkpoint and compile the network of a stage in place; names of weights stay.
 
     Raises:

@@ -32,11 +32,11 @@ from etude.systems.base import Audition, Parts, Wave
 from etude.systems.stage_module import StageModule
 from etude.training.card import imported_card, trained_card
 from etude.training.curve import draw_curve
-from etude.training.loop import Hooks, Progress, Trained, fit, history_columns
-from etude.training.state import State, fingerprint, open_state, write_history
+from etude.training.loop import Hooks, Progress, TrainingResult, fit, history_columns
+from etude.training.state import TrainingState, fingerprint, open_state, write_history
 from etude.training.tracking import open_wandb
 from etude.training.transfer import Origin, origin_of, transfer
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 from etude.workflow.versions import numbers
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def train_stage(
     should_stop: Callable[[], bool] = lambda: False,
     weights: Path | None = None,
     distance: Distance | None = None,
-) -> Trained:
+) -> TrainingResult:
     """Train, or restore, one stage and write its folder.
 
     Args:
@@ -126,7 +126,7 @@ def train_stage(
 
 
 def _write_history(
-    trained: Trained, folder: Path, columns: list[str], title: str, loss: str
+    trained: TrainingResult, folder: Path, columns: list[str], title: str, loss: str
 ) -> None:
     """history.csv, timings.csv and curve.svg of a training."""
     write_history(folder / "history.csv", columns, trained.history)
@@ -240,7 +240,7 @@ def copy_kept_step(
         UserError: when they are not there.
     """
     print_ = stage_fingerprint(experiment, stage, parts, seed, weights)
-    source = State(state_root / print_).kept(step)
+    source = TrainingState(state_root / print_).kept(step)
     if not source.is_file():
         raise UserError(
             f"the weights of step {step} are not there",
@@ -284,20 +284,20 @@ class _Terminal:
             self.bar.initial = self.bar.n = event.step - event.done
         self.bar.update(event.step - self.bar.n)
 
-    def hear(self, step: int, heard: Audition, distance: Distance | None) -> dict[str, float]:
+    def hear(self, step: int, sounds: Audition, distance: Distance | None) -> dict[str, float]:
         """Log what an audition gave, and put its clips beside the curves -> its figures."""
         if distance is not None:
-            pairs = heard.pairs.items()
-            found = {name: distance(*clips, heard.rate) for name, clips in pairs}
-            heard.figures |= found | ({"distance": fmean(found.values())} if found else {})
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in heard.figures.items())
+            pairs = sounds.pairs.items()
+            found = {name: distance(*clips, sounds.rate) for name, clips in pairs}
+            sounds.figures |= found | ({"distance": fmean(found.values())} if found else {})
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in sounds.figures.items())
         log.info("step %d: heard %s", step, figures)
         if self.writer is not None:
-            for name, value in heard.figures.items():
+            for name, value in sounds.figures.items():
                 self.writer.add_scalar(f"audition/{name}", value, step)
-            for index, wave in enumerate(heard.waves):
-                self.writer.add_audio(f"clip-{index}", wave[None], step, sample_rate=heard.rate)
-        return heard.figures
+            for index, wave in enumerate(sounds.waves):
+                self.writer.add_audio(f"clip-{index}", wave[None], step, sample_rate=sounds.rate)
+        return sounds.figures
 
     def on_row(self, row: dict[str, float | None]) -> None:
         if self.wandb is not None:

@@ -31,7 +31,7 @@ def fingerprint(settings: dict[str, Any], seed: int, data_hash: str, upstream: l
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
-class State:
+class TrainingState:
     """One training's folder: `state.pt` while it runs, `finished.pt` and kept steps for good.
 
     `history.csv` has the rows so far: what looks on while it trains reads them there.
@@ -117,15 +117,17 @@ def write_history(
     write_csv(path, columns, rows)
 
 
-def state_of(root: Path, training: str) -> State | None:
+def state_of(root: Path, training: str) -> TrainingState | None:
     """The state of a training (`<experiment>/<stage>/seed-<n>`) as it is now; None: none yet."""
     note = root / "refs" / training
-    return State(root / note.read_text(encoding="utf-8").strip()) if note.is_file() else None
+    return (
+        TrainingState(root / note.read_text(encoding="utf-8").strip()) if note.is_file() else None
+    )
 
 
-def open_state(folder: Path, training: str, about: dict[str, Any]) -> State:
+def open_state(folder: Path, training: str, about: dict[str, Any]) -> TrainingState:
     """The state of a training (`<experiment>/<stage>/seed-<n>`), described and referred to."""
-    state = State(folder)
+    state = TrainingState(folder)
     state.folder.mkdir(parents=True, exist_ok=True)
     state.describe(about)
     state.refer(training)

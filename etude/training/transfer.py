@@ -31,7 +31,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ConfigDifference:
     """A key of config.json that is not what it is here."""
 
     key: str
@@ -58,7 +58,7 @@ def transfer(
     """
     theirs, ours = _config_beside(file), model.config(tokenizers)
     _same_backend(file, theirs, ours)
-    found = differences(theirs, ours) if theirs else []
+    found = config_differences(theirs, ours) if theirs else []
     for key in ("stage", "version"):
         if wrong := [d for d in found if d.key == key]:
             raise UserError(
@@ -108,16 +108,18 @@ def _backend(content: Mapping[str, Any]) -> str:
     return str(network.get("backend", ETUDE)) if isinstance(network, dict) else ETUDE
 
 
-def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[Difference]:
+def config_differences(
+    theirs: Mapping[str, Any], ours: Mapping[str, Any]
+) -> list[ConfigDifference]:
     """What a config.json has otherwise than a stage's own; keys that either lacks do not count."""
     found = []
     for key in ours.keys() & theirs.keys():
         left, right = theirs[key], ours[key]
         if isinstance(left, dict) and isinstance(right, dict):
-            inner = differences(left, right)
-            found += [Difference(f"{key}.{d.key}", d.theirs, d.ours) for d in inner]
+            inner = config_differences(left, right)
+            found += [ConfigDifference(f"{key}.{d.key}", d.theirs, d.ours) for d in inner]
         elif left != right:
-            found.append(Difference(key, left, right))
+            found.append(ConfigDifference(key, left, right))
     return sorted((d for d in found if d.key not in UNIMPORTANT), key=lambda d: d.key)
 
 
@@ -131,7 +133,7 @@ def _config_beside(file: Path) -> dict[str, Any]:
     return content if ours else {}
 
 
-def _advice(found: list[Difference]) -> str:
+def _advice(found: list[ConfigDifference]) -> str:
     network = [d for d in found if d.key.startswith("network.")]
     if network:
         keys = ", ".join(f"{d.key.removeprefix('network.')}: {d.theirs}" for d in network)
@@ -141,7 +143,7 @@ def _advice(found: list[Difference]) -> str:
     return "give this stage the network of the weights, and the tokens they were trained with"
 
 
-def _tell(file: Path, found: list[Difference]) -> None:
+def _tell(file: Path, found: list[ConfigDifference]) -> None:
     """Say what differs and yet fits."""
     other = [d.key.removeprefix("tokenizers.") for d in found if d.key.startswith("tokenizers.")]
     if other:

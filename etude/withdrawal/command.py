@@ -16,9 +16,9 @@ from etude.corpus.consent import root_of
 from etude.corpus.scan import list_files, music_kind, printable
 from etude.corpus.tables import match_names, normal, read_table
 from etude.corpus.withdrawn import COLUMNS, find, pending, place_of, read_withdrawn
-from etude.errors import UserError, nearest
+from etude.errors import UserError, closest
 from etude.storage import atomic, hash_file, read_csv
-from etude.withdrawal.removal import RESULTS, Found, carry_out, survey
+from etude.withdrawal.removal import RESULTS, RemovalPlan, carry_out, survey
 
 SHOWN = 12  # lines of a list
 
@@ -30,19 +30,19 @@ def withdraw(options: argparse.Namespace) -> list[str]:
         UserError: no such corpus or file, or something runs here and `--now` is asked.
     """
     settings = config.read(config.DEFAULT, *options.configfile)
-    said: list[str] = []
+    report: list[str] = []
     if options.files:
         corpus = _corpus(settings, options.corpus)
-        said = _add(settings, corpus, options.files, options.reason or "")
+        report = _add(settings, corpus, options.files, options.reason or "")
     elif not options.now:
         raise UserError("no file is named", do="python -m etude withdraw FILE --reason …")
     if options.now:
         refuse_if_in_use()
-        return said + (carry_out(settings) or ["there was nothing to delete"])
+        return report + (carry_out(settings) or ["there was nothing to delete"])
     for name, entry in settings.corpora.items():
         if names := pending(entry, name):
-            said += _told(survey(settings, name, names))
-    return [*said, "", "snakemake --cores all does this, then trains anew; --now only deletes"]
+            report += _plan_lines(survey(settings, name, names))
+    return [*report, "", "snakemake --cores all does this, then trains anew; --now only deletes"]
 
 
 def _corpus(settings: Config, name: str | None) -> str:
@@ -58,7 +58,7 @@ def _corpus(settings: Config, name: str | None) -> str:
         return str(name)
     wanted = f"the corpus {name!r} has no owners" if name else f"{len(owned)} corpora have owners"
     raise UserError(
-        wanted + nearest(name or "", owned),
+        wanted + closest(name or "", owned),
         where=", ".join(owned) or "corpora in the configuration",
         why="a withdrawal is a row in the table beside a corpus's `ownership`, or in `withdrawn`",
         do="name one with --corpus, and the file of the configuration with --configfile",
@@ -84,7 +84,7 @@ def _add(settings: Config, corpus: str, files: Sequence[str], reason: str) -> li
         raise UserError(
             f"{len(unknown)} of these files are not of the corpus {corpus!r}",
             where=str(root),
-            why=", ".join(name + nearest(name, map(printable, every)) for name in unknown),
+            why=", ".join(name + closest(name, map(printable, every)) for name in unknown),
             do="write them as they lie in the corpus's folder",
         )
     known = read_withdrawn(entry) if path.is_file() else {}
@@ -134,7 +134,7 @@ def _append(path: Path, rows: Sequence[dict[str, str]]) -> None:
         temporary.write_bytes(old + text.getvalue().encode())
 
 
-def _told(found: Found) -> list[str]:
+def _plan_lines(found: RemovalPlan) -> list[str]:
     """What will be deleted, in lines."""
     lines = ["", "will be deleted:"]
     paths = [str(path) for path in found.paths]

@@ -3,7 +3,7 @@
 Deleted are the shards that name the file; what was fitted or packed over its corpus; of every
 experiment that knows the corpus the stages, latents, clips, figures and curves; the states of their
 trainings; embeddings that were kept of its sound; exports within reach that have its hash.
-Snakemake then makes what is wanted anew. What is not ours is named, never deleted. The order makes
+Snakemake then makes what is wanted again. What is not ours is named, never deleted. The order makes
 it safe to be killed: the tables that know the file's hash go last, and only then it is noted that
 the withdrawal is complete (etude.corpus.withdrawn).
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from etude.config import Config
 from etude.corpus.consent import root_of
 from etude.corpus.scan import list_files, piece_id, printable
-from etude.corpus.withdrawn import find, pending, read_withdrawn, record
+from etude.corpus.withdrawn import find, pending, read_withdrawn, record_withdrawn
 from etude.generation.registry import drop, exports, forget, knows
 from etude.storage import embeddings_folder, hash_file, read_csv, read_json
 from etude.workflow.lineage import corpora_behind
@@ -37,7 +37,7 @@ LAST = ("captions.csv", "owners.csv", "pieces.csv")  # of a corpus; then the ing
 
 
 @dataclass
-class Piece:
+class WithdrawnFile:
     """What a withdrawn file is known by.
 
     Attributes: names (relative path, piece), hashes (sha256 of the file, of its notes or samples,
@@ -54,7 +54,7 @@ class Piece:
 
 
 @dataclass
-class Found:
+class RemovalPlan:
     """What knew the files of a corpus.
 
     Attributes: paths (to delete, in this order), kept (embeddings in the cache), exports (folders
@@ -74,22 +74,24 @@ def carry_out(config: Config, results: Path = RESULTS) -> list[str]:
     Raises:
         UserError: a table cannot be read.
     """
-    said: list[str] = []
+    lines: list[str] = []
     for corpus, settings in config.corpora.items():
         if names := pending(settings, corpus, results):
             found = survey(config, corpus, names, results)
-            said += delete(found, corpus, len(names), results)
-    record(config.corpora, results)
-    return said
+            lines += delete(found, corpus, len(names), results)
+    record_withdrawn(config.corpora, results)
+    return lines
 
 
 # ------------------------------------------------------------------------------------- finding
 
 
-def survey(config: Config, corpus: str, names: Collection[str], results: Path = RESULTS) -> Found:
+def survey(
+    config: Config, corpus: str, names: Collection[str], results: Path = RESULTS
+) -> RemovalPlan:
     """What knew some withdrawn files of a corpus; nothing is changed."""
     piece = identify(config, corpus, names, results)
-    found = Found(experiments=experiments_on(config, corpus, results))
+    found = RemovalPlan(experiments=experiments_on(config, corpus, results))
     shards = [p for pattern in SHARDED for p in results.glob(pattern.format(c=corpus))]
     found.paths += [path for path in shards if not path.is_dir() or path.parts[-1] != "summary"]
     found.paths = [path for path in found.paths if mentions(path, piece.words)]
@@ -117,9 +119,9 @@ def survey(config: Config, corpus: str, names: Collection[str], results: Path = 
     return found
 
 
-def identify(config: Config, corpus: str, names: Collection[str], results: Path) -> Piece:
+def identify(config: Config, corpus: str, names: Collection[str], results: Path) -> WithdrawnFile:
     """Everything that withdrawn files are known by, from all that is still here."""
-    settings, piece = config.corpora[corpus], Piece()
+    settings, piece = config.corpora[corpus], WithdrawnFile()
     stated = read_withdrawn(settings)
     piece.hashes |= {stated[name]["sha256"] for name in names if stated[name].get("sha256")}
     folder = results / "corpora" / corpus
@@ -216,18 +218,18 @@ def kept_embeddings(hashes: Iterable[str]) -> Iterator[Path]:
 # ------------------------------------------------------------------------------------ deleting
 
 
-def delete(found: Found, corpus: str, count: int, results: Path = RESULTS) -> list[str]:
+def delete(found: RemovalPlan, corpus: str, count: int, results: Path = RESULTS) -> list[str]:
     """Delete what was found; what to tell."""
-    said = [f"{count} files of {corpus!r} were withdrawn: deleted is what knew them"]
+    lines = [f"{count} files of {corpus!r} were withdrawn: deleted is what knew them"]
     for path in found.kept:
         path.unlink(missing_ok=True)
     for folder in found.exports:
         left = drop(folder)
         forget([str(folder)], results)
-        said.append(f"the export {folder} knew them and was deleted")
-        said += [f"  {path} is not ours and stays" for path in left]
+        lines.append(f"the export {folder} knew them and was deleted")
+        lines += [f"  {path} is not ours and stays" for path in left]
     for place in found.elsewhere:
-        said.append(f"an export may know them and is not within reach: {place}; delete it there")
+        lines.append(f"an export may know them and is not within reach: {place}; delete it there")
     for path in found.paths:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -235,5 +237,5 @@ def delete(found: Found, corpus: str, count: int, results: Path = RESULTS) -> li
             path.unlink(missing_ok=True)
     forget([place.rpartition(" (")[0] for place in found.elsewhere], results)
     trainings = ", ".join(found.experiments) or "none"
-    said.append(f"experiments that are trained anew when they are next run: {trainings}")
-    return said
+    lines.append(f"experiments that are trained anew when they are next run: {trainings}")
+    return lines

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from etude.config import PRETRAINED_KINDS, Config, Corpus, Cut, SymbolicTokenSet
-from etude.own import is_own
+from etude.plugins import is_plugin
 from etude.workflow.sources import is_fetched
 
 Files = list[str]
@@ -89,7 +89,7 @@ class DataPlan:
     def learns(self, tokenizer: str) -> bool:
         """Whether a symbolic tokenizer learns from the training split: byte pairs, a user's own."""
         settings = self.config.tokenizers[tokenizer]
-        return is_own(settings.kind) or getattr(settings, "bpe", None) is not None
+        return is_plugin(settings.kind) or getattr(settings, "bpe", None) is not None
 
     def where_it_learns(self, pattern: str) -> InputFunction:
         """An input function: the pattern (per shard) where the tokenizer learns; else nothing."""

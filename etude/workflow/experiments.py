@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from etude.config import Config, Cut, ExperimentBase, StageSettings
-from etude.workflow import given_weights, sources
+from etude.workflow import imported_weights, sources
 from etude.workflow.data import DataPlan, Files, InputFunction, fill, names_in
 from etude.workflow.lineage import corpora_behind
 
@@ -266,7 +266,7 @@ class ExperimentPlan(DataPlan):
     def weights_of(self, wildcards: Any) -> Files:
         """The file of weights that config gives a stage; nothing where it begins at random."""
         settings = self.stage_of(wildcards).weights
-        return given_weights.weights_file(settings, wildcards.stage, wildcards.seed)
+        return imported_weights.weights_file(settings, wildcards.stage, wildcards.seed)
 
     def files_of(self, wildcards: Any) -> Files:
         """The user's own files that a stage learns from; mostly none."""

@@ -30,7 +30,7 @@ COLUMNS = ("label", "version", "hash", "reason")
 
 @dataclass(frozen=True)
 class Row:
-    """A label as it stands in the code or in the ledger.
+    """A label as it is in the code or in the ledger.
 
     Attributes:
         reason: why its code changed although its VERSION did not; mostly empty.
@@ -52,7 +52,7 @@ def covered(module: str) -> list[str]:
     """The modules without a VERSION that a module's own VERSION stands for, itself included."""
     found, waiting = {module}, [module]
     while waiting:
-        for other in _imported(versions.source(waiting.pop())):
+        for other in _imported(versions.module_text(waiting.pop())):
             if other in found or room(other) != room(module) or versions.number(other) is not None:
                 continue
             found.add(other)
@@ -82,7 +82,7 @@ def current() -> dict[str, Row]:
     """What the code says, by label."""
     found = {}
     for label, module in sorted(versions.modules().items()):
-        trees = sorted(versions.tree_hash(versions.source(part)) for part in covered(module))
+        trees = sorted(versions.tree_hash(versions.module_text(part)) for part in covered(module))
         code = hashlib.sha256("".join(trees).encode()).hexdigest()[:16]
         found[label] = Row(label, int(versions.numbers_of(label)[label]), code)
     return found
@@ -99,7 +99,7 @@ def read(path: Path = LEDGER) -> dict[str, Row]:
         }
 
 
-def differences(code: Mapping[str, Row], ledger: Mapping[str, Row]) -> list[str]:
+def ledger_differences(code: Mapping[str, Row], ledger: Mapping[str, Row]) -> list[str]:
     """How the ledger differs from the code, in a line per label; empty when it does not."""
     found = []
     for label in sorted(code.keys() | ledger.keys()):
@@ -146,7 +146,7 @@ def write(rows: list[Row], path: Path = LEDGER) -> None:
 
 
 def main() -> None:
-    """Write the ledger anew, or say what is missing."""
+    """Write the ledger again, or say what is missing."""
     parser = argparse.ArgumentParser(description="write docs/ledger.csv")
     parser.add_argument("--reason", default="", help="why code changed and no VERSION did")
     code, ledger = current(), read()
@@ -154,7 +154,7 @@ def main() -> None:
         write(updated(code, ledger, parser.parse_args().reason))
     except UserError as error:
         parser.exit(1, f"{error}\n")
-    print("\n".join(differences(code, ledger)) or "the ledger is as the code is")
+    print("\n".join(ledger_differences(code, ledger)) or "the ledger is as the code is")
 
 
 if __name__ == "__main__":

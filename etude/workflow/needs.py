@@ -10,7 +10,7 @@ from pathlib import Path
 from etude.config import ArchiveCorpus, Config, ExperimentBase, StageSettings
 from etude.errors import UserError
 from etude.storage import check_folder
-from etude.workflow import given_tokenizers, given_weights, sources
+from etude.workflow import imported_tokenizers, imported_weights, sources
 
 KEYS = ("model", "centres")  # of tokenizers: names from `pretrained`
 
@@ -103,7 +103,7 @@ def downloads(config: Config, results: Path = Path("results")) -> list[str]:
     return found
 
 
-def check(config: Config) -> None:
+def check_needs(config: Config) -> None:
     """See that what the run takes over from elsewhere is there, and that results can be written.
 
     Raises:
@@ -114,8 +114,8 @@ def check(config: Config) -> None:
         sources.check_files(config.corpora[name])
     for experiment in experiments_of(config).values():
         for tokenizer in experiment.roles(config).values():
-            given_tokenizers.check_fitted(config.tokenizers[tokenizer].fit)
+            imported_tokenizers.check_fitted(config.tokenizers[tokenizer].fit)
         for plan in experiment.stage_plans():
             for seed in experiment.seeds.train:
                 weights = plan.settings.weights
-                given_weights.check_weights(weights, plan.name, seed, config.experiments)
+                imported_weights.check_weights(weights, plan.name, seed, config.experiments)

@@ -14,7 +14,7 @@ from typing import Any
 
 from etude.config import EMBEDDINGS, FADTK, ExperimentBase
 from etude.config.embeddings import why_not
-from etude.own import is_own, label
+from etude.plugins import is_plugin, plugin_label
 from etude.workflow.data import Files, InputFunction
 from etude.workflow.over_steps import OverStepsPlan
 
@@ -132,14 +132,14 @@ class Plan(OverStepsPlan):
     @property
     def searched_embeddings(self) -> Files:
         """The same by their labels: in these memorisation is looked for."""
-        return list(map(label, self.own_embeddings))
+        return list(map(plugin_label, self.own_embeddings))
 
     @cached_property
     def runnable_embeddings(self) -> Files:
         """Labels of the configured embeddings that this environment can compute."""
         settings, pretrained = self.config.evaluation, self.config.pretrained
         names = settings.embeddings
-        return [label(n) for n in names if not why_not(n, pretrained, fadtk=settings.fadtk)]
+        return [plugin_label(n) for n in names if not why_not(n, pretrained, fadtk=settings.fadtk)]
 
     def embeddings_by(self, road: str) -> Files:
         """Labels of the embeddings that one rule computes.
@@ -152,11 +152,11 @@ class Plan(OverStepsPlan):
         def of(name: str) -> str:
             if name in self.config.pretrained:
                 return "pretrained"
-            return "here" if name in EMBEDDINGS or is_own(name) else "fadtk"
+            return "here" if name in EMBEDDINGS or is_plugin(name) else "fadtk"
 
         names = self.config.evaluation.embeddings
         known = (n for n in names if of(n) != "fadtk" or n in FADTK)
-        return [label(name) for name in known if of(name) == road]
+        return [plugin_label(name) for name in known if of(name) == road]
 
     @property
     def fadtk_claps(self) -> Files:

@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from etude import own
-from etude.config import ArchiveCorpus, Corpus, CorpusBase, FolderCorpus, Music21Corpus, OwnCorpus
+from etude import plugins
+from etude.config import (
+    ArchiveCorpus,
+    Corpus,
+    CorpusBase,
+    FolderCorpus,
+    Music21Corpus,
+    PluginCorpus,
+)
 from etude.errors import UserError
 
 
@@ -46,9 +53,9 @@ def read_where_they_lie(settings: CorpusBase) -> list[Path]:
     """
     if isinstance(settings, FolderCorpus):
         return [settings.path]
-    if not isinstance(settings, OwnCorpus):
+    if not isinstance(settings, PluginCorpus):
         return []
-    options = as_names(own.literal(settings.source, "reads"))
+    options = as_names(plugins.literal(settings.source, "reads"))
     return [Path(str(settings.options[n])).expanduser() for n in options if settings.options.get(n)]
 
 
@@ -102,7 +109,7 @@ def fetch_params(settings: Corpus) -> str:
         return settings.params(
             *("source", "scores", "program", "programs", "renditions", "vary", "limit"), *annotated
         )
-    if isinstance(settings, OwnCorpus):
+    if isinstance(settings, PluginCorpus):
         return settings.params("source", "options", *annotated)
     if isinstance(settings, FolderCorpus):
         return settings.params("source", *annotated)

@@ -21,7 +21,7 @@ from etude.config.systems import CLASSES
 from etude.config.systems.base import ExperimentBase
 from etude.config.tokens import ACOUSTIC_KINDS, SEMANTIC_KINDS
 from etude.errors import UserError
-from etude.own import digest, is_own, label
+from etude.plugins import is_plugin, plugin_digest, plugin_label
 
 if TYPE_CHECKING:
     from etude.config.whole import Config
@@ -60,7 +60,7 @@ MODULES: dict[str, str] = {
     "beats": "midi/beats",
     "notes": "midi/notes",
     "render": "midi/render",
-    "words": "midi/words",
+    "words": "midi/descriptors",
     "midi_writing": "midi/writing",
     "midi_continuation": "midi/continuation",
     "cleaning": "midi/cleaning",
@@ -122,7 +122,7 @@ def modules() -> dict[str, str]:
     return found
 
 
-def source(module: str) -> str:
+def module_text(module: str) -> str:
     """The text of a module below etude/."""
     return (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
 
@@ -130,12 +130,12 @@ def source(module: str) -> str:
 @cache
 def number(module: str) -> int | None:
     """The VERSION of a module; None where it has none."""
-    found = re.search(r"^VERSION = (\d+)", source(module), re.MULTILINE)
+    found = re.search(r"^VERSION = (\d+)", module_text(module), re.MULTILINE)
     return int(found[1]) if found else None
 
 
 def numbers_of(*labels: str, own: Iterable[str] = ()) -> Numbers:
-    """{label: VERSION}, and a digest of each `module:Class` of the user's own.
+    """{label: VERSION}, and a digest of each `module:Class` of the user's.
 
     Raises:
         KeyError: no module has this label, or it has no VERSION: a mistake in Étude.
@@ -146,7 +146,7 @@ def numbers_of(*labels: str, own: Iterable[str] = ()) -> Numbers:
         if version is None:
             raise KeyError(f"etude/{known[name]}.py (label {name!r}) has no VERSION")
         found[name] = version
-    return found | {name: digest(name) for name in own}
+    return found | {name: plugin_digest(name) for name in own}
 
 
 def numbers(experiment: ExperimentBase, what: str, stage: str | None = None) -> Numbers:
@@ -173,7 +173,7 @@ def numbers(experiment: ExperimentBase, what: str, stage: str | None = None) -> 
 
 
 def code_hash(own: Iterable[str] = ()) -> str:
-    """One hash for the VERSION of every label and the bytes of the user's own parts."""
+    """One hash for the VERSION of every label and the bytes of the user's parts."""
     lines = numbers_of(*modules(), own=own)
     return hashlib.sha256(json.dumps(lines, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -234,7 +234,7 @@ class Versions:
             script: the rule's, in scripts/, without .py.
             parts: labels, or functions of the wildcards that give numbers.
             what: what of the experiment's system it depends on as well; see `numbers`.
-            own: parts of the user's own that count in any case.
+            own: parts of the user's that count in any case.
 
         Returns:
             The text; or, where the wildcards decide, a function of them.
@@ -261,7 +261,7 @@ class Versions:
     def of_tokenizer(self, wildcards: Any) -> Numbers:
         """Those of a tokenizer's kind."""
         kind = self.config.tokenizers[wildcards.tokenizer].kind
-        if is_own(kind):
+        if is_plugin(kind):
             return numbers_of(own=[kind])
         return numbers_of(f"tokenizer.{_SYMBOLIC.get(kind, kind)}")
 
@@ -269,7 +269,7 @@ class Versions:
         """That of fetching, of annotations, and the source where it is the user's own."""
         corpus = self.config.corpora[wildcards.corpus]
         labels = ("annotations", "beats", "midi_writing", "notes") if corpus.annotations else ()
-        own = [corpus.source] if is_own(corpus.source) else []
+        own = [corpus.source] if is_plugin(corpus.source) else []
         return numbers_of("fetch", *labels, own=own)
 
     def of_embedding(self, wildcards: Any) -> Numbers:
@@ -282,7 +282,7 @@ class Versions:
 
     def of_embedding_named(self, name: str) -> Numbers:
         """Those of an embedding by its whole name."""
-        if is_own(name):
+        if is_plugin(name):
             return numbers_of("clip_sets", own=[name])
         if name in FADTK and name not in self.config.pretrained:
             return numbers_of("embedding.fadtk", "clip_sets")
@@ -291,6 +291,6 @@ class Versions:
         return numbers_of(f"embedding.{name}", *_MADE_OF.get(name, ()), "clip_sets")
 
     def embedding(self, wildcards: Any) -> str:
-        """The embedding that the wildcards name: of one of the user's own they have the class."""
+        """The embedding that the wildcards name: of a plugin they have the class."""
         names = self.config.evaluation.embeddings
-        return next(name for name in names if label(name) == wildcards.embedding)
+        return next(name for name in names if plugin_label(name) == wildcards.embedding)

@@ -15,7 +15,7 @@ from etude.midi.notes import parse_midi
 from etude.midi.writing import plain_table, to_score
 from etude.tokenizers.symbolic import tokenize
 from etude.tokenizers.symbolic.account import ACCOUNT, REASONS, in_words
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create_symbolic_tokenizer
 from etude.tokenizers.symbolic.midi_tok import MidiTokTokenizer
 from etude.tokenizers.symbolic.onoff import OnOffTokenizer
 from tests.unit.test_onoff import midi
@@ -52,6 +52,7 @@ def adds_up(counts):
     return counts["notes_in"] == counts["notes_out"] + sum(counts[reason] for reason in REASONS)
 
 
+@pytest.mark.slow
 @given(MESSAGES, st.booleans(), st.booleans(), st.sampled_from([None, 0.5]))
 @settings(max_examples=150, deadline=None)
 def test_of_onoff(messages, drop_doubled, drop_chords, max_seconds):
@@ -89,6 +90,7 @@ def midi_tok(kind, number):
     return tokenizer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(OPTIONS)))
 @pytest.mark.parametrize("kind", KINDS)
 @given(NOTES, st.sampled_from(["keep", "drop"]), st.sampled_from([None, 2.0]))
@@ -132,12 +134,13 @@ def test_a_pitch_that_two_voices_have_is_counted(kind):
     assert (counts["notes_in"], counts["notes_out"], counts["lost_doubled"]) == (4, 3, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["onoff", "remi_z", *KINDS])
 @given(NOTES, st.integers(8, 40), st.sampled_from(["keep", "drop"]), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_a_note_is_out_only_if_it_is_in_a_window(tmp_path_factory, kind, notes, window, short, one):
     ours = {"onoff": OnOff(kind="onoff"), "remi_z": RemiZ(kind="remi_z", slots=2)}
-    tokenizer = create(ours[kind]) if kind in ours else midi_tok(kind, 0)
+    tokenizer = create_symbolic_tokenizer(ours[kind]) if kind in ours else midi_tok(kind, 0)
     folder = tmp_path_factory.mktemp("piece")
     onset, duration, pitch, program = map(np.array, zip(*notes, strict=True)) if notes else [[]] * 4
     table = plain_table(onset, duration, pitch, program=program)

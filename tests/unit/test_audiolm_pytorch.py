@@ -15,7 +15,7 @@ import pytest
 import torch
 from packed import make_packed
 
-from etude.config import DEFAULT, Weights, load, merge
+from etude.config import DEFAULT, Weights, load_config, merge
 from etude.config.systems.audiolm import AudioLm, AudioLmPytorch, Network
 from etude.doctor import machine
 from etude.errors import UserError
@@ -84,7 +84,7 @@ def test_it_survives_json_and_changes_no_other_parameter():
 def test_a_mistake_is_named(values, words):
     mine = {"system": "audiolm", "corpus": "chorales", "stages": {"coarse": values}}
     with pytest.raises(UserError) as caught:
-        load({"run": ["mine"], "experiments": {"mine": mine}} | _rest())
+        load_config({"run": ["mine"], "experiments": {"mine": mine}} | _rest())
     assert all(word in str(caught.value) for word in words), caught.value
 
 

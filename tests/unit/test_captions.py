@@ -11,9 +11,9 @@ from etude.corpus.captions import caption_corpus, concept_of, from_file_name
 from etude.corpus.fetch import fetch
 from etude.corpus.renditions import Rendition, renditions, varied
 from etude.errors import UserError
+from etude.midi.descriptors import words_of
 from etude.midi.notes import NoteTable, parse_midi, read_midi
 from etude.midi.programs import NAMES, together
-from etude.midi.words import words_of
 from etude.storage import read_csv, write_csv
 from etude.workflow.sources import fetch_params
 
@@ -198,6 +198,7 @@ def test_a_rendition_has_its_tempo_and_octave(tmp_path):
     assert varied(data, Rendition("", "")) == data
 
 
+@pytest.mark.slow
 def test_scores_are_fetched_in_folders_of_their_programs(tmp_path):
     pytest.importorskip("music21")
     settings = Music21Corpus(programs=[114, [52, 12]], renditions=2, vary=True, limit=3)

@@ -270,10 +270,10 @@ def test_a_state_that_a_training_holds_stays(here, capsys):
 
 
 def test_trainings_leave_a_note_which_state_is_theirs(tmp_path):
-    from etude.training.state import State
+    from etude.training.state import TrainingState
 
     for digit in "ab":
-        State(tmp_path / "state" / (digit * 24)).refer("mine/semantic/seed-0")
+        TrainingState(tmp_path / "state" / (digit * 24)).refer("mine/semantic/seed-0")
     ref = tmp_path / "state/refs/mine/semantic/seed-0"
     assert ref.read_text() == "b" * 24 + "\n", "the last one counts"
 

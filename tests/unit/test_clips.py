@@ -21,14 +21,14 @@ from etude.config import CorpusBase, Cut
 from etude.config.systems.audiolm import Generate
 from etude.config.systems.external import External
 from etude.errors import UserError
-from etude.generation.baselines import CorpusFiles, choose, find_spans, make_baselines, places
+from etude.generation.baselines import CorpusFiles, choose_spans, find_spans, make_baselines, places
 from etude.metrics.clip_sets import clip_sets, count_clips, read_clips, stretch
 from etude.metrics.folders import compare_folders, find_copies
 from etude.metrics.notes.clips import read_symbolic
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import read_csv, write_csv
 from etude.systems import open_system
-from etude.systems.audiolm.player import AudioLmPlayer, Prepared, Prime, join_prime
+from etude.systems.audiolm.player import AudioLmPlayer, Prime, PrimedRequest, join_prime
 from etude.systems.audiolm.sampling import Tokens
 from etude.systems.base import Parts, Span
 from etude.systems.conditions import Conditions
@@ -239,12 +239,13 @@ def test_a_clip_is_heard_in_its_middle_where_it_is_long_enough(tmp_path):
 
 def test_a_choice_is_seeded_and_takes_each_span_once(tmp_path):
     spans = [Span(piece, 2.0 * k, tmp_path) for piece in "abc" for k in range(5)]
-    chosen = choose(spans, 6, seed=1)
+    chosen = choose_spans(spans, 6, seed=1)
     assert len(set(chosen)) == 6
-    assert chosen == choose(spans, 6, seed=1) != choose(spans, 6, seed=2)
-    assert set(choose(spans, 99, seed=1)) == set(spans)
+    assert chosen == choose_spans(spans, 6, seed=1) != choose_spans(spans, 6, seed=2)
+    assert set(choose_spans(spans, 99, seed=1)) == set(spans)
 
 
+@pytest.mark.slow
 def test_a_split_of_which_nothing_is_heard_says_why(tmp_path):
     """The pieces are there, but too short, too quiet or silent: not "no test split"."""
     wav, cuts = tmp_path / "wav", tmp_path / "cuts"
@@ -388,6 +389,7 @@ def test_a_folder_without_clips_is_a_clear_error(tmp_path):
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.slow
 def test_copies_are_found_whatever_the_container(tmp_path):
     for folder, names in (("real", ("a.wav", "b.wav")), ("made", ("x.flac", "y.wav"))):
         (tmp_path / folder).mkdir()
@@ -450,7 +452,7 @@ def recording(path):
 )
 def test_primes_take_turns_and_conditions_name_them(tmp_path, player, prime, expected):
     settings, told = Generate(clips=5, batch_size=2, prime=prime), []
-    prepared = Prepared(2.0, [recording(path) for path in settings.primes])
+    prepared = PrimedRequest(2.0, [recording(path) for path in settings.primes])
     clips = player.clips(settings, 3, 4, prepared, lambda e: told.append(e.percent), never)
     assert write_clips(clips, tmp_path / "set", 1000) == 5
     conditions = list(read_csv(tmp_path / "set" / "conditions.csv"))
@@ -468,7 +470,7 @@ def test_primes_take_turns_and_conditions_name_them(tmp_path, player, prime, exp
 def test_a_player_stops_when_it_is_asked_to(tmp_path, player, asks):
     answers = iter([*[False] * (asks - 1), True])
     settings = Generate(clips=6, batch_size=2)
-    clips = player.clips(settings, 0, 0, Prepared(2.0), silent, lambda: next(answers))
+    clips = player.clips(settings, 0, 0, PrimedRequest(2.0), silent, lambda: next(answers))
     with pytest.raises(Stopped):
         write_clips(clips, tmp_path / "set", 1000)
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ from browser import launched, opened
 
 from etude.__main__ import main
 from etude.collection.cutting import Cutting, cut_folder
-from etude.collection.likeness import likenesses
+from etude.collection.duplicates import likenesses
 from etude.collection.sheet import write_sheet
 from etude.collection.table import problems, read_captions
 from etude.config import Captions, FolderCorpus
@@ -220,6 +220,7 @@ def test_the_check_as_a_command(collection, capsys):
     assert "no column caption (did you mean 'captoin'?)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_of_3000_captions_one_is_empty(tmp_path):
     """In the table it is a row of the check; in the corpus a row with the reason."""
     rows = [{"file": f"{n}.wav", "caption": f"sound {n}"} for n in range(3000)]

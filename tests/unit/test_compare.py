@@ -1,4 +1,4 @@
-"""`python -m etude compare`: two runs or two experiments side by side, and clear errors."""
+"""`python -m etude compare_experiments`: two runs or two experiments side by side, and clear errors."""
 
 import shutil
 from dataclasses import replace
@@ -9,7 +9,7 @@ from tidy import DISTANCES, row, rows_of, run, two_experiments, write_cell, writ
 from etude.__main__ import main
 from etude.config import Evaluation
 from etude.errors import UserError
-from etude.results.compare import compare
+from etude.results.compare import compare_experiments
 from etude.results.summary import write_results
 from etude.storage import read_csv
 
@@ -46,7 +46,7 @@ def test_two_of_three_are_corrected_for_all_three(tmp_path):
     write_results(run(results), results)
     pairs = read_csv(results / "differences.csv")
     (row_of_pair,) = [r for r in pairs if (r["a"], r["b"], r["role"]) == ("a", "b", "primary")]
-    text = compare("b", "a", results)
+    text = compare_experiments("b", "a", results)
     line = next(line for line in text.splitlines() if "logmel FD" in line)
     assert f"(p {float(row_of_pair['p_adjusted']):.3f})" in line
     assert "primary, p corrected by Holm for 3 tests" in text
@@ -54,7 +54,7 @@ def test_two_of_three_are_corrected_for_all_three(tmp_path):
 
 def test_two_folders_of_one_training_are_of_these_clips(tmp_path):
     one, other = finished(tmp_path / "one"), finished(tmp_path / "other", generated=9.0)
-    text = compare(str(one), str(other))
+    text = compare_experiments(str(one), str(other))
     line = next(line for line in text.splitlines() if "logmel FD" in line)
     assert "5 [4, 6] 32" in line
     assert "9 [8, 10] 32" in line
@@ -70,7 +70,7 @@ def test_runs_that_named_two_primary_metrics_have_agreed_on_none(tmp_path):
         write_cell(folder, "e", rows_of(DISTANCES))
         settings = Evaluation(embeddings=["logmel"], primary={"metric": metric})
         write_results(replace(run(folder), settings=settings), folder)
-    text = compare(*map(str, folders))
+    text = compare_experiments(*map(str, folders))
     assert "primary," not in text
     assert text.endswith("was named before both runs: all of this is exploratory.\n")
 
@@ -90,7 +90,9 @@ def test_perplexity_is_of_a_training_and_is_compared_too(tmp_path):
         fad = [cell / "fad.csv" for cell in cells]
         write_results(replace(run(results), tables=[*fad, *tables]), results)
         folders.append(str(results))
-    line = next(x for x in compare(*folders).splitlines() if x.startswith("  perplexity"))
+    line = next(
+        x for x in compare_experiments(*folders).splitlines() if x.startswith("  perplexity")
+    )
     assert "8.025 [7.7" in line
     assert "better (p 0.0" in line
 
@@ -105,9 +107,9 @@ def test_published_figures_alone_say_what_the_trainings_said(tmp_path):
                 value = DISTANCES | {"generated": value + shift}
                 write_cell(folder, "e", rows_of(value, width=0.1), seed)
             write_results(run(folder), folder)
-        said.append(compare(str(one), str(other)))
+        said.append(compare_experiments(str(one), str(other)))
         shutil.rmtree(one / "metrics")
-        said.append(compare(str(one), str(other)))
+        said.append(compare_experiments(str(one), str(other)))
     lines = [next(x for x in text.splitlines() if "logmel FD" in x) for text in said]
     assert lines[0] == lines[1]
     assert lines[2] == lines[3]
@@ -135,4 +137,4 @@ def test_what_cannot_be_compared_is_said(tmp_path, monkeypatch, a, b, said):
         write_cell(tmp_path / "third", name, rows_of(DISTANCES))
     write_results(run(tmp_path / "third"), tmp_path / "third")
     with pytest.raises(UserError, match=said):
-        compare(a, b)
+        compare_experiments(a, b)

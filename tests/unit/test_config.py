@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 import etude.__main__
 import etude.runs
-from etude.config import DEFAULT, Config, Corpus, Cut, Experiment, load, merge, parse, read
+from etude.config import (
+    DEFAULT,
+    Config,
+    Corpus,
+    Cut,
+    Experiment,
+    load_config,
+    merge,
+    parse_section,
+    read,
+)
 from etude.config.systems import CLASSES
 from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
@@ -31,7 +41,7 @@ def default():
 
 def complaint(over):
     with pytest.raises(UserError) as caught:
-        load(merge(default(), over))
+        load_config(merge(default(), over))
     return str(caught.value)
 
 
@@ -51,6 +61,7 @@ def two_seconds(**keys):
     return {"cuts": {"two_seconds": keys}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.stem)
 def test_the_default_and_every_preset_are_valid(preset):
     assert read(DEFAULT).run[0] == "audiolm"
@@ -123,13 +134,16 @@ def test_three_lines_are_a_configuration_of_ones_own(tmp_path):
         "experiments": {"mine": {"system": "audiolm", "corpus": "mine"}},
         "run": ["mine"],
     }
-    config = load(merge(default(), mine))
+    config = load_config(merge(default(), mine))
     assert config.experiments["mine"].stages.coarse.training.steps == 340
 
 
 def test_a_users_home_may_be_written_as_a_shell_does():
     corpus = {"mine": {"source": "folder", "path": "~/music"}}
-    assert load(merge(default(), {"corpora": corpus})).corpora["mine"].path == Path.home() / "music"
+    assert (
+        load_config(merge(default(), {"corpora": corpus})).corpora["mine"].path
+        == Path.home() / "music"
+    )
 
 
 def test_a_stage_keeps_what_is_not_named():
@@ -146,12 +160,12 @@ def test_defaults_lie_under_every_entry():
         plans = config.experiments[name].stage_plans()
         assert {plan.settings.training.steps for plan in plans} == {20}, name
     mine = {"corpora": {"a": {"source": "music21"}, "b": {"source": "music21", "limit": 3}}}
-    corpora = load(merge(default(), mine | {"defaults": {"corpus": {"limit": 9}}})).corpora
+    corpora = load_config(merge(default(), mine | {"defaults": {"corpus": {"limit": 9}}})).corpora
     assert (corpora["a"].limit, corpora["b"].limit) == (9, 3), "what an entry names itself wins"
 
 
 def test_we_sharps_filter_is_a_named_set():
-    config = load(merge(default(), {"corpora": {"chorales": {"filter": "we_sharp"}}}))
+    config = load_config(merge(default(), {"corpora": {"chorales": {"filter": "we_sharp"}}}))
     rules = config.corpora["chorales"].rules
     assert (rules.drums, rules.programs, rules.min_velocity) == ("reject", [0, 1, 2, 3, 4, 5], 10)
 
@@ -159,10 +173,11 @@ def test_we_sharps_filter_is_a_named_set():
 def test_params_of_a_rule_survive_the_way_through_json():
     config = read(DEFAULT)
     corpus = config.corpora["chorales"]
-    assert parse(Corpus, corpus.params()) == corpus
+    assert parse_section(Corpus, corpus.params()) == corpus
     assert json.loads(corpus.params("limit", "source")) == {"limit": 160, "source": "music21"}
     assert (
-        parse(Experiment, config.experiments["audiolm"].params()) == config.experiments["audiolm"]
+        parse_section(Experiment, config.experiments["audiolm"].params())
+        == config.experiments["audiolm"]
     )
 
 
@@ -171,6 +186,7 @@ def test_another_kind_replaces_an_entry():
     assert "limit" not in merge(default(), over)["corpora"]["chorales"]
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.one_of(st.none(), st.integers(), st.text(max_size=3)),
@@ -182,7 +198,7 @@ def test_any_nonsense_is_a_user_error(nonsense):
     for key in ("corpora", "experiments", "tokens", "cuts", "evaluation"):
         raw = merge(default(), {key: nonsense}) if isinstance(nonsense, dict) else {key: nonsense}
         with suppress(UserError):
-            load(raw)
+            load_config(raw)
 
 
 def test_unreadable_yaml_is_a_user_error(tmp_path):
@@ -199,7 +215,7 @@ def test_the_reference_is_in_step():
 
 def test_the_reference_has_every_section_that_the_configuration_reaches():
     reached = {"Config", *Config.model_json_schema()["$defs"]}
-    assert {"Training", "Weights", "Augment", "Word2Vec"} < reached
+    assert {"TrainingSettings", "Weights", "Augment", "Word2Vec"} < reached
     shown = [line[4:] for line in render_reference().splitlines() if line.startswith("### ")]
     assert sorted(shown) == sorted(reached)  # each once
     for name in CLASSES:
@@ -212,7 +228,7 @@ def test_parsing_needs_no_heavy_package():
 
     code = (
         "import sys, etude.config, etude.runs, etude.corpus.scan, etude.metrics.registry;"
-        "import etude.workflow.given_weights, etude.workflow.given_tokenizers;"
+        "import etude.workflow.imported_weights, etude.workflow.imported_tokenizers;"
         "heavy = {'torch', 'numpy', 'pandas', 'datasets', 'symusic', 'scipy'} & set(sys.modules);"
         "print(*sorted(heavy))"
     )
@@ -231,7 +247,7 @@ def test_a_word_that_is_not_known_is_said_once():
 def test_a_hop_that_is_not_named_is_the_length_of_a_segment():
     assert (Cut().hop, Cut(seconds=5).hop, Cut(seconds=5, hop=None).hop) == (2, 5, 5)
     assert Cut(seconds=5, hop=2.5).hop == 2.5
-    assert parse(Cut, Cut(seconds=5).params()) == Cut(seconds=5)
+    assert parse_section(Cut, Cut(seconds=5).params()) == Cut(seconds=5)
     row = next(
         x for x in render_reference().splitlines() if x.startswith("| `hop` | number ≥ 0.01")
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from etude.corpus import scan
 from etude.corpus.scan import (
-    choose,
+    choose_files,
     corpus_files,
     describe_passed,
     digests,
@@ -128,7 +128,7 @@ def test_limit_is_a_fixed_choice_of_music(tmp_path):
     five, nine = corpus_files(tmp_path, 5), corpus_files(tmp_path, 9)
     assert len(five) == 5
     assert set(five) < set(nine)
-    assert five == sorted(five) == choose(reversed(files), 5)
+    assert five == sorted(five) == choose_files(reversed(files), 5)
     assert corpus_files(tmp_path) == sorted([*files, "notes.txt"])
     corpus_files(tmp_path, 5, passed=(passed := Counter()))
     assert describe_passed(passed) == "music beyond `limit: 5` (25), other files (1)"

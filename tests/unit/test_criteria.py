@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from etude.config import DEFAULT, Criteria, Training, load, merge, parse
+from etude.config import DEFAULT, Criteria, TrainingSettings, load_config, merge, parse_section
 from etude.errors import UserError
 from etude.metrics.memorisation.exact import Probe, write_seed_files
 from etude.metrics.score import COLUMNS
@@ -23,7 +23,7 @@ def history(folder, losses, stage="semantic", every=10):
         for i, loss in enumerate(losses)
     ]
     rows[-1]["valid_loss"] = "1.5"
-    write_csv(path, history_columns(OF_TOKENS, Training()), rows)
+    write_csv(path, history_columns(OF_TOKENS, TrainingSettings()), rows)
     return path
 
 
@@ -107,6 +107,7 @@ def test_a_dip_at_the_end_is_not_steady(tmp_path):
     assert last == "criteria: NOT met: loss of semantic"
 
 
+@pytest.mark.slow
 def test_copies_are_counted(tmp_path):
     last, rows = check(tmp_path, {"exact_matches": 0}, hashes=[hashes(tmp_path)])
     assert last == "criteria: met"
@@ -150,10 +151,12 @@ def test_the_words():
 def test_config():
     base = yaml.safe_load(DEFAULT.read_text())
     with pytest.raises(UserError, match=r"criteria\.audiolx: 'audiolx' is not in `experiments`"):
-        load(merge(base, {"criteria": {"audiolx": {"exact_matches": 0}}}))
+        load_config(merge(base, {"criteria": {"audiolx": {"exact_matches": 0}}}))
     with pytest.raises(UserError, match="states nothing"):
-        load(merge(base, {"criteria": {"audiolm": {}}}))
+        load_config(merge(base, {"criteria": {"audiolm": {}}}))
     with pytest.raises(UserError, match=r"evaluation\.embeddings"):
-        load(merge(base, {"criteria": {"audiolm": {"distance_below": {"nothing": 1}}}}))
-    found = load(merge(base, {"criteria": {"audiolm": {"exact_matches": 0}}})).criteria["audiolm"]
-    assert parse(Criteria, found.params()) == found
+        load_config(merge(base, {"criteria": {"audiolm": {"distance_below": {"nothing": 1}}}}))
+    found = load_config(merge(base, {"criteria": {"audiolm": {"exact_matches": 0}}})).criteria[
+        "audiolm"
+    ]
+    assert parse_section(Criteria, found.params()) == found

@@ -18,8 +18,8 @@ from etude.metrics import frechet, kad, mad, samples
 from etude.metrics.chroma_onset import ChromaOnset
 from etude.metrics.distances import BELOW_0, METRICS, Yardstick, measure_sets
 from etude.metrics.rivals import COLUMNS as RIVAL_COLUMNS
-from etude.metrics.rivals import compare
-from etude.metrics.samples import Clips, Estimate
+from etude.metrics.rivals import rival_rows
+from etude.metrics.samples import Clips, ReplicatedFigure
 from etude.metrics.score import (
     COLUMNS,
     SIGNAL_COLUMNS,
@@ -192,6 +192,7 @@ def test_identity_symmetry_and_order(seed, d):
     assert mad.mad(p, p) == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(st.integers(0, 999))
 def test_more_damage_is_farther(seed):
@@ -334,6 +335,7 @@ def test_the_floors_interval_holds_what_other_pieces_would_have_given():
         assert half < 2 * 1.96 * np.std(values, ddof=1), metric
 
 
+@pytest.mark.slow
 def test_each_set_keeps_its_n_and_says_which_it_is_compared_at():
     yardstick = Yardstick(clip_set(1, 100), 4, 0.1)
     sets = {
@@ -363,6 +365,7 @@ def test_each_set_keeps_its_n_and_says_which_it_is_compared_at():
             assert low < cell.value < high
 
 
+@pytest.mark.slow
 def test_the_line_says_where_it_cannot_be_drawn():
     """In 24 dimensions a covariance of 20 clips has no full rank, and no line in 1/n holds."""
     yardstick = Yardstick(clip_set(1, 100, d=24), None, 0.0)
@@ -374,6 +377,7 @@ def test_the_line_says_where_it_cannot_be_drawn():
         yardstick.measure("fad_infinity", clip_set(2, 70, d=24, pieces=7), 70)
 
 
+@pytest.mark.slow
 def test_what_the_reference_never_does_moves_every_distance():
     """Outside of its components nothing had been heard, however loud."""
     reference, made = clip_set(1, 100, d=12), clip_set(2, 40, d=12)
@@ -410,14 +414,16 @@ def test_each_refusal_is_one_row_and_the_others_stand():
         "none": Clips(np.zeros((0, 6)), np.zeros(0, dtype=np.int64)),
     }
     found = {(s, m): c for s, m, _, c in measure_sets(yardstick, sets, {"none": "no split"})}
-    assert all(isinstance(found[name, m], Estimate) for name in ("good", "silent") for m in METRICS)
+    assert all(
+        isinstance(found[name, m], ReplicatedFigure) for name in ("good", "silent") for m in METRICS
+    )
     assert found["broken", "kad"] == "the embeddings of 1 clips are not finite (clip-0001)"
     assert (
         found["other", "mad"] == "the embeddings have different dimensions (5, the reference's 6)"
     )
     assert found["none", "frechet_distance"] == "no split"
     few = {m: c for _, m, _, c in measure_sets(yardstick, {"few": clip_set(2, 3)}, {})}
-    assert isinstance(few["frechet_distance"], Estimate)
+    assert isinstance(few["frechet_distance"], ReplicatedFigure)
     assert few["frechet_distance"].interval is None
     assert few["fad_infinity"].startswith("3 clips, at least 8 are needed")
     assert few["mad"].startswith("15 windows of audio, at least 50 are needed")
@@ -488,6 +494,7 @@ def scored(tmp_path, monkeypatch):
     return {name: list(read_csv(path)) for name, path in outputs.items()}
 
 
+@pytest.mark.slow
 def test_the_three_tables(scored):
     table = {(r["clips"], r["metric"], r["embedding"]): r for r in scored["table"]}
     assert list(scored["table"][0]) == COLUMNS
@@ -538,7 +545,7 @@ def test_rivals_of_other_sizes_are_compared_and_the_rest_says_why(tmp_path):
     }
     yardstick = Yardstick(reference, 4, 0.1, 2.0)
     names = ("far", "equal", "two", "none", "nobody")
-    found = {r["rival"]: r for r in compare(yardstick, sets, {"none": "no bars"}, names)}
+    found = {r["rival"]: r for r in rival_rows(yardstick, sets, {"none": "no bars"}, names)}
     assert float(found["far"]["ci_high"]) < 0
     assert float(found["equal"]["ci_low"]) < 0 < float(found["equal"]["ci_high"])
     assert [(found[n]["n"], found[n]["n_rival"]) for n in ("far", "equal")] == [(48, 20), (48, 64)]
@@ -561,7 +568,9 @@ def test_a_rival_without_an_interval_is_told_and_not_beaten():
     yardstick = Yardstick(reference, None, 0.0)
     tally = yardstick.tally(other)
     tally.within[:] = np.nan
-    found = next(iter(compare(_Told(yardstick, tally), {"generated": made, "r": other}, {}, ["r"])))
+    found = next(
+        iter(rival_rows(_Told(yardstick, tally), {"generated": made, "r": other}, {}, ["r"]))
+    )
     assert found["note"].startswith("n/a: ")
     assert "value" not in found
 
@@ -621,6 +630,7 @@ def test_silence_and_short_waves_have_one_window(rate):
     assert (model.filters.sum(1) > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "below"), [(4, True), (1, False)])
 def test_a_figure_below_nothing_has_its_reason(seed, below):
     """A line through distances may end below 0, and so may an estimate without bias."""

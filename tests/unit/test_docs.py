@@ -13,7 +13,7 @@ import yaml
 from etude import config
 from etude.__main__ import _parse, _parser
 from etude.config.base import merge
-from etude.config.reading import load
+from etude.config.reading import load_config
 from etude.errors import UserError
 from etude.reference import USUAL, render_commands, render_reference
 
@@ -88,6 +88,7 @@ def commands():
                 yield page, shlex.split(found[1], comments=True)
 
 
+@pytest.mark.slow
 def test_commands_in_pages_can_be_typed(capsys):
     """Options that there are, with values that they take; what they name may be the reader's."""
     every = list(commands())
@@ -124,7 +125,7 @@ def test_configurations_in_pages_are_valid():
         if set(mine) <= {*config.Config.model_fields, "defaults"}:
             raw[page] = merge(raw.get(page, default), mine)
             try:
-                load(raw[page])
+                load_config(raw[page])
             except UserError as error:
                 pytest.fail(f"{page}: {error}\n{text}")
             checked += 1

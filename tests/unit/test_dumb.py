@@ -119,6 +119,7 @@ def test_no_random_pitch_is_drawn_while_it_sounds():
     assert len(dumb_notes.random_pitches(np.zeros(5), np.ones(5), keys[:3], random)) == 5
 
 
+@pytest.mark.slow
 def test_random_pitches_are_uniform():
     many = np.arange(70000)
     pitch = dumb_notes.random_pitches(many, many + 1, np.arange(7), np.random.default_rng(1))
@@ -229,6 +230,7 @@ def test_grains_are_the_training_audio_in_pieces_at_its_level():
     assert crossings.std() == pytest.approx(1, abs=0.1), "unlike sounds keep their power"
 
 
+@pytest.mark.slow
 def test_grains_come_from_the_stretches(made, corpus):
     wave = next(iter(of_sets(made())["grains"][1])).wave
     assert len(wave) == 2 * RATE
@@ -320,6 +322,7 @@ def test_a_corpus_without_any_of_it_says_so(made):
     assert of_sets(made(seconds=900.0, spans=[], missing="x"))["one_chord"][0].note
 
 
+@pytest.mark.slow
 def test_pieces_barely_longer_than_a_clip(made, corpus):
     longest = max(read_midi(p).seconds for p in (corpus / "music").glob("*.mid"))
     found, clips = of_sets(made(seconds=longest - 0.05, count=2))["random_notes"]
@@ -332,11 +335,11 @@ def test_the_codec_of_a_system_of_audio_tokens_is_its_acoustic_tokenizer(tmp_pat
 
     from etude.systems import open_system
     from etude.systems.base import Parts
-    from etude.tokenizers.registry import load
+    from etude.tokenizers.registry import load_tokenizer
 
     make_sound(tmp_path)
     folder = tmp_path / "results/tokenizers/mine/magnitude"
-    tokenizer = load(folder)
+    tokenizer = load_tokenizer(folder)
     wave = np.random.default_rng(0).normal(0, 0.1, 24000).astype(np.float32)
     codec = open_system("audiolm").codec(Parts(tokenizers={"acoustic": folder}))
     assert codec.rate == tokenizer.sample_rate

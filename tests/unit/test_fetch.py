@@ -21,7 +21,7 @@ from etude.corpus import archive, download, scores
 from etude.corpus.chorales import CHORALES
 from etude.corpus.fetch import fetch
 from etude.corpus.renditions import Rendition
-from etude.corpus.scan import choose, list_files
+from etude.corpus.scan import choose_files, list_files
 from etude.errors import UserError
 from etude.midi.bars import places
 from etude.midi.notes import read_midi
@@ -164,6 +164,7 @@ def test_archives_that_are_cut_off(tmp_path, make):
         fetch(settings(path), tmp_path / "c/source", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stored", "deflate", "bzip2", "lzma", "tar", "tar.gz"])
 def test_mutated_archives(tmp_path, kind):
     """Whatever is broken in them: unpacked or refused, and nothing lands elsewhere."""
@@ -332,6 +333,7 @@ def test_the_list_of_chorales():
     assert len(CHORALES) == len(set(CHORALES)) > 300
 
 
+@pytest.mark.slow
 def test_scores_are_exported(tmp_path, monkeypatch):
     wanted = ["bwv253.mxl", "bwv66.6.mxl", "bwv10.7.mxl"]
     monkeypatch.setattr("etude.corpus.scores.LISTS", {"chorales": ("bach", wanted)})
@@ -351,12 +353,13 @@ def test_scores_are_exported(tmp_path, monkeypatch):
     fetch(Music21Corpus(program=5, limit=2), tmp_path / "source", 2)
     second = fetched(tmp_path / "source")
     titles = second.pop("metadata.csv").decode().splitlines()
-    assert list(second) == choose([name for name in first if name.endswith(".mid")], 2)
+    assert list(second) == choose_files([name for name in first if name.endswith(".mid")], 2)
     assert [line.split(",")[0] for line in titles] == ["path", *second]
     for name, data in second.items():
         assert data == first[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bwv66.6", "bwv269", "bwv10.7", "bwv119.9"])
 def test_bar_lines_are_the_scores(tmp_path, name):
     """An upbeat in four quarters, one in three with a repeat to it, none, one of half a bar."""

@@ -25,17 +25,17 @@ from etude.collection.exchange import read_tables
 from etude.config import OnOff, Remi, Tsd
 from etude.config.systems.symbolic_lm import SymbolicLm
 from etude.errors import UserError
-from etude.generation.unwrap import unwrap
+from etude.generation.export_formats import unwrap
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import hash_folder, read_csv, write_csv
 from etude.systems.base import Parts
 from etude.systems.symbolic_lm import families
-from etude.systems.symbolic_lm.forms import fast_tokenizer
+from etude.systems.symbolic_lm.export_formats import fast_tokenizer
 from etude.systems.symbolic_lm.stage import build_stage, load_stage
-from etude.tokenizers.symbolic.making import create, load
+from etude.tokenizers.symbolic.factory import create_symbolic_tokenizer, load_symbolic_tokenizer
 from etude.training.stage import import_stage
-from etude.workflow.given_weights import weights_file
+from etude.workflow.imported_weights import weights_file
 
 
 def tune(path):
@@ -51,7 +51,7 @@ def test_midilms_tokenizer_is_transformers_fast_one(tmp_path):
     """WordLevel of 4,050 words, split at white space."""
     from transformers import PreTrainedTokenizerFast
 
-    own = create(OnOff(kind="onoff"))
+    own = create_symbolic_tokenizer(OnOff(kind="onoff"))
     fast_tokenizer(own).save(str(tmp_path / "tokenizer.json"))
     theirs = PreTrainedTokenizerFast(
         tokenizer_file=str(tmp_path / "tokenizer.json"), unk_token="[UNK]", pad_token="[PAD]"
@@ -67,7 +67,7 @@ def test_midilms_tokenizer_is_transformers_fast_one(tmp_path):
 
 def test_midilms_lines_go_out_and_come_back(tmp_path):
     (tmp_path / "onoff").mkdir()
-    create(OnOff(kind="onoff")).save(tmp_path / "onoff")
+    create_symbolic_tokenizer(OnOff(kind="onoff")).save(tmp_path / "onoff")
     source, lines = tune(tmp_path / "a.mid"), tmp_path / "a.jsonl"
     words = ["tokens", "--tokenizer", str(tmp_path / "onoff"), "--output"]
     assert main([*words, str(lines), str(source)]) == 0
@@ -88,7 +88,7 @@ def test_midilms_lines_go_out_and_come_back(tmp_path):
 def test_miditoks_tokenizer_is_miditoks(settings, tmp_path):
     import miditok
 
-    own = create(settings)
+    own = create_symbolic_tokenizer(settings)
     table = read_midi(tune(tmp_path / "a.mid"))
     if settings.bpe:
         own.learn(iter([table] * 4))
@@ -99,9 +99,10 @@ def test_miditoks_tokenizer_is_miditoks(settings, tmp_path):
     )
     found = theirs(tmp_path / "a.mid")
     found = found[0] if isinstance(found, list) else found
-    assert found.ids == load(tmp_path / "t").encode(table)
+    assert found.ids == load_symbolic_tokenizer(tmp_path / "t").encode(table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_a_model_of_notes_is_a_folder_of_transformers(kind, tmp_path, monkeypatch):
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -114,19 +115,22 @@ def test_a_model_of_notes_is_a_folder_of_transformers(kind, tmp_path, monkeypatc
         tmp_path / "results/tokenizers/mine/remi",
         tmp_path / "results/models/notes/lm/seed-0",
     )
-    info = {"window": 64, **load(place).describe()} | {"kind": "symbolic"}
+    info = {"window": 64, **load_symbolic_tokenizer(place).describe()} | {"kind": "symbolic"}
     stage = build_stage(settings.experiments["notes"], "lm", info, 0)
     stage.save(model, {"symbolic": hash_folder(place)})
     unwrap(settings, "notes", None, "transformers", tmp_path / "out")
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
     words = PreTrainedTokenizerFast.from_pretrained(tmp_path / "out")
-    ids = load(place).encode(read_midi(tune(tmp_path / "a.mid")))
-    text = " ".join(load(place).names()[i] for i in ids)
+    ids = load_symbolic_tokenizer(place).encode(read_midi(tune(tmp_path / "a.mid")))
+    text = " ".join(load_symbolic_tokenizer(place).names()[i] for i in ids)
     assert words(text)["input_ids"] == ids
     assert (
         theirs.generate(torch.tensor([ids[:8]]), max_new_tokens=4, do_sample=False).shape[1] <= 12
     )
-    assert (words.pad_token_id, words.bos_token_id) == (load(place).pad, load(place).bos)
+    assert (words.pad_token_id, words.bos_token_id) == (
+        load_symbolic_tokenizer(place).pad,
+        load_symbolic_tokenizer(place).bos,
+    )
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
@@ -147,7 +151,7 @@ def test_a_folder_of_transformers_takes_the_place_of_a_training(kind, tmp_path):
 
 
 def test_tokens_that_are_no_words_are_refused(tmp_path):
-    own = create(Tsd(kind="tsd", bpe=400))
+    own = create_symbolic_tokenizer(Tsd(kind="tsd", bpe=400))
     own.learn(iter([read_midi(tune(tmp_path / "a.mid"))] * 4))
     with pytest.raises(UserError, match="are no words"):
         fast_tokenizer(own)

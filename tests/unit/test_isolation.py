@@ -23,7 +23,7 @@ from etude.config import (
 from etude.corpus.ingest import ingest_shard
 from etude.errors import UserError
 from etude.metrics import embed, score
-from etude.metrics.memorisation import chroma, evaluate, find, material, reference
+from etude.metrics.memorisation import chroma, evaluate, excerpts, find, reference
 from etude.metrics.memorisation.rows import clip_rows, left_out_rows
 from etude.metrics.notes import harmony, measure, word2vec
 from etude.midi import render
@@ -201,8 +201,8 @@ def test_the_catalogue_goes_on(cut, tmp_path, monkeypatch, caplog):
 def searched(cut, tmp_path, monkeypatch):
     """The catalogue of three pieces, of which the second cannot be read any more; and its Music."""
     reference.catalogue_corpus(*cut, CUT, tmp_path / "catalogue")
-    calls = only_bad(material.AudioFile, lambda path: path.stem == "p1")
-    monkeypatch.setattr(material, "AudioFile", calls)
+    calls = only_bad(excerpts.AudioFile, lambda path: path.stem == "p1")
+    monkeypatch.setattr(excerpts, "AudioFile", calls)
     pieces, wav, _ = cut
     return pieces, wav, tmp_path / "catalogue"
 
@@ -225,11 +225,11 @@ def test_the_search_for_copies_goes_on(searched, tmp_path, monkeypatch):
     pieces, wav, catalogue = searched
     rows = [row | {"split": "test"} for row in read_csv(pieces)]
     write_csv(pieces, list(rows[0]), rows)
-    music = material.Music(pieces, wav)
+    music = excerpts.CorpusPieces(pieces, wav)
     known = chroma.Chroma.load(catalogue / "chroma.npz")
     assert known.pieces == ["p0", "p1", "p2"]
     made = [np.sin(np.arange(8000) * 0.2) * level for level in (0.3, 0.9, 0.3)]
-    clips = find.ClipSet(tmp_path, 8000, ["a", "b", "c"], made)
+    clips = find.SearchedClips(tmp_path, 8000, ["a", "b", "c"], made)
     monkeypatch.setattr(chroma, "features", only_bad(chroma.features, loud))
     said = find.Search(music, CUT, Memorisation(), 0).chroma(clips, known)
     assert np.isfinite(said.scores).tolist() == [True, False, True]
@@ -322,7 +322,7 @@ def test_audio_tokens_go_on(cut, tmp_path, monkeypatch, caplog):
 
         decode = encode
 
-    monkeypatch.setattr(audio_tokens, "load", lambda _: Loudness())
+    monkeypatch.setattr(audio_tokens, "load_tokenizer", lambda _: Loudness())
     _, (wav,), (shard,) = cut
     with caplog.at_level("INFO"):
         audio_tokens.tokenize_shard(

@@ -22,9 +22,9 @@ from etude.metrics.latents import (
     KAD,
     PHRASELDM,
     ROOT,
-    distance,
     encode_set,
     first_bars,
+    latent_distance,
     phraseldm,
     score_latents,
     write_latents,
@@ -62,11 +62,11 @@ def eigenvalues(one, other):
 @given(st.integers(0, 2**16), st.integers(2, 12), st.integers(20, 80))
 def test_the_root_is_the_right_one(seed, d, n):
     one, other = rows(seed, n, d), rows(seed + 1, n + 7, d, 0.3)
-    found = distance(one, other)
+    found = latent_distance(one, other)
     assert found == pytest.approx(textbook(one, other), rel=1e-6, abs=1e-6)
     assert found == pytest.approx(eigenvalues(one, other), rel=1e-6, abs=1e-6)
-    assert found == pytest.approx(distance(other, one), rel=1e-6)
-    assert distance(one, one) == pytest.approx(0, abs=1e-6)
+    assert found == pytest.approx(latent_distance(other, one), rel=1e-6)
+    assert latent_distance(one, one) == pytest.approx(0, abs=1e-6)
 
 
 def test_phraseldms_root_is_right_only_where_the_axes_are_the_same():
@@ -78,14 +78,14 @@ def test_phraseldms_root_is_right_only_where_the_axes_are_the_same():
     cross = sum(np.sqrt(max(v, 1e-12)) for v in values)
     expected = (m1 - m2) @ (m1 - m2) + np.trace(c1 + c2) - 2 * cross
     assert phraseldm(one, other) == pytest.approx(expected)
-    assert abs(phraseldm(one, other) - distance(one, other)) > 0.01
+    assert abs(phraseldm(one, other) - latent_distance(one, other)) > 0.01
     # The same axes: the product is symmetric, and both are the distance.
     axes = linalg.qr(rows(2, 4, 4))[0]
     same = [whitened(rows(s, 80, 4)) @ np.diag(scale) @ axes.T for s, scale in (
         (3, (1.0, 2.0, 3.0, 4.0)), (4, (2.0, 1.0, 0.5, 3.0)),
     )]  # fmt: skip
-    assert phraseldm(*same) == pytest.approx(distance(*same), rel=1e-6)
-    assert distance(*same) == pytest.approx((1 + 1 + 2.5**2 + 1), rel=1e-6)
+    assert phraseldm(*same) == pytest.approx(latent_distance(*same), rel=1e-6)
+    assert latent_distance(*same) == pytest.approx((1 + 1 + 2.5**2 + 1), rel=1e-6)
 
 
 def whitened(some):
@@ -161,6 +161,7 @@ def sets_of(folders, most=16, made=encoder):
     return {name: encode_set(made, path, **how) for name, path in paths.items()}
 
 
+@pytest.mark.slow
 def test_real_music_is_its_pieces_each_once_and_clips_their_first_bars(folders):
     sets = sets_of(folders)
     reference, note = sets["reference"]
@@ -252,6 +253,7 @@ class Toy(TrainedExperiment):
     tokens: str = "t"
 
 
+@pytest.mark.slow
 def test_the_table_is_of_the_systems_own_encoder(folders, tmp_path, monkeypatch):
     root, pieces = folders
     asked = {}
@@ -312,7 +314,7 @@ def figures(name, *values):
         for seed, value in enumerate(values)
         for clips, value in (("generated", value), ("real", value / 2))
     ]
-    return leaderboard.Figures(name, rows_)
+    return leaderboard.ExperimentFigures(name, rows_)
 
 
 def test_every_set_has_a_figure_in_each_trainings_space():

@@ -13,9 +13,15 @@ from etude.config import Cut, Memorisation
 from etude.metrics.clip_sets import read_clips, stretch
 from etude.metrics.memorisation import clip_tokens, exact, fingerprint, notes, waveform
 from etude.metrics.memorisation.catalogue import NOTHING, Catalogue
+from etude.metrics.memorisation.excerpts import CorpusPieces
 from etude.metrics.memorisation.extraction import extract
-from etude.metrics.memorisation.find import ClipSet, Search, Verdicts, guarded, read_clip_tokens
-from etude.metrics.memorisation.material import Music
+from etude.metrics.memorisation.find import (
+    Search,
+    SearchedClips,
+    Verdicts,
+    guarded,
+    read_clip_tokens,
+)
 from etude.metrics.memorisation.neighbours import Neighbours
 from etude.metrics.memorisation.null import Null, exact_interval
 from etude.metrics.memorisation.rows import extraction_rows, recall_rows, tidy
@@ -82,6 +88,7 @@ def test_a_small_null_decides_nothing_and_says_so():
 # -------------------------------------------------------------------------------------- exact
 
 
+@pytest.mark.slow
 def test_segments_of_a_copy_are_found_and_no_others(tmp_path):
     wave = music(0)
     training = {}
@@ -112,6 +119,7 @@ def test_held_out_segments_that_are_in_the_training_split_are_counted():
 # -------------------------------------------------------------------------------- fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("attack", "least"),
     [
@@ -145,12 +153,13 @@ def test_a_span_inside_other_music_is_found(catalogue):
     assert match.start_s == pytest.approx(6 + match.clip_start_s - 3, abs=0.06)
 
 
+@pytest.mark.slow
 def test_other_music_is_less_alike(catalogue):
     others = [fingerprint.features(music(seed)[: 2 * RATE]) for seed in range(50, 70)]
     assert max(match.score for match in catalogue.search(others)) < 0.9
 
 
-class Heard(Music):
+class Heard(CorpusPieces):
     """Stands in for the corpus: the wave of each piece, by a function of its name."""
 
     def __init__(self, wave):
@@ -177,6 +186,7 @@ def held_chord(seconds=4.0, release=0.0):
     return np.pad(sound, (RATE // 2, 0)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("attack", "least"),
     [
@@ -194,6 +204,7 @@ def test_equal_waveforms_are_found_where_they_are(waveforms, attack, least):
         assert match.start_s == pytest.approx(start, abs=0.005)
 
 
+@pytest.mark.slow
 def test_other_sounds_are_no_equal_waveform(waveforms):
     """Other music, and the same music upside down."""
     others = [music(seed)[: 2 * RATE] for seed in range(50, 60)]
@@ -405,7 +416,7 @@ def test_clips_that_are_silent_or_broken_are_named_and_the_others_heard(tmp_path
     (tmp_path / "broken.wav").write_bytes(b"RIFFxxxx")
     lines = ["clip,file", "a,good.wav", "b,silent.wav", "c,broken.wav", "d,good.wav"]
     (tmp_path / "clips.csv").write_text("\n".join(lines) + "\n")
-    clips = ClipSet.read(tmp_path, RATE)
+    clips = SearchedClips.read(tmp_path, RATE)
     assert [len(wave) for wave in clips.waves] == [2 * RATE, 2 * RATE, 0, 2 * RATE]
     assert clips.faults["b"] == "silent"
     assert clips.faults["c"].startswith("corrupt_audio")
@@ -423,7 +434,7 @@ def test_clips_are_searched_as_metrics_hear_them(tmp_path):
     )
     columns = "clip,file,seconds,prime_seconds,heard_seconds"
     (tmp_path / "clips.csv").write_text(f"{columns}\na,a.wav,12,1.5,2\n")
-    clips = ClipSet.read(tmp_path, RATE)
+    clips = SearchedClips.read(tmp_path, RATE)
     door = [heard for _, heard in read_clips(tmp_path, RATE)]
     np.testing.assert_array_equal(clips.waves[0], door[0])
     assert clips.seconds == 2.0
@@ -462,7 +473,7 @@ def test_tokens_are_of_what_is_heard(tmp_path, monkeypatch):
     write_wav(tmp_path / "clips/a.wav", music(0), RATE)
     columns = "clip,file,prime_seconds,heard_seconds"
     (tmp_path / "clips/clips.csv").write_text(f"{columns}\na,a.wav,1,3\n")
-    monkeypatch.setattr(clip_tokens, "load", lambda _: Tokenizer())
+    monkeypatch.setattr(clip_tokens, "load_tokenizer", lambda _: Tokenizer())
     clip_tokens.tokenize_clips(tmp_path / "clips", tmp_path, tmp_path / "tokens.jsonl")
     assert read_clip_tokens(tmp_path / "tokens.jsonl") == {"generated": {"a": [0, 1, 2]}}
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from etude.config import Filter, Render
 from etude.metrics.memorisation import attacks, chroma, notes
 from etude.metrics.memorisation.catalogue import NOTHING, Match
+from etude.metrics.memorisation.excerpts import Excerpt
 from etude.metrics.memorisation.fingerprint import RATE
-from etude.metrics.memorisation.material import Excerpt
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
 from tests.unit.test_memorisation import Heard, music, table
@@ -34,6 +34,7 @@ def known():
     return chroma.Chroma.build((f"p{seed}", harmonies(seed)) for seed in range(14))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 13), st.integers(0, 220), st.sampled_from([17, 20, 47, 77]))
 @settings(max_examples=40, deadline=None)
 def test_exact_copies_are_always_found(known, piece, begin, length):
@@ -46,6 +47,7 @@ def test_exact_copies_are_always_found(known, piece, begin, length):
     assert match.score > 0.97 - common
 
 
+@pytest.mark.slow
 @given(st.integers(0, 99), st.integers(1, 11), st.sampled_from([20, 77, 130]))
 @settings(max_examples=40, deadline=None)
 def test_scores_are_free_of_key(known, seed, key, length):
@@ -81,6 +83,7 @@ def played():
     return chroma.Chroma.build((f"p{s}", chroma.features(music(s, 14.0))) for s in range(12))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("transpose", "speed"), [(0, 1), (1, 1), (-2, 1), (4, 1), (-6, 1), (2.5, 1), (0, 1.1), (0, 0.9)]
 )
@@ -130,7 +133,7 @@ def studio(tmp_path_factory):
     onset = np.arange(len(pitch)) * 480
     write_midi(plain_table(onset, np.full(len(pitch), 440), pitch, ticks_per_quarter=480), path)
     wave = music(0, 30.0)
-    return attacks.Studio(Heard(lambda _: wave), RATE, {"p": path}, Render(), Filter(), None, 0)
+    return attacks.CopyMaker(Heard(lambda _: wave), RATE, {"p": path}, Render(), Filter(), None, 0)
 
 
 def heard(studio, attack, number=0):
@@ -141,6 +144,7 @@ def heard(studio, attack, number=0):
     return np.where(feature.any(1), feature.argmax(1), -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", attacks.SEMITONES)
 def test_transposed_copies_are_as_much_higher_as_they_say(studio, attack):
     for number, semitones in enumerate(attacks.SEMITONES[attack]):

@@ -9,7 +9,7 @@ from symbols import NETWORKS, SHAPE, make_symbolic, symbolic_experiment
 from torch import nn
 from trainings import experiment, stop_after
 
-from etude.config import Training
+from etude.config import TrainingSettings
 from etude.errors import UserError
 from etude.storage import read_csv, read_json
 from etude.systems.audiolm.building import build_stage
@@ -85,14 +85,14 @@ def test_a_network_of_ones_own_is_known_by_its_layers():
 
 def test_each_weight_has_one_optimiser():
     model = Own()
-    both = build_optimiser(model, Training(optimizer="muon"))
+    both = build_optimiser(model, TrainingSettings(optimizer="muon"))
     parts = [p for o in (both.muon, both.adamw) for g in o.param_groups for p in g["params"]]
     assert len(parts) == len({id(p) for p in parts}) == len(list(model.parameters()))
 
 
 def test_a_network_without_matrices_is_told():
     with pytest.raises(UserError, match="nothing to train") as caught:
-        build_optimiser(nn.Conv1d(2, 2, 2), Training(optimizer="muon"))
+        build_optimiser(nn.Conv1d(2, 2, 2), TrainingSettings(optimizer="muon"))
     assert "optimizer: adamw" in str(caught.value)
 
 
@@ -151,7 +151,7 @@ def test_a_fused_matrix_is_trained_as_its_parts_are(dim):
 
 
 def test_both_optimisers_follow_one_schedule():
-    settings = Training(
+    settings = TrainingSettings(
         steps=100, warmup_steps=10, learning_rate=1e-3, optimizer="muon", muon_learning_rate=5e-3
     )
     both = build_optimiser(Own(), settings)
@@ -162,7 +162,7 @@ def test_both_optimisers_follow_one_schedule():
     assert learning_rates(9, settings) == pytest.approx(
         {"learning_rate": 1e-3, "muon_learning_rate": 5e-3}
     )
-    unsaid = Training(optimizer="muon", learning_rate=1e-3, warmup_steps=0)
+    unsaid = TrainingSettings(optimizer="muon", learning_rate=1e-3, warmup_steps=0)
     assert learning_rates(0, unsaid)["muon_learning_rate"] == pytest.approx(4e-3)
 
 
@@ -180,9 +180,9 @@ def run(packed, folder, should_stop=lambda: False, tensorboard=None, **training)
 
 def test_adamw_is_the_default_and_nothing_of_it_has_changed(packed):
     """Neither its settings, so no finished training is made again, nor what resumes."""
-    assert Training().optimizer == "adamw"
-    assert not {"optimizer", "muon_learning_rate"} & Training().model_dump().keys()
-    assert type(build_optimiser(Own(), Training())) is torch.optim.AdamW
+    assert TrainingSettings().optimizer == "adamw"
+    assert not {"optimizer", "muon_learning_rate"} & TrainingSettings().model_dump().keys()
+    assert type(build_optimiser(Own(), TrainingSettings())) is torch.optim.AdamW
     prints = {
         stage_fingerprint(experiment(**options), "semantic", Parts(packed=packed), 0)
         for options in ({}, {"optimizer": "adamw"}, {"optimizer": "muon"}, MUON)
@@ -190,6 +190,7 @@ def test_adamw_is_the_default_and_nothing_of_it_has_changed(packed):
     assert len(prints) == 3
 
 
+@pytest.mark.slow
 def test_a_stopped_training_gives_the_same_bytes(packed, tmp_path):
     options = MUON | {"ema_decay": 0.9, "accumulate": 2}
     whole = run(packed, tmp_path / "whole", **options)
@@ -216,6 +217,7 @@ def test_both_rates_are_logged(packed, tmp_path):
     assert {"learning_rate", "muon_learning_rate"} <= set(events.Tags()["scalars"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_overfits_one_batch(kind, tmp_path):
     packed = make_symbolic(tmp_path / "packed", train=4)

@@ -25,7 +25,7 @@ from notes_ladder import (
 )
 
 from etude.metrics.notes import chord_changes, counterpoint, means
-from etude.metrics.notes.beats import Beats, read_beats
+from etude.metrics.notes.beats import ClipBeats, read_beats
 from etude.metrics.notes.clips import parted
 from etude.midi import bars
 
@@ -147,7 +147,7 @@ def test_the_least_transposition_by_brute_force(first, second):
 def test_voices_cross_where_a_higher_track_is_below():
     none = np.zeros((4, 128), bool)
     tracks = np.array([[72, 60], [72, 60], [58, 60], [72, -1]])
-    beats = Beats(np.arange(4), none, tracks, np.zeros(4, int))
+    beats = ClipBeats(np.arange(4), none, tracks, np.zeros(4, int))
     found = counterpoint.voice_crossing(beats)
     assert found == pytest.approx(1 / 3)
     for few in (np.zeros((4, 0), int), np.full((4, 1), 60)):

@@ -25,8 +25,8 @@ from etude.midi.cleaning import (
 from etude.midi.messages import read_messages
 from etude.midi.notes import MidiError
 from etude.midi.writing import plain_table
+from etude.tokenizers.symbolic.midilm_vocabulary import DELTAS, NEAREST, encode_notes, token_names
 from etude.tokenizers.symbolic.onoff import OnOffTokenizer
-from etude.tokenizers.symbolic.words import DELTAS, NEAREST, encode_notes, token_names
 
 NAMES = token_names()
 TOKENIZER = OnOffTokenizer(OnOff(kind="onoff"))

@@ -15,7 +15,7 @@ from etude.corpus.ingest import ingest_shard
 from etude.corpus.licences import licence
 from etude.corpus.owners import Owners, count_owners, write_owners
 from etude.corpus.ownership import check_consent, read_ownership
-from etude.corpus.scan import choose
+from etude.corpus.scan import choose_files
 from etude.errors import UserError
 from etude.storage import read_csv, write_csv
 
@@ -226,7 +226,7 @@ def test_a_run_is_refused_before_anything_runs(owned, tmp_path, monkeypatch):
     content["corpora"]["ours"]["limit"] = 1
     (tmp_path / "mine.yaml").write_text(json.dumps(content))
     chosen = config.read(config.DEFAULT, tmp_path / "mine.yaml")
-    (only,) = choose(FILES, 1)
+    (only,) = choose_files(FILES, 1)
     table(tmp_path, *agreed(only))
     check_run(chosen)  # what `limit` leaves out needs no consent
     table(tmp_path, *agreed(*(file for file in FILES if file != only)))

@@ -78,6 +78,7 @@ def test_tex_is_escaped_letter_for_letter():
         well_formed(text.replace(r"50\%", "50%"))
 
 
+@pytest.mark.slow
 def test_tables_hold_exactly_the_figures_of_the_csv(results, settings, tmp_path):
     write_paper(results, settings, tmp_path / "paper")
     text = (tmp_path / "paper" / "leaderboard.tex").read_text()
@@ -104,6 +105,7 @@ def test_tables_hold_exactly_the_figures_of_the_csv(results, settings, tmp_path)
     assert "better" in line
 
 
+@pytest.mark.slow
 def test_a_table_of_an_earlier_version_is_left_out(results, settings, tmp_path):
     (results / "differences.csv").write_text("metric,embedding,a,b,value,p_holm,verdict\n")
     with (results / "differences.csv").open("a") as file:
@@ -113,6 +115,7 @@ def test_a_table_of_an_earlier_version_is_left_out(results, settings, tmp_path):
     assert "Welch" not in (tmp_path / "paper" / "methods.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_methods_have_the_true_numbers(results, settings, tmp_path):
     write_paper(results, settings, tmp_path / "paper")
     text = (tmp_path / "paper" / "methods.md").read_text()
@@ -133,7 +136,7 @@ def test_the_methods_have_the_true_numbers(results, settings, tmp_path):
         (AudioLmPytorch(backend="audiolm_pytorch"), "of 6 layers, width 1024 (audiolm-pytorch's)"),
         (Gpt2(kind="gpt2"), "a gpt2 of 3 layers, width 128"),
         (MusicTransformer(kind="music_transformer", layers=5), "a music transformer of 5 layers"),
-        (config.OwnNetwork(kind="gru:Gru"), "a network of its own (gru:Gru)"),
+        (config.PluginNetwork(kind="gru:Gru"), "a network of its own (gru:Gru)"),
     ],
 )
 def test_the_methods_name_each_network_and_its_size(network, said):
@@ -154,6 +157,7 @@ def test_the_methods_name_the_rivals_that_decide():
         assert "under timbre or harmony, and farther under none, with at least 64 clips" in said
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(results, settings, tmp_path):
     kits = []
     for name in ("one", "two"):
@@ -184,7 +188,7 @@ def test_the_readmes_table_is_what_the_published_run_renders_to():
     assert published.with_table(text, published.render()) == text, "run: etude table --readme"
     page = (published.DOCS / "README.md").read_text(encoding="utf-8")
     assert published.with_table(page, published.render_all()) == page, "run: etude table --readme"
-    assert published.check() == []
+    assert published.check_published() == []
 
 
 def test_a_count_of_notes_is_no_share_of_copies():
@@ -198,7 +202,7 @@ def test_a_count_of_notes_is_no_share_of_copies():
 def test_publishing_takes_figures_configuration_and_hashes(results, settings, tmp_path):
     docs = tmp_path / "docs"
     published.publish(results, settings, docs)
-    assert published.check(docs) == []
+    assert published.check_published(docs) == []
     assert "somebody" not in (docs / "config.json").read_text()
     table = published.render_all(docs)
     row = next(r for r in read_csv(docs / "leaderboard.csv")
@@ -220,7 +224,7 @@ def test_publishing_takes_figures_configuration_and_hashes(results, settings, tm
     assert text.endswith("\nafter\n")
     assert "the one before" not in text
     (docs / "leaderboard.csv").write_text("changed\n")
-    assert published.check(docs) == ["leaderboard.csv"]
+    assert published.check_published(docs) == ["leaderboard.csv"]
 
 
 def test_where_to_stop_is_published_with_its_figure(results, tmp_path):

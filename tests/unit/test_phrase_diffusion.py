@@ -12,25 +12,25 @@ from hypothesis import strategies as st
 from latents import LATENT, SHAPE, SLOTS, write_pieces
 from safetensors.torch import load_file, save_file
 
-from etude.config import Training
+from etude.config import TrainingSettings
 from etude.config.diffusion import BarTransformer, Crops, Denoising
 from etude.errors import UserError
 from etude.storage import write_json
 from etude.systems.phrase_ldm.dit import BarDit, time_features, twin_mean, twins, without
-from etude.systems.phrase_ldm.ldm import Ldm, Wanted, between
+from etude.systems.phrase_ldm.ldm import Ldm, PieceRequest, between
 from etude.systems.phrase_ldm.pieces import Pieces, read_statistics
 from etude.systems.phrase_ldm.sections import (
-    choose,
-    describe,
+    choose_form,
     of_repeats,
-    parse,
+    parse_sections,
     read_labels,
+    section_features,
     to_text,
 )
 from etude.training.loop import fit
 from etude.training.muon import matrices
 from etude.training.optimiser import build_optimiser
-from etude.training.state import State
+from etude.training.state import TrainingState
 
 STATISTICS = {
     "slots": SLOTS, "dimension": LATENT, "mean": [0.0] * LATENT, "deviation": [1.0] * LATENT,
@@ -71,9 +71,9 @@ def pieces(tmp_path) -> Pieces:
 def trained(pieces: Pieces, folder, steps: int, **options) -> tuple[Ldm, list]:
     """All pieces are in each batch: how well the stage can learn them by heart."""
     model = stage(**options)
-    how = Training(steps=steps, batch_size=12, learning_rate=4e-3, warmup_steps=10,
+    how = TrainingSettings(steps=steps, batch_size=12, learning_rate=4e-3, warmup_steps=10,
                    validate_every=steps, save_every=steps)  # fmt: skip
-    history = fit(model, pieces, pieces, how, 0, State(folder / "state")).history
+    history = fit(model, pieces, pieces, how, 0, TrainingState(folder / "state")).history
     return model.eval(), history
 
 
@@ -92,7 +92,7 @@ def learned(tmp_path_factory) -> tuple[Ldm, Pieces]:
 def test_what_is_padding_changes_nothing(variant):
     """Other pieces of a batch, and what stands behind the end of a piece."""
     model = woken(stage(**VARIANTS[variant]))
-    wanted = [Wanted(1, 5, mode=1, form="A3B2"), Wanted(2, 9, mode=0)]
+    wanted = [PieceRequest(1, 5, mode=1, form="A3B2"), PieceRequest(2, 9, mode=0)]
     about, alone = model.about(wanted), model.about(wanted[:1])
     x, time = torch.randn(2, 9, SLOTS, LATENT), torch.tensor([0.3, 0.8])
     found = model.network(x, time, about)
@@ -103,12 +103,13 @@ def test_what_is_padding_changes_nothing(variant):
     assert found.abs().mean() > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_optimiser_holds_every_parameter_and_all_learn(variant, pieces):
     """Also the embeddings of conditions, which stayed random in the original."""
     model = stage(**VARIANTS[variant]).train()
     for name in ("adamw", "muon"):
-        how = Training(optimizer=name)
+        how = TrainingSettings(optimizer=name)
         optimiser = build_optimiser(model, how)
         parts = [optimiser] if name == "adamw" else [optimiser.muon, optimiser.adamw]
         held = [p for part in parts for group in part.param_groups for p in group["params"]]
@@ -130,8 +131,8 @@ def test_the_optimiser_holds_every_parameter_and_all_learn(variant, pieces):
 @pytest.mark.parametrize("condition", ALL)
 def test_each_condition_counts_and_can_be_dropped(condition, heads):
     model = woken(stage(section_heads=heads))
-    first = [Wanted(1, 6, key=1, mode=0, meter=0, form="A3A3")]
-    second = [Wanted(1, 6, key=2, mode=1, meter=1, form="A2B4")]
+    first = [PieceRequest(1, 6, key=1, mode=0, meter=0, form="A3A3")]
+    second = [PieceRequest(1, 6, key=2, mode=1, meter=1, form="A2B4")]
     about, other = model.about(first), model.about(second)
     other["length"] = torch.tensor([7])
     names = {"sections": ("letter", "place", "left", "turn")}.get(condition, (condition,))
@@ -236,7 +237,7 @@ def test_one_batch_is_learned_by_heart(variant, pieces, tmp_path):
 def test_a_trained_stage_makes_what_it_learned(learned):
     """Bars near those of its pieces, sections that come again, and the mode that is asked for."""
     (model, pieces), how = learned, Denoising(steps=20)
-    wanted = [Wanted(seed, 8, mode=seed % 2, form="A4A4") for seed in range(8)]
+    wanted = [PieceRequest(seed, 8, mode=seed % 2, form="A4A4") for seed in range(8)]
     made = torch.stack(model.make(wanted, how))
     scale = torch.tensor(SHAPE["deviation"])
     every = torch.cat(pieces.mean)
@@ -271,21 +272,25 @@ def test_a_trained_stage_makes_what_it_learned(learned):
 def test_pieces_have_their_length_and_do_not_depend_on_the_batch():
     model = woken(stage())
     how = Denoising(solver="ddim", eta=0.5, steps=6)
-    wanted = [Wanted(1, 5), Wanted(2, 12, mode=1), Wanted(3, 7, form="A3A4")]
+    wanted = [PieceRequest(1, 5), PieceRequest(2, 12, mode=1), PieceRequest(3, 7, form="A3A4")]
     made = model.make(wanted, how)
     assert [tuple(piece.shape) for piece in made] == [(n, SLOTS, LATENT) for n in (5, 12, 7)]
     for piece, found in zip(wanted, made, strict=True):
         assert torch.allclose(model.make([piece], how)[0], found, atol=1e-4)
     again = model.make(wanted, how)
     assert all(torch.equal(a, b) for a, b in zip(made, again, strict=True))
-    other = model.make([Wanted(9, 5)], how)[0]
+    other = model.make([PieceRequest(9, 5)], how)[0]
     assert not torch.allclose(other, made[0], atol=0.1)
 
 
 @pytest.mark.parametrize("solver", ["dpm", "ddpm"])
 def test_sections_of_one_letter_can_be_the_same_music(solver):
     model, how = woken(stage()), Denoising(solver=solver, steps=6)
-    wanted = [Wanted(1, 9, form="A3B3A3"), Wanted(2, 6, form="A3A3"), Wanted(3, 4)]
+    wanted = [
+        PieceRequest(1, 9, form="A3B3A3"),
+        PieceRequest(2, 6, form="A3A3"),
+        PieceRequest(3, 4),
+    ]
     same, free = (model.make(wanted, how, repeats=repeats) for repeats in (True, False))
     assert torch.allclose(same[0][:3], same[0][6:], atol=1e-5)
     assert torch.allclose(same[1][:3], same[1][3:], atol=1e-5)
@@ -299,7 +304,7 @@ def test_what_is_known_stays():
     source, known = torch.randn(8, SLOTS, LATENT), np.arange(8) < 5
     for solver in ("dpm", "ddim", "ddpm"):
         how = Denoising(solver=solver, steps=10)
-        made = model.make([Wanted(1, 8, source=source, known=known)], how)[0]
+        made = model.make([PieceRequest(1, 8, source=source, known=known)], how)[0]
         assert torch.allclose(made[:5], source[:5], atol=1e-4)
         assert not torch.allclose(made[5:], source[5:], atol=0.5)
 
@@ -312,7 +317,9 @@ def test_a_source_is_left_the_more_the_weaker_it_is_noised():
     assert len(between(first, second[:6], 0.2)) == 6
     far = [
         float(
-            (model.make([Wanted(1, 8, source=middle)], Denoising(), strength=s)[0] - middle).norm()
+            (
+                model.make([PieceRequest(1, 8, source=middle)], Denoising(), strength=s)[0] - middle
+            ).norm()
         )
         for s in (0.1, 0.4, 1.0)
     ]
@@ -321,11 +328,11 @@ def test_a_source_is_left_the_more_the_weaker_it_is_noised():
 
 def test_guidance_changes_what_is_made_and_length_is_no_matter_of_it():
     model = woken(stage())
-    one = model.make([Wanted(1, 6, mode=1)], Denoising(guidance=1))[0]
-    two = model.make([Wanted(1, 6, mode=1)], Denoising(guidance=3))[0]
+    one = model.make([PieceRequest(1, 6, mode=1)], Denoising(guidance=1))[0]
+    two = model.make([PieceRequest(1, 6, mode=1)], Denoising(guidance=3))[0]
     assert not torch.allclose(one, two, atol=1e-2)
     alone = woken(stage(conditions=["length"]))
-    one, two = (alone.make([Wanted(1, 6)], Denoising(guidance=g))[0] for g in (1, 3))
+    one, two = (alone.make([PieceRequest(1, 6)], Denoising(guidance=g))[0] for g in (1, 3))
     assert torch.allclose(one, two, atol=1e-4)
 
 
@@ -344,7 +351,7 @@ def test_a_saved_stage_makes_the_same(tmp_path):
     model = woken(stage())
     model.save(tmp_path)
     loaded = Ldm.load(tmp_path)
-    wanted = [Wanted(1, 6, form="A6")]
+    wanted = [PieceRequest(1, 6, form="A6")]
     assert torch.equal(loaded.make(wanted, Denoising())[0], model.make(wanted, Denoising())[0])
 
 
@@ -355,7 +362,7 @@ def test_a_saved_stage_makes_the_same(tmp_path):
 def test_half_precision_makes_the_same_with_v_and_not_with_epsilon(learned):
     """The first cause for which the original fails in fp16 and bf16; ours has it not."""
     model = learned[0]
-    wanted = [Wanted(seed, 8, mode=seed % 2) for seed in range(8)]
+    wanted = [PieceRequest(seed, 8, mode=seed % 2) for seed in range(8)]
     # Without a clip, which would hide how far epsilon goes astray.
     how = Denoising(solver="ddim", steps=50, clip="none")
     exact, half = (torch.stack(model.make(wanted, how, half=h)) for h in (False, True))
@@ -430,9 +437,9 @@ def test_time_in_units_of_one_stands_half_precision_and_whole_steps_do_not():
 @settings(max_examples=50, deadline=None)
 def test_sections_are_read_as_they_are_written(rows):
     text = "".join(f"{letter}{bars}" for letter, bars in rows)
-    found = parse(text)
+    found = parse_sections(text)
     assert to_text(found) == text
-    described = describe(found)
+    described = section_features(found)
     assert described.shape == (4, sum(bars for _, bars in rows))
     letter, place, left, turn = described
     assert letter[0] == place[0] == turn[0] == 0
@@ -444,16 +451,18 @@ def test_sections_are_read_as_they_are_written(rows):
 @pytest.mark.parametrize("text", ["", "A", "4A", "A4 B4", "A4-B4", "A0", "A4B", "é4"])
 def test_what_are_no_sections_is_said(text):
     with pytest.raises(UserError):
-        parse(text)
+        parse_sections(text)
 
 
 def test_sections_must_fit_the_piece():
     with pytest.raises(UserError, match="16"):
-        parse("A8A4", bars=16)
+        parse_sections("A8A4", bars=16)
 
 
 def test_letters_are_numbers_by_appearance():
-    assert np.array_equal(describe(parse("i8A8A8")), describe(parse("Z8b8b8")))
+    assert np.array_equal(
+        section_features(parse_sections("i8A8A8")), section_features(parse_sections("Z8b8b8"))
+    )
 
 
 @pytest.mark.parametrize(
@@ -482,7 +491,7 @@ def test_the_same_letter_and_place_is_the_same_bar(bars, least):
     repeat = np.array([bars.index(bar) for bar in bars])
     found = of_repeats(repeat, least)
     assert sum(section.bars for section in found) == len(bars)
-    letter, place, *_ = describe(found)
+    letter, place, *_ = section_features(found)
     music: dict = {}
     for index, key in enumerate(zip(letter.tolist(), place.tolist(), strict=True)):
         assert music.setdefault(key, bars[index]) == bars[index]
@@ -503,9 +512,9 @@ def test_more_sections_than_letters_are_joined():
 
 def test_forms_are_chosen_by_length():
     forms = ["A4A4", "A8", "A4A4", "A3"]
-    assert choose(forms, 3, 0.99) == "A3"
-    assert choose(forms, 5, 0.5) is None
-    drawn = [choose(forms, 8, chance) for chance in (0.0, 0.34, 0.99)]
+    assert choose_form(forms, 3, 0.99) == "A3"
+    assert choose_form(forms, 5, 0.5) is None
+    drawn = [choose_form(forms, 8, chance) for chance in (0.0, 0.34, 0.99)]
     assert drawn == ["A4A4", "A8", "A4A4"]
 
 

@@ -24,9 +24,9 @@ from etude.systems import open_system
 from etude.systems.phrase_ldm import latents as of_latents
 from etude.systems.phrase_ldm.fidelity import matches
 from etude.systems.phrase_ldm.phrases import (
+    BarItems,
     BarsWithGaps,
     Phrases,
-    WholeBars,
     bar_texts,
     filled,
     phrases_of,
@@ -34,10 +34,10 @@ from etude.systems.phrase_ldm.phrases import (
     shape_of,
 )
 from etude.systems.phrase_ldm.vae import Autoencode, Infill, Vae, build_network, strip
-from etude.tokenizers.symbolic.remi_z_words import NUMBER_OF
+from etude.tokenizers.symbolic.remi_z_vocabulary import NUMBER_OF
 from etude.training.loop import Interrupted
 from etude.training.stage import encode_stage, train_stage
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 
 T5 = {"kind": "t5", "dim": 32, "layers": 1, "heads": 2, "head_dim": 8, "latent": 8, "dropout": 0.0}
 NETWORKS = {"rotary": phrases.TINY | {"layers": 2, "context": "bar"}, "t5": T5}
@@ -94,6 +94,7 @@ def test_the_originals_network_has_its_size():
     assert size == pytest.approx(14.29e6, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("stage", [Infill, Vae])
 def test_cached_decoding_gives_what_uncached_does(kind, stage):
@@ -169,6 +170,7 @@ def test_bar_layers_need_bars():
         settings_of(NETWORKS["rotary"] | {"context": "none", "bar_layers": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize(
     ("stage", "changes"),
@@ -243,13 +245,13 @@ def test_a_bar_is_one_text(kind):
 
 def test_bars_come_whole(tmp_path):
     songs = [[[5] * (n % 7), [6] * (n % 5)] for n in range(100)]
-    batch = WholeBars(songs, 0).batch([50, 3, 99, 7])
+    batch = BarItems(songs, 0).batch([50, 3, 99, 7])
     rows = strip(batch["ids"], 0)
     assert all([a, b] in songs for a, b in zip(rows[::2], rows[1::2], strict=True))
-    held_out = WholeBars(songs, 0, known=frozenset({(5, 5)})).batch([0, 99])
+    held_out = BarItems(songs, 0, known=frozenset({(5, 5)})).batch([0, 99])
     assert held_out["seen"].shape == (4,)
     parts = phrases.parts_of(tmp_path)
-    for context, kind in (("notes", WholeBars), ("bar", WholeBars), ("none", Phrases)):
+    for context, kind in (("notes", BarItems), ("bar", BarItems), ("none", Phrases)):
         experiment = phrases.experiment({"vae": {"network": phrases.TINY | {"context": context}}})
         train, valid = SYSTEM.data(experiment, "vae", parts)
         assert isinstance(train, kind)
@@ -282,6 +284,7 @@ def test_latents_are_drawn_in_training_alone(batch):
         assert len({float(model.eval().loss(batch)[0]) for _ in range(3)}) == 1
 
 
+@pytest.mark.slow
 def test_a_stage_begins_with_the_weights_of_the_one_before(tmp_path):
     parts = phrases.parts_of(tmp_path)
     stages = {name: {"training": phrases.FEW} for name in ("infill", "autoencode")}
@@ -303,6 +306,7 @@ def test_a_stage_begins_with_the_weights_of_the_one_before(tmp_path):
     assert history[-1]["note_f1_unseen"]
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_gives_the_same_bytes(tmp_path):
     """The counter of the KL warm-up and the draws of latents go on where they were."""
     parts, experiment = phrases.parts_of(tmp_path), phrases.experiment(save_every=2)

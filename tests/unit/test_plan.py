@@ -235,10 +235,10 @@ def test_what_must_be_brought_is_said(tmp_path):
 
 def test_weights_that_are_not_there_are_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    needs.check(read())
+    needs.check_needs(read())
     weights = {"stages": {"semantic": {"weights": "nowhere"}}}
     with pytest.raises(UserError, match="semantic"):
-        needs.check(read(experiments={"sound": weights}))
+        needs.check_needs(read(experiments={"sound": weights}))
 
 
 def test_extra_packages_of_an_environment(tmp_path, monkeypatch):

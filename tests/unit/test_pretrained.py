@@ -40,16 +40,17 @@ def models(tmp_path_factory):
 
 def hubert(root, **settings):
     settings = {"layer": 1, "clusters": 12} | settings
-    return registry.create(Hubert(kind="hubert", **settings)).attach(root / "hubert")
+    return registry.create_tokenizer(Hubert(kind="hubert", **settings)).attach(root / "hubert")
 
 
 def encodec(root, **settings):
-    return registry.create(Encodec(kind="encodec", **settings)).attach(root / "encodec")
+    return registry.create_tokenizer(Encodec(kind="encodec", **settings)).attach(root / "encodec")
 
 
 # ------------------------------------------------------------------------------ tokenizers
 
 
+@pytest.mark.slow
 def test_hubert_is_the_class_own_forward(models, tmp_path):
     root, made = models
     tokenizer = hubert(root, batch_seconds=3)  # two batches
@@ -62,8 +63,8 @@ def test_hubert_is_the_class_own_forward(models, tmp_path):
     assert (ids == wanted).float().mean() > 0.99
     assert ids.shape == (3, tokenizer.frames(24000))
     (tmp_path / "t").mkdir()
-    registry.save(tokenizer, tokenizer.settings, tmp_path / "t")
-    again = registry.load(tmp_path / "t")
+    registry.save_tokenizer(tokenizer, tokenizer.settings, tmp_path / "t")
+    again = registry.load_tokenizer(tmp_path / "t")
     assert torch.equal(again.encode(WAVES), ids)
     weights = read_json(tmp_path / "t" / "config.json")["weights"]
     assert weights == {"from": "hubert", "sha256": hash_file(root / "hubert/model.safetensors")}
@@ -77,7 +78,9 @@ def test_hubert_has_the_seeds_frames(models):
 
 def test_centres_that_are_given(models):
     root, _ = models
-    tokenizer = registry.create(Hubert(kind="hubert", layer=0, clusters=12)).attach(root / "hubert")
+    tokenizer = registry.create_tokenizer(Hubert(kind="hubert", layer=0, clusters=12)).attach(
+        root / "hubert"
+    )
     with pytest.raises(UserError, match="do not fit"):
         tokenizer.give_centres(root / "km")  # 16 wide; the network is 64 wide
 
@@ -158,9 +161,9 @@ def test_fairseq_hubert_without_fairseq(models, fairseq_file, tmp_path):
     assert all(torch.equal(model.state_dict()[name], wanted[name]) for name in wanted)
     settings = Pretrained(kind="hubert", path=fairseq_file, sha256=hash_file(fairseq_file))
     fetch.fetch_weights("seed", settings, tmp_path / "seed")
-    assert registry.create(Hubert(kind="hubert", layer=1)).attach(tmp_path / "seed").features(
-        WAVES[:1]
-    ).shape == (1, 74, 64)
+    assert registry.create_tokenizer(Hubert(kind="hubert", layer=1)).attach(
+        tmp_path / "seed"
+    ).features(WAVES[:1]).shape == (1, 74, 64)
 
 
 def test_what_is_no_fairseq_hubert(fairseq_file, tmp_path):

@@ -25,7 +25,7 @@ from etude.metrics.registry import projection
 from etude.metrics.samples import read_about, read_sets
 from etude.metrics.verify_embedding import check_order, grains, halves, noise, told_apart
 from etude.pretrained import fetch
-from etude.pretrained.opened import UNKNOWN, hash_of_loader, hash_state
+from etude.pretrained.network_hash import UNKNOWN, hash_of_loader, hash_state
 from etude.pretrained.origin import read_origin, written
 from etude.storage import hash_file, read_csv, write_csv
 
@@ -200,6 +200,7 @@ def test_a_stub_in_claps_place(corpus, tmp_path, monkeypatch):
         verify_embedding.verify_embedding(*args, strict=True)
 
 
+@pytest.mark.slow
 def test_distances_of_given_embeddings_need_no_torch():
     """score_fad has an environment without it."""
     code = """

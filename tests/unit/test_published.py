@@ -13,9 +13,9 @@ from etude import config
 from etude.errors import UserError
 from etude.generation.clips import make_clips
 from etude.generation.export import export
+from etude.generation.export_formats import unwrap
 from etude.generation.registry import drop, exports
 from etude.generation.trained import in_results
-from etude.generation.unwrap import unwrap
 from etude.storage import read_csv, read_json, write_csv, write_json, write_text
 from etude.systems import open_system
 from etude.workflow.lineage import corpora_behind, corpora_used, experiments_behind
@@ -113,6 +113,7 @@ def test_what_may_not_be_published_is_named(owned, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
@@ -133,6 +134,7 @@ def test_without_pieces_nobody_can_tell(owned, tmp_path):
         export(owned, "mine", None, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_clips_have_their_owners_beside_them(owned, tmp_path):
     rows = [
         {"contributor": "Ann", "pieces": 1, "minutes": "1.00", "share": "1.0000"},

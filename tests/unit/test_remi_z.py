@@ -18,7 +18,7 @@ from etude.midi import bars
 from etude.midi.notes import DRUMS, NoteTable
 from etude.midi.writing import plain_table, to_score, write_midi
 from etude.storage import read_csv
-from etude.tokenizers.symbolic import making, tokenize
+from etude.tokenizers.symbolic import factory, tokenize
 from etude.tokenizers.symbolic.account import REASONS
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
 from etude.tokenizers.symbolic.tokenize import tokenize_shard
@@ -227,6 +227,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(songs(), OPTIONS)
 @settings(max_examples=60)
 def test_what_is_on_the_grid_comes_back(song, options):
@@ -259,6 +260,7 @@ def cuts_a_bar(song):
     return bool((np.diff(start) * denominator[:-1] % length).any())
 
 
+@pytest.mark.slow
 @given(songs(off_grid=True), OPTIONS)
 @settings(max_examples=60)
 def test_each_note_is_in_the_ids_or_in_the_account(song, options):
@@ -333,6 +335,7 @@ def test_what_makes_no_sense_is_passed_over():
     assert PLAIN.bars([PLAIN.bos, PLAIN.eos, 10**6, -5]) == []
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-2, made(drums=True, velocities=True).vocabulary + 2)), OPTIONS)
 @settings(max_examples=100)
 def test_any_ids_are_notes_and_bars(ids, options):
@@ -346,6 +349,7 @@ def test_any_ids_are_notes_and_bars(ids, options):
     assert to_score(found).note_num() == len(found)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), OPTIONS)
 @settings(max_examples=10)
 def test_what_the_grammar_allows_is_read_as_it_is(seed, options):
@@ -418,7 +422,7 @@ def test_notes_that_the_key_takes_out_of_range_are_lost_for_a_reason():
 def test_it_is_saved_and_loaded(tmp_path):
     tokenizer = made(slots=3, velocities=True)
     tokenizer.save(tmp_path)
-    again = making.load(tmp_path)
+    again = factory.load_symbolic_tokenizer(tmp_path)
     assert isinstance(again, RemiZTokenizer)
     assert again.settings == tokenizer.settings
     assert again.names() == tokenizer.names()
@@ -444,7 +448,7 @@ def rows(tmp_path):
     ingest_shard(settings, root, 0, tmp_path / "ingest.csv", 1)
     folder = tmp_path / "remi_z"
     tokenizer = RemiZ(kind="remi_z")
-    making.make_tokenizer(tokenizer, Filter(), None, [], None, folder)
+    factory.make_tokenizer(tokenizer, Filter(), None, [], None, folder)
 
     def tokens(**options):
         whole = {"window": 65536, "stride": 65536, "fewest": 2, "long_pieces": "drop"}
@@ -460,6 +464,7 @@ def rows(tmp_path):
     return tokens
 
 
+@pytest.mark.slow
 def test_a_whole_piece_is_one_row(rows):
     table, lines = rows()
     assert table["long"]["bars"] == "300"

@@ -14,7 +14,7 @@ from etude.config import Filter, FolderCorpus, OnOff, RemiZ, SymbolicTokenSet
 from etude.corpus.ingest import ingest_shard
 from etude.errors import UserError
 from etude.midi.notes import read_midi
-from etude.tokenizers.symbolic import making
+from etude.tokenizers.symbolic import factory
 from etude.tokenizers.symbolic.remi_z_lines import LEVELS
 from etude.tokenizers.symbolic.tokenize import write_events
 from tests import music
@@ -43,6 +43,7 @@ def test_the_levels_by_hand():
     assert [row["position"] for row in positions] == [24, 36, None, None, 0]
 
 
+@pytest.mark.slow
 @level
 @given(song=songs(), options=OPTIONS)
 @settings(max_examples=30)
@@ -96,7 +97,7 @@ def test_a_line_that_is_none_is_said(line):
 
 @pytest.fixture
 def folder(tmp_path):
-    making.make_tokenizer(RemiZ(kind="remi_z"), Filter(), None, [], None, tmp_path / "remi_z")
+    factory.make_tokenizer(RemiZ(kind="remi_z"), Filter(), None, [], None, tmp_path / "remi_z")
     return tmp_path / "remi_z"
 
 
@@ -123,7 +124,7 @@ def test_the_command_says_what_is_wrong(folder, tmp_path, capsys):
         assert main(["tokens", str(tmp_path / name), *common]) == 1
         assert name in capsys.readouterr().err
     onoff = tmp_path / "onoff"
-    making.make_tokenizer(OnOff(kind="onoff"), Filter(), None, [], None, onoff)
+    factory.make_tokenizer(OnOff(kind="onoff"), Filter(), None, [], None, onoff)
     assert main(["tokens", str(tmp_path / "bad.mid"), "--tokenizer", str(onoff), *common[2:]]) == 1
     assert "corrupt_midi" in capsys.readouterr().err
 

@@ -136,3 +136,31 @@ def test_page_reads_and_plays_without_its_script(chrome, built):
         assert page.locator("#listen .with-script").first.is_hidden()
         rows = page.locator(".set").first.locator("tbody th a")
         assert rows.count() == CLIPS
+
+
+VISIBLE = "e => e.checkVisibility({ contentVisibilityAuto: true })"
+
+
+def test_on_paper_the_verdict_is_unfolded_and_what_only_a_screen_can_do_is_gone(chrome, built):
+    """In a dark browser too: paper is white."""
+    with opened(chrome, built, color_scheme="dark") as page:
+        page.emulate_media(media="print")
+        seen = lambda where: page.locator(where).first.evaluate(VISIBLE)  # noqa: E731
+        for kept in (
+            "#summary img",
+            "#verdict .card",
+            "details.print td",
+            ".board h3",
+            ".on-paper",
+        ):
+            assert seen(kept), kept
+        for gone in ("nav", "audio", "#listen", ".order", "#copies details:not([open])"):
+            assert not page.locator(gone).count() or not seen(gone), gone
+        assert page.locator("body").evaluate("e => getComputedStyle(e).color") == "rgb(0, 0, 0)"
+        # What a reader has unfolded is printed.
+        page.locator("#copies details").first.evaluate("e => e.open = true")
+        assert seen("#copies details td")
+        page.emulate_media(media="screen")
+        assert not seen(".on-paper")
+        assert not seen("details.print td"), "on the screen it is folded"
+        assert page.locator("#summary img[loading=lazy]").count() == 0, "would be blank on paper"

@@ -9,8 +9,8 @@ from tidy import beaten, row
 
 from etude.config import Evaluation, ExperimentBase
 from etude.config.systems import CLASSES
-from etude.report.distances import describe
-from etude.results.leaderboard import Figures, reference_values
+from etude.report.distances import distance_tables
+from etude.results.leaderboard import ExperimentFigures, reference_values
 from etude.results.systems import (
     MEANING,
     about,
@@ -50,9 +50,9 @@ def test_a_new_systems_sets_stand_in_the_tables(toy):
 
 
 def test_a_systems_rivals_are_its_ceiling(toy):
-    of_toy = Figures("e", rows("toy", hummed=3.0, generated=1.0, untrained=9.0))
+    of_toy = ExperimentFigures("e", rows("toy", hummed=3.0, generated=1.0, untrained=9.0))
     assert reference_values(of_toy, "frechet_distance", "logmel") == (None, 3.0)
-    other = Figures("e", rows("audiolm", hummed=3.0, generated=1.0, untrained=9.0))
+    other = ExperimentFigures("e", rows("audiolm", hummed=3.0, generated=1.0, untrained=9.0))
     assert reference_values(other, "frechet_distance", "logmel") == (None, 9.0)
 
 
@@ -76,7 +76,7 @@ def test_the_page_judges_what_the_gate_judges(toy, system, by_option, word):
         rivals=[head | r for r in beaten(["hummed", "untrained"])],
     )
     settings = Evaluation(gate_external=by_option)
-    assert describe("e", [table], settings).word == word
+    assert distance_tables("e", [table], settings).word == word
     assert judged(system, settings) == (word != "ungated")
 
 

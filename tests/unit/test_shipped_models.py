@@ -14,9 +14,9 @@ from tiny_experiments import make_notes
 
 from etude.generation.command import generate
 from etude.generation.export import export
-from etude.generation.exported import read_exported
+from etude.generation.manifest import read_exported
 from etude.studio.arguments import MODELS
-from etude.studio.near import open_index
+from etude.studio.nearest import open_index
 
 SHIPPED = sorted(place.parent for place in MODELS.glob("*/export.json"))
 MOST_BYTES = 8 * 2**20

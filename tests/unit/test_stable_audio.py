@@ -16,13 +16,13 @@ from etude.clips.progress import never, silent
 from etude.config.sound import Adaptation
 from etude.config.systems.stable_audio import SoundGenerate, StableAudio
 from etude.errors import UserError
-from etude.pretrained.opened import hash_state
+from etude.pretrained.network_hash import hash_state
 from etude.storage import hash_file, read_csv, read_json, write_csv
 from etude.systems.base import Parts, Span
 from etude.systems.conditions import Conditions
 from etude.systems.stable_audio.adapter import Adapter, load_adapter, merged, shape_of, targets_of
 from etude.systems.stable_audio.autoencoder import Autoencoder, of_tokenizer
-from etude.systems.stable_audio.data import Mixed, Windows
+from etude.systems.stable_audio.data import Mixed, SoundWindows
 from etude.systems.stable_audio.latents import encode_wave, write_latents
 from etude.systems.stable_audio.network import Sound, set_strength
 from etude.systems.stable_audio.system import StableAudioSystem, held_out_captions
@@ -88,13 +88,14 @@ def batch_of(parts, split="train", count=8, base=None):
     model = Sound.load((base or parts).models["dit"])
     silence = torch.tensor(model.shape["silence"]).float()
     read = (model.shape["frames"], silence, model.tokenizer, model.text_length)
-    windows = Windows(parts.latents["autoencoder"], split, *read)
+    windows = SoundWindows(parts.latents["autoencoder"], split, *read)
     return model, windows.batch(list(range(min(count, len(windows)))))
 
 
 # ----------------------------------------------------------------------------------- latents
 
 
+@pytest.mark.slow
 def test_latents_are_whole_pieces(base):
     folder = base.latents["autoencoder"]
     rows = list(read_csv(folder / "train.csv"))
@@ -138,7 +139,7 @@ def test_windows_of_training_and_validation(base):
     silence = torch.full((8,), 7.0)
     read = (30, silence, model.tokenizer, 8)
     folder = base.latents["autoencoder"]
-    valid = Windows(folder, "train", *read)
+    valid = SoundWindows(folder, "train", *read)
     frames = [int(row["frames"]) for row in valid.rows]
     assert frames == sorted(frames)
     assert len(valid) == sum(max(1, count // 30) for count in frames)
@@ -146,10 +147,10 @@ def test_windows_of_training_and_validation(base):
     start, total = valid.span(second)
     assert start == pytest.approx(30 * HOP / RATE, abs=0.05)
     assert total == pytest.approx(frames[valid.items[second][0]] * HOP / RATE, abs=0.05)
-    train = Windows(folder, "train", *read, vary=lambda caption, place: caption)
+    train = SoundWindows(folder, "train", *read, vary=lambda caption, place: caption)
     begins = {train.span(second, place)[0] for place in np.random.default_rng(0).random(30)}
     assert len(begins) > 5, "anywhere in the piece"
-    wide = Windows(folder, "train", 100, *read[1:])
+    wide = SoundWindows(folder, "train", 100, *read[1:])
     batch = wide.batch([0])
     assert batch["there"].sum() == frames[0]
     assert (batch["latents"][0, :, frames[0] :] == 7).all(), "behind the end is silence"
@@ -158,7 +159,7 @@ def test_windows_of_training_and_validation(base):
 def test_replay_is_a_share(base, owned):
     model, _ = batch_of(base)
     read = (20, torch.zeros(8), model.tokenizer, 8)
-    windows = Windows(base.latents["autoencoder"], "train", *read)
+    windows = SoundWindows(base.latents["autoencoder"], "train", *read)
     mixed = Mixed(windows, windows, 0.25)
     places = np.random.default_rng(0).random(400)
     batch = mixed.batch([number % len(windows) for number in range(400)], places)
@@ -222,6 +223,7 @@ def test_new_words_have_rows_of_their_own():
 # ---------------------------------------------------------------------------------- training
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_by_heart(base):
     """Measured: 0.5. Without time, text, conditions or positions it stays at 0.69 and more."""
     model, batch = batch_of(base, count=4)
@@ -266,7 +268,7 @@ def test_validation_is_always_the_same(base):
 def test_without_text_the_seconds_stay(base):
     model, _ = batch_of(base)
     with torch.no_grad():
-        told = model.told_of(["low hum", ""], [(0.0, 2.0)] * 2)
+        told = model.conditioning_of(["low hum", ""], [(0.0, 2.0)] * 2)
     assert told["cross"][0].any()
     assert not told["cross"][1].any()
     assert torch.equal(told["whole"][0], told["whole"][1])
@@ -287,6 +289,7 @@ def test_what_is_masked_is_not_learned(base):
 # -------------------------------------------------------------------------------- adaptations
 
 
+@pytest.mark.slow
 def test_full_adaptation_learns_the_new_sound(full, base):
     _, parts = full
     model, batch = batch_of(parts, "valid", 4)
@@ -299,6 +302,7 @@ def test_full_adaptation_learns_the_new_sound(full, base):
     assert changed["made"] > 0.01
 
 
+@pytest.mark.slow
 def test_an_adapter_leaves_its_base_alone(lora, base):
     _, parts = lora
     assert hash_file(parts.models["base"] / "model.safetensors") == hash_file(
@@ -338,7 +342,7 @@ def test_merged_equals_the_adapter_and_peft_reads_its_files(lora):
     _, parts = lora
     plain = Sound.load(parts.models["base"])
     assert isinstance(plain.transformer, StableAudioDiTModel)
-    told = plain.told_of(["wobbly siren"], [(0.0, 1.0)])
+    told = plain.conditioning_of(["wobbly siren"], [(0.0, 1.0)])
     x, time = torch.randn(1, 8, 20), torch.tensor([0.7])
     with torch.no_grad():
         begun = plain.velocity(x, time, told)
@@ -379,6 +383,7 @@ def test_copies_of_an_adapter_share_the_base(base):
     assert not any((w == 0.5).all() for w in mine.values() if w.requires_grad)
 
 
+@pytest.mark.slow
 def test_the_same_training_gives_the_same_bytes(lora, owned, base, home):
     _, parts = lora
     given = replace(parts, models={"base": parts.models["base"]})
@@ -410,6 +415,7 @@ def test_targets_of_adapters(base):
         targets_of(network, ["to_q"], ["transformer_blocks"])
 
 
+@pytest.mark.slow
 def test_it_is_heard_while_it_learns(lora, base, home):
     """At two scales, beside held-out music; TensorBoard has the clips, the history distances."""
     _, parts = lora
@@ -448,6 +454,7 @@ def test_a_clip_does_not_depend_on_its_batch(base):
     assert not np.allclose(one[0].wave, one[1].wave, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_clips_have_any_length_and_their_seconds(base):
     for seconds in (0.3, 2.5):
         clips = made(experiment(), base, "low hum", seconds=seconds, start=0.5, total=4.0)
@@ -457,6 +464,7 @@ def test_clips_have_any_length_and_their_seconds(base):
     assert long[0].condition["total"] == "9", "no training window is as long"
 
 
+@pytest.mark.slow
 def test_negative_texts_guidance_and_temperature_change_clips(base):
     plain = made(experiment(), base, "low hum")
     guidance = {"denoising": {**FAST["denoising"], "guidance": 4.0}}
@@ -531,6 +539,7 @@ def two(lora, owned, base, home):
     return how, replace(parts, models={**parts.models, "beside-other": beside})
 
 
+@pytest.mark.slow
 def test_adapters_play_together(two, lora):
     """Without its own it is the other alone, and the other way round."""
 
@@ -616,9 +625,9 @@ def test_the_plan_of_an_adaptation():
     for stage in ("autoencoder", "base", "dit"):  # as jobs read it again
         text = settings.experiments["ours"].stage_params(stage)
         assert json.loads(text)["base"] == "sound"
-        again = config.parse(config.Experiment, text)
+        again = config.parse_section(config.Experiment, text)
         assert again.stage_params(stage) == text
-    again = config.parse(config.Experiment, settings.experiments["ours"].generate_params())
+    again = config.parse_section(config.Experiment, settings.experiments["ours"].generate_params())
     assert again.adapt.kind == "lora"
 
 
@@ -639,7 +648,7 @@ def test_the_plan_of_several_adapters():
         settings.experiments["two"].stage_params("beside-one"),
         settings.experiments["two"].generate_params(),
     ):
-        assert config.parse(config.Experiment, text).adapters == ["one"]
+        assert config.parse_section(config.Experiment, text).adapters == ["one"]
 
 
 @pytest.mark.parametrize(

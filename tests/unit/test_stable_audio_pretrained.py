@@ -25,7 +25,7 @@ from etude.pretrained.sound_names import (
     to_diffusers,
     to_tools,
 )
-from etude.pretrained.sound_written import write_pipeline
+from etude.pretrained.sound_writing import write_pipeline
 from etude.storage import hash_file, read_csv, read_json, write_json
 from etude.systems import open_system
 from etude.systems.conditions import Conditions
@@ -84,6 +84,7 @@ def tools(home, fetched):
 # ------------------------------------------------------------------------------------- forms
 
 
+@pytest.mark.slow
 def test_a_pipeline_becomes_one_file(family, fetched, pipelines):
     folder, pipeline = fetched[family], pipelines[family]
     assert {path.name for path in folder.iterdir()} == {
@@ -104,6 +105,7 @@ def test_a_pipeline_becomes_one_file(family, fetched, pipelines):
     )
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_told(fetched, tmp_path):
     tensors = load_file(fetched["open"] / "model.safetensors")
     name = "transformer.proj_in.weight"
@@ -163,6 +165,7 @@ def test_stable_audio_tools_loads_and_computes_the_same(fetched):
         assert torch.equal(model.velocity(x, time, told), wanted)
 
 
+@pytest.mark.slow
 def test_a_file_of_stable_audio_tools(tools, fetched, tmp_path):
     file = tools / "model.ckpt"
     with pytest.raises(UserError, match="pickle"):
@@ -179,6 +182,7 @@ def test_a_file_of_stable_audio_tools(tools, fetched, tmp_path):
         assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -223,12 +227,12 @@ def test_open_is_told_what_the_pipeline_tells(fetched, pipelines):
     model, pipeline = from_pretrained(fetched["open"], STATISTICS), pipelines["open"]
     texts, spans = ["low hum", "wobbly siren slow"], [(0.0, 2.0), (1.0, 3.0)]
     with torch.no_grad():
-        told = model.told_of(texts, spans)
+        told = model.conditioning_of(texts, spans)
         prompt = pipeline.encode_prompt(texts, "cpu", False)
         start, end = pipeline.encode_duration([0.0, 1.0], [2.0, 3.0], "cpu", False, 2)
         torch.testing.assert_close(told["cross"], torch.cat([prompt, start, end], 1))
         torch.testing.assert_close(told["whole"], torch.cat([start, end], 2))
-        free = model.told_of(["", ""], spans)
+        free = model.conditioning_of(["", ""], spans)
     assert not free["cross"].any(), "guidance measures from zeros, as the pipeline's"
     assert torch.equal(free["whole"], told["whole"])
 
@@ -238,7 +242,7 @@ def test_three_is_told_what_the_pipeline_tells(fetched, pipelines):
     texts = ["low hum", ""]
     x, time = torch.randn(2, 8, 20), torch.tensor([0.4, 0.4])
     with torch.no_grad():
-        told = model.told_of(texts, [(0.0, 2.0)] * 2)
+        told = model.conditioning_of(texts, [(0.0, 2.0)] * 2)
         whole = pipeline.encode_duration(2.0, "cpu", 1, 2)
         cross, mask = pipeline.prepare_cross_attention(
             *pipeline.encode_prompt(texts, "cpu", 1), whole
@@ -256,6 +260,7 @@ def test_its_schedule_is_the_pipelines(fetched):
     assert from_pretrained(fetched["three"], STATISTICS).schedule.kind == "flow"
 
 
+@pytest.mark.slow
 def test_they_are_proven_before_they_are_used(family, fetched, tmp_path, monkeypatch):
     """Random ones know no word; the right text of a sound foretells it better where it is known."""
     monkeypatch.setattr("etude.metrics.verify_text.PROGRAMS", (0, 73))
@@ -292,6 +297,7 @@ def given(family, fetched, parts, home):
     return how, run_stages(how, parts, home, family, fetched[family])
 
 
+@pytest.mark.slow
 def test_weights_are_taken_as_they_are(given, pipelines, family):
     _, parts = given
     model = Sound.load(parts.models["dit"])
@@ -309,6 +315,7 @@ def test_weights_are_taken_as_they_are(given, pipelines, family):
     torch.testing.assert_close(latents[:150], wanted[0].T[:150], atol=2e-3, rtol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["full", "lora"])
 def test_it_is_adapted_and_plays(kind, given, parts, home, family):
     _, base = given
@@ -355,7 +362,7 @@ def check_form(form, how, trained, folder, player):
     folder.mkdir(parents=True)
     StableAudioSystem().write_form(how, trained, form, folder)
     x, time = torch.randn(1, 8, 12), torch.tensor([0.7])
-    told = player.model.told_of(["wobbly siren"], [(0.0, 1.0)])
+    told = player.model.conditioning_of(["wobbly siren"], [(0.0, 1.0)])
     with torch.no_grad():
         wanted = player.model.velocity(x, time, told)
         if form == "peft":
@@ -365,7 +372,7 @@ def check_form(form, how, trained, folder, player):
             settings = Pretrained(kind="text_to_sound", path=folder, trust=True)
             fetch_weights("again", settings, folder / "again")
             found = from_pretrained(folder / "again", STATISTICS)
-            told = found.told_of(["wobbly siren"], [(0.0, 1.0)])
+            told = found.conditioning_of(["wobbly siren"], [(0.0, 1.0)])
         torch.testing.assert_close(found.velocity(x, time, told), wanted, atol=1e-4, rtol=1e-4)
     if form != "peft" and how.adapt.kind == "full":
         again = load_file(folder / "again/model.safetensors")
@@ -378,6 +385,7 @@ def check_form(form, how, trained, folder, player):
         }
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_was_written_plays(fetched, home, family):
     import diffusers
 

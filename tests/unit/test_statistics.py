@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from etude.results.statistics import (
-    Cell,
     Estimate,
+    TrainingFigure,
     benjamini_hochberg,
     components,
     difference,
@@ -35,13 +35,15 @@ def simulate(generator, trainings, draws, train, draw, sampling, known=True):
             variance = sampling**2 if known else None
             value = of_training + noise
             half = 1.96 * sampling
-            cells.append(Cell(str(t), str(d), value, variance, value - half, value + half))
+            cells.append(
+                TrainingFigure(str(t), str(d), value, variance, value - half, value + half)
+            )
     return cells
 
 
 def test_components_of_a_design_done_by_hand():
     values = {("0", "0"): 1.0, ("0", "1"): 3.0, ("1", "0"): 6.0, ("1", "1"): 10.0}
-    found = components([Cell(t, d, value, 0.5) for (t, d), value in values.items()])
+    found = components([TrainingFigure(t, d, value, 0.5) for (t, d), value in values.items()])
     # MS_draw = (1 + 1 + 4 + 4) / 2 = 5; MS_train = 2 x (3^2 + 3^2) / 1 = 36; n0 = 2.
     assert (found.train, found.draw, found.sampling) == (15.5, 4.5, 0.5)
     assert found.shares() == pytest.approx((15.5 / 20.5, 4.5 / 20.5, 0.5 / 20.5))
@@ -55,6 +57,7 @@ def test_components_are_unbiased():
     assert {c.sampling for c in found} == {0.25}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("train", "draw", "sampling"), [(1.0, 0.5, 0.3), (0.0, 1.0, 0.2), (2.0, 0.0, 0.1)]
 )
@@ -81,7 +84,9 @@ def test_where_only_sampling_varies_its_interval_covers():
 
 
 def test_negative_components_are_clipped_and_said():
-    cells = [Cell(str(t), str(d), v, 9.0) for t in range(2) for d, v in enumerate((1.0, 1.1))]
+    cells = [
+        TrainingFigure(str(t), str(d), v, 9.0) for t in range(2) for d, v in enumerate((1.0, 1.1))
+    ]
     found = components(cells)
     assert found.draw == found.train == 0.0
     assert "the component of draw came out negative and is set to 0" in found.notes
@@ -91,38 +96,48 @@ def test_negative_components_are_clipped_and_said():
 
 
 def test_what_a_design_cannot_tell_is_not_told():
-    one = components([Cell("0", str(d), float(d), 0.1) for d in range(3)])
+    one = components([TrainingFigure("0", str(d), float(d), 0.1) for d in range(3)])
     assert one.train is None
     assert "one training: its share cannot be known" in one.notes
-    mixed = components([Cell(str(t), "0", float(t), 0.1) for t in range(3)])
+    mixed = components([TrainingFigure(str(t), "0", float(t), 0.1) for t in range(3)])
     assert mixed.draw is None
     assert mixed.train == pytest.approx(0.9)
-    unknown = components([Cell(str(t), str(d), t + d / 2.0) for t in range(2) for d in range(2)])
+    unknown = components(
+        [TrainingFigure(str(t), str(d), t + d / 2.0) for t in range(2) for d in range(2)]
+    )
     assert unknown.sampling is None
     assert unknown.draw == pytest.approx(0.125)
-    alone = estimate([Cell("0", "0", 3.0)])
+    alone = estimate([TrainingFigure("0", "0", 3.0)])
     assert alone.low is None
     assert alone.p is None
     assert "no interval" in alone.notes[0]
     with pytest.raises(ValueError, match="finite"):
-        estimate([Cell("0", "0", math.nan)])
+        estimate([TrainingFigure("0", "0", math.nan)])
     with pytest.raises(ValueError, match="cells"):
         estimate([])
 
 
 def test_a_missing_cell_leaves_the_mean_of_trainings():
-    cells = [Cell("0", "0", 1.0), Cell("0", "1", 3.0), Cell("1", "0", 10.0)]
+    cells = [
+        TrainingFigure("0", "0", 1.0),
+        TrainingFigure("0", "1", 3.0),
+        TrainingFigure("1", "0", 10.0),
+    ]
     assert estimate(cells).value == 6.0, "each training counts once"
 
 
 def test_the_share_of_training_has_the_exact_interval():
     """F(2, 6) = 0.11, AudioLM's published trainings: no share at all, or half of the variance."""
     lines = [(0.0, 1.0, -1.0), (0.19, 1.19, -0.81), (0.38, 1.38, -0.62)]
-    cells = [Cell(str(t), str(d), v) for t, line in enumerate(lines) for d, v in enumerate(line)]
+    cells = [
+        TrainingFigure(str(t), str(d), v)
+        for t, line in enumerate(lines)
+        for d, v in enumerate(line)
+    ]
     found = components(cells)
     assert found.train == 0
     assert found.training_share == pytest.approx((0.0, 0.0, 0.53), abs=0.01)
-    alone = components([Cell(str(t), "0", float(t), 0.1) for t in range(3)])
+    alone = components([TrainingFigure(str(t), "0", float(t), 0.1) for t in range(3)])
     assert alone.training_share is None
     assert alone.shares() == (None, None, None), "three trainings of one draw: no share is said"
 
@@ -139,22 +154,22 @@ def test_the_interval_of_the_share_covers(share):
 
 def test_a_skewed_figure_has_an_interval_of_ratios():
     """By the published distances 90 [0, 208] became 82 [22, 310]: no figure under the floor."""
-    cells = [Cell(str(t), "0", v) for t, v in enumerate((45.0, 78.0, 150.0))]
+    cells = [TrainingFigure(str(t), "0", v) for t, v in enumerate((45.0, 78.0, 150.0))]
     assert estimate(cells).low < 0
     found = exponential(estimate(logarithms(cells)))
     assert found.value == pytest.approx((45 * 78 * 150) ** (1 / 3))
     assert found.low > 15
     assert found.high / found.value == pytest.approx(found.value / found.low)
     with pytest.raises(ValueError, match="no logarithm"):
-        logarithms([Cell("0", "0", 0.0)])
+        logarithms([TrainingFigure("0", "0", 0.0)])
 
 
 def test_sampling_on_the_log_scale_is_relative():
     (one, cut, unknown) = logarithms(
         [
-            Cell("0", "0", 5.0, None, 4.0, 6.0),
-            Cell("0", "0", 5.0, None, 0.0, 15.0),
-            Cell("0", "0", 5.0),
+            TrainingFigure("0", "0", 5.0, None, 4.0, 6.0),
+            TrainingFigure("0", "0", 5.0, None, 0.0, 15.0),
+            TrainingFigure("0", "0", 5.0),
         ]
     )
     assert one.sampling == pytest.approx((0.2 / 1.959964) ** 2)
@@ -163,19 +178,19 @@ def test_sampling_on_the_log_scale_is_relative():
 
 
 def test_these_clips_are_of_these_trainings():
-    cells = [Cell(str(t), str(d), 10.0 * t + d) for t in range(3) for d in range(2)]
+    cells = [TrainingFigure(str(t), str(d), 10.0 * t + d) for t in range(3) for d in range(2)]
     found = these_clips(cells)
     assert found.value == estimate(cells).value == 10.5
     # MS_draw = 0.5, six cells, three degrees of freedom
     assert found.error == pytest.approx((0.5 / 6) ** 0.5)
     assert found.df == 3
     assert found.high < estimate(cells).high / 2
-    assert these_clips([Cell(str(t), "0", float(t)) for t in range(3)]).low is None
+    assert these_clips([TrainingFigure(str(t), "0", float(t)) for t in range(3)]).low is None
 
 
 def test_welch_by_hand():
-    a = estimate([Cell(str(t), "0", v) for t, v in enumerate((1.0, 2.0, 3.0))])
-    b = estimate([Cell(str(t), "0", v) for t, v in enumerate((4.0, 8.0, 12.0, 8.0))])
+    a = estimate([TrainingFigure(str(t), "0", v) for t, v in enumerate((1.0, 2.0, 3.0))])
+    b = estimate([TrainingFigure(str(t), "0", v) for t, v in enumerate((4.0, 8.0, 12.0, 8.0))])
     found = difference(a, b)
     assert found.value == -6
     # variances 1/3 and (32/3)/4 = 8/3: error sqrt(3), df 9 / (1/18 + 64/27)
@@ -189,7 +204,7 @@ def test_the_same_number_of_a_seed_pairs_nothing():
     """Two systems' seeds 0, 1, 2 are as good as 2, 0, 1: nothing may depend on their order."""
     values = [(1.0, 5.0, 9.0), (2.0, 6.0, 10.0)]
     found = [
-        difference(*(estimate([Cell(s, "0", v) for s, v in zip(order, of, strict=True)])
+        difference(*(estimate([TrainingFigure(s, "0", v) for s, v in zip(order, of, strict=True)])
                      for order, of in zip((tuple("012"), other), values, strict=True)))
         for other in (tuple("012"), tuple("201"))
     ]  # fmt: skip
@@ -197,7 +212,7 @@ def test_the_same_number_of_a_seed_pairs_nothing():
 
 
 def test_without_spread_no_error_is_known():
-    a, b = (estimate([Cell(str(t), "0", v) for t in range(3)]) for v in (0.1, 0.3))
+    a, b = (estimate([TrainingFigure(str(t), "0", v) for t in range(3)]) for v in (0.1, 0.3))
     assert difference(a, b).p is None, "three equal counts are no certainty"
     assert difference(a, a).p is None
 
@@ -241,7 +256,9 @@ def test_holm_only_raises_and_keeps_the_order(values):
 )  # fmt: skip
 def test_verdicts(low, high, p, lower, said):
     middle = 0.0 if low is None else (low + high) / 2
-    found = Estimate(middle, low, high, 1.0, 4, ("0",), ("0",), components([Cell("0", "0", 1.0)]))
+    found = Estimate(
+        middle, low, high, 1.0, 4, ("0",), ("0",), components([TrainingFigure("0", "0", 1.0)])
+    )
     assert verdict(found, p, lower) == said
 
 

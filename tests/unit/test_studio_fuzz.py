@@ -16,10 +16,10 @@ from studio import NOTES, open_studio, server, serving, write_export
 from etude.audio.files import read_audio
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
-from etude.studio.answers import FULL
 from etude.studio.app import application, routes
 from etude.studio.decode import Refused, convert
 from etude.studio.primes import kind_of
+from etude.studio.responses import FULL
 
 SEED = 20261129
 MOST_SECONDS = 4.0
@@ -94,6 +94,7 @@ def test_of_a_hundred_broken_uploads_each_is_refused_or_becomes_a_prime(tmp_path
 # ------------------------------------------------------------------------- a disk that is full
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["the server", "the decoder"])
 def test_an_upload_that_finds_no_room_leaves_nothing(tmp_path, monkeypatch, by):
     def full(*_):

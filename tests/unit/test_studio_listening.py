@@ -15,7 +15,7 @@ from etude.errors import UserError
 from etude.metrics.loudness import integrated
 from etude.results.preference import BROKEN, read_ratings
 from etude.storage import write_csv
-from etude.studio.pairs import Item, Pair, Test, broken, write_pair
+from etude.studio.pairs import ClipPair, Item, Test, broken, write_pair
 
 RATES = {"real": 44100, "one": 24000, "two": 16000}
 
@@ -81,7 +81,7 @@ def test_nothing_to_compare(tmp_path):
 def test_both_sides_are_as_long_and_as_loud_and_of_one_rate(results, tmp_path):
     test = Test.of_run(results)
     for x, y in pairwise(("one", "two", "real", "one")):
-        pair = Pair(test.items[f"{x}/clip-0000"], test.items[f"{y}/clip-0001"])
+        pair = ClipPair(test.items[f"{x}/clip-0000"], test.items[f"{y}/clip-0001"])
         files = [tmp_path / "a.wav", tmp_path / "b.wav"]
         assert write_pair(pair, *files) == pytest.approx(1.5)
         (a, rate), (b, other) = (soundfile.read(file) for file in files)
@@ -98,7 +98,7 @@ def test_a_loud_pair_stays_equally_loud(tmp_path):
     spikes[::2400] = 0.9  # a peak far above its loudness
     soundfile.write(tmp_path / "s.wav", spikes, rate)
     soundfile.write(tmp_path / "t.wav", 0.3 * np.sin(np.arange(rate) / 10), rate)
-    pair = Pair(*(Item(name, "c", "", tmp_path / f"{name}.wav") for name in "st"))
+    pair = ClipPair(*(Item(name, "c", "", tmp_path / f"{name}.wav") for name in "st"))
     write_pair(pair, tmp_path / "a.wav", tmp_path / "b.wav")
     a, b = (soundfile.read(tmp_path / f"{side}.wav")[0] for side in "ab")
     assert np.abs(a).max() < 0.99
@@ -153,6 +153,7 @@ def test_a_listener_hears_her_pairs_and_no_more(client):
     assert client.get(f"/api/listen/{first['pair']}/a.wav").status_code == 404, "it is gone"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "more", "status"),
     [(3, {}, 422), (True, {}, 422), ("1", {}, 422), (1.5, {}, 422), (1, {"heard": [0, 3]}, 422), (1, {"heard": "x"}, 422), (None, {"heard": [0, 0]}, 200), (2, {}, 200)],
@@ -175,6 +176,7 @@ def test_anothers_pair_is_not_there(client):
     )
 
 
+@pytest.mark.slow
 def test_from_ratings_to_statistics(client, tmp_path):
     """Six people who always prefer the clip of `two`, whichever side it is on."""
     for _ in range(6):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from etude.errors import UserError
+from etude.results.incomplete import write_rated
 from etude.results.leaderboard import COLUMNS as BOARD
 from etude.results.leaderboard import PREFERRED
 from etude.results.listening import write_listening
-from etude.results.partial import write_rated
 from etude.results.preference import (
     COLUMNS,
     Rating,
@@ -184,7 +184,7 @@ def test_tables_are_made_anew_by_the_rules_own_script(tmp_path, monkeypatch, cap
         asked.append(command[2:])
         return subprocess.CompletedProcess(command, len(asked) - 1, stderr="no such file")
 
-    monkeypatch.setattr("etude.results.partial.subprocess.run", run)
+    monkeypatch.setattr("etude.results.incomplete.subprocess.run", run)
     write_rated([rated], configs)
     wanted = ["--configfile", "mine.yaml"] if configs else []
     assert asked == [["results/fad.txt", *wanted]], "the page was never made: it is not made now"

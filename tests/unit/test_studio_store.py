@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from studio import write_export
 
-from etude.config import Studio
+from etude.config import StudioSettings
 from etude.errors import UserError
 from etude.studio.instruments import Ask, Instrument, find_instruments
 from etude.studio.store import HOUR, Store
@@ -84,7 +84,7 @@ def test_a_job_that_waits_is_cancelled_at_once_and_one_that_runs_is_asked(store)
 
 
 def test_what_is_old_goes_and_what_is_starred_stays(store):
-    now, limits = time.time(), Studio(keep_hours=1, starred_hours=3)
+    now, limits = time.time(), StudioSettings(keep_hours=1, starred_hours=3)
     job = store.row("SELECT * FROM jobs WHERE id = ?", store.add_job("a", "clips", {}))
     about = {"seconds": 1.0, "prime_s": 0.0, "has_notes": False}
     for number, name in enumerate(("plain", "starred")):
@@ -107,7 +107,9 @@ def test_forms_have_no_files_and_only_what_they_have_is_taken(tmp_path):
     keys = {control.key for control in found.controls}
     assert {"sampling.temperature", "sampling.grammar"} <= keys
     assert not keys & {"prime", "clips", "batch_size", "prompt", "times", "midi"}
-    settings = found.check(Ask(model=found.id, settings={"sampling.temperature": 0.5}), Studio())
+    settings = found.check(
+        Ask(model=found.id, settings={"sampling.temperature": 0.5}), StudioSettings()
+    )
     assert settings.sampling.temperature == 0.5
     for wrong in (
         {"prime": "/etc/passwd"},
@@ -116,7 +118,7 @@ def test_forms_have_no_files_and_only_what_they_have_is_taken(tmp_path):
         {"x.y": 1},
     ):
         with pytest.raises(UserError):
-            found.check(Ask(model=found.id, settings=wrong), Studio())
+            found.check(Ask(model=found.id, settings=wrong), StudioSettings())
 
 
 @pytest.mark.parametrize(

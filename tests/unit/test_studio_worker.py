@@ -13,7 +13,7 @@ from etude.__main__ import main
 from etude.audio.files import write_wav
 from etude.generation.export import export
 from etude.midi.writing import plain_table, write_midi
-from etude.studio import answers
+from etude.studio import responses
 from etude.studio.instruments import Ask, find_instruments
 from etude.studio.store import Store
 from etude.studio.worker import Worker
@@ -123,6 +123,6 @@ def test_a_full_disk_ends_the_job_in_words_and_leaves_no_half_of_a_clip(studio, 
     with monkeypatch.context() as patch:
         patch.setattr(f"etude.studio.{last}", full)
         job, clips = made(studio, "notes")
-    assert (job["state"], job["error"], clips) == ("failed", answers.FULL, [])
+    assert (job["state"], job["error"], clips) == ("failed", responses.FULL, [])
     assert list(studio.store.clips.iterdir()) == []
     assert made(studio, "notes")[0]["state"] == "done", "the worker goes on once there is room"

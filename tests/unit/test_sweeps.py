@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etude.config import DEFAULT, load, merge
+from etude.config import DEFAULT, load_config, merge
 from etude.config.sweeps import MOST, slug
 from etude.config.whole import NAME
 from etude.errors import UserError
@@ -23,12 +23,12 @@ def with_sweep(grid, base="audiolm", name="size", **over):
 
 def complaint(*arguments, **over):
     with pytest.raises(UserError) as caught:
-        load(with_sweep(*arguments, **over))
+        load_config(with_sweep(*arguments, **over))
     return str(caught.value)
 
 
 def test_every_combination_is_an_experiment():
-    config = load(with_sweep({RATE: [1e-3, 2e-3], "tokens": ["embedded", "other"]}))
+    config = load_config(with_sweep({RATE: [1e-3, 2e-3], "tokens": ["embedded", "other"]}))
     names = [f"size-{rate}-{t}" for rate in ("0p001", "0p002") for t in ("embedded", "other")]
     assert config.run == names
     assert list(config.experiments)[-len(names) :] == names
@@ -40,22 +40,22 @@ def test_every_combination_is_an_experiment():
 
 
 def test_a_run_may_hold_both():
-    config = load(with_sweep({"coarse_quantizers": [1, 3]}, run=["audiolm", "size"]))
+    config = load_config(with_sweep({"coarse_quantizers": [1, 3]}, run=["audiolm", "size"]))
     assert config.run == ["audiolm", "size-1", "size-3"]
-    twice = load(with_sweep({"coarse_quantizers": [1, 3]}, run=["size-3", "size"]))
+    twice = load_config(with_sweep({"coarse_quantizers": [1, 3]}, run=["size-3", "size"]))
     assert twice.run == ["size-3", "size-1"]
-    one = load(with_sweep({"coarse_quantizers": [1, 3]}, run=["size-3"]))
+    one = load_config(with_sweep({"coarse_quantizers": [1, 3]}, run=["size-3"]))
     assert one.run == ["size-3"]
 
 
 def test_defaults_lie_under_a_sweep_too():
     deep = {"audiolm": {"generate": {"clips": 5}}}
-    config = load(with_sweep({"coarse_quantizers": [1]}, defaults=deep))
+    config = load_config(with_sweep({"coarse_quantizers": [1]}, defaults=deep))
     assert config.experiments["size-1"].generate.clips == 5
 
 
 def test_parts_of_a_stage_hang_on_their_own_keys_only():
-    config = load(with_sweep({RATE: [1e-3, 5e-3]}))
+    config = load_config(with_sweep({RATE: [1e-3, 5e-3]}))
     semantic = {config.experiments[name].stage_params("semantic") for name in config.run}
     assert len(semantic) == 1, "one training serves all: its state is found by these"
 
@@ -130,18 +130,18 @@ def test_a_base_that_is_no_experiment_is_said_as_such(nonsense):
     raw = with_sweep({RATE: [1e-3]}, base="mine")
     raw["experiments"]["mine"] = nonsense
     with pytest.raises(UserError, match=r"experiments\.mine"):
-        load(raw)
+        load_config(raw)
 
 
 def test_networks_may_be_swept():
     networks = [{"dim": 64, "heads": 2}, {"dim": 128, "heads": 2}]
-    config = load(with_sweep({"stages.fine.network": networks}))
+    config = load_config(with_sweep({"stages.fine.network": networks}))
     assert [config.experiments[n].stages.fine.network.dim for n in config.run] == [64, 128]
 
 
 def test_optimisers_can_be_compared():
     key = "stages.coarse.training.optimizer"
-    config = load(with_sweep({key: ["adamw", "muon"]}))
+    config = load_config(with_sweep({key: ["adamw", "muon"]}))
     found = [config.experiments[n].stages.coarse.training for n in ("size-adamw", "size-muon")]
     assert [training.optimizer for training in found] == ["adamw", "muon"]
     assert "did you mean 'muon'?" in complaint({key: ["muom"]})

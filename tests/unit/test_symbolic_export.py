@@ -17,7 +17,7 @@ from etude.generation.trained import in_export, open_player
 from etude.midi.notes import read_midi
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import hash_folder, read_json
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create_symbolic_tokenizer
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def played(*arguments) -> list[bytes]:
     return [path.read_bytes() for path in paths]
 
 
+@pytest.mark.slow
 def test_an_export_plays_and_goes_on_anywhere(mine, tmp_path, monkeypatch):
     own = played("--experiment", "notes", "--configfile", "mine.yaml", "--output", "own")
     export(mine, "notes", None, tmp_path / "out")
@@ -55,6 +56,7 @@ def test_an_export_plays_and_goes_on_anywhere(mine, tmp_path, monkeypatch):
     assert read_midi(paths[0]).seconds > read_midi(elsewhere / "my.mid").seconds
 
 
+@pytest.mark.slow
 def test_a_folder_of_prompts_is_gone_on_from_one_by_one(mine, tmp_path, caplog):
     onset = 240 * np.arange(16)
     table = plain_table(onset, np.full(16, 240), 60 + onset % 7)
@@ -83,7 +85,7 @@ def test_an_export_names_its_tokenizer_by_hash_and_takes_no_other(mine, tmp_path
     model, tokenizer = tmp_path / "out/models/lm", tmp_path / "out/tokenizers/tokenizer"
     assert read_json(model / "config.json")["tokenizers"] == {"symbolic": hash_folder(tokenizer)}
     assert str(tmp_path) not in (tmp_path / "out/config.yaml").read_text()
-    other = create(config.Tsd(kind="tsd"))
+    other = create_symbolic_tokenizer(config.Tsd(kind="tsd"))
     trained = in_export(tmp_path / "out")
     other.save(tokenizer)
     with pytest.raises(UserError, match="does not match the checkpoint"):
@@ -109,14 +111,14 @@ def test_params_of_generation_leave_training_and_folders_out(mine):
     longer["stages"]["lm"]["training"]["steps"] = 7
     longer["seeds"] = {"train": [0, 1]}
     longer["generate"]["prime"] = "/somewhere/mine.mid"
-    other = config.checked(type(experiment), longer)
+    other = config.validated(type(experiment), longer)
     text = other.generate_params()
     assert "/somewhere" not in text
     assert "mine.mid" in text
     longer["generate"]["prime"] = None
-    assert config.checked(type(experiment), longer).generate_params() == (
+    assert config.validated(type(experiment), longer).generate_params() == (
         experiment.generate_params()
     )
-    again = config.parse(config.Experiment, text)
+    again = config.parse_section(config.Experiment, text)
     assert again.generate.sampling == experiment.generate.sampling
     assert again.stages.lm.network == experiment.stages.lm.network

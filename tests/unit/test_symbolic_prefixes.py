@@ -13,8 +13,8 @@ from etude.metrics.memorisation.extraction import write_extraction
 from etude.metrics.memorisation.rows import extraction_rows
 from etude.storage import read_csv, write_json
 from etude.systems.base import Parts
-from etude.systems.symbolic_lm import beginnings as symbolic_prefixes
-from etude.systems.symbolic_lm.beginnings import continuation
+from etude.systems.symbolic_lm import prefixes as symbolic_prefixes
+from etude.systems.symbolic_lm.prefixes import continuation
 from etude.systems.symbolic_lm.sampling import continue_tokens
 from etude.systems.symbolic_lm.stage import SymbolicLmStage
 
@@ -54,6 +54,7 @@ def extract(model, packed, lengths, output):
     write_extraction("symbolic_lm", parts, settings, 0, output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bos", [1, None])
 def test_what_a_model_knows_by_heart_is_found(bos, tmp_path):
     model, packed = make(tmp_path, bos=bos)

@@ -12,8 +12,8 @@ from etude.config import AnyTokenizer, Music21Corpus
 from etude.corpus.fetch import fetch
 from etude.midi.cleaning import join_doubled, table_notes
 from etude.midi.notes import read_midi
-from etude.tokenizers.symbolic.making import create
-from etude.tokenizers.symbolic.words import encode_notes
+from etude.tokenizers.symbolic.factory import create_symbolic_tokenizer
+from etude.tokenizers.symbolic.midilm_vocabulary import encode_notes
 
 pytestmark = pytest.mark.slow
 KINDS = ("remi", "tsd", "structured")
@@ -33,7 +33,7 @@ def scores(tmp_path_factory):
 
 
 def tokenizer_of(kind):
-    return create(TypeAdapter(AnyTokenizer).validate_python({"kind": kind}))
+    return create_symbolic_tokenizer(TypeAdapter(AnyTokenizer).validate_python({"kind": kind}))
 
 
 def in_quarters(table):

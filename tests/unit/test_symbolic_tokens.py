@@ -12,12 +12,20 @@ from random import Random
 import datasets
 import pytest
 
-from etude.config import Filter, FolderCorpus, OnOff, OwnTokenizer, Remi, SymbolicTokenSet, load
+from etude.config import (
+    Filter,
+    FolderCorpus,
+    OnOff,
+    PluginTokenizer,
+    Remi,
+    SymbolicTokenSet,
+    load_config,
+)
 from etude.corpus.ingest import ingest_shard
 from etude.errors import UserError
 from etude.storage import read_csv, read_json, write_csv, write_text
 from etude.tokenizers.fit import import_tokenizer
-from etude.tokenizers.symbolic import making, tokenize
+from etude.tokenizers.symbolic import factory, tokenize
 from etude.tokenizers.symbolic.pack import pack_symbolic
 from etude.tokenizers.symbolic.summary import summarise
 from etude.tokenizers.symbolic.tokenize import tokenize_shard, write_events
@@ -94,7 +102,7 @@ def ingested(folder, shards=1):
 def made(folder, settings=None):
     settings = settings or OnOff(kind="onoff")
     target = folder / "tokenizer"
-    making.make_tokenizer(settings, Filter(), None, [], None, target)
+    factory.make_tokenizer(settings, Filter(), None, [], None, target)
     tokenize.loaded.cache_clear()
     return target
 
@@ -126,6 +134,7 @@ def pieces_csv(folder, tables, sides=SIDES):
     return write_csv(folder / "pieces.csv", list(rows[0]), rows) and folder / "pieces.csv"
 
 
+@pytest.mark.slow
 def test_every_kept_piece_is_a_row_with_what_became_of_it(corpus, tmp_path):
     ((tokens, table, statistics),) = tokenized(corpus, ingested(corpus))
     rows = {row["piece"].rpartition("-")[0]: row for row in read_csv(table)}
@@ -289,29 +298,29 @@ def test_byte_pairs_are_learnt_from_the_training_split_alone(corpus, monkeypatch
     monkeypatch.setattr("etude.tokenizers.symbolic.midi_tok.MidiTokTokenizer.learn", remember)
     settings = Remi(kind="remi", bpe=400)
     target = corpus / "learnt"
-    making.make_tokenizer(settings, Filter(), corpus / "music", tables, pieces, target)
+    factory.make_tokenizer(settings, Filter(), corpus / "music", tables, pieces, target)
     train = {r["piece"] for r in read_csv(pieces) if r["split"] == "train" and r["kind"] == "midi"}
     assert len(seen) == len(train) == 4  # two songs, the low and the short one
-    few = list(making.training_tables(Filter(), corpus / "music", tables, pieces, 2, 0))
+    few = list(factory.training_tables(Filter(), corpus / "music", tables, pieces, 2, 0))
     assert len(few) == 2
     write_csv(corpus / "none.csv", ["piece", "split"], [])
     with pytest.raises(UserError, match="nothing to fit a tokenizer on"):
-        list(making.training_tables(Filter(), corpus, tables, corpus / "none.csv", 2, 0))
+        list(factory.training_tables(Filter(), corpus, tables, corpus / "none.csv", 2, 0))
 
 
 def test_a_tokenizer_made_elsewhere_is_taken_over(tmp_path):
     folder = made(tmp_path)
     files = sorted(folder.iterdir())
     import_tokenizer(OnOff(kind="onoff"), files, tmp_path / "taken")
-    assert making.load(tmp_path / "taken").vocabulary == 4050
+    assert factory.load_symbolic_tokenizer(tmp_path / "taken").vocabulary == 4050
     with pytest.raises(UserError, match="fitted with other settings"):
         import_tokenizer(OnOff(kind="onoff", drop_chords=True), files, tmp_path / "taken")
     config = read_json(folder / "config.json")
     write_text(folder / "config.json", json.dumps(config | {"version": 99}))
     with pytest.raises(UserError, match="another version"):
-        making.load(folder)
+        factory.load_symbolic_tokenizer(folder)
     with pytest.raises(UserError, match="no fitted tokenizer"):
-        making.load(tmp_path / "nowhere")
+        factory.load_symbolic_tokenizer(tmp_path / "nowhere")
 
 
 OWN = '''
@@ -346,11 +355,11 @@ class Wrong(Pitches):
 def test_a_tokenizer_of_ones_own(corpus, monkeypatch):
     monkeypatch.chdir(corpus)
     Path("pitches_only.py").write_text(OWN)
-    settings = OwnTokenizer(kind="pitches_only:Pitches", options={"step": 60})
+    settings = PluginTokenizer(kind="pitches_only:Pitches", options={"step": 60})
     tables = ingested(corpus)
     pieces = pieces_csv(corpus, tables)
-    making.make_tokenizer(settings, Filter(), corpus / "music", tables, pieces, corpus / "own")
-    loaded = making.load(corpus / "own")
+    factory.make_tokenizer(settings, Filter(), corpus / "music", tables, pieces, corpus / "own")
+    loaded = factory.load_symbolic_tokenizer(corpus / "own")
     assert loaded.own.state == {"pieces": 4}
     assert loaded.own.step == 60
     assert loaded.decode(loaded.encode(loaded.decode([60, 62]))).pitch.tolist() == [60, 62]
@@ -358,13 +367,13 @@ def test_a_tokenizer_of_ones_own(corpus, monkeypatch):
     assert loaded.grammar().allowed(loaded.grammar().start(3)).shape == (3, 129)
     ((tokens, *_),) = tokenized(corpus, tables, tokenizer=corpus / "own")
     assert lines(tokens)
-    wrong = OwnTokenizer(kind="pitches_only:Wrong")
-    making.make_tokenizer(wrong, Filter(), None, [], None, corpus / "wrong")
+    wrong = PluginTokenizer(kind="pitches_only:Wrong")
+    factory.make_tokenizer(wrong, Filter(), None, [], None, corpus / "wrong")
     with pytest.raises(UserError, match="outside of 0"):
         tokenized(corpus, tables, tokenizer=corpus / "wrong")
     Path("half.py").write_text("class Half:\n    def encode(self, table): return []\n")
     with pytest.raises(UserError, match="has no 'decode'"):
-        making.create(OwnTokenizer(kind="half:Half"))
+        factory.create_symbolic_tokenizer(PluginTokenizer(kind="half:Half"))
 
 
 # ----------------------------------------------------------------------------------- configuration
@@ -388,7 +397,7 @@ def config(**changes):
     }
     for section, entries in changes.items():
         raw[section] = raw[section] | entries
-    return load(raw)
+    return load_config(raw)
 
 
 @pytest.mark.parametrize(

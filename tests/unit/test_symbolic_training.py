@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 from symbols import NETWORKS, VOCABULARY, WINDOW, make_symbolic, symbolic_experiment
 from trainings import changed, stop_after
 
-from etude.config import Training
+from etude.config import TrainingSettings
 from etude.errors import UserError
 from etude.storage import read_csv
 from etude.systems.base import Parts
-from etude.systems.symbolic_lm.data import PackedRows, Shifts, Windows
+from etude.systems.symbolic_lm.data import PackedRows, Shifts, TokenWindows
 from etude.systems.symbolic_lm.stage import SymbolicLmStage, load_stage
 from etude.training.loop import Interrupted
 from etude.training.optimiser import build_optimiser, learning_rate
@@ -36,6 +36,7 @@ def train(packed, tmp_path, name, kind="gpt2", should_stop=lambda: False, **trai
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_stopped_and_resumed_gives_the_same_bytes(kind, packed, tmp_path):
     options = {"ema_decay": 0.9, "use": "best"}
@@ -51,6 +52,7 @@ def test_stopped_and_resumed_gives_the_same_bytes(kind, packed, tmp_path):
     assert "symbolic language model" in (whole / "card.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_overfits_one_batch(kind, tmp_path):
     packed = make_symbolic(tmp_path / "packed", train=4)
@@ -68,6 +70,7 @@ def test_overfits_one_batch(kind, tmp_path):
     assert trained.history[-1]["train_loss"] < 0.35  # random ids: 3.1 nats before
 
 
+@pytest.mark.slow
 def test_kept_steps_and_weights_from_elsewhere(packed, tmp_path):
     whole = train(packed, tmp_path, "whole", keep_steps=[6, 12])
     wanted = symbolic_experiment("gpt2", keep_steps=[6, 12])
@@ -104,7 +107,7 @@ def test_checkpoint_of_audio_tokens_is_refused(packed):
 
 
 def test_windows_are_filled_up_and_begun(packed):
-    windows = Windows(packed / "train", pad=0, begin=23)
+    windows = TokenWindows(packed / "train", pad=0, begin=23)
     batch = windows.batch([0, 1, 2])
     assert batch["ids"][0, 0] == 23  # the only first window
     assert batch["ids"][1, 0] == 1
@@ -116,7 +119,7 @@ def test_windows_are_filled_up_and_begun(packed):
 
 def test_packed_rows_predict_every_token_once(packed):
     rows = PackedRows(16, packed / "train", 0)
-    windows = Windows(packed / "train", 0)
+    windows = TokenWindows(packed / "train", 0)
     stream = np.concatenate(windows.rows(rows.order.tolist()))
     batch = rows.batch(list(range(len(rows))))
     targets = np.concatenate([r[1:n] for r, n in zip(batch["ids"], batch["lengths"], strict=True)])
@@ -153,7 +156,7 @@ def test_augmentation_of_remi_z_leaves_drums():
 
 
 def test_schedules_of_the_seeds():
-    one = Training(
+    one = TrainingSettings(
         steps=100, warmup_steps=20, learning_rate=1.0, schedule="one_cycle", final_ratio=4e-6
     )
     parameter = torch.nn.Parameter(torch.zeros(1))
@@ -164,7 +167,9 @@ def test_schedules_of_the_seeds():
         theirs.step()
         if step < 99:
             cycle.step()
-    line = Training(steps=110, warmup_steps=10, learning_rate=2.0, schedule="linear", final_ratio=0)
+    line = TrainingSettings(
+        steps=110, warmup_steps=10, learning_rate=2.0, schedule="linear", final_ratio=0
+    )
     assert [learning_rate(s, line) for s in (0, 9, 10, 60, 109)] == pytest.approx(
         [0.2, 2.0, 2.0, 1.0, 0.02]
     )
@@ -175,7 +180,7 @@ def test_gpt2_decays_its_matrices_and_nothing_else():
         {"vocabulary": VOCABULARY, "context": WINDOW, "pad": 0, "bos": 1, "eos": 2},
         symbolic_experiment().stages.lm.network,
     )
-    optimiser = build_optimiser(stage, Training())
+    optimiser = build_optimiser(stage, TrainingSettings())
     decayed, plain = (group["params"] for group in optimiser.param_groups)
     assert len(decayed) == 2 * 4  # of each layer: attention in and out, feed-forward in and out
     assert len(decayed) + len(plain) == len(list(stage.parameters()))

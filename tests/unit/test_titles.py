@@ -14,7 +14,7 @@ from etude.config import Music21Corpus, Split
 from etude.corpus import scores
 from etude.corpus.renditions import Rendition
 from etude.corpus.rows import INGEST_COLUMNS
-from etude.corpus.scan import choose, piece_id
+from etude.corpus.scan import choose_files, piece_id
 from etude.corpus.split import assign
 from etude.corpus.tunes import tune_groups
 from etude.midi.notes import notes_hash, read_midi, tune_ngrams
@@ -44,7 +44,7 @@ def chorales(tmp_path_factory):
     """(name, tune by title, notes) of the default corpus's pieces whose title has several."""
     folder, titles = tmp_path_factory.mktemp("chorales"), scores.titles()
     inside, names = scores.LISTS["chorales"]
-    chosen = choose([name.replace(".mxl", ".mid") for name in names], 160)
+    chosen = choose_files([name.replace(".mxl", ".mid") for name in names], 160)
     tunes = {plain(b): plain(a) for a, b in ONE_TUNE}
     of_title = defaultdict(list)
     for target in chosen:

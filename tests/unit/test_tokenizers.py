@@ -60,7 +60,7 @@ def magnitude_rvq(**settings):
 
 
 def fitted(settings, waves):
-    tokenizer = registry.create(settings)
+    tokenizer = registry.create_tokenizer(settings)
     tokenizer.fit(waves.split(16))
     return tokenizer
 
@@ -93,6 +93,7 @@ def held_out():
 # --------------------------------------------------------------------------------- interface
 
 
+@pytest.mark.slow
 def test_members_keep_the_protocols(small):
     others = {*SYMBOLIC_KINDS, *PRETRAINED_KINDS}  # have tests of their own
     assert set(small) == set(registry.MEMBERS) - others
@@ -129,6 +130,7 @@ def test_semantic_shapes(setting, frames, frame_rate, size):
     assert ids.max() < size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "frames", "frame_rate", "size", "quantizers"),
     [
@@ -173,6 +175,7 @@ def test_batch_of_none(small):
 # -------------------------------------------------------------------------------- exact bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_two_fits_give_the_same_bytes(tmp_path, small, kind):
     again = fitted(SMALL[kind], segments("fit", 16))
@@ -206,7 +209,7 @@ def test_seed_changes_the_codebook(small):
 @pytest.mark.parametrize("kind", SMALL)
 def test_save_and_load(tmp_path, small, held_out, kind):
     small[kind].save(tmp_path)
-    loaded = registry.load(tmp_path)
+    loaded = registry.load_tokenizer(tmp_path)
     assert type(loaded) is type(small[kind])
     assert loaded.settings == small[kind].settings
     assert torch.equal(loaded.encode(held_out), small[kind].encode(held_out))
@@ -248,6 +251,7 @@ def chroma_correlation(first, second):
     return float((spectra[0] * spectra[1]).sum(1).mean())
 
 
+@pytest.mark.slow
 def test_reconstruction_is_close(codec, held_out):
     codes = codec.encode(held_out)
     errors, chroma = [], []
@@ -314,6 +318,7 @@ def test_silence_stays_quiet(codec):
     assert wave.square().mean().sqrt() < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", SMALL.values(), ids=SMALL)
 @pytest.mark.parametrize("wave", [torch.zeros(1, 2 * RATE), torch.ones(2, 5000)], ids=["0", "1"])
 def test_fit_on_nothing_but_a_constant(setting, wave):
@@ -324,13 +329,14 @@ def test_fit_on_nothing_but_a_constant(setting, wave):
         assert torch.isfinite(tokenizer.decode(codes)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", [semitone_bands(), mfcc(), magnitude_rvq()])
 @pytest.mark.parametrize("samples", [1000, 3000, 2 * RATE])
 def test_fewer_frames_than_clusters(tmp_path, setting, samples):
     wave = music(3, 3)[None, :samples]
     tokenizer = fitted(setting, wave)
     tokenizer.save(tmp_path)
-    tokenizer = registry.load(tmp_path)
+    tokenizer = registry.load_tokenizer(tmp_path)
     codes = tokenizer.encode(wave)
     assert codes.numel() > 0
     if setting.kind == "magnitude_rvq":
@@ -349,7 +355,7 @@ def test_one_segment_is_given_back_almost_exactly():
 def test_nothing_to_fit_on():
     for setting in SMALL.values():
         with pytest.raises(ValueError, match="no audio"):
-            registry.create(setting).fit([])
+            registry.create_tokenizer(setting).fit([])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -360,7 +366,7 @@ def test_not_finite_is_refused(small, value):
         with pytest.raises(ValueError, match="finite"):
             tokenizer.encode(wave)
         with pytest.raises(ValueError, match="finite"):
-            registry.create(SMALL[kind]).fit([wave])
+            registry.create_tokenizer(SMALL[kind]).fit([wave])
 
 
 def test_misuse_is_said_plainly(tmp_path, small):
@@ -370,21 +376,21 @@ def test_misuse_is_said_plainly(tmp_path, small):
         with pytest.raises(ValueError, match=r"\[batch, quantizers, frames\]"):
             small["magnitude_rvq"].decode(torch.zeros(shape).long())
     with pytest.raises(RuntimeError, match="fitted"):
-        registry.create(SMALL["mfcc"]).encode(torch.zeros(1, 1000))
+        registry.create_tokenizer(SMALL["mfcc"]).encode(torch.zeros(1, 1000))
     with pytest.raises(UserError, match="above half the sample rate"):
-        registry.create(semitone_bands(sample_rate=4000, bands=60))
+        registry.create_tokenizer(semitone_bands(sample_rate=4000, bands=60))
     with pytest.raises(UserError, match="more than half of n_fft"):
-        registry.create(magnitude_rvq(hop=2000))
+        registry.create_tokenizer(magnitude_rvq(hop=2000))
     with pytest.raises(UserError, match="no fitted tokenizer"):
-        registry.load(tmp_path)
+        registry.load_tokenizer(tmp_path)
     small["mfcc"].save(tmp_path)
     config = read_json(tmp_path / "config.json")
     write_json(tmp_path / "config.json", config | {"version": 0})
     with pytest.raises(UserError, match="another version"):
-        registry.load(tmp_path)
+        registry.load_tokenizer(tmp_path)
     write_json(tmp_path / "config.json", config | {"kind": "hubret"})
     with pytest.raises(UserError, match="'hubret' is not known"):
-        registry.load(tmp_path)
+        registry.load_tokenizer(tmp_path)
 
 
 # ------------------------------------------------------------------------------------ streams

@@ -12,18 +12,18 @@ from packed import QUANTIZERS
 from safetensors.torch import load_file
 from trainings import changed, experiment, stop_after
 
-from etude.config import Training
+from etude.config import TrainingSettings
 from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.storage import read_csv
 from etude.systems.audiolm.data import PackedData
-from etude.systems.base import Figure, Parts
+from etude.systems.base import Parts, TrainingMetric
 from etude.training.card import _steps
 from etude.training.data import step_indices, validation_batches
 from etude.training.loop import Hooks, Interrupted, fit
 from etude.training.optimiser import build_optimiser, learning_rate
 from etude.training.stage import copy_kept_step, stage_fingerprint, train_stage
-from etude.training.state import State, fingerprint, state_of
+from etude.training.state import TrainingState, fingerprint, state_of
 
 
 def train(packed, tmp_path, name, should_stop=lambda: False, **training):
@@ -38,6 +38,7 @@ def train(packed, tmp_path, name, should_stop=lambda: False, **training):
 OUTPUTS = ("model.safetensors", "config.json", "history.csv", "curve.svg", "card.md")
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_gives_the_same_bytes(packed, tmp_path):
     whole = train(packed, tmp_path, "whole")
     with pytest.raises(Interrupted):
@@ -49,6 +50,7 @@ def test_stopped_and_resumed_gives_the_same_bytes(packed, tmp_path):
         assert (whole / name).read_bytes() == (resumed / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_killed_without_warning_gives_the_same_bytes(packed, tmp_path):
     whole = train(packed, tmp_path, "whole")
 
@@ -66,6 +68,7 @@ def test_killed_without_warning_gives_the_same_bytes(packed, tmp_path):
         assert (whole / name).read_bytes() == (resumed / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_restored(packed, tmp_path, caplog):
     first = train(packed, tmp_path, "one-1")
     caplog.set_level("INFO", "etude")
@@ -84,6 +87,7 @@ def test_another_seed_or_setting_has_another_state(packed):
     assert fingerprint({}, 0, "a", ["x"]) != fingerprint({}, 0, "a", ["y"])
 
 
+@pytest.mark.slow
 def test_a_damaged_state_counts_as_none(packed, tmp_path):
     whole = train(packed, tmp_path, "whole")
     with pytest.raises(Interrupted):
@@ -95,13 +99,14 @@ def test_a_damaged_state_counts_as_none(packed, tmp_path):
 
 
 def test_a_second_writer_is_kept_out(packed, tmp_path):
-    state = State(tmp_path / "state")
+    state = TrainingState(tmp_path / "state")
     with state.locked():
-        second = State(tmp_path / "state").locked(should_stop=lambda: True)
+        second = TrainingState(tmp_path / "state").locked(should_stop=lambda: True)
         with pytest.raises(UserError, match="already runs"), second:
             pass
 
 
+@pytest.mark.slow
 def test_a_second_training_waits_and_takes_the_result(packed, tmp_path, caplog):
     """Two runs that want the same training: it is made once."""
     first = train(packed, tmp_path, "one-1")
@@ -110,7 +115,7 @@ def test_a_second_training_waits_and_takes_the_result(packed, tmp_path, caplog):
     held, over = threading.Event(), threading.Event()
 
     def hold():
-        with State(state).locked():
+        with TrainingState(state).locked():
             held.set()
             over.wait(30)
 
@@ -183,9 +188,9 @@ class Numbers:
 
 
 def test_a_figure_is_a_mean_over_what_it_says(tmp_path):
-    names = (Figure("accuracy", "share"), Figure("note_f1", "share"))
-    settings = Training(steps=1, batch_size=1, warmup_steps=0, learning_rate=1e-9)
-    found = fit(Means(), Numbers(), Numbers(), settings, 0, State(tmp_path), figures=names)
+    names = (TrainingMetric("accuracy", "share"), TrainingMetric("note_f1", "share"))
+    settings = TrainingSettings(steps=1, batch_size=1, warmup_steps=0, learning_rate=1e-9)
+    found = fit(Means(), Numbers(), Numbers(), settings, 0, TrainingState(tmp_path), figures=names)
     row = found.history[-1]
     tokens, notes = [1, 2, 3, 4], [10, 9, 8, 7]
     assert row["accuracy"] == pytest.approx(np.average([0, 10, 20, 30], weights=tokens))
@@ -198,15 +203,17 @@ def test_without_a_validation_split_training_goes_on(packed, tmp_path):
     model.loss = lambda batch: (model(torch.ones(1, 1)).sum() ** 2, {"accuracy": 0.0, "count": 1})
     data = PackedData(packed / "train", QUANTIZERS)
     empty = PackedData(packed / "test", QUANTIZERS)
-    settings = Training(steps=5, batch_size=2, warmup_steps=0)
-    trained = fit(model, data, empty, settings, 0, State(tmp_path / "state"))
+    settings = TrainingSettings(steps=5, batch_size=2, warmup_steps=0)
+    trained = fit(model, data, empty, settings, 0, TrainingState(tmp_path / "state"))
     assert trained.history[-1]["valid_loss"] is None
 
 
 def test_nothing_to_train_on_is_a_clear_error(packed, tmp_path):
     empty = PackedData(packed / "test", QUANTIZERS)
     with pytest.raises(UserError, match="nothing to train on"):
-        fit(torch.nn.Linear(1, 1), empty, None, Training(), 0, State(tmp_path / "s"))
+        fit(
+            torch.nn.Linear(1, 1), empty, None, TrainingSettings(), 0, TrainingState(tmp_path / "s")
+        )
 
 
 def test_a_loss_that_is_no_number_stops(packed, tmp_path):
@@ -217,7 +224,7 @@ def test_a_loss_that_is_no_number_stops(packed, tmp_path):
     )
     data = PackedData(packed / "train", QUANTIZERS)
     with pytest.raises(UserError, match="no longer a number at step 0"):
-        fit(model, data, None, Training(steps=5), 0, State(tmp_path / "s"))
+        fit(model, data, None, TrainingSettings(steps=5), 0, TrainingState(tmp_path / "s"))
 
 
 def test_on_validate_is_called(packed, tmp_path):
@@ -225,14 +232,14 @@ def test_on_validate_is_called(packed, tmp_path):
     model.loss = lambda batch: (model(torch.ones(1, 1)).sum() ** 2, {"accuracy": 0.0, "count": 1})
     seen = []
     hooks = Hooks(on_validate=lambda step, m: seen.append((step, m)))
-    settings = Training(steps=5, batch_size=2, validate_every=2)
+    settings = TrainingSettings(steps=5, batch_size=2, validate_every=2)
     fit(
         model,
         PackedData(packed / "train", QUANTIZERS),
         None,
         settings,
         0,
-        State(tmp_path / "s"),
+        TrainingState(tmp_path / "s"),
         hooks,
     )
     assert seen == [(2, model), (4, model), (5, model)]
@@ -264,12 +271,12 @@ def test_a_card_is_of_the_weights_that_are_written():
     losses = {10: 3.0, 20: 2.0, 30: 2.5}
     history = [{"step": s, "valid_loss": losses.get(s)} for s in (5, 10, 15, 20, 25, 30)]
     said = {
-        use: _steps(Training(steps=steps, use=use, warmup_steps=1), history)
+        use: _steps(TrainingSettings(steps=steps, use=use, warmup_steps=1), history)
         for use, steps in (("last", 30), ("best", 40))
     }
     assert said["last"] == ("30", 2.5)
     assert said["best"] == ("30 of 40; the weights are of step 20", 2.0)
-    assert _steps(Training(steps=30), [{"step": 30, "valid_loss": None}]) == ("30", None)
+    assert _steps(TrainingSettings(steps=30), [{"step": 30, "valid_loss": None}]) == ("30", None)
 
 
 def test_every_epoch_sees_every_item_once():
@@ -294,7 +301,7 @@ def test_validation_is_a_fixed_spread(packed):
 
 
 def test_learning_rate_warms_up_and_falls():
-    settings = Training(steps=100, warmup_steps=10, learning_rate=1.0, final_ratio=0.1)
+    settings = TrainingSettings(steps=100, warmup_steps=10, learning_rate=1.0, final_ratio=0.1)
     rates = [learning_rate(step, settings) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == rates[10] == pytest.approx(1.0)
@@ -306,11 +313,12 @@ def test_only_matrices_decay():
     model = torch.nn.Sequential(
         torch.nn.Embedding(3, 4), torch.nn.Linear(4, 4), torch.nn.LayerNorm(4)
     )
-    decayed, plain = build_optimiser(model, Training()).param_groups
+    decayed, plain = build_optimiser(model, TrainingSettings()).param_groups
     assert [tuple(p.shape) for p in decayed["params"]] == [(4, 4)]
     assert len(plain["params"]) == 4
 
 
+@pytest.mark.slow
 def test_accumulation_equals_one_large_batch(packed, tmp_path):
     def weights(name, **training):
         plain = {"dim": 16, "depth": 1, "heads": 2}

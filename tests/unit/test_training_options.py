@@ -14,7 +14,7 @@ from packed import QUANTIZERS
 from safetensors.torch import load_file
 from trainings import experiment, stop_after
 
-from etude.config import Training
+from etude.config import TrainingSettings
 from etude.config.systems.audiolm import AudioLm
 from etude.errors import UserError
 from etude.storage import read_csv, read_json
@@ -25,7 +25,7 @@ from etude.training.data import training_batch, validation_batches
 from etude.training.launch import launch
 from etude.training.loop import Interrupted, average_of, fit
 from etude.training.stage import train_stage
-from etude.training.state import State
+from etude.training.state import TrainingState
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,12 +56,12 @@ class Scripted(torch.nn.Linear):
 
 def scripted(packed, folder, losses, **training):
     model = Scripted(losses)
-    settings = Training(
+    settings = TrainingSettings(
         steps=len(losses), batch_size=8, warmup_steps=0, validate_every=1, schedule="constant",
         **training,
     )  # fmt: skip
     data = (PackedData(packed / split, QUANTIZERS) for split in ("train", "valid"))
-    return model, fit(model, *data, settings, 0, State(folder))
+    return model, fit(model, *data, settings, 0, TrainingState(folder))
 
 
 # ------------------------------------------------------------------------- averaging, choosing
@@ -78,6 +78,7 @@ def test_the_average_follows_its_formula():
     assert average.module.weight.item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_averaged_weights_are_validated_and_written(packed, tmp_path):
     plain = load_file(run(packed, tmp_path / "plain") / "model.safetensors")
     averaged = load_file(run(packed, tmp_path / "ema", ema_decay=0.9) / "model.safetensors")
@@ -104,6 +105,7 @@ def test_training_stops_after_patience(packed, tmp_path, caplog):
     assert again.restored, "a step that was never reached does not make it train again"
 
 
+@pytest.mark.slow
 def test_all_options_together_resume_to_the_same_bytes(packed, tmp_path):
     options = {
         "ema_decay": 0.9, "use": "best", "patience": 4, "label_smoothing": 0.1,
@@ -154,6 +156,7 @@ def test_regularisation_is_of_training_only(option, packed):
 # ---------------------------------------------------------------------------------- precision
 
 
+@pytest.mark.slow
 def test_bf16_learns_as_fp32_does(packed, tmp_path):
     options = {"steps": 40, "learning_rate": 3e-3}
     full = valid_losses(run(packed, tmp_path / "fp32", **options))
@@ -183,7 +186,7 @@ def test_a_batch_smaller_than_the_processes_is_refused(packed, tmp_path, monkeyp
     monkeypatch.setenv("WORLD_SIZE", "3")
     data = PackedData(packed / "train", QUANTIZERS)
     with pytest.raises(UserError, match="cannot be shared by 3 processes"):
-        fit(Scripted([1.0]), data, None, Training(batch_size=2), 0, State(tmp_path))
+        fit(Scripted([1.0]), data, None, TrainingSettings(batch_size=2), 0, TrainingState(tmp_path))
 
 
 SHARED = """
@@ -214,6 +217,7 @@ def start(code, folder, index, count, port):
     return subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=pytest.mark.proof)])
 def test_two_processes_train_what_one_does(optimizer, packed, tmp_path):
     """Same global batch, same gradients, so nearly the same weights after four steps."""

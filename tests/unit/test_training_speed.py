@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 from symbols import NETWORKS, make_symbolic, symbolic_experiment
 from trainings import experiment
 
-from etude.config import Training
+from etude.config import TrainingSettings
 from etude.errors import UserError
 from etude.storage import read_csv, read_json
 from etude.systems.audiolm.building import build_stage
 from etude.systems.audiolm.data import PackedData
 from etude.systems.base import Parts
-from etude.systems.symbolic_lm.data import Windows
+from etude.systems.symbolic_lm.data import TokenWindows
 from etude.systems.symbolic_lm.stage import build_stage as build_symbolic
 from etude.systems.symbolic_lm.system import SymbolicLmSystem
 from etude.training import speed
@@ -60,7 +60,7 @@ def count_checkpoints(monkeypatch):
 
 def test_checkpointing_changes_nothing_with_dropout(packed, monkeypatch):
     plain, other, batch = audiolm(packed)
-    speed.prepare_network(other, Training(checkpoint_activations=True))
+    speed.prepare_network(other, TrainingSettings(checkpoint_activations=True))
     calls = count_checkpoints(monkeypatch)
     same(plain, other, batch, 1e-6)
     assert calls
@@ -73,9 +73,9 @@ def test_checkpointing_of_symbols(kind, tmp_path, monkeypatch):
     packed = make_symbolic(tmp_path / "packed")
     info, wanted = read_json(packed / "info.json"), symbolic_experiment(kind)
     plain, other = (build_symbolic(wanted, "lm", info, 0) for _ in range(2))
-    speed.prepare_network(other, Training(checkpoint_activations=True))
+    speed.prepare_network(other, TrainingSettings(checkpoint_activations=True))
     calls = count_checkpoints(monkeypatch)
-    same(plain, other, Windows(packed / "train", 0).batch([0, 1, 2]), 1e-6)
+    same(plain, other, TokenWindows(packed / "train", 0).batch([0, 1, 2]), 1e-6)
     assert len(calls) == 2, "two layers"
 
 
@@ -89,7 +89,7 @@ def test_compiling_changes_next_to_nothing(packed):
                 part.dropout = 0.0
             if isinstance(part, torch.nn.Dropout):
                 part.p = 0.0
-    speed.prepare_network(other, Training(compile=True))
+    speed.prepare_network(other, TrainingSettings(compile=True))
     same(plain, other, batch, 1e-4)
     assert set(plain.state_dict()) == set(other.state_dict())
 
@@ -97,16 +97,18 @@ def test_compiling_changes_next_to_nothing(packed):
 def test_no_compiler_is_said(packed, monkeypatch):
     monkeypatch.setattr(speed, "has_compiler", lambda: False)
     with pytest.raises(UserError, match="compiler"):
-        speed.prepare_network(audiolm(packed)[0], Training(compile=True))
+        speed.prepare_network(audiolm(packed)[0], TrainingSettings(compile=True))
 
 
 def test_an_unknown_network_cannot_be_checkpointed():
     with pytest.raises(UserError, match="cannot be checkpointed"):
-        speed.prepare_network(torch.nn.Linear(1, 1), Training(checkpoint_activations=True))
+        speed.prepare_network(torch.nn.Linear(1, 1), TrainingSettings(checkpoint_activations=True))
 
 
 def test_unused_keys_change_no_params():
-    assert not {"compile", "checkpoint_activations", "tracking"} & set(Training().model_dump())
+    assert not {"compile", "checkpoint_activations", "tracking"} & set(
+        TrainingSettings().model_dump()
+    )
 
 
 # ------------------------------------------------------------------------------- utilisation
@@ -138,6 +140,7 @@ def test_peaks_by_name(name, bf16):
     assert speed.peak_flops(torch.device("cpu"), "bf16") is None
 
 
+@pytest.mark.slow
 def test_timings_have_utilisation_where_the_peak_is_known(packed, tmp_path, monkeypatch):
     for peak, folder in ((None, tmp_path / "a"), (1e10, tmp_path / "b")):
         monkeypatch.setattr("etude.training.loop.peak_flops", lambda *_, peak=peak: peak)
@@ -150,6 +153,7 @@ def test_timings_have_utilisation_where_the_peak_is_known(packed, tmp_path, monk
 # ----------------------------------------------------------------------------------- tracking
 
 
+@pytest.mark.slow
 def test_wandb_gets_the_rows_and_changes_no_result(packed, tmp_path, monkeypatch):
     calls = {"log": [], "init": {}, "finish": 0}
 

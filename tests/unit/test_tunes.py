@@ -14,11 +14,11 @@ from notes_ladder import by_quarters as table
 
 from etude.config import Memorisation
 from etude.metrics.memorisation import melody, tunes
-from etude.metrics.memorisation.bar_runs import PLACES, BarRuns, Run, bars_of, elements
-from etude.metrics.memorisation.find import ClipSet
-from etude.metrics.memorisation.material import Music
+from etude.metrics.memorisation.bar_runs import PLACES, BarRun, BarRuns, bars_of, elements
+from etude.metrics.memorisation.excerpts import CorpusPieces
+from etude.metrics.memorisation.find import SearchedClips
 from etude.metrics.memorisation.melody import FEWEST, Melodies, melody_words
-from etude.metrics.memorisation.notes import Scores, attacked
+from etude.metrics.memorisation.notes import NoteIndex, attacked
 from etude.metrics.memorisation.rows import clip_rows, tidy
 from etude.metrics.memorisation.tunes import AUDIO_ONLY, BARS, MELODY, NO_MUSIC, Tunes
 from etude.midi.writing import write_midi
@@ -151,10 +151,10 @@ def test_a_run_of_bars_is_found_where_it_is_and_in_any_key():
     search = BarRuns([bars(*some) for some in training]).search
     lifted = [tuple(p + 3 for p in bar) for bar in training[4][5:10]]
     made = bars(*random_bars(90, 3), *lifted, *random_bars(91, 3))
-    assert search(made) == Run(5, 11, 4, 5)
-    assert search(bars(*random_bars(92, 8))) == Run(0, 8)
-    assert search(made, np.array([0, 1, 2])) == Run(0, 11)
-    assert search(made, np.array([1, 4])) == Run(5, 11, 4, 5)
+    assert search(made) == BarRun(5, 11, 4, 5)
+    assert search(bars(*random_bars(92, 8))) == BarRun(0, 8)
+    assert search(made, np.array([0, 1, 2])) == BarRun(0, 11)
+    assert search(made, np.array([1, 4])) == BarRun(5, 11, 4, 5)
     # Each bar in a key of its own is no run.
     torn = [tuple(p + i for p in bar) for i, bar in enumerate(training[4][5:10])]
     assert search(bars(*torn)).length == 1
@@ -184,6 +184,7 @@ def test_places_are_48ths_of_a_bar():
     assert PLACES == 48
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**20))
 def test_runs_by_brute_force(seed):
@@ -225,8 +226,8 @@ def corpus(tmp_path_factory):
     write(
         folder / "wav/index.csv", [{"piece": n, "status": "kept", "seconds": "28"} for n in names]
     )
-    music = Music(folder / "pieces.csv", [folder / "wav"])
-    return folder, Scores(music, {name: folder / f"{name}.mid" for name in names})
+    music = CorpusPieces(folder / "pieces.csv", [folder / "wav"])
+    return folder, NoteIndex(music, {name: folder / f"{name}.mid" for name in names})
 
 
 def write(path, rows):
@@ -247,11 +248,12 @@ def clip_set(folder, tables):
     for row, notes in zip(rows, tables, strict=True):
         if notes is not None:
             write_midi(notes, folder / f"{row['clip']}.mid")
-    clips = ClipSet(folder, 24000)
+    clips = SearchedClips(folder, 24000)
     clips.names, clips.rows = [row["clip"] for row in rows], rows
     return clips
 
 
+@pytest.mark.slow
 def test_copies_are_flagged_and_the_control_stands_beside_them(corpus, tmp_path):
     _, scores = corpus
     copy = moved(scores.tables["p03"], 2)
@@ -285,6 +287,7 @@ def test_copies_are_flagged_and_the_control_stands_beside_them(corpus, tmp_path)
     assert nearest[BARS, "c3"]["note"].startswith("n/a")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_told_has_a_reason(corpus, tmp_path):
     _, scores = corpus
     assert len(scores.names) == 32
@@ -302,11 +305,12 @@ def test_what_cannot_be_told_has_a_reason(corpus, tmp_path):
 
 
 def replace_names(scores, names):
-    made = object.__new__(Scores)
+    made = object.__new__(NoteIndex)
     vars(made).update(vars(scores) | {"names": names})
     return made
 
 
+@pytest.mark.slow
 def test_planted_copies_of_melodies_and_bars(corpus):
     """A transposition is found by both; another tempo is another rhythm, and no bar is whole."""
     _, scores = corpus

@@ -18,7 +18,7 @@ from etude.config import RemiZ
 from etude.generation.export import export
 from etude.midi.writing import plain_table, write_midi
 from etude.storage import write_csv, write_json
-from etude.tokenizers.symbolic.making import create
+from etude.tokenizers.symbolic.factory import create_symbolic_tokenizer
 
 # What each command is given beside the option that is tried; `generate` once for each system.
 GIVEN = {
@@ -150,7 +150,7 @@ def template(tmp_path_factory):
         )
     write_json(home / "plan.json", PLAN)
     (home / "remi_z").mkdir()
-    create(RemiZ(kind="remi_z")).save(home / "remi_z")
+    create_symbolic_tokenizer(RemiZ(kind="remi_z")).save(home / "remi_z")
     for name, data in (
         ("empty", b""),
         ("junk", b"no music: ["),
@@ -213,6 +213,7 @@ def test_a_mistake_is_a_message(case, option, template, tmp_path, monkeypatch, c
     assert not wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", [c for c in GIVEN if c not in ("compare", "paper", "table of a run")]
 )

@@ -328,7 +328,7 @@ def test_a_change_of_code_is_seen(old, new):
 
 def test_the_ledger_is_as_the_code_is():
     """Never written here: `make ledger`, after a VERSION was raised or with a REASON."""
-    different = ledger.differences(ledger.current(), ledger.read())
+    different = ledger.ledger_differences(ledger.current(), ledger.read())
     assert not different, "\n".join(
         ["make ledger REASON='...', where no result changes:", *different]
     )
@@ -339,14 +339,14 @@ def test_a_ledger_wants_a_version_or_a_reason(tmp_path, monkeypatch):
     same = dict(old)
     assert ledger.updated(same, old) == [*old.values()]
     changed = old | {"cuts": ledger.Row("cuts", 1, "cc")}
-    assert ledger.differences(changed, old) == ["cuts: the code changed, VERSION 1 did not"]
+    assert ledger.ledger_differences(changed, old) == ["cuts: the code changed, VERSION 1 did not"]
     with pytest.raises(UserError, match="neither its VERSION nor a reason"):
         ledger.updated(changed, old)
     assert ledger.updated(changed, old, "form")[0] == ledger.Row("cuts", 1, "cc", "form")
     higher = old | {"page": ledger.Row("page", 4, "dd")}
-    assert ledger.differences(higher, old) == ["page: VERSION 3 -> 4"]
+    assert ledger.ledger_differences(higher, old) == ["page: VERSION 3 -> 4"]
     assert ledger.updated(higher, old)[1] == ledger.Row("page", 4, "dd")
-    assert ledger.differences({}, old) == ["cuts: no such label", "page: no such label"]
+    assert ledger.ledger_differences({}, old) == ["cuts: no such label", "page: no such label"]
     path = tmp_path / "ledger.csv"
     ledger.write([*old.values()], path)
     assert ledger.read(path) == old
@@ -369,10 +369,10 @@ def test_a_version_covers_what_has_none_in_its_room():
 def test_a_module_that_moves_keeps_its_place(monkeypatch):
     """Labels stand in params and ledger, not paths."""
     before = ledger.current()["kad"]
-    text = versions.source("metrics/kad")
-    plain = versions.source
+    text = versions.module_text("metrics/kad")
+    plain = versions.module_text
     monkeypatch.setitem(MODULES, "kad", "metrics/elsewhere")
     monkeypatch.setattr(
-        versions, "source", lambda m: text if m == "metrics/elsewhere" else plain(m)
+        versions, "module_text", lambda m: text if m == "metrics/elsewhere" else plain(m)
     )
     assert ledger.current()["kad"] == before

@@ -13,8 +13,8 @@ from etude.config import Filter, OnOff
 from etude.midi.messages import read_messages
 from etude.midi.notes import MidiError
 from etude.midi.we_sharp import (
-    Line,
-    Pair,
+    EventPair,
+    NoteLine,
     drop_chords,
     drop_doubled,
     map_pairs,
@@ -29,7 +29,7 @@ from tests.unit.test_onoff import midi, mido
 def line(text):
     """`on 60 480` as a line."""
     kind, note, delta = text.split()
-    return Line(kind == "on", 0, int(note), 80, int(delta))
+    return NoteLine(kind == "on", 0, int(note), 80, int(delta))
 
 
 def lines(*texts):
@@ -63,7 +63,7 @@ def test_step_1_is_stable():
 
 def test_step_2_takes_a_note_off_twice():
     found = map_pairs(lines("on 60 0", "on 60 10", "off 60 20", "on 62 0"))
-    assert found == [Pair(60, 1, 3, 30), Pair(60, 2, 3, 20)]
+    assert found == [EventPair(60, 1, 3, 30), EventPair(60, 2, 3, 20)]
 
 
 def test_step_3_deletes_the_second_note_on_and_the_first_note_off():
@@ -119,14 +119,19 @@ def test_step_4_takes_a_chord_at_the_very_beginning_whole():
 def test_step_4_moves_time_only_to_a_line_that_stays():
     four = lines("on 60 0", "on 64 0", "on 67 0", "off 60 9", "off 64 2", "on 50 1", "off 67 0",
                  "off 50 4")  # fmt: skip
-    equal = [Pair(60, 1, 4, 9), Pair(64, 2, 5, 9), Pair(67, 3, 7, 9)]
+    equal = [EventPair(60, 1, 4, 9), EventPair(64, 2, 5, 9), EventPair(67, 3, 7, 9)]
     # 9 of the fourth line is lost, as the fifth goes too; 2 goes to the sixth, 0 to the last.
     assert drop_chords(four, equal)[0] == lines("on 50 3", "off 50 4")
 
 
 def test_step_4_takes_whatever_stands_under_a_number_of_its_stale_table():
     now = lines("on 50 1", "off 50 0", "on 60 0", "off 71 0", "on 72 5", "off 72 6")
-    stale = [Pair(64, 2, 5, 9), Pair(40, 3, 6, 9), Pair(52, 4, 90, 9), Pair(72, 5, 6, 6)]
+    stale = [
+        EventPair(64, 2, 5, 9),
+        EventPair(40, 3, 6, 9),
+        EventPair(52, 4, 90, 9),
+        EventPair(72, 5, 6, 6),
+    ]
     kept, chords = drop_chords(now, stale)
     assert chords == {(40, 52, 64): 1}  # the table's notes, not those of the lines
     assert kept == lines("on 50 1")  # a note-off is taken for an on; there is no line 90
@@ -145,8 +150,9 @@ def test_step_4_reads_a_stale_table():
     assert stale == (kept, Counter())
 
 
+@pytest.mark.slow
 @given(
-    st.lists(st.builds(Line, st.booleans(), st.just(0), st.sampled_from([60, 62, 64, 65]),
+    st.lists(st.builds(NoteLine, st.booleans(), st.just(0), st.sampled_from([60, 62, 64, 65]),
                        st.just(80), st.sampled_from([0, 0, 0, 1, 2])), max_size=40)
 )  # fmt: skip
 @settings(max_examples=300, deadline=None)

@@ -9,8 +9,8 @@ import soundfile
 
 from etude.audio.files import AudioError, AudioFile, read_audio
 from etude.audio.recordings import copy_to_wav, summarise
-from etude.audio.whole import shortfall
-from etude.contents import what_it_is
+from etude.audio.truncation import shortfall
+from etude.file_signatures import what_it_is
 
 RATE = 8000
 TONE = (0.5 * np.sin(np.arange(4 * RATE) / 7)).astype(np.float32)

@@ -1,11 +1,15 @@
-"""Plain English where people read: README, docs, presets, the page, descriptions of keys, commands.
+"""Plain English where people read: README, docs, presets, the page, descriptions of keys, commands;
+docstrings and comments too.
 
 A word on the left is a house word or a word for word translation; on the right is what a native
 speaker would write. A line that has to have one of them (a quotation) is named in QUOTED.
 """
 
+import ast
+import io
 import re
 import subprocess
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -82,6 +86,35 @@ def files() -> list[str]:
     ]  # fmt: skip
 
 
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def prose(source: str) -> str:
+    """The docstrings (without their examples) and the comments of a module, on their lines."""
+    lines, kept = source.splitlines(), {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            for number in range(node.body[0].lineno, node.body[0].end_lineno + 1):
+                if not lines[number - 1].lstrip().startswith((">>>", "...")):
+                    kept[number] = lines[number - 1]
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            kept[token.start[0]] = token.string
+    return "\n".join(kept.get(number, "") for number in range(1, len(lines) + 1))
+
+
+def test_docstrings_and_comments_are_in_plain_english():
+    bad = []
+    for folder in ("etude", "scripts", "rules"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            bad += [
+                f"{path.relative_to(ROOT)}:{line}"
+                for line in found_in(prose(path.read_text(encoding="utf-8")))
+            ]
+    assert not bad, "\n".join(bad)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", files())
 def test_texts_are_in_plain_english(name):
     text = (ROOT / name).read_text(encoding="utf-8")

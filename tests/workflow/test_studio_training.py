@@ -8,7 +8,7 @@ from studio import ended, open_studio, serving
 from studio_worker import SLOW
 
 from etude.errors import UserError
-from etude.studio.training import PREFIX, Choice, Plan, Trainings, _shorter, curves
+from etude.studio.training import PREFIX, Choice, TrainingPlan, Trainings, _shorter, curves
 from etude.training.state import open_state, write_history
 from tests import music
 
@@ -60,7 +60,7 @@ def until(client, *states, percent=0.0, shown=False, seconds=400):
 
 
 def test_choices_are_from_lists_and_get_a_name_of_their_own(tmp_path):
-    plan = Plan.of(write_plan(tmp_path))
+    plan = TrainingPlan.of(write_plan(tmp_path))
     made = plan.overlay(Choice(plan=plan.id, length="try"))
     assert made["run"] == [PREFIX + "notes"]
     entry = made["experiments"][PREFIX + "notes"]
@@ -73,7 +73,7 @@ def test_choices_are_from_lists_and_get_a_name_of_their_own(tmp_path):
             plan.overlay(Choice(plan=plan.id, **wrong))
     assert _shorter(plan.experiment.stages.lm.training, 0.5) == {"steps": 15, "warmup_steps": 3}
     with pytest.raises(UserError, match="one experiment"):
-        Plan.of(write_plan(tmp_path, run=["audiolm", "remi_llama"]))
+        TrainingPlan.of(write_plan(tmp_path, run=["audiolm", "remi_llama"]))
 
 
 def test_of_concepts_those_that_are_chosen_are_learned(tmp_path):
@@ -87,7 +87,7 @@ def test_of_concepts_those_that_are_chosen_are_learned(tmp_path):
         "concepts": ["harp", "drum"],
     }
     path.write_text(yaml.safe_dump(content | {"experiments": {"base": base, "words": words}}))
-    plan = Plan.of(path)
+    plan = TrainingPlan.of(path)
     assert plan.as_json()["concepts"] == ["harp", "drum"]
     made = plan.overlay(Choice(plan=plan.id, concepts=["drum"], length="try"))
     entry = made["experiments"][PREFIX + "words"]
@@ -98,7 +98,7 @@ def test_of_concepts_those_that_are_chosen_are_learned(tmp_path):
 
 def test_curves_are_those_of_the_training_that_runs(tmp_path):
     """Not of another day's, which lies in the same place until the new one has begun."""
-    plan = Plan.of(write_plan(tmp_path))
+    plan = TrainingPlan.of(write_plan(tmp_path))
     name = f"{PREFIX}notes/lm/seed-{plan.experiment.seeds.train[0]}"
     results, job = tmp_path / "results", {"state": "running", "started": time.time() - 60}
     assert curves(plan, job, results) == {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from etude.config.base import OWN, Section, UserPath, merge
-from etude.config.networks import OwnNetwork
+from etude.config.networks import PluginNetwork
 from etude.config.systems.base import (
     GenerateSettings,
     OneLine,
@@ -67,7 +67,7 @@ _chosen.__name__ = "backend"  # pydantic's messages name it
 AnyNetwork = Annotated[
     Annotated[Network, Tag("Network")]
     | Annotated[AudioLmPytorch, Tag("audiolm_pytorch")]
-    | Annotated[OwnNetwork, Tag(OWN)],
+    | Annotated[PluginNetwork, Tag(OWN)],
     Discriminator(_chosen),
 ]
 
@@ -79,7 +79,7 @@ class Stage(StageSettings):
 
     @model_validator(mode="after")
     def _only_the_transformer_forgets(self) -> Stage:
-        if isinstance(self.network, OwnNetwork) and self.training.forgetful_mask:
+        if isinstance(self.network, PluginNetwork) and self.training.forgetful_mask:
             raise ValueError(
                 "training.forgetful_mask is the transformer's; a network of your own has none"
             )
@@ -138,7 +138,7 @@ class Generate(GenerateSettings):
 
     @property
     def primes(self) -> list[Path]:
-        """The recordings that clips go on from, in turn."""
+        """The recordings that clips continue, in turn."""
         if self.prime is None:
             return []
         return self.prime if isinstance(self.prime, list) else [self.prime]
@@ -170,7 +170,7 @@ class AudioLm(TrainedExperiment):
         "audiolm.transformer": "systems/audiolm/codebook_transformer",
         "audiolm.library": "systems/audiolm/audiolm_pytorch",
         "audiolm.data": "systems/audiolm/data",
-        "audiolm.beginnings": "systems/audiolm/beginnings",
+        "audiolm.beginnings": "systems/audiolm/prefixes",
         "audiolm.sampling": "systems/audiolm/sampling",
         "audiolm.player": "systems/audiolm/player",
         "audiolm.baselines": "systems/audiolm/baselines",
@@ -248,7 +248,7 @@ class AudioLm(TrainedExperiment):
                 f"{where}.generate.hop: {hop:g} s is more than a window, which is {seconds:g} s "
                 "long"
             )
-        # A tokenizer of the user's own is asked when it is imported, in its jobs.
+        # A tokenizer of the user's is asked when it is imported, in its jobs.
         quantizers = getattr(config.tokenizers[tokens.acoustic], "quantizers", None)
         if quantizers is not None and self.coarse_quantizers >= quantizers:
             raise ValueError(
@@ -260,10 +260,10 @@ class AudioLm(TrainedExperiment):
         tokens = config.audio_tokens(self.tokens)
         seconds = config.cuts[tokens.cut].seconds
         semantic, acoustic = (config.tokenizers[n] for n in (tokens.semantic, tokens.acoustic))
-        said, frames = (seconds * frame_rate(t) for t in (semantic, acoustic))
+        semantic_count, frames = (seconds * frame_rate(t) for t in (semantic, acoustic))
         lengths = {
-            "semantic": said,
-            "coarse": said + frames * self.coarse_quantizers,
+            "semantic": semantic_count,
+            "coarse": semantic_count + frames * self.coarse_quantizers,
             "fine": self.fine_frames * getattr(acoustic, "quantizers", 1),
         }
         return sum(p.settings.training.items_seen * lengths[p.name] for p in self.stage_plans())

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from etude.config.base import Section, nearest
-from etude.config.networks import OwnNetwork
-from etude.config.systems.training import Seeds, Training, Weights, path_alone
+from etude.config.base import Section, closest
+from etude.config.networks import PluginNetwork
+from etude.config.systems.training import Seeds, TrainingSettings, Weights, path_alone
 
 if TYPE_CHECKING:
     from etude.config.whole import Config
@@ -33,7 +33,7 @@ class StageSettings(Section):
     """One trained part of a system: its network, its training, weights from elsewhere."""
 
     network: Any = None
-    training: Training = Training()
+    training: TrainingSettings = TrainingSettings()
     weights: Annotated[Weights | None, BeforeValidator(path_alone)] = Field(
         None,
         exclude_if=lambda weights: weights is None,  # a key that is not used retrains nothing
@@ -74,12 +74,12 @@ class GenerateSettings(Section):
 
     @property
     def primes(self) -> list[Path]:
-        """The user's files that clips go on from, in turn."""
+        """The user's files that clips continue, in turn."""
         return []
 
     @property
     def prompted(self) -> bool:
-        """Whether clips go on from something, so that their beginning is not generated."""
+        """Whether clips continue something, so that their beginning is not generated."""
         return bool(self.primes)
 
 
@@ -130,11 +130,11 @@ class ExperimentBase(Section):
     likelihood: ClassVar[bool] = False  # has a perplexity of held-out tokens
     continues: ClassVar[bool] = False  # can be given the beginnings of training items
     latent_space: ClassVar[bool] = False  # its stage that encodes can encode the notes of any clip
-    judges_concepts: ClassVar[bool] = False  # has `asked` (etude.systems.asked)
+    judges_concepts: ClassVar[bool] = False  # has `asked` (etude.systems.concept_queries)
     reads_captions: ClassVar[bool] = False  # learns from captions.csv of its corpus
     encodes_audio: ClassVar[bool] = False  # its stage that encodes reads the pieces' audio
     pretrained_kinds: ClassVar[tuple[str, ...]] = ()  # of `pretrained` that its stages can be
-    proves_texts: ClassVar[bool] = False  # and has `reader` to prove them (etude.systems.asked)
+    proves_texts: ClassVar[bool] = False  # has `reader` to prove them (same module)
     # Sets that clips must beat, of those that every system has (RIVALS) and of its own.
     rivals: ClassVar[tuple[str, ...]] = ("untrained", "shuffled", *RIVALS)
     sets: ClassVar[Mapping[str, str]] = {}  # clip sets that it makes itself: name -> meaning
@@ -203,7 +203,7 @@ class ExperimentBase(Section):
         """The `module:Class` of these stages, or of all, where the network is the user's own."""
         plans = [p for p in self.stage_plans() if not stages or p.name in stages]
         networks = [plan.settings.network for plan in plans]
-        return [network.kind for network in networks if isinstance(network, OwnNetwork)]
+        return [network.kind for network in networks if isinstance(network, PluginNetwork)]
 
     def untrained_params(self) -> str:
         """What decides the clips that these are compared with, as JSON for a rule's params."""
@@ -276,6 +276,6 @@ def known(name: str, names: Any, where: str, section: str) -> None:
     """
     if name not in names:
         raise ValueError(
-            f"{where}: {name!r} is not in `{section}`{nearest(name, names)}; "
+            f"{where}: {name!r} is not in `{section}`{closest(name, names)}; "
             f"there: {', '.join(names) or 'nothing'}"
         )

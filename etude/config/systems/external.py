@@ -51,7 +51,7 @@ class External(ExperimentBase):
     )
     notes: bool = Field(
         False,
-        exclude_if=lambda wanted: not wanted,  # a key that is not used imports nothing anew
+        exclude_if=lambda wanted: not wanted,  # an unused key imports nothing again
         description="the folder holds MIDI: its notes are measured too, and it is played as the "
         "corpus is where no recording of the same name lies beside it",
     )

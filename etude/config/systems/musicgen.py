@@ -109,7 +109,7 @@ class TextGenerate(GenerateSettings):
     )
     melody: UserPath | None = Field(
         None,
-        exclude_if=lambda file: file is None,  # a key that is not used makes nothing anew
+        exclude_if=lambda file: file is None,  # an unused key makes nothing again
         description="a recording whose melody clips follow, by pretrained melody_to_music networks",
     )
     sampling: Sampling = Field(
@@ -149,7 +149,7 @@ class MusicGen(TrainedExperiment):
         "musicgen.sampling": "systems/musicgen/sampling",
         "musicgen.melody": "systems/musicgen/melody",
         "musicgen.player": "systems/musicgen/player",
-        "musicgen.asked": "systems/musicgen/asked",
+        "musicgen.asked": "systems/musicgen/concept_queries",
     }
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "build": ("musicgen.network", "musicgen.texts"),

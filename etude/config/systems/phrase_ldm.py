@@ -23,7 +23,7 @@ from etude.config.systems.base import (
     TrainedExperiment,
     known,
 )
-from etude.config.systems.training import Training
+from etude.config.systems.training import TrainingSettings
 
 if TYPE_CHECKING:
     from etude.config.whole import Config
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Meter = Annotated[str, Field(pattern=r"^[1-9][0-9]*/(1|2|4|8|16|32|64)$")]
 
 
-class PhraseTraining(Training):
+class PhraseTraining(TrainingSettings):
     """How a stage is trained; counted in steps, never in seconds. 0 steps: it is not there."""
 
     steps: int = Field(0, ge=0, description="optimiser steps; 0: the stage is left out")
@@ -45,7 +45,7 @@ class PhraseTraining(Training):
         return self
 
 
-class PhraseStage(StageSettings):
+class PhraseStep(StageSettings):
     """A stage that learns phrases."""
 
     network: PhraseNetwork = Rotary(kind="rotary")
@@ -57,14 +57,14 @@ class PhraseStage(StageSettings):
         return self.training.steps > 0 or self.weights is not None
 
 
-class InfillStage(PhraseStage):
+class InfillStage(PhraseStep):
     """Stage 1: bars with gaps, and what stood there."""
 
     share: float = Field(0.3, gt=0, lt=1, description="share of tokens that are taken out")
     span: float = Field(3.0, gt=0, description="mean length of a gap in tokens (Poisson)")
 
 
-class VaeStage(PhraseStage):
+class VaeStage(PhraseStep):
     """Stage 3: phrases as latents and back."""
 
     kl: Kl = Kl()
@@ -153,7 +153,7 @@ class PhraseStages(Section):
     """
 
     infill: InfillStage = Field(description="bars with gaps -> bars; no steps")
-    autoencode: PhraseStage = Field(description="phrases -> four states -> phrases; no steps")
+    autoencode: PhraseStep = Field(description="phrases -> four states -> phrases; no steps")
     vae: VaeStage = Field(description="phrases -> latents -> phrases; 1400 steps, batch 16, Muon")
     ldm: LdmStage = Field(description="noise -> the latents of a piece; 1600 steps, batch 16")
 
@@ -324,9 +324,9 @@ class PhraseLdm(TrainedExperiment):
         f"phrase_ldm.{name}": f"systems/phrase_ldm/{name}"
         for name in (
             *("vae", "rotary", "t5", "phrases", "latents", "dit", "ldm", "pieces", "sections"),
-            *("own", "player", "baselines"),
+            *("player", "baselines"),
         )
-    }
+    } | {"phrase_ldm.own": "systems/phrase_ldm/user_piece"}
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "build": (*_OF_PHRASES, *_OF_PIECES),
         "encode": (*_OF_PHRASES, "phrase_ldm.phrases", "phrase_ldm.latents"),

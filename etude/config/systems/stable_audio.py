@@ -21,7 +21,7 @@ from etude.config.systems.base import (
     known,
 )
 from etude.config.systems.musicgen import check_templates, check_tokens
-from etude.config.systems.training import Training, Weights
+from etude.config.systems.training import TrainingSettings, Weights
 from etude.config.tokens import MagnitudeRvq, frame_rate
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class LatentsStage(StageSettings):
 
     @model_validator(mode="after")
     def _not_trained(self) -> LatentsStage:
-        if self.training != Training() or (self.weights and self.weights.fine_tune):
+        if self.training != TrainingSettings() or (self.weights and self.weights.fine_tune):
             raise ValueError("the autoencoder is not trained: it is taken as it is")
         return self
 
@@ -199,10 +199,8 @@ class StableAudio(TrainedExperiment):
     }
     modules: ClassVar[Mapping[str, str]] = {
         f"stable_audio.{name}": f"systems/stable_audio/{name}"
-        for name in (
-            *("autoencoder", "network", "told", "adapter", "texts", "latents", "data", "player"),
-        )
-    }
+        for name in ["autoencoder", "network", "adapter", "texts", "latents", "data", "player"]
+    } | {"stable_audio.told": "systems/stable_audio/conditioning"}
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "build": (*_OF_SOUND, *_OF_LATENTS),
         "train": (*_OF_SOUND, "musicgen.data", "stable_audio.data", "sampling", "loop", "steps"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, Tag, field_serializer, model_validator
 
 from etude.config.base import OWN, Section, UserPath, chosen_by, merge
-from etude.config.networks import OwnNetwork
+from etude.config.networks import PluginNetwork
 from etude.config.symbolic_tokens import SymbolicTokenSet
 from etude.config.systems.base import (
     RIVALS_WITH_NOTES,
@@ -19,7 +19,7 @@ from etude.config.systems.base import (
     TrainedExperiment,
     known,
 )
-from etude.config.systems.training import Sampling, Training
+from etude.config.systems.training import Sampling, TrainingSettings
 
 if TYPE_CHECKING:
     from etude.config.whole import Config
@@ -84,7 +84,7 @@ SymbolicNetwork = Annotated[
     Annotated[Gpt2, Tag("gpt2")]
     | Annotated[Llama, Tag("llama")]
     | Annotated[MusicTransformer, Tag("music_transformer")]
-    | Annotated[OwnNetwork, Tag(OWN)],
+    | Annotated[PluginNetwork, Tag(OWN)],
     chosen_by("kind"),
 ]
 
@@ -102,7 +102,7 @@ class Augment(Section):
     velocity: int = Field(4, ge=0, le=127, description="velocity up or down, at most (MIDI)")
 
 
-class SymbolicTraining(Training):
+class SymbolicTraining(TrainingSettings):
     """How the model is trained; counted in steps, never in seconds."""
 
     sequences: Literal["windowed", "packed"] = Field(
@@ -231,7 +231,7 @@ class SymbolicLm(TrainedExperiment):
     modules: ClassVar[Mapping[str, str]] = {
         "symbolic_lm.stage": "systems/symbolic_lm/stage",
         "symbolic_lm.data": "systems/symbolic_lm/data",
-        "symbolic_lm.beginnings": "systems/symbolic_lm/beginnings",
+        "symbolic_lm.beginnings": "systems/symbolic_lm/prefixes",
         "symbolic_lm.sampling": "systems/symbolic_lm/sampling",
         "symbolic_lm.prompts": "systems/symbolic_lm/prompts",
         "symbolic_lm.player": "systems/symbolic_lm/player",

@@ -113,7 +113,7 @@ class TextualInversion(TrainedExperiment):
         "textual_inversion.concepts": "systems/textual_inversion/concepts",
         "textual_inversion.data": "systems/textual_inversion/data",
         "textual_inversion.files": "systems/textual_inversion/files",
-        "textual_inversion.asked": "systems/textual_inversion/asked",
+        "textual_inversion.asked": "systems/textual_inversion/concept_queries",
     }
     _base: ClassVar[tuple[str, ...]] = ("musicgen.network", "musicgen.texts")
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {

@@ -12,7 +12,7 @@ from etude.config.base import Distinct, Section, UserPath
 MomentDecay = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Training(Section):
+class TrainingSettings(Section):
     """How a stage is trained; counted in steps, never in seconds."""
 
     steps: int = Field(200, ge=1, description="optimiser steps")
@@ -117,7 +117,7 @@ class Training(Section):
         return self.muon_learning_rate / self.learning_rate
 
     @model_validator(mode="after")
-    def _devices_get_something(self) -> Training:
+    def _devices_get_something(self) -> TrainingSettings:
         if self.batch_size < self.devices:
             raise ValueError(f"batch_size {self.batch_size} is less than devices {self.devices}")
         if self.devices > 1 and self.audition:
@@ -125,7 +125,7 @@ class Training(Section):
         return self
 
     @model_validator(mode="after")
-    def _kept_steps_are_made(self) -> Training:
+    def _kept_steps_are_made(self) -> TrainingSettings:
         if self.keep_steps and max(self.keep_steps) > self.steps:
             raise ValueError(
                 f"keep_steps: step {max(self.keep_steps)} is never made; steps is {self.steps}"
@@ -194,6 +194,6 @@ class Sampling(Section):
         None,
         gt=0,
         le=1,
-        exclude_if=lambda share: share is None,  # a key that is not used generates nothing anew
+        exclude_if=lambda share: share is None,  # an unused key generates nothing again
         description="only this share of the vocabulary, the likeliest (audiolm-pytorch: 0.1)",
     )

@@ -1,4 +1,4 @@
-"""Does a clip repeat the training music? A ladder, each rung with measured recall.
+"""Does a clip repeat the training music? Several searches, each with measured recall.
 
     exact        the same samples (PCM SHA-256)
     fingerprint  the same music at any offset, gain, noise, encoding, up to 2 % faster
@@ -10,7 +10,7 @@
     bars         most bars in a row that one training piece has, in any key (told)
     extraction   what a model goes on with when it is given the beginning of a training item
 
-Each rung gives a score per clip, higher is nearer to the training music. What a high score is, is
-said by a null: held-out real music against the same training music (`null.py`). What a rung finds
+Each search gives a score per clip, higher is nearer to the training music. What a high score is, is
+said by a null: held-out real music against the same training music (`null.py`). What a search finds
 is said by planted copies (`attacks.py`, `recall.py`).
 """

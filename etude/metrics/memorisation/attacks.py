@@ -20,7 +20,7 @@ import soxr
 import symusic
 
 from etude.config import Filter, Render
-from etude.metrics.memorisation.material import Excerpt, Music, Wave
+from etude.metrics.memorisation.excerpts import CorpusPieces, Excerpt, Wave
 from etude.midi.render import render_midi
 
 VERSION = 2  # raised when the planted copies change
@@ -52,7 +52,7 @@ EMBEDDED = ("exact", "reencoded", "semitone_up", "semitone_down", "other_voice")
 
 
 @dataclass
-class Studio:
+class CopyMaker:
     """Makes planted copies of excerpts of one corpus.
 
     Args:
@@ -65,7 +65,7 @@ class Studio:
         seed: of noise and places.
     """
 
-    music: Music
+    music: CorpusPieces
     rate: int
     midi: dict[str, Path]
     render: Render

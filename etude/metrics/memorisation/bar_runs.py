@@ -1,4 +1,4 @@
-"""The rung for form: the longest run of a clip's bars that one training piece has, in order.
+"""The search for form: the longest run of a clip's bars that one training piece has, in order.
 
 Conventions
     A bar is a set of (place, pitch) of the notes that begin in it, places in 48ths of the bar; all
@@ -39,7 +39,7 @@ FEWEST = 2  # bars: of one there is no order
 
 
 @dataclass(frozen=True)
-class Run:
+class BarRun:
     """The longest run: how many bars, of how many that the clip has; the piece, and its first bar.
 
     The piece is -1 where no bar is near to any.
@@ -65,7 +65,7 @@ class BarRuns:
         self.bar = np.concatenate([np.arange(n) for n in counts] or [np.zeros(0, np.int64)])
         self.first = np.array([bars.first for bars in found], dtype=np.int64)
 
-    def search(self, table: NoteTable, pieces: Ids | None = None) -> Run | None:
+    def search(self, table: NoteTable, pieces: Ids | None = None) -> BarRun | None:
         """The longest run of some notes' bars; None where fewer than two are whole.
 
         Args:
@@ -85,13 +85,21 @@ class BarRuns:
         near = 2 * both.data > NEAR * (mine.sum(1)[both.row] + sizes[both.col])
         length, begin = _longest(both.row[near], both.col[near], bars.count, joined)
         if not length:
-            return Run(0, bars.count)
+            return BarRun(0, bars.count)
         piece = int(self.piece[rows[begin]])
-        return Run(length, bars.count, piece, int(self.bar[rows[begin]] + self.first[piece]))
+        return BarRun(length, bars.count, piece, int(self.bar[rows[begin]] + self.first[piece]))
 
 
 def bars_of(table: NoteTable) -> WholeBars:
-    """The whole bars of some notes, from the first that begins to the last that ends."""
+    """The whole bars of some notes, from the first that begins to the last that ends.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> at = np.arange(8) * 480  # two bars of quarters
+        >>> bars_of(plain_table(at, np.full(8, 480), np.full(8, 60))).count
+        2
+    """
     start = float(table.onset_s.min()) if len(table) else 0.0
     return whole_bars(table, start, table.seconds - start)
 
@@ -100,6 +108,15 @@ def elements(bars: WholeBars, semitones: Sequence[int] = (0,)) -> sparse.csr_arr
     """Which places and pitches the notes begin at, for each transposition, one after the other.
 
     float32 [transpositions * bars, 48 * 128] of 0 and 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> at = np.arange(4) * 480
+        >>> bar = bars_of(plain_table(at, np.full(4, 480), np.array([60, 62, 64, 65])))
+        >>> found = elements(bar, semitones=(0, 1))
+        >>> found.shape, found.sum(1).tolist()  # as written, and a semitone up: four notes each
+        ((2, 6144), [4.0, 4.0])
     """
     at = np.rint(bars.onset * PLACES).astype(np.int64)
     kept = (at >= 0) & (at < bars.count * PLACES)

@@ -214,7 +214,14 @@ def _vectors(features: list[Array], bounds: Integers) -> tuple[Array, Array, Int
 
 
 def stretches(feature: Array, step: int) -> Array:
-    """All stretches of a feature, flat and at semitones: [n, moments * semitones]."""
+    """All stretches of a feature, flat and at semitones: [n, moments * semitones].
+
+    Example:
+        >>> import numpy as np
+        >>> feature = np.zeros((2 * STRETCH, 3 * 48), np.float32)
+        >>> len(stretches(feature, step=STRETCH))
+        2
+    """
     pooled = semitones(feature)
     sums = np.cumsum(np.pad(pooled, ((1, 0), (0, 0))), axis=0, dtype=np.float64)
     moments = ((sums[SLOT:] - sums[:-SLOT]) / SLOT).astype(np.float32)
@@ -261,6 +268,12 @@ def _running(values: Array) -> Array:
 
 
 def unit(rows: NDArray[np.floating]) -> Array:
-    """Rows of length 1; zeros stay."""
+    """Rows of length 1; zeros stay.
+
+    Example:
+        >>> import numpy as np
+        >>> unit(np.array([[0.0, 4.0], [0.0, 0.0]])).tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
+    """
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.ascontiguousarray(rows / np.maximum(lengths, 1e-9), dtype=np.float32)

@@ -8,8 +8,8 @@ Conventions
 Metrics
     * `Chroma.search`: for each clip its best match at any offset in the training music, in all 12
       keys, up to about 12 % faster or slower, forwards or backwards.
-      score = similarity - COMMON * that of the RANK-th likeliest other piece: a cadence that is in
-      so many pieces is nobody's own. Similarity is the cosine of the middle 88 % of the clip (of a
+      score = similarity - COMMON * that of the RANK-th likeliest other piece: a cadence that RANK
+      pieces share belongs to none. Similarity is the cosine of the middle 88 % of the clip (of a
       longer one: the best 8 s) with the music.
 
 How: rotation of chroma stands for transposition, as in cover song detection (Serra et al., IEEE
@@ -60,12 +60,19 @@ def features(wave: NDArray[np.floating]) -> Array:
 
     Raises:
         ValueError: samples that are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> wave = np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
+        >>> found = features(wave)
+        >>> found.shape[1], int(found.mean(0).argmax())  # 9: A
+        (12, 9)
     """
     if not np.isfinite(wave).all():
         raise ValueError("samples are not finite")
-    heard = np.sqrt(_activations(np.asarray(wave, np.float64)).power)
-    folded = np.zeros((len(heard), CLASSES))
-    np.add.at(folded.T, (LOWEST_NOTE + np.arange(NOTES)) % CLASSES, heard.T)
+    amplitude = np.sqrt(_activations(np.asarray(wave, np.float64)).power)
+    folded = np.zeros((len(amplitude), CLASSES))
+    np.add.at(folded.T, (LOWEST_NOTE + np.arange(NOTES)) % CLASSES, amplitude.T)
     frames = unit(folded)
     return (frames - frames.mean(1, keepdims=True)).astype(np.float32)
 
@@ -82,7 +89,7 @@ class Chroma:
     pieces: list[str]
     bounds: Integers
     frames: NDArray[np.float16]
-    _indices: dict[int, _Index] = field(default_factory=dict, repr=False)
+    _indices: dict[int, _StretchIndex] = field(default_factory=dict, repr=False)
 
     @classmethod
     def build(cls, named: Iterable[tuple[str, Array]]) -> Chroma:
@@ -128,14 +135,14 @@ class Chroma:
                 yield self._index(length).match(part, begin)
                 yield self._index(length).match(part[::-1], begin)
 
-    def _index(self, length: int) -> _Index:
+    def _index(self, length: int) -> _StretchIndex:
         if length not in self._indices:
             self._indices.clear()  # clips of a set are of one length: one is enough
-            self._indices[length] = _Index(self, length)
+            self._indices[length] = _StretchIndex(self, length)
         return self._indices[length]
 
 
-class _Index:
+class _StretchIndex:
     """All stretches of the training music that a clip of some length may be a copy of."""
 
     def __init__(self, music: Chroma, length: int) -> None:

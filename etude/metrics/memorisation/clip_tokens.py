@@ -1,4 +1,4 @@
-"""Semantic tokens of clips, for the ladder's rung on tokens."""
+"""Semantic tokens of clips, for the search on tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from etude.audio.files import AudioError
 from etude.metrics.clip_sets import clip_sets, hear
 from etude.storage import atomic, read_csv
-from etude.tokenizers.registry import load
+from etude.tokenizers.registry import load_tokenizer
 
 VERSION = 2  # raised when the lines change
 
@@ -19,7 +19,7 @@ SETS = ("generated", "real", "copies")
 
 def tokenize_clips(clips: Path, semantic: Path, output: Path) -> None:
     """Write a line {"clips", "clip", "semantic"} per clip; a clip that cannot be read has none."""
-    tokenizer = load(semantic)
+    tokenizer = load_tokenizer(semantic)
     with atomic(output) as temporary, temporary.open("w", encoding="utf-8") as file:
         for key, folder in clip_sets(clips).items():
             for row in read_csv(folder / "clips.csv") if key in SETS else ():

@@ -12,14 +12,20 @@ import numpy as np
 from etude.config import Cut, Memorisation
 from etude.config.corpora import CorpusBase
 from etude.metrics.clip_sets import clip_sets
-from etude.metrics.memorisation.attacks import HOST_SECONDS, SPAN_SECONDS, Studio
+from etude.metrics.memorisation.attacks import HOST_SECONDS, SPAN_SECONDS, CopyMaker
 from etude.metrics.memorisation.catalogue import Catalogue
 from etude.metrics.memorisation.chroma import Chroma
 from etude.metrics.memorisation.exact import Probe, write_seed_files
-from etude.metrics.memorisation.find import ClipSet, Search, Verdicts, guarded, read_clip_tokens
-from etude.metrics.memorisation.material import Music
+from etude.metrics.memorisation.excerpts import CorpusPieces
+from etude.metrics.memorisation.find import (
+    Search,
+    SearchedClips,
+    Verdicts,
+    guarded,
+    read_clip_tokens,
+)
 from etude.metrics.memorisation.neighbours import Neighbours
-from etude.metrics.memorisation.notes import Scores, midi_files
+from etude.metrics.memorisation.notes import NoteIndex, midi_files
 from etude.metrics.memorisation.recall import (
     Row,
     Rung,
@@ -83,8 +89,8 @@ def find_memorisation(
     clips: Path,
     hashes: Path,
 ) -> None:
-    """Write memorisation.csv, memorisation_clips.csv and the folder of the seed's four files."""
-    music = Music(sources.pieces, sources.wav)
+    """Write memorisation.csv, memorisation_clips.csv and the folder of we-sharp's four files."""
+    music = CorpusPieces(sources.pieces, sources.wav)
     search = Search(music, cut, settings, seed)
     rows: list[dict[str, Any]] = []
     of_clips: list[dict[str, Any]] = []
@@ -92,12 +98,14 @@ def find_memorisation(
     for key, folder in clip_sets(sources.clips).items():
         if key not in SETS:
             continue
-        heard = ClipSet.read(folder, cut.rate)
-        verdicts, found = _climb(search, heard, key, sources)
+        searched = SearchedClips.read(folder, cut.rate)
+        verdicts, found = _climb(search, searched, key, sources)
         probes += found
-        for said in verdicts:
-            rows += tidy(said, key)
-            of_clips += clip_rows(said, key, heard.names, heard.faults, music, sources.results)
+        for verdicts_of_set in verdicts:
+            rows += tidy(verdicts_of_set, key)
+            of_clips += clip_rows(
+                verdicts_of_set, key, searched.names, searched.faults, music, sources.results
+            )
     rows += left_out_rows(music.left)
     rows += recall_rows(read_csv(sources.recall))
     if sources.extraction:
@@ -110,23 +118,23 @@ def find_memorisation(
 
 
 def _climb(
-    search: Search, clips: ClipSet, key: str, sources: Sources
+    search: Search, clips: SearchedClips, key: str, sources: Sources
 ) -> tuple[list[Verdicts], list[Probe]]:
-    """All rungs for one set of clips."""
+    """All searches for one set of clips."""
     exact, probes = search.exact(clips, read_hashes(sources.catalogue, search.music.split))
     catalogue = Catalogue.load(sources.catalogue / "fingerprints.npz")
-    said = [exact]
-    said.append(guarded("fingerprint", "", lambda: search.fingerprint(clips, catalogue)))
-    said.append(guarded("waveform", "", lambda: search.waveform(clips, catalogue)))
+    verdicts_of_set = [exact]
+    verdicts_of_set.append(guarded("fingerprint", "", lambda: search.fingerprint(clips, catalogue)))
+    verdicts_of_set.append(guarded("waveform", "", lambda: search.waveform(clips, catalogue)))
     harmonies = Chroma.load(sources.catalogue / "chroma.npz")
-    said.append(guarded("chroma", "", lambda: search.chroma(clips, harmonies)))
+    verdicts_of_set.append(guarded("chroma", "", lambda: search.chroma(clips, harmonies)))
     for name, path in sources.corpus_embeddings.items():
         made, floor = (
             sources.clip_embeddings[name.rpartition(":")[2]],
             embedding(name).deviation_floor,
         )
         label = name.rpartition(":")[2]
-        said.append(
+        verdicts_of_set.append(
             guarded(
                 "neighbours",
                 label,
@@ -136,12 +144,14 @@ def _climb(
     if sources.clip_tokens:
         made_tokens = read_clip_tokens(sources.clip_tokens).get(key, {})
         known = read_tokens(sources.token_shards, search.cut.hop == search.cut.seconds)
-        said.append(guarded("tokens", "", lambda: search.tokens(clips, made_tokens, known)))
+        verdicts_of_set.append(
+            guarded("tokens", "", lambda: search.tokens(clips, made_tokens, known))
+        )
     if sources.midi_root and any(clips.folder.glob("*.mid")):
-        scores = Scores(search.music, midi_files(read_csv(sources.pieces), sources.midi_root))
-        said.append(guarded("notes", "", lambda: search.notes(clips, scores)))
-        said += Tunes(scores).verdicts(clips, search.settings.null_clips, search.seed)
-    return said, probes
+        scores = NoteIndex(search.music, midi_files(read_csv(sources.pieces), sources.midi_root))
+        verdicts_of_set.append(guarded("notes", "", lambda: search.notes(clips, scores)))
+        verdicts_of_set += Tunes(scores).verdicts(clips, search.settings.null_clips, search.seed)
+    return verdicts_of_set, probes
 
 
 def study_memorisation(
@@ -158,10 +168,10 @@ def study_memorisation(
     midi_root: Path | None,
     output: Path,
 ) -> None:
-    """Write the recall of planted copies, rung by rung and attack by attack."""
-    music = Music(pieces, wav)
+    """Write the recall of planted copies, by search and by attack."""
+    music = CorpusPieces(pieces, wav)
     midi = midi_files(read_csv(pieces), midi_root) if midi_root else {}
-    studio = Studio(music, cut.rate, midi, corpus.render, corpus.rules, settings.soundfont, seed)
+    studio = CopyMaker(music, cut.rate, midi, corpus.render, corpus.rules, settings.soundfont, seed)
     rungs: list[Rung] = [exact_rung(read_hashes(catalogue, music.split, "train"), cut)]
     known = Catalogue.load(catalogue / "fingerprints.npz")
     rungs += [fingerprint_rung(known, cut.rate), waveform_rung(Waveforms(music, known), cut.rate)]
@@ -177,14 +187,14 @@ def study_memorisation(
     if settings.planted:
         rows += study(music, studio, rungs, settings, cut, seed)
         if midi:
-            scores = Scores(music, midi)
+            scores = NoteIndex(music, midi)
             rows += _notes_study(scores, settings, cut.seconds, seed)
             rows += _tunes_study(scores, settings, max(cut.seconds, HOST_SECONDS), seed)
-    said = without(music.left)
-    write_study((row | {"note": row.get("note") or said} for row in rows), output)
+    verdicts_of_set = without(music.left)
+    write_study((row | {"note": row.get("note") or verdicts_of_set} for row in rows), output)
 
 
-def _notes_study(scores: Scores, settings: Memorisation, seconds: float, seed: int) -> list[Row]:
+def _notes_study(scores: NoteIndex, settings: Memorisation, seconds: float, seed: int) -> list[Row]:
     rows: list[Row] = []
     common = {"rung": "notes", "embedding": ""}
     for length in dict.fromkeys((seconds, HOST_SECONDS)):  # few notes of chorales are anyone's own
@@ -200,7 +210,7 @@ def _notes_study(scores: Scores, settings: Memorisation, seconds: float, seed: i
 
 
 def _tunes_study(
-    scores: Scores, settings: Memorisation, seconds: float, seed: int
+    scores: NoteIndex, settings: Memorisation, seconds: float, seed: int
 ) -> Iterator[Row]:
     """Of melodies and bars, in clips that are long enough to have them."""
     about = {"embedding": "", "span_s": seconds, "clip_s": seconds}

@@ -27,7 +27,7 @@ from etude.storage import atomic, write_csv, write_json
 VERSION = 1  # raised when hashes change
 
 COLUMNS = ["probe_filename", "probe_hash", "is_match", "matched_dataset_files"]
-NO_MATCH = "No match"  # the seed's word
+NO_MATCH = "No match"  # we-sharp's word
 
 
 def pcm_hash(wave: NDArray[np.floating]) -> str:
@@ -76,7 +76,16 @@ def matches(
     seconds: float,
     hop: float,
 ) -> list[Probe]:
-    """Every segment of every (name, wave), matched or not."""
+    """Every segment of every (name, wave), matched or not.
+
+    Example:
+        >>> import numpy as np
+        >>> wave = np.random.default_rng(0).normal(size=2000)
+        >>> known = {digest: [("piece", at)] for at, digest in segment_hashes(wave, 1000, 1.0, 1.0)}
+        >>> probes = matches([("copy", wave), ("new", -wave)], known, 1000, 1.0, 1.0)
+        >>> [(probe.clip, len(probe.found)) for probe in probes]
+        [('copy', 1), ('copy', 1), ('new', 0), ('new', 0)]
+    """
     return [
         Probe(name, start_s, digest, tuple(training.get(digest, ())))
         for name, wave in clips
@@ -85,7 +94,13 @@ def matches(
 
 
 def crossing(hashes: Mapping[str, list[tuple[str, float]]], split: Mapping[str, str]) -> int:
-    """Held-out segments whose samples are in the training split as well: leakage."""
+    """Held-out segments whose samples are in the training split as well: leakage.
+
+    Example:
+        >>> hashes = {"hash": [("a", 0.0), ("b", 4.0)]}  # the same samples in both pieces
+        >>> crossing(hashes, {"a": "train", "b": "test"})
+        1
+    """
     count = 0
     for places in hashes.values():
         held_out = [piece for piece, _ in places if split.get(piece) in ("valid", "test")]
@@ -95,7 +110,7 @@ def crossing(hashes: Mapping[str, list[tuple[str, float]]], split: Mapping[str, 
 
 
 def write_seed_files(probes: list[Probe], folder: Path) -> None:
-    """The seed's four files, with all probes in them: two tables, two figures."""
+    """we-sharp's four files, with all probes in them: two tables, two figures."""
     rows = [
         {
             "probe_filename": f"{probe.clip}@{probe.start_s:g}s",
@@ -114,7 +129,7 @@ def write_seed_files(probes: list[Probe], folder: Path) -> None:
 
 
 def _draw(probes: list[Probe], folder: Path) -> None:
-    """How many probes have so many matches; how often each piece is matched."""
+    """How many probes have each number of matches; how often each piece is matched."""
     from matplotlib.figure import Figure
 
     matched = Counter(len(probe.found) for probe in probes)

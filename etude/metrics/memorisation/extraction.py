@@ -51,6 +51,14 @@ def extract(
         count: tokens that the model continues with.
         most: items of a set at each length: the first that are long enough.
         what: what items are called.
+
+    Example:
+        >>> import numpy as np
+        >>> piece = np.tile([1, 2, 3], 4)
+        >>> again = lambda prefixes, count: prefixes  # a model that repeats what it was given
+        >>> rows = extract({"train": [piece]}, [3], 3, again)
+        >>> [(row["metric"], row["value"]) for row in rows]  # this piece does just that
+        [('exact', '1.000000'), ('nearly', '1.000000')]
     """
     for name, items in sets.items():
         for length in lengths:
@@ -89,12 +97,12 @@ def write_extraction(
     if not settings.prefixes:
         write_csv(output, COLUMNS, [row | {"note": "n/a: not asked for (prefixes: 0)"}])
         return
-    opened = open_system(system)
-    asked = opened.continuation(parts, settings, seed)
+    loaded = open_system(system)
+    asked = loaded.continuation(parts, settings, seed)
     if asked.note:
         write_csv(output, COLUMNS, [row | {"note": asked.note}])
         return
-    most, what = settings.prefixes, opened.items
+    most, what = settings.prefixes, loaded.items
     rows = list(extract(asked.items, asked.lengths, asked.more, asked.go_on, most, what))
     if asked.by_length:  # a stable sort: within a length the sets keep their order
         rows.sort(key=lambda row: asked.lengths.index(row["prefix"]))

@@ -1,4 +1,4 @@
-"""All rungs for the clips of an experiment: shares of flagged clips, and each clip's neighbour."""
+"""All searches for an experiment's clips: shares of flagged ones, and the neighbour of each."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from etude.metrics.clip_sets import hear
 from etude.metrics.memorisation import chroma
 from etude.metrics.memorisation.catalogue import NOTHING, Catalogue, Match
 from etude.metrics.memorisation.exact import Probe, crossing, matches
+from etude.metrics.memorisation.excerpts import HELD_OUT, CorpusPieces, Excerpt, Wave
 from etude.metrics.memorisation.fingerprint import RATE, features
-from etude.metrics.memorisation.material import HELD_OUT, Excerpt, Music, Wave
-from etude.metrics.memorisation.neighbours import Near, Neighbours
-from etude.metrics.memorisation.notes import Scores
+from etude.metrics.memorisation.neighbours import NearestWindow, Neighbours
+from etude.metrics.memorisation.notes import NoteIndex
 from etude.metrics.memorisation.null import Null
 from etude.metrics.memorisation.reference import Places
 from etude.metrics.memorisation.sequences import Common, SuffixIndex
@@ -42,11 +42,12 @@ SILENT_RMS = 1e-4
 
 @dataclass
 class Verdicts:
-    """What a rung says of the clips of a set.
+    """What a search says of the clips of a set.
 
-    Attributes: rung, embedding, scores (float [clips], NaN where a clip cannot be judged), null,
+    Attributes: `rung` (the search), embedding, scores (float [clips], NaN where a clip cannot be
+    judged), null,
     places (piece and second of the nearest training music, per clip), note (why there is nothing),
-    faults (why a clip cannot be judged, by name), figures (more rows of this rung and its null).
+    faults (why a clip cannot be judged, by name), figures (more rows of this search and its null).
     """
 
     rung: str
@@ -65,12 +66,12 @@ class Verdicts:
 
     @property
     def reason(self) -> str:
-        """Why the rung decides nothing; empty where it does."""
+        """Why the search decides nothing; empty where it does."""
         return self.note or (self.null.reason if self.null else "")
 
 
 @dataclass
-class ClipSet:
+class SearchedClips:
     """The clips of a set as they are heard: names, waves at `rate`, notes on those that are not."""
 
     folder: Path
@@ -81,7 +82,7 @@ class ClipSet:
     faults: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: Path, rate: int) -> ClipSet:
+    def read(cls, folder: Path, rate: int) -> SearchedClips:
         """Every clip; one that cannot be read, or is silent, has a fault and an empty wave."""
         made = cls(folder, rate)
         for row in read_csv(folder / "clips.csv"):
@@ -107,7 +108,7 @@ class ClipSet:
 class Search:
     """What clips are searched in."""
 
-    music: Music
+    music: CorpusPieces
     cut: Cut
     settings: Memorisation
     seed: int
@@ -118,7 +119,7 @@ class Search:
         """Held-out excerpts as long as the clips."""
         return self.music.excerpts(HELD_OUT, seconds, self.settings.null_clips, self.seed)
 
-    def exact(self, clips: ClipSet, hashes: Places) -> tuple[Verdicts, list[Probe]]:
+    def exact(self, clips: SearchedClips, hashes: Places) -> tuple[Verdicts, list[Probe]]:
         """The same samples; `hashes` of all splits."""
         training = {
             digest: kept
@@ -126,9 +127,9 @@ class Search:
             if (kept := [p for p in places if self.music.split.get(p[0]) == "train"])
         }
         named = zip(clips.names, clips.waves, strict=True)
-        heard = [(name, wave) for name, wave in named if name not in clips.faults]
+        sounding = [(name, wave) for name, wave in named if name not in clips.faults]
         hop = self.cut.hop or self.cut.seconds
-        probes = matches(heard, training, self.cut.rate, self.cut.seconds, hop)
+        probes = matches(sounding, training, self.cut.rate, self.cut.seconds, hop)
         first = {p.clip: p.found[0] for p in reversed(probes) if p.found}
         scores = np.array(
             [float(n in first) if n not in clips.faults else np.nan for n in clips.names]
@@ -140,7 +141,7 @@ class Search:
             "exact", "", scores, None, [first.get(n, ("", 0.0)) for n in clips.names]
         ), probes
 
-    def fingerprint(self, clips: ClipSet, catalogue: Catalogue) -> Verdicts:
+    def fingerprint(self, clips: SearchedClips, catalogue: Catalogue) -> Verdicts:
         """The same music."""
         return self._matched(
             "fingerprint",
@@ -149,7 +150,7 @@ class Search:
             len(catalogue.vectors) > 0,
         )
 
-    def chroma(self, clips: ClipSet, known: chroma.Chroma) -> Verdicts:
+    def chroma(self, clips: SearchedClips, known: chroma.Chroma) -> Verdicts:
         """The same harmonies, in any key."""
         return self._matched(
             "chroma",
@@ -158,7 +159,7 @@ class Search:
             len(known.pieces) > 0,
         )
 
-    def waveform(self, clips: ClipSet, catalogue: Catalogue) -> Verdicts:
+    def waveform(self, clips: SearchedClips, catalogue: Catalogue) -> Verdicts:
         """The same sound."""
         search = Waveforms(self.music, catalogue).search
         return self._matched("waveform", clips, search, len(catalogue.vectors) > 0)
@@ -166,17 +167,17 @@ class Search:
     def _matched(
         self,
         rung: str,
-        clips: ClipSet,
+        clips: SearchedClips,
         search: Callable[[Sequence[Wave]], list[Match]],
         known: bool,
     ) -> Verdicts:
         """What a search of waves in the training music says."""
         if not known:
             return Verdicts(rung, note="there is no training music")
-        heard = [soxr.resample(w, clips.rate, RATE) if len(w) else w for w in clips.waves]
+        sounding = [soxr.resample(w, clips.rate, RATE) if len(w) else w for w in clips.waves]
         faults: dict[str, str] = {}
         found = []
-        for name, match in zip(clips.names, tried_together(search, heard), strict=True):
+        for name, match in zip(clips.names, tried_together(search, sounding), strict=True):
             if isinstance(match, Failed):
                 faults[name] = match.reason
             found.append(Match() if isinstance(match, Failed) else match)
@@ -190,10 +191,10 @@ class Search:
     ) -> Null:
         """Scores of held-out music, searched once for all sets of clips of one length."""
         if (rung, seconds) not in self.nulls:
-            heard = self._held_out(seconds)
+            sounding = self._held_out(seconds)
             scores, pieces = [], []
-            found = tried_together(search, [wave for _, wave in heard]) if heard else []
-            for (excerpt, _), match in zip(heard, found, strict=True):
+            found = tried_together(search, [wave for _, wave in sounding]) if sounding else []
+            for (excerpt, _), match in zip(sounding, found, strict=True):
                 if isinstance(match, Failed):
                     self.music.leave_out(excerpt.piece, match.reason)
                 else:
@@ -203,7 +204,7 @@ class Search:
         return self.nulls[rung, seconds]
 
     def _held_out(self, seconds: float) -> list[tuple[Excerpt, Wave]]:
-        """Held-out music at RATE, read once for all rungs."""
+        """Held-out music at RATE, read once for all searches."""
         if seconds not in self.held_out:
             excerpts = self.null_excerpts(seconds) if seconds else []
             read = self.music.each(lambda e: self.music.read(e, RATE), excerpts)
@@ -211,7 +212,7 @@ class Search:
         return self.held_out[seconds]
 
     def neighbours(
-        self, clips: ClipSet, name: str, floor: float, corpus: Path, embedded: Path, key: str
+        self, clips: SearchedClips, name: str, floor: float, corpus: Path, embedded: Path, key: str
     ) -> Verdicts:
         """Nearest windows; the null is of held-out segments that follow each other."""
         with np.load(corpus) as file:
@@ -254,10 +255,12 @@ class Search:
         rows = np.concatenate(parts) if parts else windows[:0]
         return rows, np.array(owners, dtype=np.int64), names
 
-    def _place(self, near: Near | None, pieces: Any, starts: Any) -> tuple[str, float]:
+    def _place(self, near: NearestWindow | None, pieces: Any, starts: Any) -> tuple[str, float]:
         return ("", 0.0) if near is None else (str(pieces[near.window]), float(starts[near.window]))
 
-    def tokens(self, clips: ClipSet, made: dict[str, list[int]], known: dict[str, Any]) -> Verdicts:
+    def tokens(
+        self, clips: SearchedClips, made: dict[str, list[int]], known: dict[str, Any]
+    ) -> Verdicts:
         """Semantic tokens: longest common run and edit distance; null clips of equal length."""
         train = [(p, s) for p in self.music.names("train") for s in known.get(p, ())]
         if not train:
@@ -280,7 +283,7 @@ class Search:
             places.append((piece, max(0, found.position) * frame))
         return Verdicts("tokens", "", np.array(scores), Null(np.array(null_scores), pieces), places)
 
-    def notes(self, clips: ClipSet, scores: Scores) -> Verdicts:
+    def notes(self, clips: SearchedClips, scores: NoteIndex) -> Verdicts:
         """Notes of clips that have a .mid beside them: those that metrics hear, as the null's."""
         found: list[Common | None] = []
         tables, faults = notes_of(clips)
@@ -297,7 +300,9 @@ class Search:
         return Verdicts("notes", "", values, null, places, faults=faults)
 
 
-def notes_of(clips: ClipSet, part: str = "music") -> tuple[list[NoteTable | None], dict[str, str]]:
+def notes_of(
+    clips: SearchedClips, part: str = "music"
+) -> tuple[list[NoteTable | None], dict[str, str]]:
     """The notes of each clip that has a .mid, and why one has none, by name.
 
     Args:
@@ -325,7 +330,7 @@ def _notes(path: Path, part: str, row: Mapping[str, str]) -> NoteTable | str:
 
 
 def guarded(rung: str, embedding: str, search: Callable[[], Verdicts]) -> Verdicts:
-    """What a rung says, or why it cannot: the others go on."""
+    """The verdicts of a search, or why it has none: the others go on."""
     try:
         return search()
     except UserError as error:
@@ -344,7 +349,9 @@ def read_clip_tokens(path: Path) -> dict[str, dict[str, list[int]]]:
     return found
 
 
-def nearest_files(music: Music, results: Path, places: Iterable[tuple[str, float]]) -> list[str]:
+def nearest_files(
+    music: CorpusPieces, results: Path, places: Iterable[tuple[str, float]]
+) -> list[str]:
     """Of each place the piece's WAV, relative to the results folder."""
     return [
         music.files[p].absolute().relative_to(results.absolute()).as_posix() if p else ""

@@ -34,7 +34,12 @@ SILENT = 1e-4  # a clip whose loudest frame is below this (-80 dBFS) is silent
 
 
 def filters(rate: int = RATE) -> sparse.csr_array:
-    """Triangles on the grid, a third of a semitone or two bins wide: [BINS, N_FFT / 2 + 1]."""
+    """Triangles on the grid, a third of a semitone or two bins wide: [BINS, N_FFT / 2 + 1].
+
+    Example:
+        >>> filters().shape[0] == BINS
+        True
+    """
     notes = LOWEST + np.arange(BINS) / THIRDS
     centres = 440 * 2 ** ((notes - 69) / 12)
     width = np.maximum(centres * (2 ** (1 / 36) - 1), 1.5 * rate / N_FFT)
@@ -51,6 +56,12 @@ def features(wave: NDArray[np.floating]) -> Array:
 
     Raises:
         ValueError: samples that are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> wave = np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
+        >>> LOWEST + int(semitones(features(wave)).mean(0).argmax())  # A = 440 Hz is MIDI note 69
+        69
     """
     if not np.isfinite(wave).all():
         raise ValueError("samples are not finite")
@@ -68,7 +79,15 @@ def features(wave: NDArray[np.floating]) -> Array:
 
 
 def shifted(feature: Array, thirds: int) -> Array:
-    """The feature as if it sounded so many thirds of a semitone higher."""
+    """The feature as if it sounded this many thirds of a semitone higher.
+
+    Example:
+        >>> import numpy as np
+        >>> feature = np.zeros((1, BINS))
+        >>> feature[0, 30] = 1
+        >>> int(shifted(feature, THIRDS).argmax()), int(shifted(feature, -1).argmax())
+        (33, 29)
+    """
     moved = np.zeros_like(feature)
     if thirds >= 0:
         moved[..., thirds:] = feature[..., : BINS - thirds]
@@ -78,18 +97,39 @@ def shifted(feature: Array, thirds: int) -> Array:
 
 
 def semitones(feature: Array) -> Array:
-    """The strongest third of each semitone: [frames, BINS / 3]."""
+    """The strongest third of each semitone: [frames, BINS / 3].
+
+    Example:
+        >>> import numpy as np
+        >>> feature = np.arange(BINS, dtype=np.float32)[None]
+        >>> semitones(feature)[0, :3].tolist()
+        [2.0, 5.0, 8.0]
+    """
     return feature.reshape(len(feature), BINS // THIRDS, THIRDS).max(2)
 
 
 def blurred(feature: Array) -> Array:
-    """The mean over three frames, so that 50 ms do not matter."""
+    """The mean over three frames, so that 50 ms do not matter.
+
+    Example:
+        >>> import numpy as np
+        >>> blurred(np.array([[0.0], [3.0], [0.0], [0.0]]))[:, 0].tolist()
+        [1.0, 1.0, 1.0, 0.0]
+    """
     smooth: Array = ndimage.uniform_filter1d(feature, 3, axis=0)
     return smooth
 
 
 def novelty(feature: Array) -> Array:
-    """How much begins at each frame, [frames]: what makes music unlike other music."""
+    """How much begins at each frame, [frames]: what makes music unlike other music.
+
+    Example:
+        >>> import numpy as np
+        >>> feature = np.zeros((6, BINS), np.float32)
+        >>> feature[3:, 9] = 1  # a note begins at the fourth frame
+        >>> novelty(feature).tolist()
+        [0.0, 0.0, 0.0, 1.0, 1.0, 0.0]
+    """
     pooled = semitones(feature)
     rise = np.zeros(len(feature), np.float32)
     rise[2:] = np.maximum(0, pooled[2:] - pooled[:-2]).sum(1)

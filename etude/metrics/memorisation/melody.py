@@ -1,4 +1,4 @@
-"""The rung for tunes: how few words of a clip's melody are not a training melody's.
+"""The search for tunes: how few words of a clip's melody are not a training melody's.
 
 Source
     PhraseLDM's memorisation rate (arXiv 2512.11348): 1 - the least word error rate of a generated
@@ -61,7 +61,17 @@ class Tune:
 
 
 def melody_words(table: NoteTable) -> Ids:
-    """The melody of some notes, a word for each but the first: int64 [notes - 1]."""
+    """The melody of some notes, a word for each but the first: int64 [notes - 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> at, long = np.arange(3) * 480, np.full(3, 480)
+        >>> tune = plain_table(at, long, np.array([60, 62, 64]))
+        >>> higher = plain_table(at, long, np.array([65, 67, 69]))
+        >>> bool((melody_words(tune) == melody_words(higher)).all())  # intervals: of any key
+        True
+    """
     voice = top_voice(table)
     interval = np.diff(voice.pitch.astype(np.int64)) + 128
     wait = np.rint(np.diff(voice.onset) * PER_QUARTER / table.ticks_per_quarter).astype(np.int64)

@@ -28,7 +28,7 @@ BLOCK = 2**18  # training windows in memory as float32 beside the index's own
 
 
 @dataclass(frozen=True)
-class Near:
+class NearestWindow:
     """The nearest training window: score -1 to 1, its index, the clip's own window."""
 
     score: float
@@ -58,7 +58,9 @@ class Neighbours:
     def _standard(self, windows: Array) -> NDArray[np.float32]:
         return unit(((windows - self.mean) * self.scale).astype(np.float32))
 
-    def search(self, windows: Array, clips: NDArray[np.int64], count: int) -> list[Near | None]:
+    def search(
+        self, windows: Array, clips: NDArray[np.int64], count: int
+    ) -> list[NearestWindow | None]:
         """The nearest of each of `count` clips; None for one without (finite) windows.
 
         Raises:
@@ -66,7 +68,7 @@ class Neighbours:
         """
         if len(windows) and windows.shape[1] != len(self.mean):
             raise ValueError(f"embeddings of {windows.shape[1]} and {len(self.mean)} dimensions")
-        found: list[Near | None] = [None] * count
+        found: list[NearestWindow | None] = [None] * count
         finite = np.isfinite(windows).all(1) if len(windows) else np.zeros(0, bool)
         kept = np.flatnonzero(finite)
         if not len(kept):
@@ -79,5 +81,5 @@ class Neighbours:
             means = np.convolve(scores[mine], np.full(length, 1 / length), "valid")
             at = int(means.argmax())
             best = at + int(scores[mine][at : at + length].argmax())
-            found[int(clip)] = Near(float(means[at]), int(nearest[mine[best]]), best)
+            found[int(clip)] = NearestWindow(float(means[at]), int(nearest[mine[best]]), best)
         return found

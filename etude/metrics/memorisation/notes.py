@@ -1,4 +1,4 @@
-"""The ladder's rung for music that is written down: clips and training music as notes.
+"""The search for music that is written down: clips and training music as notes.
 
 Conventions
     notes are NoteTables; a clip's notes are searched among the training pieces' by intervals and
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from etude.metrics.memorisation.attacks import HOST_SECONDS, SEMITONES, SPAN_SECONDS, TEMPI
-from etude.metrics.memorisation.material import HELD_OUT, Excerpt, Music
+from etude.metrics.memorisation.excerpts import HELD_OUT, CorpusPieces, Excerpt
 from etude.metrics.memorisation.null import Null
 from etude.metrics.memorisation.sequences import Common, SuffixIndex, note_sequence
 from etude.midi.notes import OF_NOTES, MidiError, NoteTable, read_midi
@@ -28,17 +28,43 @@ OF_SPANS = ("exact", "semitone_up", "semitone_down")
 
 
 def part(table: NoteTable, start_s: float, seconds: float) -> NoteTable:
-    """The notes that begin within a stretch."""
+    """The notes that begin within a stretch.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> table = plain_table(np.arange(4) * 480, np.full(4, 480), np.arange(60, 64))
+        >>> part(table, 0.5, 1.0).pitch.tolist()  # a note lasts half a second
+        [61, 62]
+    """
     return table.at((table.onset_s >= start_s) & (table.onset_s < start_s + seconds))
 
 
 def transposed(table: NoteTable, semitones: int) -> NoteTable:
-    """All notes moved."""
+    """All notes moved.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> table = plain_table(np.array([0]), np.array([480]), np.array([60]))
+        >>> transposed(table, 7).pitch.tolist()
+        [67]
+    """
     return replace(table, pitch=(table.pitch + semitones).astype(np.int16))
 
 
 def attacked(table: NoteTable, attack: str, number: int = 0) -> NoteTable:
-    """A planted copy: transposed, its ticks at another tempo, or backwards."""
+    """A planted copy: transposed, its ticks at another tempo, or backwards.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> table = plain_table(np.arange(3) * 480, np.full(3, 480), np.arange(60, 63))
+        >>> attacked(table, "reversed").pitch.tolist()
+        [62, 61, 60]
+        >>> attacked(table, "semitone_up").pitch.tolist()
+        [61, 62, 63]
+    """
     if attack in SEMITONES:
         steps = SEMITONES[attack]
         return transposed(table, steps[number % len(steps)])
@@ -56,7 +82,16 @@ def attacked(table: NoteTable, attack: str, number: int = 0) -> NoteTable:
 
 
 def embedded(span: NoteTable, host: NoteTable, share: float) -> NoteTable:
-    """The span in place of as much of the host, which begins after a share of the host's notes."""
+    """The span in place of as much of the host, which begins after a share of the host's notes.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> host = plain_table(np.arange(4) * 480, np.full(4, 480), np.arange(60, 64))
+        >>> span = plain_table(np.array([0]), np.array([480]), np.array([90]))
+        >>> embedded(span, host, 0.5).pitch.tolist()  # one note of the host is replaced
+        [60, 90, 62, 63]
+    """
     scale = span.ticks_per_quarter / host.ticks_per_quarter
     onset = np.round(host.onset * scale).astype(np.int64)
     at = int(onset[int(share * (len(onset) - 1))]) if len(onset) else 0
@@ -70,10 +105,10 @@ def embedded(span: NoteTable, host: NoteTable, share: float) -> NoteTable:
     return replace(span, onset=np.concatenate([onset[before], moved, onset[behind]]), **columns)
 
 
-class Scores:
+class NoteIndex:
     """The training pieces' notes, ready to be searched."""
 
-    def __init__(self, music: Music, midi: dict[str, Path]) -> None:
+    def __init__(self, music: CorpusPieces, midi: dict[str, Path]) -> None:
         self.music, self.midi = music, midi
         self.names = [piece for piece in music.names("train") if piece in midi]
         self.tables = {piece: self._read(piece) for piece in sorted(midi)}

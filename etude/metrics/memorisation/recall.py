@@ -1,7 +1,7 @@
-"""Recall: planted copies that each rung finds at 1 % false positives.
+"""Recall: planted copies that each search finds at 1 % false positives.
 
 Metrics
-    * `study`: for each rung and attack the share of planted copies above the null's 99th
+    * `study`: for each search and attack the share of planted copies above the null's 99th
       percentile, with its exact interval. Copies are of the training split. The null is held-out
       excerpts of the same length (also of the hosts' length, for embedded spans).
 """
@@ -20,8 +20,8 @@ from etude.config import Cut, Memorisation
 from etude.metrics.memorisation import attacks, chroma
 from etude.metrics.memorisation.catalogue import Catalogue
 from etude.metrics.memorisation.exact import matches
+from etude.metrics.memorisation.excerpts import HELD_OUT, CorpusPieces, Excerpt, Wave
 from etude.metrics.memorisation.fingerprint import RATE, features
-from etude.metrics.memorisation.material import HELD_OUT, Excerpt, Music, Wave
 from etude.metrics.memorisation.neighbours import Neighbours
 from etude.metrics.memorisation.null import Null, exact_interval
 from etude.metrics.memorisation.reference import Places
@@ -42,7 +42,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Rung:
-    """A rung as the study sees it: its name, and scores of waves at the cut's rate."""
+    """A search as the study sees it: its name, and scores of waves at the cut's rate."""
 
     name: str
     embedding: str
@@ -53,8 +53,8 @@ def fingerprint_rung(catalogue: Catalogue, rate: int) -> Rung:
     """The fingerprint."""
 
     def score(waves: Sequence[Wave]) -> np.ndarray:
-        heard = [features(soxr.resample(wave, rate, RATE)) for wave in waves]
-        return np.array([match.score for match in catalogue.search(heard)])
+        probes = [features(soxr.resample(wave, rate, RATE)) for wave in waves]
+        return np.array([match.score for match in catalogue.search(probes)])
 
     return Rung("fingerprint", "", score)
 
@@ -73,8 +73,8 @@ def chroma_rung(known: chroma.Chroma, rate: int) -> Rung:
     """Sequences of chroma."""
 
     def score(waves: Sequence[Wave]) -> np.ndarray:
-        heard = [chroma.features(soxr.resample(wave, rate, RATE)) for wave in waves]
-        return np.array([match.score for match in known.search(heard)])
+        probes = [chroma.features(soxr.resample(wave, rate, RATE)) for wave in waves]
+        return np.array([match.score for match in known.search(probes)])
 
     return Rung(CHROMA, "", score)
 
@@ -109,14 +109,14 @@ def neighbours_rung(neighbours: Neighbours, name: str, model: Any, rate: int) ->
 
 
 def study(
-    music: Music,
-    studio: attacks.Studio,
+    music: CorpusPieces,
+    studio: attacks.CopyMaker,
     rungs: Sequence[Rung],
     settings: Memorisation,
     cut: Cut,
     seed: int,
 ) -> Iterator[Row]:
-    """Rows of all rungs and attacks; where spans are embedded, also of chroma in clips of 8 s."""
+    """Rows of all searches and attacks; with embedded spans, those of chroma in 8 s clips too."""
     seconds, hop = cut.seconds, cut.hop or cut.seconds
     planted = _planted(music, studio, studio.attacks(), seconds, settings.planted, seed, hop)
     held_out = music.excerpts(HELD_OUT, seconds, settings.null_clips, seed)
@@ -144,13 +144,13 @@ def study(
 Waves = list[tuple[Excerpt, Wave]]
 
 
-def _waves(music: Music, excerpts: list[Excerpt], rate: int) -> Waves:
+def _waves(music: CorpusPieces, excerpts: list[Excerpt], rate: int) -> Waves:
     return list(music.each(lambda e: music.read(e, rate), excerpts))
 
 
 def _planted(
-    music: Music,
-    studio: attacks.Studio,
+    music: CorpusPieces,
+    studio: attacks.CopyMaker,
     names: list[str],
     seconds: float,
     count: int,
@@ -172,7 +172,7 @@ def _planted(
 
 
 def _rows(
-    music: Music,
+    music: CorpusPieces,
     rungs: Sequence[Rung],
     held_out: Waves,
     planted: dict[str, Waves],
@@ -187,13 +187,13 @@ def _rows(
             yield common | recall_row(attack, _scores(music, rung, copies)[0], null)
 
 
-def _scores(music: Music, rung: Rung, heard: Waves) -> tuple[np.ndarray, list[str]]:
+def _scores(music: CorpusPieces, rung: Rung, probes: Waves) -> tuple[np.ndarray, list[str]]:
     """Scores and pieces; a wave that the search cannot judge leaves out its piece."""
     scores: list[float] = []
     pieces: list[str] = []
-    if heard:
-        found = tried_together(lambda waves: list(rung.score(waves)), [wave for _, wave in heard])
-        for (excerpt, _), score in zip(heard, found, strict=True):
+    if probes:
+        found = tried_together(lambda waves: list(rung.score(waves)), [wave for _, wave in probes])
+        for (excerpt, _), score in zip(probes, found, strict=True):
             if isinstance(score, Failed):
                 music.leave_out(excerpt.piece, score.reason)
             else:
@@ -203,7 +203,15 @@ def _scores(music: Music, rung: Rung, heard: Waves) -> tuple[np.ndarray, list[st
 
 
 def recall_row(attack: str, scores: np.ndarray, null: Null) -> Row:
-    """The share of planted copies above the null's threshold, or why there is none."""
+    """The share of planted copies above the null's threshold, or why there is none.
+
+    Example:
+        >>> import numpy as np
+        >>> null = Null(np.linspace(0, 1, 1000), [f"piece {i % 100}" for i in range(1000)])
+        >>> row = recall_row("semitone_up", np.array([0.5, 2.0, 3.0, 4.0]), null)
+        >>> row["value"], row["n"]  # three of four copies are above 99 % of real music
+        ('0.750000', 4)
+    """
     row: Row = {"attack": attack, "n": len(scores)}
     if null.reason or not len(scores):
         return row | {"note": f"n/a: {null.reason or 'no copies are planted'}"}

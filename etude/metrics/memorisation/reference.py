@@ -18,8 +18,8 @@ from etude.errors import UserError
 from etude.metrics.memorisation import chroma
 from etude.metrics.memorisation.catalogue import Catalogue
 from etude.metrics.memorisation.exact import pcm_hash
+from etude.metrics.memorisation.excerpts import CorpusPieces
 from etude.metrics.memorisation.fingerprint import RATE, features
-from etude.metrics.memorisation.material import Music
 from etude.metrics.registry import Options, open_embedding
 from etude.pool import Failed, tried, tried_together
 from etude.storage import atomic, atomic_directory, read_csv, write_csv
@@ -42,7 +42,7 @@ def catalogue_corpus(
 
     left_out.csv has the pieces that could not be searched in, whole or in part, and why.
     """
-    music = Music(pieces, wav)
+    music = CorpusPieces(pieces, wav)
     left: dict[str, str] = {}
     with atomic_directory(folder) as temporary:
         Catalogue.build(_features(features, music, left)).save(temporary / "fingerprints.npz")
@@ -60,7 +60,7 @@ def catalogue_corpus(
 
 
 def _features(
-    work: Callable[[np.ndarray], np.ndarray], music: Music, left: dict[str, str]
+    work: Callable[[np.ndarray], np.ndarray], music: CorpusPieces, left: dict[str, str]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(piece, feature) of the training split, from waves at RATE."""
     for piece in music.names("train"):
@@ -72,7 +72,7 @@ def _features(
 
 
 def _segments(
-    music: Music,
+    music: CorpusPieces,
     wav: list[Path],
     cuts: list[Path],
     rate: int,
@@ -123,7 +123,7 @@ def embed_corpus(
     Raises:
         UserError: not one of them could be embedded.
     """
-    music = Music(pieces, wav)
+    music = CorpusPieces(pieces, wav)
     model = open_embedding(embedding, rate, options)
     windows, names, starts = [np.zeros((0, model.dim))], [], []
     left: dict[str, str] = {}

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from etude.metrics.memorisation.excerpts import CorpusPieces
 from etude.metrics.memorisation.find import Verdicts, nearest_files
-from etude.metrics.memorisation.material import Music
 from etude.metrics.memorisation.null import exact_interval
 
 VERSION = 3  # raised when rows change
@@ -19,13 +19,13 @@ CLIP_COLUMNS = [
     *("nearest_piece", "nearest_start_s", "nearest_file", "note"),
 ]
 
-OF_NOTES = ("notes", "melody", "bars")  # rungs that are studied at lengths of their own
+OF_NOTES = ("notes", "melody", "bars")  # searches that are studied at lengths of their own
 
 Row = dict[str, Any]
 
 
 def tidy(verdicts: Verdicts, clips: str) -> Iterator[Row]:
-    """Rows `memorised_<rung>`, the rung's own figures, `null_p99_<rung>`, `null_flagged_<rung>`."""
+    """Rows `memorised_<rung>`, its own figures, `null_p99_<rung>` and `null_flagged_<rung>`."""
     name, common = verdicts.rung, {"clips": clips, "embedding": verdicts.embedding}
     judged = verdicts.scores[np.isfinite(verdicts.scores)]
     row = common | {"metric": f"memorised_{name}", "unit": "share", "n": len(judged)}
@@ -47,7 +47,12 @@ def tidy(verdicts: Verdicts, clips: str) -> Iterator[Row]:
 
 
 def share(found: int, n: int) -> Row:
-    """A share with its exact interval."""
+    """A share with its exact interval.
+
+    Example:
+        >>> share(0, 300)  # none of 300: at most 1.2 %, at 95 %
+        {'value': '0.000000', 'ci_low': '0.000000', 'ci_high': '0.012221', 'n': 300}
+    """
     low, high = exact_interval(found, n)
     return {"value": f"{found / n:.6f}", "ci_low": f"{low:.6f}", "ci_high": f"{high:.6f}", "n": n}
 
@@ -57,10 +62,10 @@ def clip_rows(
     clips: str,
     names: list[str],
     faults: Mapping[str, str],
-    music: Music,
+    music: CorpusPieces,
     results: Path,
 ) -> Iterator[Row]:
-    """A row for each clip that the rung has looked at."""
+    """A row for each clip that the search has looked at."""
     if not len(verdicts.scores):
         return
     files = nearest_files(music, results, verdicts.places)
@@ -86,7 +91,7 @@ def clip_rows(
 
 
 def recall_rows(study: Iterable[Mapping[str, str]]) -> Iterator[Row]:
-    """Rows `recall_<rung>_<attack>` of a study, as they stand in memorisation.csv.
+    """Rows `recall_<rung>_<attack>` of a study, as they are in memorisation.csv.
 
     Of notes, and of copies that are not as long as a segment of the cut, the name has the length.
     """
@@ -106,14 +111,24 @@ def recall_rows(study: Iterable[Mapping[str, str]]) -> Iterator[Row]:
 
 
 def left_out_rows(left: Mapping[str, str]) -> Iterator[Row]:
-    """A row `searched_without`: how many pieces could not be read, or only in part, and why."""
+    """A row `searched_without`: how many pieces could not be read, or only in part, and why.
+
+    Example:
+        >>> [row["note"] for row in left_out_rows({"a.mid": "corrupt", "b.mid": "corrupt"})]
+        ['without a.mid (corrupt), and 1 more']
+    """
     if left:
         figures = {"value": len(left), "unit": "pieces", "n": len(left)}
         yield figures | {"metric": "searched_without", "note": without(left)}
 
 
 def without(left: Mapping[str, str]) -> str:
-    """What was left out, in a line; empty where nothing was."""
+    """What was left out, in a line; empty where nothing was.
+
+    Example:
+        >>> without({"a.mid": "corrupt", "b.mid": "corrupt"})
+        'without a.mid (corrupt), and 1 more'
+    """
     if not left:
         return ""
     piece, reason = min(left.items())
@@ -122,7 +137,13 @@ def without(left: Mapping[str, str]) -> str:
 
 
 def extraction_rows(found: Iterable[Mapping[str, str]]) -> Iterator[Row]:
-    """Rows `extracted_<exact|nearly>_<prefix>` of training and held-out items."""
+    """Rows `extracted_<exact|nearly>_<prefix>` of training and held-out items.
+
+    Example:
+        >>> found = {"items": "train", "prefix": "25", "metric": "exact", "value": "0.1", "n": "10"}
+        >>> [(row["metric"], row["value"]) for row in extraction_rows([found])]
+        [('extracted_exact_after_25', '0.1')]
+    """
     for row in found:
         figures = {key: row.get(key, "") for key in ("value", "ci_low", "ci_high", "n", "note")}
         metric = f"extracted_{row['metric']}" + f"_after_{row['prefix']}" * bool(row["prefix"])

@@ -56,7 +56,16 @@ class Common:
 
 
 def note_sequence(table: NoteTable) -> Ids:
-    """Pitched notes as (interval, wait, length): int64 [notes - 1]."""
+    """Pitched notes as (interval, wait, length): int64 [notes - 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> at, long = np.arange(3) * 480, np.full(3, 480)
+        >>> tune, higher = (plain_table(at, long, np.array([60, 62, 64]) + k) for k in (0, 5))
+        >>> bool((note_sequence(tune) == note_sequence(higher)).all())
+        True
+    """
     notes = table.without_drums()
     if len(notes) < 2:
         return np.zeros(0, np.int64)
@@ -193,13 +202,26 @@ def _suffixes(text: Ids) -> Ids:
 
 
 def edit_distances(ids: Ids, windows: Ids) -> Ids:
-    """The least edit distance of `ids` [n] to any stretch of each window: [m, w] -> [m]."""
+    """The least edit distance of `ids` [n] to any stretch of each window: [m, w] -> [m].
+
+    Example:
+        >>> import numpy as np
+        >>> windows = np.array([[9, 1, 2, 3, 9], [9, 1, 8, 3, 9]])
+        >>> edit_distances(np.array([1, 2, 3]), windows).tolist()  # the second differs in one id
+        [0, 1]
+    """
     least: Ids = edit_costs(ids, windows).min(1)
     return least
 
 
 def edit_costs(ids: Ids, windows: Ids) -> NDArray[np.int32]:
-    """The same to the best stretch that ends before each place: [m, w] -> int32 [m, w + 1]."""
+    """The same to the best stretch that ends before each place: [m, w] -> int32 [m, w + 1].
+
+    Example:
+        >>> import numpy as np
+        >>> edit_costs(np.array([1, 2]), np.array([[7, 1, 2]])).tolist()  # found where it ends: 0
+        [[2, 2, 1, 0]]
+    """
     columns = np.arange(windows.shape[1] + 1, dtype=np.int32)
     cost = np.zeros((len(windows), len(columns)), np.int32)
     for wanted in ids:

@@ -1,9 +1,9 @@
-"""Two rungs for clips with notes: the nearest training melody, and the longest run of its bars.
+"""Two searches for clips with notes: the nearest training melody, and the longest run of its bars.
 
 They are told, and the gate is not decided by them: a melody under another harmony, or four bars of
 a tune, is what a musician calls a quotation. Clips are searched entire, not only what is heard of
 them. Held-out excerpts as long, or as long as half of the held-out pieces where clips are longer,
-say what is usual; their figures stand in rows of the set `real`.
+say what is usual; their figures are in rows of the set `real`.
 
 Figures (of clips, and of the held-out excerpts)
     melody_similarity   mean of 1 - the least word error rate to a training melody
@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etude.config import Memorisation
-from etude.metrics.memorisation.bar_runs import BarRuns, Run
-from etude.metrics.memorisation.find import ClipSet, Verdicts, notes_of
-from etude.metrics.memorisation.material import HELD_OUT
+from etude.metrics.memorisation.bar_runs import BarRun, BarRuns
+from etude.metrics.memorisation.excerpts import HELD_OUT
+from etude.metrics.memorisation.find import SearchedClips, Verdicts, notes_of
 from etude.metrics.memorisation.melody import FEWEST, NEW, Melodies, Tune, melody_words
-from etude.metrics.memorisation.notes import Scores
+from etude.metrics.memorisation.notes import NoteIndex
 from etude.metrics.memorisation.null import Null, exact_interval
 from etude.metrics.notes import means
 from etude.midi.notes import NoteTable, top_voice
@@ -46,16 +46,16 @@ Array = NDArray[np.float64]
 
 
 @dataclass
-class Judged:
+class TuneMatches:
     """What was found of some clips or excerpts: of each a Tune and a Run; None: it is too short."""
 
     pieces: list[str]
     tunes: list[Tune | None] = field(default_factory=list)
-    runs: list[Run | None] = field(default_factory=list)
+    runs: list[BarRun | None] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)  # why one could not be searched
 
     def scores(self, rung: str) -> Array:
-        """What the rung goes by, of each clip; NaN where it has none."""
+        """What the search judges each clip by; NaN where it has none."""
         if rung == MELODY:
             return np.array([np.nan if t is None else t.similarity for t in self.tunes])
         return np.array([np.nan if r is None else float(r.length) for r in self.runs])
@@ -64,14 +64,14 @@ class Judged:
 class Tunes:
     """The training pieces' melodies and bars."""
 
-    def __init__(self, scores: Scores) -> None:
+    def __init__(self, scores: NoteIndex) -> None:
         self.scores = scores
         tables = [scores.tables[name] for name in scores.names]
         self.melodies, self.bars = Melodies(tables), BarRuns(tables)
 
-    def search(self, tables: Sequence[NoteTable | None], names: list[str]) -> Judged:
+    def search(self, tables: Sequence[NoteTable | None], names: list[str]) -> TuneMatches:
         """The nearest melody and the longest run of each."""
-        made = Judged(names)
+        made = TuneMatches(names)
         for name, table in zip(names, tables, strict=True):
             found = (None, None) if table is None else tried(self.nearest, table)
             if isinstance(found, Failed):
@@ -81,12 +81,12 @@ class Tunes:
             made.runs.append(found[1])
         return made
 
-    def nearest(self, table: NoteTable) -> tuple[Tune | None, Run | None]:
+    def nearest(self, table: NoteTable) -> tuple[Tune | None, BarRun | None]:
         """The nearest melody and the longest run of some notes."""
         pieces = self.melodies.candidates(melody_words(table))
         return self.melodies.search(table), self.bars.search(table, pieces)
 
-    def held_out(self, seconds: float, count: int, seed: int) -> Judged:
+    def held_out(self, seconds: float, count: int, seed: int) -> TuneMatches:
         """Held-out excerpts of this length, or of half of the pieces', searched as clips are."""
         music = self.scores.music
         whole = [music.seconds[name] for name in music.names(*HELD_OUT)]
@@ -94,8 +94,8 @@ class Tunes:
         chosen = self.scores.held_out(length, count, seed)
         return self.search([notes for _, notes in chosen], [piece for piece, _ in chosen])
 
-    def verdicts(self, clips: ClipSet, count: int, seed: int) -> list[Verdicts]:
-        """Both rungs for the clips of a set, with a null of `count` excerpts."""
+    def verdicts(self, clips: SearchedClips, count: int, seed: int) -> list[Verdicts]:
+        """Both searches for the clips of a set, with a null of `count` excerpts."""
         tables, faults = notes_of(clips, "entire")
         lengths = [float(np.ptp(t.onset_s)) for t in tables if t is not None and len(t)]
         known = any(len(words) for words in self.melodies.words)
@@ -110,7 +110,7 @@ class Tunes:
     def study(
         self, seconds: float, settings: Memorisation, seed: int
     ) -> Iterator[tuple[str, str, Array, Null]]:
-        """(rung, attack, scores, null) of planted copies as long as a clip."""
+        """(search, attack, scores, null) of planted copies as long as a clip."""
         control = self.held_out(seconds, settings.null_clips, seed)
         for attack, copies in self.scores.copies(seconds, settings.planted, seed):
             found = self.search(copies, [""] * len(copies))
@@ -119,7 +119,12 @@ class Tunes:
                 yield rung, attack, scores[np.isfinite(scores)], null_of(control, rung)
 
     def _verdict(
-        self, rung: str, made: Judged, control: Judged, clips: ClipSet, faults: dict[str, str]
+        self,
+        rung: str,
+        made: TuneMatches,
+        control: TuneMatches,
+        clips: SearchedClips,
+        faults: dict[str, str],
     ) -> Verdicts:
         scores, null = made.scores(rung), null_of(control, rung)
         short = (
@@ -140,7 +145,7 @@ class Tunes:
         figures = [*rows(made, rung, ""), *rows(control, rung, CONTROL)]
         return Verdicts(rung, "", scores, null, places, note, faults, figures)
 
-    def _place(self, rung: str, found: Judged, i: int) -> tuple[str, float]:
+    def _place(self, rung: str, found: TuneMatches, i: int) -> tuple[str, float]:
         """Piece and second of what a clip is nearest to."""
         tune, run = found.tunes[i], found.runs[i]
         if rung == MELODY and tune is not None:
@@ -153,7 +158,7 @@ class Tunes:
         return "", 0.0
 
 
-def null_of(control: Judged, rung: str) -> Null:
+def null_of(control: TuneMatches, rung: str) -> Null:
     """The scores of held-out excerpts; those that have none are left out."""
     scores = control.scores(rung)
     known = np.isfinite(scores)
@@ -161,11 +166,11 @@ def null_of(control: Judged, rung: str) -> Null:
     return Null(scores[known], pieces)
 
 
-def rows(found: Judged, rung: str, clips: str) -> Iterator[Row]:
-    """The rung's own figures of some clips.
+def rows(found: TuneMatches, rung: str, clips: str) -> Iterator[Row]:
+    """The search's own figures of some clips.
 
     Args:
-        clips: the set's name; empty: that of the rung's other rows.
+        clips: the set's name; empty: that of the search's other rows.
     """
     common: Row = {"clips": clips} if clips else {}
     if clips:

@@ -26,7 +26,7 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Beats:
+class ClipBeats:
     """The beats of a clip from the first to the last at which something sounds.
 
     Attributes: number (int64 [n], beats since the beginning of the file), sounding (bool [n, 128]),
@@ -54,13 +54,21 @@ class Beats:
         return (self.classes > 0) @ (1 << np.arange(12))
 
 
-def read_beats(table: NoteTable, start_s: float, seconds: float) -> Beats:
+def read_beats(table: NoteTable, start_s: float, seconds: float) -> ClipBeats:
     """The beats of a stretch; none where nothing sounds at any.
 
     Args:
         table: the notes that sound in it, those included that began before.
         start_s: where the stretch begins, in seconds.
         seconds: how long it is.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> chord = plain_table(np.zeros(3, int), np.full(3, 960), np.array([60, 64, 67]))
+        >>> beats = read_beats(chord, 0.0, 1.0)  # two quarters
+        >>> len(beats), np.flatnonzero(beats.sounding[0]).tolist()
+        (2, [60, 64, 67])
     """
     notes = table.without_drums()
     quarter = notes.ticks_per_quarter
@@ -81,7 +89,7 @@ def read_beats(table: NoteTable, start_s: float, seconds: float) -> Beats:
     kept = slice(audible[0], audible[-1] + 1) if len(audible) else slice(0)
     of_tracks = _tracks(notes, note, beat, len(number))
     bar = bars.places(ticks, notes.signatures, quarter).bar
-    return Beats(number[kept], sounding[kept], of_tracks[kept], bar[kept])
+    return ClipBeats(number[kept], sounding[kept], of_tracks[kept], bar[kept])
 
 
 def _phase(notes: NoteTable) -> int:

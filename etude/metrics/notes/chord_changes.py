@@ -42,7 +42,7 @@ def count_changes(
     """Write which changes some MIDI files have, and in how many of them each is.
 
     Args:
-        settings: pieces (the first files that are read, at the most) and seconds of each.
+        settings: pieces (the first files that are read, at most) and seconds of each.
     """
     work = functools.partial(changes_of, settings["seconds"])
     chosen = [str(path) for path in files[: int(settings["pieces"])]]

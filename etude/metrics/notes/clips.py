@@ -5,7 +5,7 @@ audio, are in the piece's own file. What a metric reads: notes that begin in wha
 clip's sound (`clip_sets.stretch`: never the prime, which must not count as generated).
 
 Neuromusic's distances go from a clip's beginning (head) to what follows (tail). Where an experiment
-goes on from prompts, the head is what comes before the prime's end, for all sets; where it makes
+continues prompts, the head is what comes before the prime's end, for all sets; where it makes
 clips from nothing, the head is the first half of what is heard, and the tail the second.
 
 Form is not heard in a stretch of two seconds. For its figures a clip is entire: all that its file
@@ -74,8 +74,8 @@ def read_symbolic(
 
     Args:
         pieces: the corpus's files, for clips that are stretches of them.
-        prompted: whether the experiment goes on from prompts.
-        most: the first so many clips only.
+        prompted: whether the experiment continues prompts.
+        most: only this many clips, the first ones.
     """
     found = SymbolicSet()
     read = functools.lru_cache(maxsize=256)(read_midi)
@@ -121,14 +121,14 @@ def parted(row: Mapping[str, str], table: NoteTable, prompted: bool = False) -> 
 
     A note counts to the part in which it begins.
     """
-    start, heard_s = stretch(row)
+    start, audible_s = stretch(row)
     ends = max(float(row.get("seconds") or 0), table.seconds)
-    seconds = max(ends - start, 0.0) if heard_s is None else heard_s
+    seconds = max(ends - start, 0.0) if audible_s is None else audible_s
     prime = float(row.get("prime_seconds") or 0)
     cut = prime if prompted else start + seconds / 2
     onset = table.onset_s + ROUNDING
-    heard, before = onset < start + seconds, onset < cut
-    music = (onset >= start) & heard
+    audible, before = onset < start + seconds, onset < cut
+    music = (onset >= start) & audible
     head = before if prompted else before & music
     return SymbolicClip(
         clip=row["clip"],
@@ -137,7 +137,7 @@ def parted(row: Mapping[str, str], table: NoteTable, prompted: bool = False) -> 
         head=table.at(head),
         tail=table.at(music & ~before),
         whole=table.at(head | music),
-        sounding=table.at(heard & (table.end_s > start + ROUNDING)),
+        sounding=table.at(audible & (table.end_s > start + ROUNDING)),
         start_s=start,
         seconds=seconds,
         entire=table.at(onset >= prime),

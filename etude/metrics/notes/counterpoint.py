@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etude.metrics.notes.beats import Beats
+from etude.metrics.notes.beats import ClipBeats
 from etude.midi.notes import NoteTable
 
 VERSION = 1  # raised when the figures change
@@ -73,12 +73,21 @@ CHORDS = _in_all_keys(TRIADS + SEVENTHS)
 SIZES = np.array([mask.bit_count() for mask in range(4096)])
 
 
-def counterpoint(table: NoteTable, beats: Beats) -> dict[str, float]:
+def counterpoint(table: NoteTable, beats: ClipBeats) -> dict[str, float]:
     """All figures of a clip but `known_changes`, which needs the corpus; NaN where it has none.
 
     Args:
         table: the notes that sound in the clip, those included that began before.
         beats: of the same notes (`read_beats`).
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> from etude.metrics.notes.beats import read_beats
+        >>> chord = plain_table(np.zeros(4, int), np.full(4, 7680), np.array([48, 60, 64, 67]))
+        >>> found = counterpoint(chord, read_beats(chord, 0.0, 8.0))
+        >>> {name: found[name] for name in ("chord_share", "voices", "self_similarity")}
+        {'chord_share': 1.0, 'voices': 4.0, 'self_similarity': 1.0}
     """
     return {
         "chord_share": chord_share(beats),
@@ -91,15 +100,37 @@ def counterpoint(table: NoteTable, beats: Beats) -> dict[str, float]:
     }
 
 
-def chord_share(beats: Beats) -> float:
-    """Share of the beats of three pitch classes or more that are a triad or a seventh chord."""
+def chord_share(beats: ClipBeats) -> float:
+    """Share of the beats of three pitch classes or more that are a triad or a seventh chord.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> from etude.metrics.notes.beats import read_beats
+        >>> at = np.arange(4).repeat(3) * 480  # I, IV, V, I in C major
+        >>> pitches = np.array([[60, 64, 67], [65, 69, 72], [67, 71, 74], [60, 64, 67]]).ravel()
+        >>> beats = read_beats(plain_table(at, np.full(12, 480), pitches), 0.0, 2.0)
+        >>> chord_share(beats)
+        1.0
+    """
     masks = beats.masks
     full = masks[SIZES[masks] > 2]
     return _mean(CHORDS.take(full))
 
 
-def dissonance(beats: Beats) -> float:
-    """Mean dissonance of pairs of sounding pitches, by Huron: -1.24 (fifths) to 1.43 (seconds)."""
+def dissonance(beats: ClipBeats) -> float:
+    """Mean dissonance of pairs of sounding pitches, by Huron: -1.24 (fifths) to 1.43 (seconds).
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> from etude.metrics.notes.beats import read_beats
+        >>> at = np.arange(4).repeat(3) * 480  # I, IV, V, I in C major
+        >>> pitches = np.array([[60, 64, 67], [65, 69, 72], [67, 71, 74], [60, 64, 67]]).ravel()
+        >>> beats = read_beats(plain_table(at, np.full(12, 480), pitches), 0.0, 2.0)
+        >>> round(dissonance(beats), 3)  # thirds and fifths alone: consonant
+        -0.74
+    """
     classes = beats.classes.astype(np.float64)
     pairs = np.stack([(classes * np.roll(classes, -k, 1)).sum(1) for k in range(1, 7)], 1)
     pairs[:, 5] /= 2  # a tritone is met from either side
@@ -107,11 +138,21 @@ def dissonance(beats: Beats) -> float:
     return _mean(-(pairs @ CONSONANCE)[total > 0] / total[total > 0])
 
 
-def changes(beats: Beats) -> Integers:
+def changes(beats: ClipBeats) -> Integers:
     """The changes of chord from each beat to the next, each a number that no transposition alters.
 
     Two sets of pitch classes as 24 bits, the least number of their twelve common transpositions.
     Beats without notes, and beats that keep the chord of the last, are none.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> from etude.metrics.notes.beats import read_beats
+        >>> at = np.arange(4).repeat(3) * 480  # I, IV, V, I in C major
+        >>> pitches = np.array([[60, 64, 67], [65, 69, 72], [67, 71, 74], [60, 64, 67]]).ravel()
+        >>> beats = read_beats(plain_table(at, np.full(12, 480), pitches), 0.0, 2.0)
+        >>> len(changes(beats)), len(np.unique(changes(beats)))  # I to IV is as V to I
+        (3, 2)
     """
     masks = beats.masks
     first, second = masks[:-1], masks[1:]
@@ -120,7 +161,15 @@ def changes(beats: Beats) -> Integers:
 
 
 def least_transposition(first: Integers, second: Integers) -> Integers:
-    """Pairs of sets, turned so that they are the least number: int64 [n]."""
+    """Pairs of sets, turned so that they are the least number: int64 [n].
+
+    Example:
+        >>> import numpy as np
+        >>> c, g, a = 1 << np.array([[0, 4, 7], [7, 11, 2], [9, 1, 4]])  # triads of C, G and A
+        >>> first, second = (np.array([x.sum() for x in xs]) for xs in ([c, g, g], [g, a, c]))
+        >>> np.unique(least_transposition(first, second)).size  # up a fifth, a tone, a fourth
+        3
+    """
     turn = np.arange(12)[:, None]
 
     def turned(mask: Integers) -> Integers:
@@ -129,14 +178,36 @@ def least_transposition(first: Integers, second: Integers) -> Integers:
     return (turned(first) << 12 | turned(second)).min(0, initial=1 << 24)
 
 
-def voices(beats: Beats) -> float:
-    """Mean number of pitches at the beats that have any."""
+def voices(beats: ClipBeats) -> float:
+    """Mean number of pitches at the beats that have any.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> from etude.metrics.notes.beats import read_beats
+        >>> at = np.arange(4).repeat(3) * 480  # I, IV, V, I in C major
+        >>> pitches = np.array([[60, 64, 67], [65, 69, 72], [67, 71, 74], [60, 64, 67]]).ravel()
+        >>> beats = read_beats(plain_table(at, np.full(12, 480), pitches), 0.0, 2.0)
+        >>> voices(beats)
+        3.0
+    """
     sounding = beats.sounding.sum(1)
     return _mean(sounding[sounding > 0])
 
 
-def voice_crossing(beats: Beats) -> float:
-    """Share of the beats with two tracks at which a higher track is below a lower one."""
+def voice_crossing(beats: ClipBeats) -> float:
+    """Share of the beats with two tracks at which a higher track is below a lower one.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> from etude.metrics.notes.beats import read_beats
+        >>> at = np.arange(2).repeat(2) * 480  # two voices, which cross at the second beat
+        >>> pitches, track = np.array([72, 60, 64, 67]), np.array([0, 1, 0, 1])
+        >>> table = plain_table(at, np.full(4, 480), pitches, track=track)
+        >>> voice_crossing(read_beats(table, 0.0, 1.0))
+        0.5
+    """
     there = beats.tracks >= 0
     mean = np.where(there, beats.tracks, 0).sum(0) / np.maximum(there.sum(0), 1)
     order = np.argsort(-mean, kind="stable")
@@ -147,8 +218,18 @@ def voice_crossing(beats: Beats) -> float:
     return _mean(np.compress(there.sum(1) > 1, crossed))
 
 
-def bar_leap(beats: Beats) -> float:
-    """Movement of the outer voices over bar lines less that within bars, in semitones."""
+def bar_leap(beats: ClipBeats) -> float:
+    """Movement of the outer voices over bar lines less that within bars, in semitones.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> from etude.metrics.notes.beats import read_beats
+        >>> tune = np.array([60, 62, 64, 65, 77, 76, 74, 72])  # an octave between the bars
+        >>> table = plain_table(np.arange(8) * 480, np.full(8, 480), tune)
+        >>> round(bar_leap(read_beats(table, 0.0, 4.0)), 2)
+        10.33
+    """
     audible: NDArray[np.bool_] = np.any(beats.sounding, axis=1)
     top = 127 - beats.sounding[:, ::-1].argmax(1)
     moved = (np.abs(np.diff(top)) + np.abs(np.diff(beats.sounding.argmax(1)))) / 2
@@ -157,8 +238,17 @@ def bar_leap(beats: Beats) -> float:
     return _mean(moved[joined & line]) - _mean(moved[joined & ~line])
 
 
-def cadences(table: NoteTable, beats: Beats) -> float:
-    """Rests on a triad in root position, per 16 beats."""
+def cadences(table: NoteTable, beats: ClipBeats) -> float:
+    """Rests on a triad in root position, per 16 beats.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> from etude.metrics.notes.beats import read_beats
+        >>> table = plain_table(np.zeros(3, int), np.full(3, 1920), np.array([60, 64, 67]))
+        >>> cadences(table, read_beats(table, 0.0, 2.0))  # one in four beats
+        4.0
+    """
     if not len(beats):
         return float("nan")
     notes = table.without_drums()
@@ -185,11 +275,20 @@ ROOT_POSITION = np.array(
 )
 
 
-def self_similarity(beats: Beats) -> float:
+def self_similarity(beats: ClipBeats) -> float:
     """Similarity (0 to 1) of the pitch-class sets of beats one, two and four bars apart.
 
     All pairs count alike, so that a clip of a beat more, which has one pair four bars apart, is
     not another case.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> from etude.metrics.notes.beats import read_beats
+        >>> tune = np.tile([60, 62, 64, 65], 8)  # the same bar eight times
+        >>> table = plain_table(np.arange(32) * 480, np.full(32, 480), tune)
+        >>> self_similarity(read_beats(table, 0.0, 16.0))
+        1.0
     """
     masks = beats.masks
     pairs = [(masks[:-apart], masks[apart:]) for apart in (BAR, 2 * BAR, 4 * BAR)]

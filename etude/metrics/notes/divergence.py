@@ -28,6 +28,10 @@ def validate(real: Array, made: Array) -> None:
 
     Raises:
         UserError: other bins, negative or infinite counts.
+
+    Example:
+        >>> import numpy as np
+        >>> validate(np.ones(12), np.ones(12))  # silent: they can be compared
     """
     for name, counts in (("real", real), ("made", made)):
         if not np.isfinite(counts).all() or (counts < 0).any():
@@ -94,7 +98,14 @@ def entropy_bits(counts: Array) -> Array:
 
 
 def evaluate(real: Array, made: Array, smoothing: str = "jeffreys") -> dict[str, float]:
-    """All metrics of this module for two histograms [bins]."""
+    """All metrics of this module for two histograms [bins].
+
+    Example:
+        >>> import numpy as np
+        >>> found = evaluate(np.array([8, 0]), np.array([4, 4]))
+        >>> {name: round(value, 3) for name, value in found.items()}
+        {'kl': 0.479, 'js': 0.137}
+    """
     validate(real, made)
     p, q = shares(real, smoothing), shares(made, smoothing)
     return {"kl": float(kl(p, q)), "js": float(js(p, q))}

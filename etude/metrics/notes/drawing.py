@@ -1,7 +1,7 @@
-"""The seed's three files of its evaluation, and the histograms as figures.
+"""Neuromusic's three files of its evaluation, and the histograms as figures.
 
 kl_divergence.json           KL(original || generated) of the three distances
-features_distributions.json  the distances themselves, as strings, as the seed writes them
+features_distributions.json  the distances themselves, as strings, as Neuromusic writes them
 distances_distributions.png  their histograms
 pitch_classes.svg, durations.svg, harmony.svg: shares of the held-out and the generated music
 """
@@ -109,7 +109,7 @@ def _draw_shares(real: Measured, made: Measured, words: Sequence[str], folder: P
     for name, ticks in labels.items():
         counts = {"held-out": real.counts[name].sum(0), "generated": made.counts[name].sum(0)}
         if any(len(c) != len(ticks) for c in counts.values()):
-            continue  # the seed's own durations: too many bins for a figure
+            continue  # Neuromusic's own durations: too many bins for a figure
         chosen = np.argsort(-counts["held-out"], kind="stable")[:MOST_WORDS]
         chosen = chosen if name == "harmony" else np.arange(len(ticks))
         shown = {k: shares(c, "none")[chosen] for k, c in counts.items()}

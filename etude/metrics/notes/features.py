@@ -52,7 +52,17 @@ HARMONIC_MINOR = np.isin(np.arange(12), (0, 2, 3, 5, 7, 8, 11))  # muspy's minor
 
 
 def features(table: NoteTable, seconds: float) -> dict[str, float]:
-    """All scalars of a clip that has pitched notes."""
+    """All scalars of a clip that has pitched notes.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> scale = np.array([60, 62, 64, 65, 67, 69, 71, 72])
+        >>> table = plain_table(np.arange(8) * 480, np.full(8, 480), scale)
+        >>> found = features(table, seconds=4.0)
+        >>> [found[name] for name in ("pitch_range", "scale_consistency", "note_density")]
+        [12.0, 1.0, 2.0]
+    """
     notes = table.without_drums()
     classes = pitch_classes(notes)
     bar = bars(notes)
@@ -82,7 +92,15 @@ def features(table: NoteTable, seconds: float) -> dict[str, float]:
 
 
 def vectors(table: NoteTable) -> dict[str, Array]:
-    """MGEval's histograms of a clip, as shares."""
+    """MGEval's histograms of a clip, as shares.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> table = plain_table(np.arange(4) * 480, np.full(4, 480), np.array([60, 67, 60, 67]))
+        >>> vectors(table)["pitch_class_histogram"][[0, 7]].tolist()
+        [0.5, 0.5]
+    """
     notes = table.without_drums()
     classes = notes.pitch.astype(np.int64) % 12
     steps = np.bincount(classes[:-1] * 12 + classes[1:], minlength=144).astype(np.float64)
@@ -94,13 +112,28 @@ def vectors(table: NoteTable) -> dict[str, Array]:
 
 
 def bars(notes: NoteTable) -> NDArray[np.int64]:
-    """The bar of each note, counted from the first that has one."""
+    """The bar of each note, counted from the first that has one.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> bars(plain_table(np.arange(6) * 480, np.full(6, 480), np.full(6, 60))).tolist()
+        [0, 0, 0, 0, 1, 1]
+    """
     bar = notes.places().bar
     return bar - bar[:1]
 
 
 def onset_grid(notes: NoteTable, bar: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """At which of 64 positions of each bar a note begins: [bars, 64]."""
+    """At which of 64 positions of each bar a note begins: [bars, 64].
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> table = plain_table(np.array([0, 960]), np.full(2, 480), np.full(2, 60))
+        >>> np.flatnonzero(onset_grid(table, bars(table))[0]).tolist()  # the first and third beat
+        [0, 32]
+    """
     grid = np.zeros((int(bar.max(initial=0)) + 1, POSITIONS), dtype=bool)
     place = notes.places()
     grid[bar, place.offset * POSITIONS // place.length] = True
@@ -138,6 +171,13 @@ def windowed_entropy(notes: NoteTable, bar: NDArray[np.int64], size: int) -> flo
     """MusDr: mean entropy (bits) of the pitch classes of each `size` bars in a row; step one bar.
 
     Windows without notes are left out; a clip of fewer bars is one window.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> table = plain_table(np.arange(4) * 480, np.full(4, 480), np.array([60, 62, 64, 65]))
+        >>> windowed_entropy(table, bars(table), 1)  # four pitch classes alike: two bits
+        2.0
     """
     per_bar = np.zeros((int(bar.max(initial=0)) + 1, 12))
     np.add.at(per_bar, (bar, notes.pitch % 12), 1)
@@ -164,6 +204,13 @@ def sounding(notes: NoteTable) -> tuple[float, float]:
     """muspy: pitches sounding at once, on average where any is; share of time with over two.
 
     The same pitch twice at once is one. Time counts from the first onset to the last end.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> table = plain_table(np.array([0, 0, 480]), np.full(3, 480), np.array([60, 64, 67]))
+        >>> sounding(table)  # two pitches, then one
+        (1.5, 0.0)
     """
     ends = notes.onset + notes.duration
     order = np.lexsort((notes.onset, notes.pitch))

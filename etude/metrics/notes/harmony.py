@@ -49,6 +49,13 @@ def spans(table: NoteTable) -> tuple[Array, Array, NDArray[np.int64]]:
     """Stretches in which a pitch sounds, overlaps merged: onset, end (quarters), pitch.
 
     In the order of onset, then pitch.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> table = plain_table(np.array([0, 240]), np.array([480, 480]), np.array([60, 60]))
+        >>> [x.tolist() for x in spans(table)]  # the two overlap
+        [[0.0], [1.5], [60]]
     """
     pitched = table.without_drums()
     if not len(pitched):
@@ -90,7 +97,15 @@ def find_key(seconds: Array) -> tuple[int, str]:
 
 
 def chords(table: NoteTable) -> tuple[list[tuple[int, ...]], tuple[int, str]]:
-    """Per bar the pitches that sound longest (at most four), and the key of the whole."""
+    """Per bar the pitches that sound longest (at most four), and the key of the whole.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> table = plain_table(np.zeros(3, int), np.full(3, 1920), np.array([60, 64, 67]))
+        >>> chords(table)
+        ([(60, 64, 67)], (0, 'major'))
+    """
     onset, end, pitch = spans(table)
     if not len(onset):
         return [], (0, "major")
@@ -110,14 +125,23 @@ def chords(table: NoteTable) -> tuple[list[tuple[int, ...]], tuple[int, str]]:
 
 
 def _longest(length: dict[int, float], start: dict[int, float]) -> tuple[int, ...]:
-    """The four longest, of equal ones the later: as the seed's stable sort leaves them."""
+    """The four longest, of equal ones the later: as Neuromusic's stable sort leaves them."""
     order = sorted(length, key=lambda p: (start[p], p))
     kept = sorted(order, key=lambda p: round(length[p], 6))[-KEPT:]
     return tuple(sorted(kept))
 
 
 def words(table: NoteTable) -> list[str]:
-    """The harmonic reduction of a clip: one word per bar; none without notes."""
+    """The harmonic reduction of a clip: one word per bar; none without notes.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> at = np.repeat([0, 1920, 3840], 3)  # a bar each
+        >>> pitches = np.array([60, 64, 67, 67, 71, 74, 60, 64, 67])
+        >>> words(plain_table(at, np.full(9, 1920), pitches))
+        ['I53', 'V53', 'I53']
+    """
     found, (tonic, mode) = chords(table)
     return [numeral(chord, tonic, mode) if chord else EMPTY for chord in found]
 
@@ -145,7 +169,7 @@ def _tonic_name(tonic: int, mode: str) -> str:
 
 
 def simplified(figure: Any) -> str:
-    """A word of a music21 RomanNumeral, by the seed's rule."""
+    """A word of a music21 RomanNumeral, by Neuromusic's rule."""
     name = str(figure.romanNumeral)
     inversion = figure.inversion()
     seventh = figure.seventh is not None or figure.isSeventh()
@@ -161,7 +185,7 @@ def simplified(figure: Any) -> str:
 
 
 def words_by_music21(path: Path) -> list[str]:
-    """The harmonic reduction of a file by music21 alone, as the seed has it: takes seconds."""
+    """The harmonic reduction of a file by music21 alone, as Neuromusic has it: takes seconds."""
     from music21 import chord, midi, roman, stream
 
     file = midi.MidiFile()
@@ -193,14 +217,26 @@ def words_by_music21(path: Path) -> list[str]:
 def mean_vector(found: Sequence[str], vectors: dict[str, Array]) -> tuple[Array | None, int]:
     """The mean of the words' vectors [d], and how many words have none; None where all have none.
 
-    One unknown word cost the seed the whole pair.
+    One unknown word cost Neuromusic the whole pair.
+
+    Example:
+        >>> import numpy as np
+        >>> vectors = {"I": np.array([1.0, 0.0]), "V": np.array([0.0, 1.0])}
+        >>> mean_vector(["I", "V", "xii"], vectors)
+        (array([0.5, 0.5]), 1)
     """
     known = [vectors[word] for word in found if word in vectors]
     return (np.mean(known, 0) if known else None), len(found) - len(known)
 
 
 def similarity(first: Array | None, second: Array | None) -> float:
-    """Cosine of two mean vectors; NaN where there is none."""
+    """Cosine of two mean vectors; NaN where there is none.
+
+    Example:
+        >>> import numpy as np
+        >>> similarity(np.array([0.0, 1.0]), np.array([0.0, 2.0])), similarity(None, np.ones(2))
+        (1.0, nan)
+    """
     if first is None or second is None:
         return float("nan")
     scale = float(np.linalg.norm(first) * np.linalg.norm(second))

@@ -31,6 +31,10 @@ def drawn_weights(pieces: Sequence[str], count: int, side: int) -> Array:
     """How often each clip is in each replicate, [count, n]: whole pieces, with replacement.
 
     Replicate r draws by r and `side` alone, so that replicates of two experiments pair.
+
+    Example:
+        >>> drawn_weights(["a", "a", "b"], count=2, side=0).tolist()  # a piece goes as a whole
+        [[0.0, 0.0, 2.0], [1.0, 1.0, 1.0]]
     """
     names, piece = np.unique(np.array(pieces), return_inverse=True)
     drawn = np.empty((count, len(names)))
@@ -41,7 +45,14 @@ def drawn_weights(pieces: Sequence[str], count: int, side: int) -> Array:
 
 
 def weighted_means(values: Array, weights: Array) -> Array:
-    """Means of columns [n, d] by weights [r, n], NaN left out: [r, d]; NaN of nothing."""
+    """Means of columns [n, d] by weights [r, n], NaN left out: [r, d]; NaN of nothing.
+
+    Example:
+        >>> import numpy as np
+        >>> values = np.array([[1.0], [3.0], [np.nan]])
+        >>> weighted_means(values, np.array([[1.0, 1.0, 1.0], [3.0, 1.0, 0.0]])).tolist()
+        [[2.0], [1.5]]
+    """
     known = np.isfinite(values)
     total = weights @ known
     sums = weights @ np.where(known, values, 0.0)
@@ -76,7 +87,13 @@ def interval(value: float, replicates: Array) -> tuple[float, float] | None:
 
 
 def distance(difference: float, replicates: Array) -> tuple[float, Array]:
-    """The absolute value of a difference, and its replicates seen from the difference's side."""
+    """The absolute value of a difference, and its replicates seen from the difference's side.
+
+    Example:
+        >>> import numpy as np
+        >>> distance(-2.0, np.array([-2.5, 0.5]))
+        (2.0, array([ 2.5, -0.5]))
+    """
     side = math.copysign(1.0, difference)
     return abs(difference), side * replicates
 

@@ -81,11 +81,11 @@ def measure_folder(
     """Measure the generated clips, or every baseline, of a folder.
 
     Args:
-        most: clips of a set that are measured at the most, the first ones.
+        most: clips of a set that are measured at most, the first ones.
         harmony_clips: of those, how many have their harmony reduced (the slow part).
-        form_bars: bars that form is measured over, at the most.
+        form_bars: bars that form is measured over, at most.
         pieces: the corpus's files, for clips that are stretches of them.
-        prompted: whether the experiment goes on from prompts.
+        prompted: whether the experiment continues prompts.
     """
     found: dict[str, Any] = {}
     for name, path in clip_sets(folder).items():

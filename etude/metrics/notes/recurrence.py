@@ -53,6 +53,14 @@ def recurrence(table: NoteTable, from_s: float = 0.0, most: int = MOST) -> dict[
         table: a clip or a piece.
         from_s: where it begins in its file.
         most: bars that are measured, the first ones.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> tune = np.tile(np.repeat([60, 62, 64, 65], 4), 4)  # four bars, four times
+        >>> table = plain_table(np.arange(64) * 480, np.full(64, 480), tune)
+        >>> recurrence(table)
+        {'bars': 16.0, 'bar_similarity': 1.0, 'bright_ratio': 0.2, 'section_recurrence': 1.5}
     """
     bars = whole_bars(table, from_s, max(table.seconds - from_s, 0.0))
     found = dict.fromkeys(UNITS, float("nan")) | {COUNT: float(bars.count)}
@@ -62,7 +70,13 @@ def recurrence(table: NoteTable, from_s: float = 0.0, most: int = MOST) -> dict[
 
 
 def evaluate(matrix: Array) -> dict[str, float]:
-    """The figures of a self-similarity matrix [bars, bars] of two bars or more."""
+    """The figures of a self-similarity matrix [bars, bars] of two bars or more.
+
+    Example:
+        >>> import numpy as np
+        >>> evaluate(np.ones((8, 8)))["bright_ratio"]  # all bars alike
+        1.0
+    """
     return {
         "bar_similarity": bar_similarity(matrix),
         "bright_ratio": bright_ratio(matrix),
@@ -71,7 +85,17 @@ def evaluate(matrix: Array) -> dict[str, float]:
 
 
 def piano_roll(bars: WholeBars) -> Array:
-    """Which pitches sound in which part of which bar: float64 [bars, 16 * 128] of 0 and 1."""
+    """Which pitches sound in which part of which bar: float64 [bars, 16 * 128] of 0 and 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> from etude.metrics.notes.whole_bars import whole_bars
+        >>> note = plain_table(np.array([0]), np.array([960]), np.array([60]))  # half a bar
+        >>> roll = piano_roll(whole_bars(note, 0.0, 2.0)).reshape(16, 128)
+        >>> roll[:, 60].tolist()[6:10]
+        [1.0, 1.0, 0.0, 0.0]
+    """
     steps = bars.count * PARTS
     begin, end = (np.rint(x * PARTS).astype(np.int64) for x in (bars.onset, bars.end))
     # A note shorter than a part, or one that is rounded away, still sounds in a part.
@@ -83,7 +107,13 @@ def piano_roll(bars: WholeBars) -> Array:
 
 
 def similarity_matrix(vectors: Array) -> Array:
-    """Cosines of all pairs of rows [bars, d]; 0 with a row of zeros."""
+    """Cosines of all pairs of rows [bars, d]; 0 with a row of zeros.
+
+    Example:
+        >>> import numpy as np
+        >>> similarity_matrix(np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])).tolist()
+        [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
     return unit @ unit.T
@@ -114,7 +144,14 @@ def bright_ratio(matrix: Array, threshold: float = BRIGHT) -> float:
 
 
 def section_recurrence(matrix: Array, threshold: float = BRIGHT, least: int = RUN) -> float:
-    """Bars in runs of `least` or more along a diagonal whose next one is dark there, over bars."""
+    """Bars in runs of `least` or more along a diagonal whose next one is dark there, over bars.
+
+    Example:
+        >>> import numpy as np
+        >>> bars = np.eye(4)[[0, 1, 2, 3, 0, 1, 2, 3]]  # a section of four bars that comes again
+        >>> section_recurrence(bars @ bars.T)
+        0.5
+    """
     bright, total = matrix > threshold, 0
     for lag in range(1, len(matrix)):
         here, above = np.diagonal(bright, lag), np.diagonal(bright, lag + 1)

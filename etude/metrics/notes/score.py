@@ -56,6 +56,10 @@ Array = NDArray[np.float64]
 def draw_units(pieces: list[str], size: int, seed: list[int]) -> Index:
     """`size` clips of a bootstrap: pieces with replacement, all clips of each, until there are
     enough; indices, sorted.
+
+    Example:
+        >>> draw_units(["a", "a", "b", "b"], 4, [0]).tolist()
+        [2, 2, 3, 3]
     """
     of_piece: dict[str, list[int]] = {}
     for index, piece in enumerate(pieces):
@@ -70,7 +74,7 @@ def draw_units(pieces: list[str], size: int, seed: list[int]) -> Index:
     return np.sort(np.array(found[:size], dtype=np.int64))
 
 
-class Comparison:
+class SetScores:
     """All sets against the reference."""
 
     def __init__(self, sets: dict[str, Measured], smoothing: str, compat: str) -> None:
@@ -146,7 +150,7 @@ class Comparison:
         if replicate not in self.intra:
             self.intra[replicate] = overlap.intra_densities(self.intra_bins, i.clips)
         inter = overlap.inter_densities(bins, i.clips, j.clips)
-        areas, divergences = overlap.compare(self.intra[replicate], inter)
+        areas, divergences = overlap.overlap_and_divergence(self.intra[replicate], inter)
         for name, area, divergence in zip(self.names, areas, divergences, strict=True):
             found |= {f"{name}_overlap": float(area), f"{name}_intra_inter_kl": float(divergence)}
         return found
@@ -158,7 +162,7 @@ def values(of: Measured, name: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Figure:
+class NotesFigure:
     """A figure of a set: value, replicates (some may be NaN), n, note."""
 
     value: float
@@ -167,7 +171,7 @@ class Figure:
     note: str = ""
 
 
-def mean_figures(comparison: Comparison, name: str, count: int) -> Iterator[tuple[str, Figure]]:
+def mean_figures(comparison: SetScores, name: str, count: int) -> Iterator[tuple[str, NotesFigure]]:
     """Means of all clips of a set, and how far those of harmony and voices are from real ones."""
     made, real = comparison.sets[name], comparison.real
     value = means.mean_of(made.scalars)
@@ -176,13 +180,15 @@ def mean_figures(comparison: Comparison, name: str, count: int) -> Iterator[tupl
     apart = drawn - comparison.drawn_means(REFERENCE, count)
     known = np.isfinite(made.scalars).sum(0).tolist()
     for k, (metric, n) in enumerate(zip(UNITS, known, strict=True)):
-        yield metric, Figure(float(value[k]), drawn[:, k], n, NOTES.get(metric, ""))
+        yield metric, NotesFigure(float(value[k]), drawn[:, k], n, NOTES.get(metric, ""))
         if metric in COMPARED and made is not real:
             difference = float(value[k] - held_out[k])
-            yield metric + FROM_REAL, Figure(*means.distance(difference, apart[:, k]), n)
+            yield metric + FROM_REAL, NotesFigure(*means.distance(difference, apart[:, k]), n)
 
 
-def distance_figures(comparison: Comparison, name: str, count: int) -> Iterator[tuple[str, Figure]]:
+def distance_figures(
+    comparison: SetScores, name: str, count: int
+) -> Iterator[tuple[str, NotesFigure]]:
     """Divergences, overlaps and the Fréchet distance, at one number of clips."""
     made = comparison.sets[name]
     drawn = list(comparison.replicates(name, count)) if len(set(made.pieces)) > 1 else []
@@ -192,11 +198,11 @@ def distance_figures(comparison: Comparison, name: str, count: int) -> Iterator[
         n = min(comparison.harmony if harmonic else comparison.size, available)
         note = f"mean of {DRAWS} draws of {n} from {available} clips" if available > n else ""
         replicates = np.array([d.get(metric, np.nan) for d in drawn], dtype=np.float64)
-        yield metric, Figure(value, replicates, n, note)
+        yield metric, NotesFigure(value, replicates, n, note)
 
 
 def rows_of_set(
-    comparison: Comparison, name: str, count: int
+    comparison: SetScores, name: str, count: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Tidy rows of a set, and those of its replicates; what is demoted comes last."""
     found = dict(mean_figures(comparison, name, count))
@@ -264,7 +270,7 @@ def score_sets(
     real = sets[REFERENCE]
     rows: list[dict[str, Any]] = []
     replicates: list[dict[str, Any]] = []
-    comparison = Comparison(sets, settings["smoothing"], settings["compat"]) if len(real) else None
+    comparison = SetScores(sets, settings["smoothing"], settings["compat"]) if len(real) else None
     for name, made in sets.items():
         rows += counted(name, made)
         why = "" if len(made) else made.note or "no clip has notes"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from etude.corpus.places import piece_paths
+from etude.corpus.piece_paths import piece_paths
 from etude.storage import read_csv
 
 

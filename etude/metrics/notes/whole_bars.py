@@ -52,6 +52,14 @@ def whole_bars(table: NoteTable, start_s: float, seconds: float) -> WholeBars:
     Args:
         table: the notes that sound in it, those included that began before.
         start_s, seconds: where the stretch begins, and how long it is.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> table = plain_table(np.arange(12) * 480, np.full(12, 480), np.full(12, 60))
+        >>> found = whole_bars(table, 1.0, 5.0)  # three bars, heard from the third beat on
+        >>> found.count, found.first
+        (2, 1)
     """
     notes = table.without_drums()
     onset, end = (_bars(notes, ticks) for ticks in (notes.onset, notes.onset + notes.duration))

@@ -1,8 +1,8 @@
 """Vectors for harmonic words, learnt from the training split (gensim's Word2Vec).
 
-The seed's settings (least count 2, 100 numbers, window 4, sample 1e-3), but with one worker, a seed
-and a hash that is the same in every process: gensim's own take four workers and Python's `hash`,
-and no two runs of it agree. The result is word2vec's plain text, which gensim reads, too.
+Neuromusic's settings (minimum count 2, 100 dimensions, window 4, sample 1e-3), but with one worker,
+a seed and a hash that is the same in every process: gensim's defaults are four workers and Python's
+`hash`, and no two runs agree. The result is word2vec's plain text, which gensim reads, too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ Array = NDArray[np.float64]
 
 
 def stable_hash(text: str) -> int:
-    """A hash of a word that does not hang on PYTHONHASHSEED."""
+    """A hash of a word that does not depend on PYTHONHASHSEED.
+
+    Example:
+        >>> stable_hash("V7")
+        361057570
+    """
     return zlib.crc32(text.encode())
 
 

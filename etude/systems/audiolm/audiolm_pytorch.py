@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from etude.config.networks import OwnNetwork
+from etude.config.networks import PluginNetwork
 from etude.config.systems.audiolm import AudioLmPytorch, Network
-from etude.systems.audiolm.codebook_transformer import Layout
+from etude.systems.audiolm.codebook_transformer import CodebookLayout
 from etude.systems.audiolm.library import PACKAGE, RELEASE, library, make
 from etude.systems.audiolm.stages import (
     SPECIAL,
@@ -79,11 +79,11 @@ class LibraryNetwork(nn.Module):
             **sizes,
         )
 
-    def embed(self, tokens: Tensor, layout: Layout) -> Tensor:
+    def embed(self, tokens: Tensor, layout: CodebookLayout) -> Tensor:
         """What the transformer reads at each position [B, T, dim]."""
         raise NotImplementedError
 
-    def seen(self, tokens: Tensor, layout: Layout) -> Tensor:
+    def seen(self, tokens: Tensor, layout: CodebookLayout) -> Tensor:
         """Which positions the others may see [B, T]."""
         return torch.ones_like(tokens, dtype=torch.bool)
 
@@ -91,7 +91,7 @@ class LibraryNetwork(nn.Module):
         """The start [dim] that stands before the layout's first position, if any."""
         return None
 
-    def bias(self, layout: Layout, length: int) -> Tensor | None:
+    def bias(self, layout: CodebookLayout, length: int) -> Tensor | None:
         """What attention adds [heads, length, length]; the layout is that of the first tokens."""
         raise NotImplementedError
 
@@ -103,7 +103,9 @@ class LibraryNetwork(nn.Module):
         """An empty cache for sequences of this length."""
         return LibraryCache(length + (self.start() is not None))
 
-    def forward(self, tokens: Tensor, layout: Layout, cache: LibraryCache | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, layout: CodebookLayout, cache: LibraryCache | None = None
+    ) -> Tensor:
         """Hidden states [B, T, dim] of tokens [B, T]; with a cache, T new positions behind it."""
         cache = self.cache(*tokens.shape) if cache is None else cache
         x, seen, lead = self.embed(tokens, layout), self.seen(tokens, layout), 0
@@ -133,12 +135,12 @@ class SemanticNetwork(LibraryNetwork):
             network, "SemanticTransformer", num_semantic_tokens=sizes["semantic_vocabulary"]
         )
 
-    def embed(self, tokens: Tensor, layout: Layout) -> Tensor:  # noqa: D102
+    def embed(self, tokens: Tensor, layout: CodebookLayout) -> Tensor:  # noqa: D102
         net, absent = self.net, tokens > self.net.eos_id
         x = net.semantic_embedding(tokens.masked_fill(absent, 0)).masked_fill(absent[..., None], 0)
         return torch.where((layout.codebooks == SPECIAL)[:, None], net.start_token, x)
 
-    def bias(self, layout: Layout, length: int) -> Tensor | None:  # noqa: D102
+    def bias(self, layout: CodebookLayout, length: int) -> Tensor | None:  # noqa: D102
         relative = self.net.transformer.rel_pos_bias
         return None if relative is None else relative(length, length)
 
@@ -162,19 +164,19 @@ class CoarseNetwork(LibraryNetwork):
     def start(self) -> Tensor:  # noqa: D102
         return self.net.semantic_start_token
 
-    def seen(self, tokens: Tensor, layout: Layout) -> Tensor:  # noqa: D102
+    def seen(self, tokens: Tensor, layout: CodebookLayout) -> Tensor:  # noqa: D102
         return (layout.codebooks != 1) | (tokens < self.net.semantic_eos_id)
 
-    def embed(self, tokens: Tensor, layout: Layout) -> Tensor:  # noqa: D102
+    def embed(self, tokens: Tensor, layout: CodebookLayout) -> Tensor:  # noqa: D102
         net, codebooks = self.net, layout.codebooks
         semantic, quantizer = codebooks == 1, (codebooks - 2).clamp(min=0)
-        said = tokens.masked_fill(~(self.seen(tokens, layout) & semantic), 0)
+        known = tokens.masked_fill(~(self.seen(tokens, layout) & semantic), 0)
         codes = tokens.masked_fill(codebooks < 2, 0) + quantizer * net.codebook_size
         x = net.coarse_embedding(codes) + net.coarse_quantize_embedding(quantizer)
-        x = torch.where(semantic[:, None], net.semantic_embedding(said), x)
+        x = torch.where(semantic[:, None], net.semantic_embedding(known), x)
         return torch.where((codebooks == SPECIAL)[:, None], net.coarse_start_token, x)
 
-    def bias(self, layout: Layout, length: int) -> Tensor | None:  # noqa: D102
+    def bias(self, layout: CodebookLayout, length: int) -> Tensor | None:  # noqa: D102
         relative = self.net.transformer.rel_pos_bias
         if relative is None:
             return None
@@ -205,7 +207,7 @@ class FineNetwork(LibraryNetwork):
     def start(self) -> Tensor:  # noqa: D102
         return self.net.coarse_start_token
 
-    def embed(self, tokens: Tensor, layout: Layout) -> Tensor:  # noqa: D102
+    def embed(self, tokens: Tensor, layout: CodebookLayout) -> Tensor:  # noqa: D102
         net, codebooks, coarse = self.net, layout.codebooks, self.net.num_coarse_quantizers
         first = (codebooks - 1).clamp(0, coarse - 1)
         further = (codebooks - 1 - coarse).clamp(min=0)
@@ -215,7 +217,7 @@ class FineNetwork(LibraryNetwork):
         x = torch.where((codebooks <= coarse)[:, None], given, x)
         return torch.where((codebooks == SPECIAL)[:, None], net.fine_start_token, x)
 
-    def bias(self, layout: Layout, length: int) -> Tensor | None:
+    def bias(self, layout: CodebookLayout, length: int) -> Tensor | None:
         """By the distance in frames and in quantizers, counted from the window's first frame.
 
         The library's network is told the distance plus the window's length, so weights that are
@@ -260,7 +262,7 @@ class LibraryStage(AudioLmStage):
     version = VERSION
     network_class: type[Any]
 
-    def build(self, network: Network | AudioLmPytorch | OwnNetwork) -> Any:  # noqa: D102
+    def build(self, network: Network | AudioLmPytorch | PluginNetwork) -> Any:  # noqa: D102
         return self.network_class(network, self.shape)
 
     @property
@@ -326,11 +328,11 @@ class LibraryCoarseStage(LibraryStage, CoarseStage):
         semantic = self.semantic_row(batch)
         codes = flatten_frames(batch["acoustic"][:, : self.shape["coarse_quantizers"]].long())
         labels = library().append_eos_id(codes, self.net.coarse_eos_id)
-        said = (semantic != PADDING) & (semantic != self.net.semantic_eos_id)
-        seen = F.pad(said, (1, labels.shape[1]), value=True)  # the starts and all codes
+        known = (semantic != PADDING) & (semantic != self.net.semantic_eos_id)
+        seen = F.pad(known, (1, labels.shape[1]), value=True)  # the starts and all codes
         remembered = self.remembered(*seen.shape)
         both = self.net(
-            semantic_token_ids=semantic.masked_fill(~said, 0),
+            semantic_token_ids=semantic.masked_fill(~known, 0),
             coarse_token_ids=labels[:, :-1],
             self_attn_mask=seen if remembered is None else seen & remembered,
         )

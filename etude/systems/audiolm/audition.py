@@ -24,17 +24,17 @@ from etude.systems.audiolm.stages import (
     unflatten_frames,
 )
 from etude.systems.base import Audition, Parts
-from etude.tokenizers.registry import load
+from etude.tokenizers.registry import load_tokenizer
 
 CLIPS = 4
 
 
-class Listener:
+class PrimeListener:
     """`listener(stage) -> Audition`: the same held-out segments and the same draws every time."""
 
     def __init__(self, parts: Parts) -> None:
         assert parts.packed is not None
-        self.codec = load(parts.tokenizers["acoustic"])
+        self.codec = load_tokenizer(parts.tokenizers["acoustic"])
         for split in ("valid", "train"):  # the latter where nothing is held out
             data = PackedData(parts.packed / split, parts.info["quantizers"])
             if len(data):

@@ -18,7 +18,7 @@ from etude.systems.audiolm.building import STAGES, build_stage
 from etude.systems.audiolm.player import AudioLmPlayer, make_player
 from etude.systems.base import ClipSet, Codec, Parts, RealMusic, Wave
 from etude.systems.conditions import Conditions
-from etude.tokenizers.registry import load as load_tokenizer
+from etude.tokenizers.registry import load_tokenizer
 
 VERSION = 1  # raised when the clip sets change
 

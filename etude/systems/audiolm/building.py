@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from etude.config.networks import OwnNetwork
+from etude.config.networks import PluginNetwork
 from etude.config.systems.audiolm import AudioLm, AudioLmPytorch, Network
 from etude.systems.audiolm.networks import read_network
 from etude.systems.audiolm.stages import (
@@ -24,7 +24,9 @@ STAGES: dict[str, type[AudioLmStage]] = {
 }
 
 
-def stage_class(stage: str, network: Network | AudioLmPytorch | OwnNetwork) -> type[AudioLmStage]:
+def stage_class(
+    stage: str, network: Network | AudioLmPytorch | PluginNetwork
+) -> type[AudioLmStage]:
     """The class of a stage with this network."""
     if isinstance(network, AudioLmPytorch):
         from etude.systems.audiolm.audiolm_pytorch import LIBRARY_STAGES

@@ -20,21 +20,21 @@ VERSION = 1  # raised when the same weights compute other values
 
 
 @dataclass(frozen=True)
-class Layout:
+class CodebookLayout:
     """Where each position of a sequence stands: its codebook (long [T]) and time (float [T])."""
 
     codebooks: Tensor
     times: Tensor
 
-    def __getitem__(self, span: slice) -> Layout:
-        return Layout(self.codebooks[span], self.times[span])
+    def __getitem__(self, span: slice) -> CodebookLayout:
+        return CodebookLayout(self.codebooks[span], self.times[span])
 
     def __len__(self) -> int:
         return len(self.codebooks)
 
-    def to(self, device: torch.device | str) -> Layout:
+    def to(self, device: torch.device | str) -> CodebookLayout:
         """The same layout on a device."""
-        return Layout(self.codebooks.to(device), self.times.to(device))
+        return CodebookLayout(self.codebooks.to(device), self.times.to(device))
 
 
 class KeyValueCache:
@@ -55,7 +55,7 @@ class KeyValueCache:
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
 
-class Block(nn.Module):
+class CodebookBlock(nn.Module):
     """Attention and feed-forward, each behind a LayerNorm, each added to the stream."""
 
     def __init__(self, network: Network) -> None:
@@ -138,7 +138,7 @@ class CodebookTransformer(nn.Module):
         self.network, self.codebook_sizes = network, list(codebook_sizes)
         self.embedding = nn.Embedding(sum(codebook_sizes), network.dim)
         self.codebook_embedding = nn.Embedding(len(codebook_sizes), network.dim)
-        self.blocks = nn.ModuleList(Block(network) for _ in range(network.depth))
+        self.blocks = nn.ModuleList(CodebookBlock(network) for _ in range(network.depth))
         self.norm = nn.LayerNorm(network.dim)
         self.heads = nn.ModuleList(nn.Linear(network.dim, size) for size in codebook_sizes)
         half = network.dim // network.heads // 2
@@ -158,7 +158,7 @@ class CodebookTransformer(nn.Module):
     def forward(
         self,
         tokens: Tensor,
-        layout: Layout,
+        layout: CodebookLayout,
         cache: KeyValueCache | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
@@ -174,7 +174,7 @@ class CodebookTransformer(nn.Module):
         return self.norm(x)
 
     def cache(self, batch: int, length: int) -> KeyValueCache:
-        """An empty cache for so many sequences of this length."""
+        """An empty cache for this many sequences of this length."""
         return KeyValueCache(self, batch, length)
 
     def logits(self, hidden: Tensor, codebook: int) -> Tensor:

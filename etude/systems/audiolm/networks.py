@@ -1,4 +1,4 @@
-"""The network of a stage: Étude's transformer, or a class of the user's own.
+"""The network of a stage: Étude's transformer, or a class of the user's.
 
 What a network must offer, made from `codebook_sizes` (ids of each codebook) and its options:
 
@@ -16,30 +16,30 @@ from typing import Any
 
 from torch import nn
 
-from etude import own
-from etude.config.networks import OwnNetwork
+from etude import plugins
+from etude.config.networks import PluginNetwork
 from etude.config.systems.audiolm import AudioLmPytorch, Network
 from etude.systems.audiolm.codebook_transformer import CodebookTransformer
 
 NEEDS = ("forward", "logits", "state_dict")
 
 
-def build_network(codebook_sizes: list[int], network: Network | OwnNetwork) -> Any:
+def build_network(codebook_sizes: list[int], network: Network | PluginNetwork) -> Any:
     """The network for these codebooks, freshly initialised.
 
     Raises:
-        UserError: a class of the user's own that is not there or does not fit its options.
+        UserError: a class of the user's that is not there or does not fit its options.
     """
     if isinstance(network, Network):
         return CodebookTransformer(codebook_sizes, network)
-    return own.create(network.kind, network.options, NEEDS, codebook_sizes=codebook_sizes)
+    return plugins.instantiate(network.kind, network.options, NEEDS, codebook_sizes=codebook_sizes)
 
 
-def read_network(values: Mapping[str, Any]) -> Network | AudioLmPytorch | OwnNetwork:
+def read_network(values: Mapping[str, Any]) -> Network | AudioLmPytorch | PluginNetwork:
     """The settings that a stage's config.json holds."""
     if "backend" in values:
         return AudioLmPytorch.model_validate(values)
-    return (OwnNetwork if "kind" in values else Network).model_validate(values)
+    return (PluginNetwork if "kind" in values else Network).model_validate(values)
 
 
 def can_cache(network: nn.Module) -> bool:

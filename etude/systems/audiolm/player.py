@@ -21,7 +21,7 @@ from etude.systems.audiolm.sampling import AudioLmGenerator, Tokens
 from etude.systems.audiolm.stages import AudioLmStage
 from etude.systems.base import ShouldStop, Wave
 from etude.systems.conditions import Conditions, refuse
-from etude.tokenizers.registry import load as load_tokenizer
+from etude.tokenizers.registry import load_tokenizer
 
 VERSION = 1  # raised when the same tokens give other clips
 
@@ -31,7 +31,7 @@ CROSSFADE_SECONDS = 0.05
 
 @dataclass
 class Prime:
-    """A recording that clips go on from.
+    """A recording that clips continue.
 
     Attributes: wave [samples], tokens of its end, context_seconds that these last, name of its
     file (its folder would say on which machine clips were made).
@@ -44,7 +44,7 @@ class Prime:
 
 
 @dataclass
-class Prepared:
+class PrimedRequest:
     """What clips are asked to be: seconds of what is generated, and the primes in turn."""
 
     seconds: float
@@ -64,8 +64,8 @@ class AudioLmPlayer:
         """Samples per second of what it plays."""
         return int(self.acoustic.sample_rate)
 
-    def prepare(self, settings: Generate, conditions: Conditions) -> Prepared:
-        """Read and tokenize the recordings that clips go on from.
+    def prepare(self, settings: Generate, conditions: Conditions) -> PrimedRequest:
+        """Read and tokenize the recordings that clips continue.
 
         Raises:
             UserError: the hop leaves a gap, a recording cannot be read or is too short.
@@ -78,18 +78,18 @@ class AudioLmPlayer:
                 do="give a smaller --hop; half of the window is usual",
             )
         primes = [read_prime(path, self, settings.hop) for path in conditions.files]
-        return Prepared(conditions.seconds or settings.seconds, primes)
+        return PrimedRequest(conditions.seconds or settings.seconds, primes)
 
     def clips(
         self,
         settings: Generate,
         seed: int,
         draw: int,
-        conditions: Prepared,
+        conditions: PrimedRequest,
         progress: Tell,
         should_stop: ShouldStop,
     ) -> Iterator[Clip]:
-        """Sample and decode clips: clip i goes on from prime i modulo their number.
+        """Sample and decode clips: clip i continues prime i modulo their number.
 
         All clips of a prime are made before those of the next, so that batches are full.
         """
@@ -112,7 +112,7 @@ class AudioLmPlayer:
         settings: Generate,
         draw: int,
         batch: range,
-        conditions: Prepared,
+        conditions: PrimedRequest,
         prime: Prime | None,
         tell: Tell,
     ) -> Iterator[Clip]:

@@ -42,7 +42,7 @@ class Tokens:
     ended: list[bool]
 
 
-class _Meter:
+class _TokenMeter:
     """Counts sampled tokens and tells how far all is."""
 
     def __init__(self, total: int, seconds: float, tell: Tell):
@@ -138,13 +138,13 @@ class AudioLmGenerator:
         self.ends = not whole_length and self.shape["end_of_sequence"] != "none"
         starts = self.windows(seconds, hop)
         streams = ClipStreams(seeds, self.semantic.device)
-        meter = _Meter(self._count(starts, prime), seconds, progress)
-        semantic, said, ended = self._semantic(starts, streams, sampling, prime, meter)
+        meter = _TokenMeter(self._count(starts, prime), seconds, progress)
+        semantic, generated, ended = self._semantic(starts, streams, sampling, prime, meter)
         coarse = self._coarse(starts, semantic, streams, sampling, prime, meter)
         acoustic = self._fine(coarse, streams, sampling, prime, meter)
         limit = whole_frames(seconds, self.shape["acoustic_rate"])
         frames = [min(limit, acoustic.shape[2] if end is None else end) for end in ended]
-        return Tokens(said, acoustic[:, :, :limit], frames, [e is not None for e in ended])
+        return Tokens(generated, acoustic[:, :, :limit], frames, [e is not None for e in ended])
 
     # ------------------------------------------------------------------ the three stages
 
@@ -154,13 +154,13 @@ class AudioLmGenerator:
         streams: ClipStreams,
         sampling: Sampling,
         prime: Tokens | None,
-        meter: _Meter,
+        meter: _TokenMeter,
     ) -> tuple[list[Tensor], Tensor, list[int | None]]:
         """Ids of each window [B, frames], ids of the whole, acoustic frame at which clips end."""
         batch, frames = len(streams.generators), self.shape["semantic_frames"]
         ends: list[int | None] = [None] * batch
         windows: list[Tensor] = []
-        said = []
+        generated = []
         for index, start in enumerate(starts):
             context = self._context(windows, starts[:index], start, prime, batch)
             sampled = self._window(context, streams, sampling, lambda: meter.step("semantic"))
@@ -168,8 +168,8 @@ class AudioLmGenerator:
             at = whole_frames(start + self.window_seconds, self.shape["acoustic_rate"])
             ends = [at if e is None and o else e for e, o in zip(ends, over, strict=True)]
             windows.append(sampled)
-            said.append(sampled[:, (len(context[0]) if index else 0) :][:, :frames])
-        return windows, torch.cat(said, dim=1), ends
+            generated.append(sampled[:, (len(context[0]) if index else 0) :][:, :frames])
+        return windows, torch.cat(generated, dim=1), ends
 
     def _context(
         self,
@@ -246,7 +246,7 @@ class AudioLmGenerator:
         streams: ClipStreams,
         sampling: Sampling,
         prime: Tokens | None,
-        meter: _Meter,
+        meter: _TokenMeter,
     ) -> Tensor:
         """Coarse codes of the whole clip [B, Q', frames]."""
         stage, quantizers = self.coarse, self.shape["coarse_quantizers"]
@@ -271,7 +271,7 @@ class AudioLmGenerator:
         streams: ClipStreams,
         sampling: Sampling,
         prime: Tokens | None,
-        meter: _Meter,
+        meter: _TokenMeter,
     ) -> Tensor:
         """All codes [B, Q, frames]; windows of the fine stage stand side by side."""
         stage, first = self.fine, self.shape["coarse_quantizers"]

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from etude.config.networks import OwnNetwork
+from etude.config.networks import PluginNetwork
 from etude.config.systems.audiolm import AudioLm, AudioLmPytorch, Network
 from etude.errors import UserError
-from etude.systems.audiolm.codebook_transformer import Layout, forgetful_mask
+from etude.systems.audiolm.codebook_transformer import CodebookLayout, forgetful_mask
 from etude.systems.audiolm.networks import build_network, read_network
 from etude.systems.base import Batch
 from etude.systems.stage_module import StageModule, cross_entropy
@@ -50,7 +50,7 @@ class AudioLmStage(StageModule):
     times: Tensor
 
     def __init__(
-        self, shape: dict[str, Any], network: Network | AudioLmPytorch | OwnNetwork
+        self, shape: dict[str, Any], network: Network | AudioLmPytorch | PluginNetwork
     ) -> None:
         super().__init__({key: shape[key] for key in (*COMMON_KEYS, *self.shape_keys)}, network)
         self.network = network
@@ -61,7 +61,7 @@ class AudioLmStage(StageModule):
         self.targets = targets  # codebook that is predicted at each position, -1 for none
         self.label_smoothing = self.forgetful_mask = 0.0  # in training only
 
-    def build(self, network: Network | AudioLmPytorch | OwnNetwork) -> Any:
+    def build(self, network: Network | AudioLmPytorch | PluginNetwork) -> Any:
         """The network over the stage's codebooks, freshly initialised."""
         assert not isinstance(network, AudioLmPytorch)
         return build_network(self.codebook_sizes(), network)
@@ -70,7 +70,7 @@ class AudioLmStage(StageModule):
         """Ids per codebook; the first is the special one."""
         raise NotImplementedError
 
-    def layout(self) -> tuple[Layout, list[int]]:
+    def layout(self) -> tuple[CodebookLayout, list[int]]:
         """The fixed layout of a training sequence and the codebook predicted at each position."""
         raise NotImplementedError
 
@@ -79,15 +79,15 @@ class AudioLmStage(StageModule):
         raise NotImplementedError
 
     @property
-    def full_layout(self) -> Layout:
+    def full_layout(self) -> CodebookLayout:
         """The layout on the model's device."""
-        return Layout(self.codebooks, self.times)
+        return CodebookLayout(self.codebooks, self.times)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Mean cross-entropy in nats per predicted token, and accuracy with its token count."""
         tokens, targets = self.sequence(batch)
         smoothing = self.label_smoothing if self.training else 0.0
-        hidden_from = {}  # a network of the user's own need not know of masks
+        hidden_from = {}  # a network of the user's need not know of masks
         if self.training and self.forgetful_mask:
             batch_size, length = tokens.shape
             mask = forgetful_mask(batch_size, length, self.forgetful_mask, tokens.device)
@@ -108,7 +108,7 @@ class AudioLmStage(StageModule):
         return super().config(own)
 
     @classmethod
-    def read_network(cls, values: Mapping[str, Any]) -> Network | AudioLmPytorch | OwnNetwork:  # noqa: D102
+    def read_network(cls, values: Mapping[str, Any]) -> Network | AudioLmPytorch | PluginNetwork:  # noqa: D102
         return read_network(values)
 
     def _begin(self, like: Tensor) -> Tensor:
@@ -157,12 +157,12 @@ class SemanticStage(AudioLmStage):
     def codebook_sizes(self) -> list[int]:  # noqa: D102
         return [2, self.vocabulary + 2]
 
-    def layout(self) -> tuple[Layout, list[int]]:  # noqa: D102
+    def layout(self) -> tuple[CodebookLayout, list[int]]:  # noqa: D102
         frames = self.shape["semantic_frames"]
         step = self.shape["acoustic_rate"] / self.shape["semantic_rate"]
         times = torch.arange(-1, frames) * step
         codebooks = torch.tensor([SPECIAL] + [1] * frames)
-        return Layout(codebooks, times), [1] * (frames + 1)
+        return CodebookLayout(codebooks, times), [1] * (frames + 1)
 
     def sequence(self, batch: Batch) -> tuple[Tensor, Tensor]:  # noqa: D102
         semantic = batch["semantic"].long()
@@ -220,12 +220,12 @@ class CoarseStage(AudioLmStage):
         codes = [self.shape["codebook_size"]] * self.shape["coarse_quantizers"]
         return [2, self.shape["semantic_vocabulary"] + 2, *codes]
 
-    def layout(self) -> tuple[Layout, list[int]]:  # noqa: D102
+    def layout(self) -> tuple[CodebookLayout, list[int]]:  # noqa: D102
         shape = self.shape
         prefix, frames = shape["semantic_frames"], shape["acoustic_frames"]
         step = shape["acoustic_rate"] / shape["semantic_rate"]
         codebooks, times = frame_layout(frames, shape["coarse_quantizers"], first_codebook=2)
-        layout = Layout(
+        layout = CodebookLayout(
             torch.cat([torch.full((prefix,), 1), torch.tensor([SPECIAL]), codebooks[:-1]]),
             torch.cat([torch.arange(prefix) * step, torch.tensor([-1.0]), times[:-1]]),
         )
@@ -265,12 +265,12 @@ class FineStage(AudioLmStage):
     def codebook_sizes(self) -> list[int]:  # noqa: D102
         return [2, *[self.shape["codebook_size"]] * self.shape["quantizers"]]
 
-    def layout(self) -> tuple[Layout, list[int]]:  # noqa: D102
+    def layout(self) -> tuple[CodebookLayout, list[int]]:  # noqa: D102
         coarse = self.shape["coarse_quantizers"]
         fine = self.shape["quantizers"] - coarse
         given, given_times = frame_layout(self.frames, coarse, first_codebook=1)
         codebooks, times = frame_layout(self.frames, fine, first_codebook=1 + coarse)
-        layout = Layout(
+        layout = CodebookLayout(
             torch.cat([given, torch.tensor([SPECIAL]), codebooks[:-1]]),
             torch.cat([given_times, torch.tensor([-1.0]), times[:-1]]),
         )

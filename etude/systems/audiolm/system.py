@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 import etude
 from etude.config.systems.audiolm import AudioLm
-from etude.systems.audiolm.beginnings import beginnings
 from etude.systems.audiolm.building import STAGES, build_stage, load_stage, stage_class
-from etude.systems.audiolm.codebook_transformer import Layout
+from etude.systems.audiolm.codebook_transformer import CodebookLayout
 from etude.systems.audiolm.data import PackedData
 from etude.systems.audiolm.networks import build_network, can_cache
+from etude.systems.audiolm.prefixes import extract_prefixes
 from etude.systems.audiolm.stages import COMMON_KEYS, AudioLmStage, audiolm_shape
 from etude.systems.base import (
     Audition,
@@ -24,13 +24,13 @@ from etude.systems.base import (
     ClipSet,
     Codec,
     Data,
-    Figure,
     Parts,
     RealMusic,
     SystemBase,
+    TrainingMetric,
 )
+from etude.systems.network_check import LENGTH, VOCABULARY, try_causal
 from etude.systems.stage_module import OF_TOKENS, transformer_flops
-from etude.systems.trial import LENGTH, VOCABULARY, try_causal
 
 if TYPE_CHECKING:
     from etude.systems.audiolm.player import AudioLmPlayer
@@ -64,7 +64,7 @@ class AudioLmSystem(SystemBase):
         train = PackedData(parts.packed / "train", quantizers, items)
         return train, PackedData(parts.packed / "valid", quantizers)
 
-    def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
+    def figures(self, stage: str) -> tuple[TrainingMetric, ...]:  # noqa: D102
         return OF_TOKENS
 
     def loss_unit(self, stage: str) -> str:  # noqa: D102
@@ -76,16 +76,16 @@ class AudioLmSystem(SystemBase):
         return transformer_flops(model, model.settings, rows, length)
 
     def audition(self, parts: Parts) -> Callable[[Any], Audition]:  # noqa: D102
-        from etude.systems.audiolm.audition import Listener
+        from etude.systems.audiolm.audition import PrimeListener
 
-        return Listener(parts)
+        return PrimeListener(parts)
 
     def load(self, folder: Path, parts: Parts) -> AudioLmStage:  # noqa: D102
         return load_stage(folder)
 
     def try_network(self, network: Any) -> None:  # noqa: D102
         model = build_network([2, VOCABULARY], network).eval()
-        layout = Layout(torch.tensor([0] + [1] * (LENGTH - 1)), torch.arange(LENGTH) * 1.0)
+        layout = CodebookLayout(torch.tensor([0] + [1] * (LENGTH - 1)), torch.arange(LENGTH) * 1.0)
 
         def logits(ids: Tensor) -> Tensor:
             found: Tensor = model.logits(model(ids, layout[: ids.shape[1]]), 1)
@@ -137,4 +137,4 @@ stage, and its tokenizers/semantic and tokenizers/acoustic as `fit.folder` of th
     # ------------------------------------------------------------------------------- evaluation
 
     def continuation(self, parts: Parts, settings: Any, seed: int) -> Beginnings:  # noqa: D102
-        return beginnings(parts, settings, seed)
+        return extract_prefixes(parts, settings, seed)

@@ -1,6 +1,7 @@
 """Clips that somebody else made, brought into the form of a clip set.
 
-What they were asked to be is in a conditions.csv beside them (etude.clips.told), if anywhere.
+What they were asked to be is in a conditions.csv beside them, if anywhere
+(etude.clips.conditions_table).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from etude.audio.files import AudioError, read_audio
 from etude.audio.recordings import summarise
 from etude.clips.clip import Clip
-from etude.clips.told import FILE, Conditions, read_conditions
+from etude.clips.conditions_table import FILE, Conditions, read_conditions
 from etude.clips.writing import IMPORTED, write_clips
 from etude.corpus.scan import AUDIO_SUFFIXES, MIDI_SUFFIXES, list_files, music_kind, printable
 from etude.errors import UserError
@@ -82,7 +83,7 @@ def _read_notes(
     """A clip for each MIDI file; files without one are added to `rejected`."""
     assert parts.corpus is not None
     names, found = list(list_files(source)), False
-    told = read_conditions(source, names)
+    conditions = read_conditions(source, names)
     sounds = {_stem(name): name for name in names if music_kind(name) == "audio"}
     stems = {_stem(name) for name in names if music_kind(name) == "midi"}
     rate = parts.corpus.render.rate
@@ -106,7 +107,7 @@ def _read_notes(
             continue
         found = True
         row = {"seed": 0, "draw": 0, "prime_seconds": "0.000", "heard_seconds": f"{seconds:g}"}
-        yield Clip(wave, row | {"source": name}, table, told.get(path, {}), midi=data)
+        yield Clip(wave, row | {"source": name}, table, conditions.get(path, {}), midi=data)
     if not found:
         raise UserError(
             "no clip can be read",
@@ -121,7 +122,7 @@ def _stem(path: str) -> str:
 
 
 def _read(
-    source: Path, rate: int, seconds: float, rejected: list[dict[str, Any]], told: Conditions
+    source: Path, rate: int, seconds: float, rejected: list[dict[str, Any]], conditions: Conditions
 ) -> Iterator[Clip]:
     """The clips of a folder; files without any are added to `rejected`."""
     found, length, midi = False, round(seconds * rate), 0
@@ -142,7 +143,7 @@ def _read(
         for start in range(0, max(len(wave) - length, 0) + 1, length):
             found = True
             row = {"seed": 0, "draw": 0, "prime_seconds": "0.000", "source": name}
-            yield Clip(wave[start : start + length], row, condition=told.get(path, {}))
+            yield Clip(wave[start : start + length], row, condition=conditions.get(path, {}))
     if not found:
         raise UserError(
             "no clip can be read",

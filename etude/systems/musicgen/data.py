@@ -92,7 +92,7 @@ class Captioned:
     """Segments with their captions: whole for validation, in part and in templates for training.
 
     Args:
-        varied: whether captions lose parts, stand in templates, and are left out.
+        varied: whether captions lose parts, are put into templates, and are left out.
     """
 
     def __init__(

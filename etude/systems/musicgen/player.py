@@ -26,7 +26,7 @@ from etude.systems.musicgen.melody import read_melody
 from etude.systems.musicgen.network import Lm
 from etude.systems.musicgen.sampling import sample, steps_of
 from etude.systems.musicgen.texts import unknown_words
-from etude.tokenizers.registry import load as load_tokenizer
+from etude.tokenizers.registry import load_tokenizer
 
 VERSION = 2  # raised when the same codes, or the same settings, give other clips
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Prepared:
+class TextRequest:
     """What clips are asked to be: seconds, and texts in turn."""
 
     seconds: float
@@ -75,7 +75,7 @@ class MusicGenPlayer:
         """Samples per second of what it plays."""
         return int(self.acoustic.sample_rate)
 
-    def prepare(self, settings: TextGenerate, conditions: Conditions) -> Prepared:
+    def prepare(self, settings: TextGenerate, conditions: Conditions) -> TextRequest:
         """See that the texts can be read; the words that are not known are told.
 
         Raises:
@@ -93,14 +93,14 @@ class MusicGenPlayer:
         if unknown:
             log.warning("words that were never learned: %s", ", ".join(sorted(unknown)))
         melody = read_melody(conditions.files[0], self.rate) if conditions.files else None
-        return Prepared(conditions.seconds or settings.seconds, texts, melody)
+        return TextRequest(conditions.seconds or settings.seconds, texts, melody)
 
     def clips(
         self,
         settings: TextGenerate,
         seed: int,
         draw: int,
-        conditions: Prepared,
+        conditions: TextRequest,
         progress: Tell,
         should_stop: ShouldStop,
     ) -> Iterator[Clip]:
@@ -136,7 +136,7 @@ class MusicGenPlayer:
         hop = None if settings.hop is None else max(1, round(settings.hop * rate))
         streams = ClipStreams([clip_seed(draw, n) for n in numbers], self.model.device)
         steps = steps_of(frames, window, hop, self.model.quantizers)
-        meter = _Meter(steps, seconds, tell)
+        meter = _PositionMeter(steps, seconds, tell)
         with torch.inference_mode():
             rows, mask = self.model.rows(texts, self.concepts)
         return sample(
@@ -178,7 +178,7 @@ class MusicGenPlayer:
             )
 
 
-class _Meter:
+class _PositionMeter:
     """Counts positions and tells how far a batch is."""
 
     def __init__(self, total: int, seconds: float, tell: Tell) -> None:

@@ -17,12 +17,12 @@ from etude.devices import choose_device
 from etude.pretrained.networks import load_network
 from etude.systems.base import Wave
 from etude.systems.musicgen.network import from_pretrained, kind_of
-from etude.tokenizers.registry import load as load_tokenizer
+from etude.tokenizers.registry import load_tokenizer
 
 BATCH = 4
 
 
-class Reader:
+class CodecReader:
     """`nats(waves, texts)`, and music through the codec that came with the weights.
 
     Args:

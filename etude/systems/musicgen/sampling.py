@@ -45,7 +45,7 @@ def sample(
         window: frames that are sampled at once; none: all.
         hop: frames that a window moves on; none: half of it.
         cached: use a key/value cache; without it every step runs over the whole window.
-        melody: [B, T, chroma], of networks that follow one; each window begins with it anew.
+        melody: [B, T, chroma], of networks that follow one; each window begins with it again.
         on_step: called at each position.
     """
     states = model.encode(rows, mask, melody)
@@ -104,8 +104,8 @@ def _window(
         logits = model.logits(part, states, mask, cache)[:, :, -1].float()
         seen = position
         if guidance != 1:
-            told, null = logits.chunk(2)
-            logits = null + guidance * (told - null)
+            conditional, null = logits.chunk(2)
+            logits = null + guidance * (conditional - null)
         chance = streams.uniform(quantizers)
         for q in range(quantizers):
             here = moved[:, q, position]

@@ -15,10 +15,10 @@ from etude.clips.clip import Clip
 from etude.clips.progress import never, silent
 from etude.config.systems.musicgen import MusicGen
 from etude.errors import UserError
-from etude.systems.asked import Asked
-from etude.systems.base import Batch, ClipSet, Codec, Data, Figure, Parts, RealMusic, Wave
+from etude.systems.base import Batch, ClipSet, Codec, Data, Parts, RealMusic, TrainingMetric, Wave
+from etude.systems.concept_queries import ConceptQuery
 from etude.systems.conditions import Conditions
-from etude.systems.musicgen.asked import known_sounds
+from etude.systems.musicgen.concept_queries import known_sounds
 from etude.systems.musicgen.data import (
     Captioned,
     known_words,
@@ -28,7 +28,7 @@ from etude.systems.musicgen.data import (
 )
 from etude.systems.musicgen.network import Lm, from_pretrained
 from etude.systems.musicgen.player import MusicGenPlayer, open_codec
-from etude.systems.musicgen.reader import Reader
+from etude.systems.musicgen.reader import CodecReader
 from etude.systems.musicgen.texts import TOKENIZER, word_tokenizer
 from etude.systems.stage_module import (
     OF_TOKENS,
@@ -102,7 +102,7 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         read = (captions, tokenizer, experiment)
         return Captioned(train, *read, varied=True), Captioned(valid, *read, varied=False)
 
-    def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
+    def figures(self, stage: str) -> tuple[TrainingMetric, ...]:  # noqa: D102
         return OF_TOKENS
 
     def loss_unit(self, stage: str) -> str:  # noqa: D102
@@ -125,13 +125,13 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
 
     def asked(
         self, experiment: MusicGen, parts: Parts, seed: int, settings: Any
-    ) -> Iterator[Asked]:
-        """Sounds whose words were learned from captions; see `etude.systems.asked`."""
+    ) -> Iterator[ConceptQuery]:
+        """Sounds whose words were learned from captions; see `etude.systems.concept_queries`."""
         yield from known_sounds(experiment, parts, self.open(experiment, parts), settings, seed)
 
-    def reader(self, weights: Path, tokenizer: Path) -> Reader:
-        """Pretrained weights as their proof asks them (etude.systems.asked.TextReader)."""
-        return Reader(weights, tokenizer)
+    def reader(self, weights: Path, tokenizer: Path) -> CodecReader:
+        """Pretrained weights as a TextReader of `etude.systems.concept_queries`."""
+        return CodecReader(weights, tokenizer)
 
     def codec(self, parts: Parts) -> Codec:  # noqa: D102
         acoustic = open_codec(parts.tokenizers)

@@ -1,4 +1,4 @@
-"""Texts as numbers: a tokenizer of words of one's own, or the one that a pretrained T5 came with.
+"""Texts as numbers: its own tokenizer of words, or the one that a pretrained T5 came with.
 
 Both are a `tokenizers.Tokenizer` in tokenizer.json. A text may name learned words: `<drone>` stands
 for the rows of the concept `drone` (etude/systems/textual_inversion).
@@ -17,7 +17,7 @@ from tokenizers.normalizers import NFC, Lowercase, Sequence
 from tokenizers.pre_tokenizers import Split
 from tokenizers.processors import TemplateProcessing
 
-from etude.errors import UserError, nearest
+from etude.errors import UserError, closest
 
 VERSION = 1  # raised when the same text gives other numbers
 
@@ -58,14 +58,14 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 
 @dataclass(frozen=True)
-class Part:
+class TextPart:
     """A stretch of a text: ids of the tokenizer, or the name of a concept."""
 
     ids: tuple[int, ...] = ()
     concept: str = ""
 
 
-def parts_of_text(text: str, tokenizer: Tokenizer, concepts: Mapping[str, int]) -> list[Part]:
+def parts_of_text(text: str, tokenizer: Tokenizer, concepts: Mapping[str, int]) -> list[TextPart]:
     """A text with its learned words.
 
     Args:
@@ -80,22 +80,22 @@ def parts_of_text(text: str, tokenizer: Tokenizer, concepts: Mapping[str, int]) 
     """
     if not text.strip():
         return []
-    found: list[Part] = []
+    found: list[TextPart] = []
     for number, piece in enumerate(PLACE.split(text)):
         if number % 2 == 0:
             ids = tokenizer.encode(piece, add_special_tokens=False).ids if piece.strip() else []
-            found += [Part(tuple(ids))] if ids else []
+            found += [TextPart(tuple(ids))] if ids else []
         elif piece in concepts:
-            found.append(Part(concept=piece))
+            found.append(TextPart(concept=piece))
         else:
             raise UserError(
-                f"there is no learned word <{piece}>{nearest(piece, concepts)}",
+                f"there is no learned word <{piece}>{closest(piece, concepts)}",
                 where=text,
                 why=f"there are: {', '.join(f'<{name}>' for name in concepts) or 'none'}",
                 do="name one of these, or write the text without < and >",
             )
     ending = tokenizer.encode("", add_special_tokens=True).ids
-    return [*found, Part(tuple(ending))] if ending else found
+    return [*found, TextPart(tuple(ending))] if ending else found
 
 
 def unknown_words(text: str, tokenizer: Tokenizer) -> list[str]:

@@ -87,15 +87,15 @@ class SectionSequence(nn.Module):
         begins = place == 0
         begins[:, 0] = True  # a crop begins within a section
         there = F.pad(begins & (letter >= 0) & about["mask"], (1, 0), value=True)
-        told = {"letter": letter, "bars": place + about["left"] + 1, "first": about["start"]}
-        states = sum((look_up(self.tables[n], told[n]) for n in self.tables), torch.zeros(()))
+        context = {"letter": letter, "bars": place + about["left"] + 1, "first": about["start"]}
+        states = sum((look_up(self.tables[n], context[n]) for n in self.tables), torch.zeros(()))
         states = torch.cat([self.none.expand(len(letter), 1, -1), states], dim=1)
         for layer in self.layers:
             states = layer(states, src_key_padding_mask=~there)
         return states, there
 
 
-class Block(nn.Module):
+class DiTBlock(nn.Module):
     """Attention and feed-forward, each shifted, scaled and let through by the piece's vector.
 
     Args:
@@ -215,8 +215,8 @@ class BarDit(nn.Module):
         slots, latent = shape["slots"], shape["latent"]
         self.whole_bars = settings.whole_bars
         width = slots * latent if self.whole_bars else latent
-        told = set(settings.conditions)
-        self.twins = settings.twins and "sections" in told
+        context = set(settings.conditions)
+        self.twins = settings.twins and "sections" in context
         given = 1 + self.twins + settings.self_condition
         self.into = nn.Linear(given * width, dim)
         if not self.whole_bars:
@@ -225,18 +225,18 @@ class BarDit(nn.Module):
         sizes = {"key": shape["keys"], "mode": shape["modes"], "meter": shape["meters"]}
         sizes |= {"length": far + 1, "letter": len(LETTERS), "place": far, "left": far, "turn": 16}
         self.sections = None
-        if settings.section_heads and "sections" in told:
+        if settings.section_heads and "sections" in context:
             self.sections = SectionSequence(settings)
-        by_embedding = told - {"sections"} if self.sections else told
+        by_embedding = context - {"sections"} if self.sections else context
         names = [n for condition in TELLS if condition in by_embedding for n in TELLS[condition]]
         sizes["start"] = sizes["end"] = far
         # In the order of names that are sorted, so that the same settings give the same weights.
-        wanted = sorted([*names, "start", *(["end"] if "length" in told else [])])
+        wanted = sorted([*names, "start", *(["end"] if "length" in context else [])])
         self.embeddings = nn.ModuleDict({n: nn.Embedding(sizes[n] + 1, dim) for n in wanted})
         self.time = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         kinds = ("bar", "slot") if settings.attention == "alternate" else ("all",)
         self.blocks = nn.ModuleList(
-            Block(settings, kinds[layer % len(kinds)]) for layer in range(settings.layers)
+            DiTBlock(settings, kinds[layer % len(kinds)]) for layer in range(settings.layers)
         )
         self.last = nn.Linear(dim, 2 * dim)
         self.head = nn.Linear(dim, width)
@@ -286,12 +286,14 @@ class BarDit(nn.Module):
         return x.flatten(2)[:, :, None] if self.whole_bars else x
 
     def _of_bars(self, about: Mapping[str, Tensor]) -> Tensor:
-        told = {name: about[name] for name in ("start", *OF_BARS) if name in self.embeddings}
+        context = {name: about[name] for name in ("start", *OF_BARS) if name in self.embeddings}
         if "end" in self.embeddings:
             length = about["length"][:, None]
-            told["end"] = torch.where(length < 0, -1, length - 1 - about["start"])
+            context["end"] = torch.where(length < 0, -1, length - 1 - about["start"])
         tables = self.embeddings
-        return sum((look_up(tables[name], told[name]) for name in sorted(told)), torch.zeros(()))
+        return sum(
+            (look_up(tables[name], context[name]) for name in sorted(context)), torch.zeros(())
+        )
 
     def _of_piece(self, about: Mapping[str, Tensor]) -> Tensor:
         names = [n for n in ("key", "length", "meter", "mode") if n in self.embeddings]

@@ -2,7 +2,7 @@
 
 Conventions
     A note of a phrase is (onset, pitch) or (onset, pitch, duration); each wanted note is found once
-    at the most. F1 = 2 x found / (wanted + written), over all phrases together; 1 where there is
+    at most. F1 = 2 x found / (wanted + written), over all phrases together; 1 where there is
     nothing to find and nothing is written. Ids that make no whole note count for nothing.
 
 Functions

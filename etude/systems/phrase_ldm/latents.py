@@ -38,7 +38,7 @@ from etude.systems.phrase_ldm.fidelity import matches
 from etude.systems.phrase_ldm.phrases import Song, filled, phrases_of, read_songs
 from etude.systems.phrase_ldm.vae import Vae
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
-from etude.tokenizers.symbolic.remi_z_words import NUMBER_OF
+from etude.tokenizers.symbolic.remi_z_vocabulary import NUMBER_OF
 
 VERSION = 1  # raised when latents or statistics change
 

@@ -34,7 +34,7 @@ VALIDATION_TIMES = 4  # at which each validation piece is denoised
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PieceRequest:
     """One piece that is to be made.
 
     Attributes:
@@ -84,7 +84,7 @@ class Ldm(StageModule):
         the batch's `places`, each piece at VALIDATION_TIMES times.
         """
         process, mask = self.settings.diffusion, batch["mask"]
-        about = {name: batch[name] for name in ("mask", "start", "length", *_told(batch))}
+        about = {name: batch[name] for name in ("mask", "start", "length", *_conditions(batch))}
         if self.training:
             about = self._dropped(about)
             errors = [self._error(batch, about, stratified(batch["places"]), None)]
@@ -159,7 +159,7 @@ class Ldm(StageModule):
             how.temperature,
         )
 
-    def about(self, wanted: Sequence[Wanted]) -> dict[str, Tensor]:
+    def about(self, wanted: Sequence[PieceRequest]) -> dict[str, Tensor]:
         """What the network is told of pieces that are to be made."""
         lengths = [piece.bars for piece in wanted]
         longest = max(lengths)
@@ -172,15 +172,15 @@ class Ldm(StageModule):
         rows = torch.full((len(wanted), len(sections.OF_BARS), longest), sections.UNKNOWN)
         for row, piece in zip(rows, wanted, strict=True):
             if piece.form:
-                form = sections.parse(piece.form, "the form that is asked for", piece.bars)
-                row[:, : piece.bars] = torch.from_numpy(sections.describe(form))
+                form = sections.parse_sections(piece.form, "the form that is asked for", piece.bars)
+                row[:, : piece.bars] = torch.from_numpy(sections.section_features(form))
         about |= {name: rows[:, number] for number, name in enumerate(sections.OF_BARS)}
         return {name: tensor.to(self.device) for name, tensor in about.items()}
 
     @torch.no_grad()
     def make(
         self,
-        wanted: Sequence[Wanted],
+        wanted: Sequence[PieceRequest],
         how: Denoising,
         *,
         strength: float = 1.0,
@@ -232,10 +232,10 @@ class Ldm(StageModule):
         followed = [name for name in self.settings.conditions if name != "length"]
         free = without(about, dict.fromkeys(followed, every))
 
-        def network(told: dict[str, Tensor]) -> Denoiser:
+        def network(conditions: dict[str, Tensor]) -> Denoiser:
             def predict(x: Tensor, time: Tensor, estimate: Tensor | None) -> Tensor:
                 with self._precision(half):
-                    return self.network(x, time, told, estimate)
+                    return self.network(x, time, conditions, estimate)
 
             return predict
 
@@ -245,7 +245,7 @@ class Ldm(StageModule):
         return torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext()
 
     def _source(
-        self, wanted: Sequence[Wanted], noise: Tensor
+        self, wanted: Sequence[PieceRequest], noise: Tensor
     ) -> tuple[Tensor | None, Tensor | None]:
         """Where pieces begin and what of them stays, standardised; None where none has any."""
         if all(piece.source is None for piece in wanted):
@@ -261,7 +261,7 @@ class Ldm(StageModule):
         return source, known
 
 
-def _told(batch: Mapping[str, Tensor]) -> tuple[str, ...]:
+def _conditions(batch: Mapping[str, Tensor]) -> tuple[str, ...]:
     return tuple(name for name in ("key", "mode", "meter", *sections.OF_BARS) if name in batch)
 
 

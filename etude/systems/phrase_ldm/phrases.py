@@ -18,7 +18,7 @@ from torch import Tensor
 
 from etude.systems.base import Batch
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
-from etude.tokenizers.symbolic.remi_z_words import Bar
+from etude.tokenizers.symbolic.remi_z_vocabulary import Bar
 
 VERSION = 1  # raised when steps see other tokens, or pieces are read otherwise
 
@@ -95,7 +95,7 @@ class Phrases:
     Args:
         rows: ids of each.
         known: phrases of the training split: items say whether they are among them.
-        items: the first so many only, as they come.
+        items: only this many, the first ones, as they come.
     """
 
     def __init__(
@@ -186,13 +186,13 @@ def seen_phrases(songs: Iterable[Song]) -> frozenset[tuple[int, ...]]:
     return frozenset(tuple(phrase) for phrase in phrases_of(songs))
 
 
-class WholeBars:
+class BarItems:
     """Phrases as training items, but all slots of a bar together; bars by their longest phrase.
 
     Args:
         bars: ids by bar and slot.
         known: phrases of the training split: items say whether they are among them.
-        items: the first so many bars only.
+        items: only this many bars, the first ones.
     """
 
     def __init__(

@@ -61,7 +61,7 @@ class Pieces:
             repeats.
         meters: the pieces of these alone, as numbers of the file; items then have their place
             among them. None: all, as they are.
-        items: the first so many pieces only.
+        items: only this many pieces, the first ones.
         alike: whether a batch has pieces of like length, so that little of it is padding: those
             next to its first one in the order of length.
 
@@ -109,11 +109,11 @@ class Pieces:
             found.append(
                 sections.of_repeats(repeats[number])
                 if form is None
-                else sections.parse(form, where, lengths[number])
+                else sections.parse_sections(form, where, lengths[number])
             )
         self.forms = [sections.to_text(form) for form in found]
         self.order = sorted(range(len(kept)), key=lambda i: len(self.mean[i])) if alike else None
-        self.described = [torch.from_numpy(sections.describe(form)) for form in found]
+        self.described = [torch.from_numpy(sections.section_features(form)) for form in found]
 
     def __len__(self) -> int:
         return len(self.mean)

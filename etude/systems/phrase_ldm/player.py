@@ -1,7 +1,7 @@
 """The player of `phrase_ldm`: latents of whole pieces, their phrases, notes and sound.
 
-What is made of the user's own MIDI:
-    one file, `keep`      these bars stay as they are, the others are made anew
+What is made of the user's MIDI:
+    one file, `keep`      these bars stay as they are, the others are made again
     one file alone        it stays as a whole, and bars are made behind it
     two files             a line between their latents, noised and made music of again
 """
@@ -33,12 +33,12 @@ from etude.systems.base import ShouldStop
 from etude.systems.conditions import Conditions, refuse
 from etude.systems.phrase_ldm import sections
 from etude.systems.phrase_ldm.latents import LONGER, posteriors
-from etude.systems.phrase_ldm.ldm import Ldm, Wanted, between
-from etude.systems.phrase_ldm.own import OwnPiece, read_own
+from etude.systems.phrase_ldm.ldm import Ldm, PieceRequest, between
+from etude.systems.phrase_ldm.user_piece import UserPiece, read_own
 from etude.systems.phrase_ldm.vae import Vae
 from etude.tokenizers.symbolic.base import transposed
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
-from etude.tokenizers.symbolic.remi_z_words import Bar
+from etude.tokenizers.symbolic.remi_z_vocabulary import Bar
 
 VERSION = 1  # raised when the same latents give other clips
 
@@ -49,13 +49,13 @@ RELATIVE_MINOR = 9  # the pitch class that pieces in minor are moved to
 
 
 @dataclass
-class Asked:
+class PhraseRequest:
     """What all clips are asked to be.
 
     Attributes: bars, meter (its place among the stage's), form (sections; empty: none), seconds
     (at which clips are cut; None: nowhere), shift (semitones that pieces are moved by at the end),
-    own (the user's piece, or the first of two), source and known (as in `Wanted`), given (bars
-    that stay, by number), new (the first bar that is played; those before are the file's).
+    own (the user's piece, or the first of two), source and known (as in `PieceRequest`), given
+    (bars that stay, by number), new (the first bar that is played; those before are the file's).
     """
 
     bars: int
@@ -63,7 +63,7 @@ class Asked:
     form: str = ""
     seconds: float | None = None
     shift: int = 0
-    own: OwnPiece | None = None
+    own: UserPiece | None = None
     source: Tensor | None = None
     known: NDArray[np.bool_] | None = None
     given: dict[int, Bar] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class PhraseLdmPlayer:
 
     # --------------------------------------------------------------------------- what is asked
 
-    def prepare(self, settings: PhraseGenerate, conditions: Conditions) -> Asked:
+    def prepare(self, settings: PhraseGenerate, conditions: Conditions) -> PhraseRequest:
         """Read what clips are asked to be.
 
         Raises:
@@ -126,7 +126,7 @@ class PhraseLdmPlayer:
         elif conditions.seconds is not None:
             tempo = own[0].tempo if own else self._tempo(settings)
             bars = math.ceil(conditions.seconds / self._bar_seconds(meter, tempo))
-        asked = Asked(bars, meter, settings.sections, conditions.seconds)
+        asked = PhraseRequest(bars, meter, settings.sections, conditions.seconds)
         if own:
             asked.own, asked.prompt = own[0], " and ".join(piece.name for piece in own)
             asked.shift = -own[0].moved
@@ -139,12 +139,12 @@ class PhraseLdmPlayer:
         elif settings.key:
             asked.shift = self._shift(settings.key)
         if asked.form:
-            sections.parse(asked.form, "generate.sections", asked.bars)
+            sections.parse_sections(asked.form, "generate.sections", asked.bars)
         if asked.bars > MOST_BARS:
             raise UserError(f"{asked.bars} bars are asked for", do=f"ask for {MOST_BARS} at most")
         return asked
 
-    def _meter(self, wanted: str, own: Sequence[OwnPiece]) -> int:
+    def _meter(self, wanted: str, own: Sequence[UserPiece]) -> int:
         """The place of a time signature among those that the diffusion has learned.
 
         Raises:
@@ -193,9 +193,9 @@ class PhraseLdmPlayer:
         up = (tonic - (RELATIVE_MINOR if mode == "minor" else 0)) % 12
         return up - 12 if up > 5 else up
 
-    # ------------------------------------------------------------------------ of the user's own
+    # ----------------------------------------------------------------------- the user's music
 
-    def _keep(self, asked: Asked, own: OwnPiece, settings: PhraseGenerate) -> None:
+    def _keep(self, asked: PhraseRequest, own: UserPiece, settings: PhraseGenerate) -> None:
         """Some bars of a piece stay; there are as many as it has, or as are asked for."""
         if settings.bars is None and not settings.sections:
             asked.bars = len(own.bars)
@@ -210,7 +210,7 @@ class PhraseLdmPlayer:
             asked.given |= {number: own.bars[number] for number in range(first - 1, last)}
         self._give(asked, asked.given)
 
-    def _go_on(self, asked: Asked, own: OwnPiece) -> None:
+    def _go_on(self, asked: PhraseRequest, own: UserPiece) -> None:
         """Bars behind a piece, of which as much is known as the network tells apart."""
         room = max(self.ldm.settings.longest - asked.bars, 1)
         before = own.bars[-room:]
@@ -219,12 +219,14 @@ class PhraseLdmPlayer:
         asked.form = ""  # of a piece of which only the end is asked for
         self._give(asked, asked.given)
 
-    def _lie_between(self, asked: Asked, own: Sequence[OwnPiece], settings: PhraseGenerate) -> None:
+    def _lie_between(
+        self, asked: PhraseRequest, own: Sequence[UserPiece], settings: PhraseGenerate
+    ) -> None:
         first, second = (self._latents(piece.bars) for piece in own)
         asked.source = between(first, second, settings.between)
         asked.bars = len(asked.source)
 
-    def _give(self, asked: Asked, given: dict[int, Bar]) -> None:
+    def _give(self, asked: PhraseRequest, given: dict[int, Bar]) -> None:
         numbers = sorted(given)
         asked.known = np.zeros(asked.bars, bool)
         asked.known[numbers] = True
@@ -244,7 +246,7 @@ class PhraseLdmPlayer:
         settings: PhraseGenerate,
         seed: int,
         draw: int,
-        conditions: Asked,
+        conditions: PhraseRequest,
         progress: Tell,
         should_stop: ShouldStop,
     ) -> Iterator[Clip]:
@@ -269,13 +271,13 @@ class PhraseLdmPlayer:
             for bars, form in zip(self.bars_of(latents, conditions), forms, strict=True):
                 yield self._clip(bars, form, settings, conditions, {"seed": seed, "draw": draw})
 
-    def _wanted(self, settings: PhraseGenerate, asked: Asked, seed: int) -> Wanted:
+    def _wanted(self, settings: PhraseGenerate, asked: PhraseRequest, seed: int) -> PieceRequest:
         """One piece; its form is one of the training pieces' where none is asked for."""
         chance = float(torch.rand((), generator=torch.Generator().manual_seed(seed)))
         form = asked.form
         if not form and asked.own is None:
-            form = sections.choose(self.ldm.shape["forms"], asked.bars, chance) or ""
-        return Wanted(
+            form = sections.choose_form(self.ldm.shape["forms"], asked.bars, chance) or ""
+        return PieceRequest(
             seed,
             asked.bars,
             mode=MODES.get(settings.asked_mode),
@@ -285,9 +287,11 @@ class PhraseLdmPlayer:
             known=asked.known,
         )
 
-    def bars_of(self, latents: Sequence[Tensor], asked: Asked | None = None) -> list[list[Bar]]:
+    def bars_of(
+        self, latents: Sequence[Tensor], asked: PhraseRequest | None = None
+    ) -> list[list[Bar]]:
         """Latents [bars, slots, z] of pieces as bars; what is given stands as it was."""
-        asked = asked or Asked(0)
+        asked = asked or PhraseRequest(0)
         limit = LONGER * self.ldm.shape["longest"]
         phrases = self.vae.decode(torch.cat([piece.flatten(0, 1) for piece in latents]), limit)
         signature, slots = self.signature(asked.meter), self.ldm.shape["slots"]
@@ -313,7 +317,7 @@ class PhraseLdmPlayer:
         bars: list[Bar],
         form: str,
         settings: PhraseGenerate,
-        asked: Asked,
+        asked: PhraseRequest,
         row: dict[str, Any],
     ) -> Clip:
         """A piece as a clip: cut where a length in time is asked, else whole."""

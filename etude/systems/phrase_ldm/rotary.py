@@ -42,7 +42,7 @@ class RotaryCache:
         return self.written[layer, 0, :, :, :end], self.written[layer, 1, :, :, :end]
 
 
-class Block(nn.Module):
+class RotaryBlock(nn.Module):
     """Attention to itself, to a memory where it has one, and a feed-forward part."""
 
     def __init__(self, network: Rotary, *, crosses: bool) -> None:
@@ -135,8 +135,8 @@ class RotaryNetwork(nn.Module):
         self.network = network
         self.embedding = nn.Embedding(vocabulary, network.dim)
         layers = range(network.layers)
-        self.encoder_blocks = nn.ModuleList(Block(network, crosses=False) for _ in layers)
-        self.decoder_blocks = nn.ModuleList(Block(network, crosses=True) for _ in layers)
+        self.encoder_blocks = nn.ModuleList(RotaryBlock(network, crosses=False) for _ in layers)
+        self.decoder_blocks = nn.ModuleList(RotaryBlock(network, crosses=True) for _ in layers)
         self.encoder_norm, self.decoder_norm = nn.RMSNorm(network.dim), nn.RMSNorm(network.dim)
         half = network.dim // network.heads // 2
         frequencies = BASE ** (-torch.arange(half) / half)
@@ -210,9 +210,9 @@ class RotaryNetwork(nn.Module):
     def _layers(self) -> int:
         return self.network.layers
 
-    def _block(self, layer: int) -> Block:
+    def _block(self, layer: int) -> RotaryBlock:
         block = self.decoder_blocks[layer]
-        assert isinstance(block, Block)
+        assert isinstance(block, RotaryBlock)
         return block
 
     def _logits(self, x: Tensor) -> Tensor:

@@ -21,18 +21,18 @@ from etude.errors import UserError
 VERSION = 1  # raised when the same piece has other sections
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-OF_BARS = ("letter", "place", "left", "turn")  # the rows of `describe`
+OF_BARS = ("letter", "place", "left", "turn")  # the rows of `section_features`
 UNKNOWN = -1
 
 
-class Section(NamedTuple):
+class SongSection(NamedTuple):
     """Some bars in a row."""
 
     letter: str
     bars: int
 
 
-def parse(text: str, where: str = "", bars: int | None = None) -> list[Section]:
+def parse_sections(text: str, where: str = "", bars: int | None = None) -> list[SongSection]:
     """Sections from a text such as i8A8A8B4.
 
     Args:
@@ -42,7 +42,9 @@ def parse(text: str, where: str = "", bars: int | None = None) -> list[Section]:
     Raises:
         UserError: it is no such text, or the sum is another.
     """
-    found = [Section(letter, int(count)) for letter, count in re.findall(r"([A-Za-z])(\d+)", text)]
+    found = [
+        SongSection(letter, int(count)) for letter, count in re.findall(r"([A-Za-z])(\d+)", text)
+    ]
     if not found or to_text(found) != text or min(section.bars for section in found) < 1:
         raise UserError(
             f"these are no sections: {text!r}",
@@ -60,7 +62,7 @@ def parse(text: str, where: str = "", bars: int | None = None) -> list[Section]:
     return found
 
 
-def to_text(sections: Sequence[Section]) -> str:
+def to_text(sections: Sequence[SongSection]) -> str:
     """The other way round."""
     return "".join(f"{section.letter}{section.bars}" for section in sections)
 
@@ -83,11 +85,11 @@ def read_labels(path: Path) -> dict[str, str]:
             do="write a CSV file with the columns piece and sections (i8A8A8B4)",
         )
     for number, row in enumerate(rows, start=2):
-        parse(row["sections"] or "", f"{path}, line {number}")
+        parse_sections(row["sections"] or "", f"{path}, line {number}")
     return {row["piece"]: row["sections"] for row in rows}
 
 
-def of_repeats(repeat: NDArray[np.int64], least: int = 2) -> list[Section]:
+def of_repeats(repeat: NDArray[np.int64], least: int = 2) -> list[SongSection]:
     """Sections from the exact repeats of a piece.
 
     A run of `least` bars or more that repeats earlier ones in their order is a section of the same
@@ -113,7 +115,7 @@ def of_repeats(repeat: NDArray[np.int64], least: int = 2) -> list[Section]:
             if len(letters) == len(LETTERS):  # too many to tell apart: only longer runs count
                 return of_repeats(repeat, least + 1)
             letters[first] = LETTERS[len(letters)]
-        found.append(Section(letters[first], end - start))
+        found.append(SongSection(letters[first], end - start))
     return found
 
 
@@ -143,7 +145,7 @@ def _carried(edges: set[int], runs: list[tuple[int, int]], repeat: NDArray[np.in
     return found
 
 
-def describe(sections: Sequence[Section]) -> NDArray[np.int64]:
+def section_features(sections: Sequence[SongSection]) -> NDArray[np.int64]:
     """What a network is told of each bar: int64 [4, bars], rows as in OF_BARS.
 
     Which letter (by first appearance), which bar of its section, how many are left in it after
@@ -164,7 +166,7 @@ def unknown(bars: int) -> NDArray[np.int64]:
     return np.full((len(OF_BARS), bars), UNKNOWN, dtype=np.int64)
 
 
-def choose(forms: Sequence[str], bars: int, chance: float) -> str | None:
+def choose_form(forms: Sequence[str], bars: int, chance: float) -> str | None:
     """One of the forms with this many bars; where there is none, None.
 
     Args:

@@ -16,12 +16,12 @@ from etude.devices import choose_device
 from etude.errors import UserError
 from etude.midi.keys import find_key
 from etude.midi.notes import NoteTable
-from etude.systems.base import Batch, ClipSet, Data, Figure, Parts, RealMusic
+from etude.systems.base import Batch, ClipSet, Data, Parts, RealMusic, TrainingMetric
 from etude.systems.phrase_ldm.ldm import Ldm
 from etude.systems.phrase_ldm.phrases import (
+    BarItems,
     BarsWithGaps,
     Phrases,
-    WholeBars,
     bar_texts,
     phrases_of,
     read_songs,
@@ -34,10 +34,10 @@ from etude.systems.phrase_ldm.vae import Autoencode, Infill, PhraseStage, Vae
 from etude.systems.stage_module import StagedSystem, StageModule, transformer_flops
 from etude.systems.weights import check_tokenizer, load_weights, read_stage_config, read_weights
 from etude.tokenizers.symbolic.base import transposed
-from etude.tokenizers.symbolic.making import load as load_tokenizer
+from etude.tokenizers.symbolic.factory import load_symbolic_tokenizer as load_tokenizer
 from etude.tokenizers.symbolic.remi_z import RemiZTokenizer
-from etude.tokenizers.symbolic.remi_z_words import NUMBER_OF
-from etude.workflow.given_weights import MODEL
+from etude.tokenizers.symbolic.remi_z_vocabulary import NUMBER_OF
+from etude.workflow.imported_weights import MODEL
 
 if TYPE_CHECKING:
     from etude.systems.phrase_ldm.player import PhraseLdmPlayer
@@ -114,8 +114,8 @@ class PhraseLdmSystem(StagedSystem):
         if stage == "vae" and experiment.stages.vae.network.context != "none":
             bars = {s: [bar.phrases for song in songs[s] for bar in song.bars] for s in songs}
             return (
-                WholeBars(bars["train"], tokenizer.pad, items=items),
-                WholeBars(bars["valid"], tokenizer.pad, known=known),
+                BarItems(bars["train"], tokenizer.pad, items=items),
+                BarItems(bars["valid"], tokenizer.pad, known=known),
             )
         train_phrases = phrases_of(songs["train"])
         return (
@@ -143,7 +143,7 @@ class PhraseLdmSystem(StagedSystem):
         path = parts.latents["vae"] / f"{split}.safetensors"
         return Pieces(path, stage.crops, forms, meters, items, alike=alike)
 
-    def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
+    def figures(self, stage: str) -> tuple[TrainingMetric, ...]:  # noqa: D102
         return tuple(getattr(self.stages[stage], "figures", ()))
 
     def loss_unit(self, stage: str) -> str:  # noqa: D102

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from etude.config.phrases import PhraseNetwork, Rotary
-from etude.systems.base import Batch, Figure
+from etude.systems.base import Batch, TrainingMetric
 from etude.systems.phrase_ldm.fidelity import Notes, matches
 from etude.systems.phrase_ldm.rotary import RotaryNetwork
 from etude.systems.stage_module import StageModule, cross_entropy
@@ -35,13 +35,13 @@ WAVELENGTHS = 4.0, 512.0  # of the embeddings of numbers, at first
 
 NUMBERED = ("o", "p", "d")  # kinds of ids that count something, as the tokenizer names them
 
-ACCURACY = Figure("accuracy", "share", better="higher")
+ACCURACY = TrainingMetric("accuracy", "share", better="higher")
 F1_FIGURES = (
-    Figure("note_f1", "share", better="higher"),
-    Figure("note_f1_durations", "share", better="higher"),
-    Figure("note_f1_unseen", "share", better="higher"),
+    TrainingMetric("note_f1", "share", better="higher"),
+    TrainingMetric("note_f1_durations", "share", better="higher"),
+    TrainingMetric("note_f1_unseen", "share", better="higher"),
 )
-KL = Figure("kl", "nats per phrase")
+KL = TrainingMetric("kl", "nats per phrase")
 
 
 def build_network(settings: Any, vocabulary: int) -> Any:
@@ -163,7 +163,7 @@ class PhraseStage(StageModule):
 
         Args:
             cached: whether keys and values of what is written are kept; else all is computed
-                anew for each id.
+                again for each id.
         """
         found: list[list[int]] = []
         for start in range(0, len(memory), DECODED):
@@ -235,7 +235,7 @@ class Infill(PhraseStage):
     """Bars with gaps -> the bars; the decoder sees all states of the encoder."""
 
     stage = "infill"
-    figures: ClassVar[tuple[Figure, ...]] = (ACCURACY,)
+    figures: ClassVar[tuple[TrainingMetric, ...]] = (ACCURACY,)
 
     def remember(self, ids: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
         return self._states(ids)
@@ -245,7 +245,7 @@ class Autoencode(PhraseStage):
     """Phrases -> the states of the queries -> the phrases."""
 
     stage = "autoencode"
-    figures: ClassVar[tuple[Figure, ...]] = (ACCURACY, *F1_FIGURES)
+    figures: ClassVar[tuple[TrainingMetric, ...]] = (ACCURACY, *F1_FIGURES)
 
     def __init__(self, shape: Mapping[str, Any], settings: Any) -> None:
         super().__init__(shape, settings)
@@ -282,7 +282,7 @@ class Vae(Autoencode):
 
     stage = "vae"
     shape_keys = (*PhraseStage.shape_keys, "slots")
-    figures: ClassVar[tuple[Figure, ...]] = (ACCURACY, KL, *F1_FIGURES)
+    figures: ClassVar[tuple[TrainingMetric, ...]] = (ACCURACY, KL, *F1_FIGURES)
     done: Tensor
 
     def __init__(self, shape: Mapping[str, Any], settings: Any) -> None:

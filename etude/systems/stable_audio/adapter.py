@@ -1,4 +1,4 @@
-"""What is learned on top of a base: all its weights anew, or low-rank adapters beside it.
+"""What is learned on top of a base: new values of all its weights, or low-rank adapters beside it.
 
 Adapters (LoRA, Hu et al., arXiv 2106.09685) leave the base as it is, bit for bit. Their layers and
 files are peft's. Trained, averaged and saved are the adapters alone; the base is held outside of
@@ -17,16 +17,16 @@ from torch import Tensor, nn
 
 from etude.config.sound import Adaptation
 from etude.errors import UserError
-from etude.pretrained.opened import hash_state
+from etude.pretrained.network_hash import hash_state
 from etude.storage import read_json, write_json
 from etude.systems.base import Batch
-from etude.systems.stable_audio.changed import (
+from etude.systems.stable_audio.network import Sound
+from etude.systems.stable_audio.weight_change import (
     CHANGED,
     changed_by_adapter,
     changed_by_training,
     write_changed,
 )
-from etude.systems.stable_audio.network import Sound
 from etude.systems.stage_module import StageModule
 from etude.systems.weights import (
     TRAIN_AGAIN,
@@ -35,7 +35,7 @@ from etude.systems.weights import (
     read_stage_config,
     read_weights,
 )
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 
 VERSION = 1  # raised when the same seed gives other adapters, or a batch another loss
 

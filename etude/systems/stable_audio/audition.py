@@ -10,15 +10,15 @@ from etude.clips.sampling import ClipStreams, clip_seed
 from etude.diffusion.guidance import guided
 from etude.diffusion.solvers import Denoiser, Sampler
 from etude.storage import read_csv
-from etude.systems.base import Audition, Figure, Parts, Wave
+from etude.systems.base import Audition, Parts, TrainingMetric, Wave
 from etude.systems.stable_audio.adapter import Adapter
 from etude.systems.stable_audio.autoencoder import Autoencoder
+from etude.systems.stable_audio.conditioning import Conditioning
 from etude.systems.stable_audio.latents import AUTOENCODER, SPLITS
 from etude.systems.stable_audio.network import Sound
-from etude.systems.stable_audio.told import Told
 
 CLIPS, STEPS = 8, 15
-HEARD = 2  # clips of each scale that are kept
+KEPT_CLIPS = 2  # clips of each scale that are kept
 SMALL, LARGE = (1, 4), (1, 7)  # what embedded and pretrained networks bear
 
 
@@ -28,11 +28,12 @@ def figure_of(scale: int) -> str:
 
 
 FIGURES = tuple(
-    Figure(figure_of(scale), "to held-out pieces", heard=True) for scale in sorted({*SMALL, *LARGE})
+    TrainingMetric(figure_of(scale), "to held-out pieces", from_audition=True)
+    for scale in sorted({*SMALL, *LARGE})
 )
 
 
-class Listener:
+class SoundListener:
     """`listener(stage) -> Audition`: the same texts, noise and held-out music, every time.
 
     Args:
@@ -53,26 +54,26 @@ class Listener:
         model = (stage.base if isinstance(stage, Adapter) else stage).eval()
         frames = int(stage.shape["frames"])
         self.real = self.real or self._held_out(frames)
-        heard = Audition({}, [], self.autoencoder.rate)
+        audition = Audition({}, [], self.autoencoder.rate)
         for scale in LARGE if model.pretrained else SMALL:
             made = self._made(model, frames, scale)
-            heard.waves += made[:HEARD]
-            heard.pairs[figure_of(scale)] = made, self.real
-        return heard
+            audition.waves += made[:KEPT_CLIPS]
+            audition.pairs[figure_of(scale)] = made, self.real
+        return audition
 
     def _made(self, model: Sound, frames: int, scale: int) -> list[Wave]:
         rows = [self.rows[number % len(self.rows)] for number in range(CLIPS)]
         spans = [(0.0, float(row["seconds"])) for row in rows]
-        told = model.told_of([row["caption"] for row in rows], spans)
-        free = model.told_of([""] * CLIPS, spans)
+        conditioning = model.conditioning_of([row["caption"] for row in rows], spans)
+        free = model.conditioning_of([""] * CLIPS, spans)
 
-        def network(about: Told) -> Denoiser:
+        def network(about: Conditioning) -> Denoiser:
             return lambda x, time, _: model.velocity(x, time, about)
 
         streams = ClipStreams([clip_seed(0, clip) for clip in range(CLIPS)], model.device)
         noise = streams.normal([frames] * CLIPS, model.shape["channels"]).transpose(1, 2)
         sampler = Sampler(model.schedule, steps=STEPS)
-        latents = sampler.sample(guided(network(told), network(free), scale), noise)
+        latents = sampler.sample(guided(network(conditioning), network(free), scale), noise)
         return self._played((latents * model.deviation + model.mean).cpu())
 
     def _held_out(self, frames: int) -> list[Wave]:

@@ -70,7 +70,7 @@ class Magnitude(nn.Module):
         return made
 
 
-class Learned(nn.Module):
+class PretrainedAutoencoder(nn.Module):
     """A pretrained autoencoder of two channels, of which mono sound has the same in both.
 
     Args:
@@ -108,7 +108,7 @@ class Learned(nn.Module):
         return nn.functional.pad(sound, (0, max(0, length - sound.shape[1])))[:, :length]
 
 
-KINDS = {"magnitude": Magnitude} | dict.fromkeys(FAMILIES, Learned)
+KINDS = {"magnitude": Magnitude} | dict.fromkeys(FAMILIES, PretrainedAutoencoder)
 
 
 class Autoencoder(StageModule):

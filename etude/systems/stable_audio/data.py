@@ -23,7 +23,7 @@ VERSION = 1  # raised when steps see other latents, texts or seconds
 SPANS = 64  # training windows whose seconds are kept for generation
 
 
-class Windows:
+class SoundWindows:
     """The pieces of a split, in windows.
 
     An item is a window of a piece; a piece has as many as fit into it. In training they lie
@@ -35,7 +35,7 @@ class Windows:
         silence: the latent of nothing [channels].
         tokenizer, length: of texts.
         vary: (caption, place) -> the text of an item in training; None: captions as they are.
-        items: the first so many only.
+        items: only this many, the first ones.
         bare: of empty texts, as in `as_ids`.
     """
 
@@ -118,13 +118,13 @@ class Windows:
 
 
 class Mixed:
-    """Items of one's own, of which a share is exchanged for others by chance: replay.
+    """Its own items, a share of which is replaced at random by others: replay.
 
     Args:
         share: of the items of a batch, on the average.
     """
 
-    def __init__(self, own: Windows, others: Windows, share: float) -> None:
+    def __init__(self, own: SoundWindows, others: SoundWindows, share: float) -> None:
         self.own, self.others, self.share = own, others, share
 
     def __len__(self) -> int:
@@ -134,14 +134,14 @@ class Mixed:
         """Tensors of these items, the own ones first; `replayed` bool [B]."""
         if places is None:
             return self.own.batch(indices)
-        dealt = [np.random.default_rng(int(place * 2**53)).random(2) for place in places]
-        others = [number for number, (chance, _) in enumerate(dealt) if chance < self.share]
+        drawn = [np.random.default_rng(int(place * 2**53)).random(2) for place in places]
+        others = [number for number, (chance, _) in enumerate(drawn) if chance < self.share]
         own = [number for number in range(len(indices)) if number not in others]
         parts = []
         if own:
             parts.append(self.own.batch([indices[n] for n in own], places[own]))
         if others:
-            which = [int(dealt[n][1] * len(self.others)) for n in others]
+            which = [int(drawn[n][1] * len(self.others)) for n in others]
             parts.append(self.others.batch(which, places[others]))
         joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         return joined | {"replayed": torch.arange(len(indices)) >= len(own)}
@@ -180,7 +180,7 @@ def check_same(found: Mapping[str, Any], shape: Mapping[str, Any], where: Path) 
         )
 
 
-def spans_of(windows: Windows) -> list[list[float]]:
+def spans_of(windows: SoundWindows) -> list[list[float]]:
     """Seconds of start and total of some windows, spread evenly over all."""
     count = len(windows)
     if not count:

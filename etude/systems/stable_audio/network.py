@@ -18,8 +18,8 @@ from etude.pretrained.sound import FAMILIES, make_part, read_networks
 from etude.storage import atomic
 from etude.systems.base import Batch
 from etude.systems.musicgen.texts import TOKENIZER, read_tokenizer
+from etude.systems.stable_audio.conditioning import TELLING, Conditioning
 from etude.systems.stable_audio.texts import as_ids
-from etude.systems.stable_audio.told import TELLING, Told
 from etude.systems.stage_module import StageModule
 from etude.systems.weights import load_weights
 
@@ -89,20 +89,22 @@ class Sound(StageModule):
 
     # ------------------------------------------------------------------------------ conditions
 
-    def told(self, ids: Tensor, mask: Tensor, start: Tensor, total: Tensor) -> Told:
+    def conditioning(self, ids: Tensor, mask: Tensor, start: Tensor, total: Tensor) -> Conditioning:
         """What the DiT sees of texts (ids, mask [B, L]) and seconds (start, total [B])."""
-        return self.telling.told(self, ids, mask, start, total)
+        return self.telling.conditioning(self, ids, mask, start, total)
 
-    def told_of(self, texts: Sequence[str], spans: Sequence[tuple[float, float]]) -> Told:
+    def conditioning_of(
+        self, texts: Sequence[str], spans: Sequence[tuple[float, float]]
+    ) -> Conditioning:
         """The same of texts as they are written; spans are start and total seconds."""
         found = as_ids(texts, self.tokenizer, self.text_length, bare=self.telling.bare)
         start, total = torch.tensor(spans, dtype=torch.float32).T
         values = (found["ids"], found["mask"], start, total)
-        return self.told(*(value.to(self.device) for value in values))
+        return self.conditioning(*(value.to(self.device) for value in values))
 
-    def velocity(self, x: Tensor, time: Tensor, told: Mapping[str, Tensor]) -> Tensor:
+    def velocity(self, x: Tensor, time: Tensor, conditioning: Mapping[str, Tensor]) -> Tensor:
         """What is predicted of noisy latents [B, channels, T] at times [B]."""
-        return self.telling.velocity(self.transformer, x, time, told)
+        return self.telling.velocity(self.transformer, x, time, conditioning)
 
     # -------------------------------------------------------------------------------- training
 
@@ -119,25 +121,34 @@ class Sound(StageModule):
                 decided by the places, each item at VALIDATION_TIMES times.
         """
         x0 = self.standardised(batch["latents"])
-        told = self.told(batch["ids"], batch["mask"], batch["start"], batch["total"])
+        conditioning = self.conditioning(
+            batch["ids"], batch["mask"], batch["start"], batch["total"]
+        )
         there = batch["there"] if self.settings.masked else None
         places = batch["places"]
         if self.training:
-            errors = [self._error(x0, told, stratified(places), torch.randn_like(x0), there)]
+            errors = [
+                self._error(x0, conditioning, stratified(places), torch.randn_like(x0), there)
+            ]
         else:
             errors = [
-                self._error(x0, told, (places + (part + 0.5) / VALIDATION_TIMES) % 1,
+                self._error(x0, conditioning, (places + (part + 0.5) / VALIDATION_TIMES) % 1,
                             self._noise(x0, places, part), there)
                 for part in range(VALIDATION_TIMES)
             ]  # fmt: skip
         return torch.stack(errors).mean(), {"count": len(x0)}
 
     def _error(
-        self, x0: Tensor, told: Told, places: Tensor, noise: Tensor, there: Tensor | None
+        self,
+        x0: Tensor,
+        conditioning: Conditioning,
+        places: Tensor,
+        noise: Tensor,
+        there: Tensor | None,
     ) -> Tensor:
         time = self.schedule.snap(places)
         noisy, wanted = noised(self.schedule, "v", x0, noise, time)
-        output = self.velocity(noisy, time.to(x0.device), told)
+        output = self.velocity(noisy, time.to(x0.device), conditioning)
         return squared_error(output.transpose(1, 2), wanted.transpose(1, 2), there)
 
     @staticmethod

@@ -27,10 +27,10 @@ from etude.pretrained.networks import autocast
 from etude.systems.base import ShouldStop, Wave
 from etude.systems.conditions import Conditions, refuse
 from etude.systems.stable_audio.autoencoder import Autoencoder
+from etude.systems.stable_audio.conditioning import Conditioning
 from etude.systems.stable_audio.latents import encode_file
 from etude.systems.stable_audio.network import Sound, set_strength
 from etude.systems.stable_audio.texts import is_cut, new_words
-from etude.systems.stable_audio.told import Told
 
 VERSION = 2  # raised when the same latents or settings give other clips
 
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Asked:
+class SoundRequest:
     """What clips are asked to be: seconds, texts in turn, recordings in turn.
 
     Attributes: sources (latents [frames, channels], on the autoencoder's scale), names (theirs).
@@ -84,7 +84,7 @@ class SoundPlayer:
 
     # --------------------------------------------------------------------------- what is asked
 
-    def prepare(self, settings: SoundGenerate, conditions: Conditions) -> Asked:
+    def prepare(self, settings: SoundGenerate, conditions: Conditions) -> SoundRequest:
         """Read texts and recordings; words that are not known are told.
 
         Raises:
@@ -92,7 +92,7 @@ class SoundPlayer:
         """
         refuse(conditions, StableAudio.conditions, "this experiment")
         texts = [conditions.text] if conditions.text else list(settings.texts) or self.texts
-        asked = Asked(conditions.seconds or settings.seconds, texts or [""])
+        asked = SoundRequest(conditions.seconds or settings.seconds, texts or [""])
         self._tell_words([*asked.texts, settings.negative])
         for path in conditions.files:
             asked.sources.append(self._read(path))
@@ -140,7 +140,7 @@ class SoundPlayer:
         settings: SoundGenerate,
         seed: int,
         draw: int,
-        conditions: Asked,
+        conditions: SoundRequest,
         progress: Tell,
         should_stop: ShouldStop,
     ) -> Iterator[Clip]:
@@ -164,7 +164,7 @@ class SoundPlayer:
     def sample(
         self,
         settings: SoundGenerate,
-        asked: Asked,
+        asked: SoundRequest,
         draw: int,
         numbers: Sequence[int],
         tell: Tell = lambda event: None,
@@ -206,10 +206,10 @@ class SoundPlayer:
     def _denoiser(
         self, settings: SoundGenerate, texts: Sequence[str], spans: list[tuple[float, float]]
     ) -> Denoiser:
-        told = self.model.told_of(texts, spans)
-        free = self.model.told_of([settings.negative] * len(texts), spans)
+        conditioning = self.model.conditioning_of(texts, spans)
+        free = self.model.conditioning_of([settings.negative] * len(texts), spans)
 
-        def network(about: Told) -> Denoiser:
+        def network(about: Conditioning) -> Denoiser:
             def predict(x: Tensor, time: Tensor, _: Tensor | None) -> Tensor:
                 with autocast():
                     return self.model.velocity(x, time, about)
@@ -217,7 +217,7 @@ class SoundPlayer:
             return predict
 
         how = settings.denoising
-        return guided(network(told), network(free), how.guidance, how.rescale)
+        return guided(network(conditioning), network(free), how.guidance, how.rescale)
 
     def _span(self, settings: SoundGenerate, seconds: float, seed: int) -> tuple[float, float]:
         """Start and total seconds that a clip is told: as asked, or one of the training windows'.
@@ -233,7 +233,7 @@ class SoundPlayer:
         return (start if settings.start is None else settings.start), total
 
     def _source(
-        self, settings: SoundGenerate, asked: Asked, numbers: Sequence[int], frames: int
+        self, settings: SoundGenerate, asked: SoundRequest, numbers: Sequence[int], frames: int
     ) -> tuple[Tensor | None, Tensor | None]:
         """Recordings as standardised latents, and which frames stay; None where there are none."""
         if not asked.sources:

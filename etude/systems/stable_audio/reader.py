@@ -1,4 +1,4 @@
-"""Pretrained text-to-sound networks as their proof asks them: how well a text foretells a sound.
+"""Pretrained text-to-sound networks as their proof asks them: how well a text predicts a sound.
 
 They have no likelihood at hand; what stands for it is the error of the velocity, whose mean over
 times is a bound of it (Kingma et al., arXiv 2107.00630). Every text meets the same noise and times,
@@ -27,8 +27,8 @@ BATCH = 4
 TIMES = (0.3, 0.5, 0.7, 0.9)  # below, sound itself says what it is; above, nothing does
 
 
-class Reader:
-    """`nats(waves, texts)` and sound through the autoencoder; see etude.systems.asked.TextReader.
+class SoundReader:
+    """`nats(waves, texts)` and sound through the autoencoder: a TextReader.
 
     Args:
         weights: a folder of results/pretrained/.
@@ -75,8 +75,10 @@ class Reader:
         times = self.model.schedule.snap(torch.full((len(latents),), time))
         noisy, wanted = noised(self.model.schedule, "v", latents, noise, times)
         with autocast():
-            told = self.model.told_of([text] * len(latents), [(0.0, seconds)] * len(latents))
-            output = self.model.velocity(noisy, times.to(latents.device), told)
+            conditioning = self.model.conditioning_of(
+                [text] * len(latents), [(0.0, seconds)] * len(latents)
+            )
+            output = self.model.velocity(noisy, times.to(latents.device), conditioning)
         return (output.double() - wanted.double()).square().mean((1, 2))
 
     @torch.inference_mode()

@@ -23,32 +23,38 @@ from etude.systems.base import (
     ClipSet,
     Codec,
     Data,
-    Figure,
     Parts,
     RealMusic,
     SystemBase,
+    TrainingMetric,
 )
 from etude.systems.conditions import Conditions
 from etude.systems.musicgen.data import texts_that_are_read as read_texts
 from etude.systems.musicgen.data import vary
 from etude.systems.musicgen.texts import read_tokenizer
 from etude.systems.stable_audio.adapter import Adapter, Tuned, join, load_adapter, shape_of
-from etude.systems.stable_audio.audition import FIGURES, Listener
+from etude.systems.stable_audio.audition import FIGURES, SoundListener
 from etude.systems.stable_audio.autoencoder import Autoencoder, of_tokenizer
 from etude.systems.stable_audio.autoencoder import from_pretrained as autoencoder_from
-from etude.systems.stable_audio.data import Mixed, Windows, check_same, read_statistics, spans_of
+from etude.systems.stable_audio.conditioning import TELLING
+from etude.systems.stable_audio.data import (
+    Mixed,
+    SoundWindows,
+    check_same,
+    read_statistics,
+    spans_of,
+)
+from etude.systems.stable_audio.export_formats import FORMS, write_form
 from etude.systems.stable_audio.latents import write_latents
 from etude.systems.stable_audio.network import EMBEDDED, Sound, set_strength
 from etude.systems.stable_audio.network import from_pretrained as network_from
 from etude.systems.stable_audio.player import SoundPlayer, through
-from etude.systems.stable_audio.reader import Reader
+from etude.systems.stable_audio.reader import SoundReader
 from etude.systems.stable_audio.texts import tokenizer_of
-from etude.systems.stable_audio.told import TELLING
-from etude.systems.stable_audio.unwrap import FORMS, write_form
 from etude.systems.stage_module import StageModule
 from etude.systems.weights import read_stage_config
 from etude.tokenizers.magnitude_rvq import MagnitudeRvqTokenizer
-from etude.tokenizers.registry import load as load_tokenizer
+from etude.tokenizers.registry import load_tokenizer
 
 AUTOENCODER, BASE, DIT = "autoencoder", "base", "dit"
 
@@ -146,7 +152,7 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         check_same(found, shape, folder)
         frames = max(1, round(experiment.stages.dit.window * shape["frame_rate"]))
         tokenizer = tokenizer_of([], 1)
-        windows = Windows(folder, "train", frames, torch.zeros(0), tokenizer, 1)
+        windows = SoundWindows(folder, "train", frames, torch.zeros(0), tokenizer, 1)
         captions = [row["caption"] for row in windows.rows if row["caption"]]
         return {"frames": frames, "spans": spans_of(windows), "example": (captions or [""])[0]}
 
@@ -161,7 +167,7 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         bare = TELLING[shape.get("family", EMBEDDED)].bare
         varied = partial(vary, experiment=experiment)  # type: ignore[arg-type]
         items = settings.training.train_items
-        train: Data = Windows(folder, "train", *read, varied, items, bare=bare)
+        train: Data = SoundWindows(folder, "train", *read, varied, items, bare=bare)
         if not len(train):
             raise UserError(
                 "there is nothing to train on",
@@ -169,10 +175,10 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
                 why="no piece of the training split was encoded",
                 do="look at left_out.csv there, and at pieces.csv",
             )
-        valid = Windows(folder, "valid", *read, bare=bare)
+        valid = SoundWindows(folder, "valid", *read, bare=bare)
         borrowed = f"{experiment.base}/{AUTOENCODER}"
         if experiment.base and experiment.adapt.replay and borrowed in parts.latents:
-            others = Windows(parts.latents[borrowed], "train", *read, varied, bare=bare)
+            others = SoundWindows(parts.latents[borrowed], "train", *read, varied, bare=bare)
             train = Mixed(train, others, experiment.adapt.replay)  # type: ignore[arg-type]
         return train, valid
 
@@ -188,11 +194,11 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         length = about["shape"].get("text_length", about["network"].get("text_length", 128))
         return read_tokenizer(folder), int(length), about["shape"]
 
-    def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
+    def figures(self, stage: str) -> tuple[TrainingMetric, ...]:  # noqa: D102
         return FIGURES
 
     def audition(self, parts: Parts) -> Callable[[Any], Audition]:  # noqa: D102
-        return Listener(parts, AUTOENCODER)
+        return SoundListener(parts, AUTOENCODER)
 
     def loss_unit(self, stage: str) -> str:  # noqa: D102
         return ""
@@ -225,9 +231,9 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
         autoencoder = Autoencoder.load(parts.models[AUTOENCODER])
         return SoundPlayer(network, autoencoder, held_out_captions(parts))
 
-    def reader(self, weights: Path, tokenizer: Path) -> Reader:
-        """Pretrained weights as their proof asks them (etude.systems.asked.TextReader)."""
-        return Reader(weights)
+    def reader(self, weights: Path, tokenizer: Path) -> SoundReader:
+        """Pretrained weights as a TextReader of `etude.systems.concept_queries`."""
+        return SoundReader(weights)
 
     def codec(self, parts: Parts) -> Codec:  # noqa: D102
         autoencoder = Autoencoder.load(parts.models[AUTOENCODER])

@@ -29,7 +29,7 @@ from etude.systems.base import ClipSet, Parts
 from etude.systems.ngram import NGram
 from etude.systems.symbolic_lm.player import SymbolicLmPlayer
 from etude.systems.symbolic_lm.stage import build_stage
-from etude.tokenizers.symbolic.making import load as load_tokenizer
+from etude.tokenizers.symbolic.factory import load_symbolic_tokenizer as load_tokenizer
 
 VERSION = 2  # raised when the clip sets change
 
@@ -112,7 +112,7 @@ class SymbolicBaselines:
             yield self._stretch(shuffle_bars(table, self.seed + number), number, piece)
 
     def _untrained(self) -> Iterator[Clip]:
-        """From nothing, whatever the experiment's clips go on from."""
+        """From nothing, whatever the experiment's clips continue."""
         for music in self.player.music(self.settings, self.seed):
             yield self._clip(music.table)
 

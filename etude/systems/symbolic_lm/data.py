@@ -68,7 +68,7 @@ class Shifts:
         return ids
 
 
-class Windows:
+class TokenWindows:
     """A split's windows, read from disk as they are asked for.
 
     Where a tokenizer has no word for the beginning of a piece, `begin` stands there, so that
@@ -78,7 +78,7 @@ class Windows:
         folder: a split's folder as written by `datasets.Dataset.save_to_disk`.
         begin: the id before a piece's first window; None where the windows have their own.
         pad: the id that fills rows up; no loss is taken there.
-        items: use the first so many only.
+        items: use only this many, the first ones.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Windows:
         return {"ids": torch.from_numpy(ids), "lengths": torch.from_numpy(lengths)}
 
 
-class PackedRows(Windows):
+class PackedRows(TokenWindows):
     """The windows of a split one behind the other, cut into rows of `context` + 1 tokens.
 
     The order is drawn once: windows of a piece overlap, and a row that said the same twice would
@@ -198,17 +198,17 @@ def open_data(
     begin = pad if info.get("bos") is None else None
     options: dict[str, Any] = {"items": settings.train_items, "begin": begin}
     if augment.share:
-        from etude.tokenizers.registry import load
+        from etude.tokenizers.registry import load_tokenizer
 
         if tokenizer is None:
             raise ValueError("augmentation needs the tokenizer's folder")
-        names = load(tokenizer).names()
+        names = load_tokenizer(tokenizer).names()
         options |= {"shifts": Shifts(names, augment.pitch, augment.velocity)}
         options |= {"share": augment.share}
     folder = packed / "train"
     train: Data = (
-        Windows(folder, pad, **options)
+        TokenWindows(folder, pad, **options)
         if settings.sequences == "windowed"
         else PackedRows(info["window"], folder, pad, **options)
     )
-    return train, Windows(packed / "valid", pad, begin)
+    return train, TokenWindows(packed / "valid", pad, begin)

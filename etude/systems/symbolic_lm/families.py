@@ -1,7 +1,7 @@
 """The networks of `symbolic_lm`: what config names, as one kind of module.
 
 `next_logits(network, ids, cache)` and `all_logits(network, ids)` are all that training and
-sampling use. A network of the user's own offers `forward(ids [B, T]) -> logits [B, T, V]`; with
+sampling use. A network of the user's offers `forward(ids [B, T]) -> logits [B, T, V]`; with
 `cache(batch, length)` it gets that as a second argument, with new positions only.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from etude import own
+from etude import plugins
 from etude.config.systems.symbolic_lm import Gpt2, Llama, MusicTransformer, SymbolicNetwork
 from etude.systems.symbolic_lm.music_transformer import MusicTransformerModel, Sizes
 
@@ -24,7 +24,7 @@ def build_network(network: SymbolicNetwork, shape: Mapping[str, Any]) -> nn.Modu
     """A network for `vocabulary` ids and `context` positions, freshly initialised.
 
     Raises:
-        UserError: a class of the user's own that is not there or does not fit its options.
+        UserError: a class of the user's that is not there or does not fit its options.
     """
     sizes = {key: shape[key] for key in ("vocabulary", "context")}
     if isinstance(network, Gpt2):
@@ -35,7 +35,7 @@ def build_network(network: SymbolicNetwork, shape: Mapping[str, Any]) -> nn.Modu
         n = network
         numbers = (sizes["vocabulary"], sizes["context"], n.layers, n.heads, n.dim, n.inner)
         return MusicTransformerModel(Sizes(*numbers, n.dropout))
-    model: nn.Module = own.create(network.kind, network.options, NEEDS, **sizes)
+    model: nn.Module = plugins.instantiate(network.kind, network.options, NEEDS, **sizes)
     return model
 
 

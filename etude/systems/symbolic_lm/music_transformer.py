@@ -49,7 +49,7 @@ def skew(products: Tensor) -> Tensor:
     return padded.reshape(*outer, columns + 1, rows)[..., 1:, :]
 
 
-class Cache:
+class AttentionCache:
     """Keys and values of all layers, in memory that is taken once."""
 
     def __init__(self, sizes: Sizes, batch: int, length: int, like: Tensor) -> None:
@@ -81,13 +81,17 @@ class Layer(nn.Module):
         self.outer = nn.Linear(sizes.feed_forward, sizes.dim)
         self.norms = nn.ModuleList([nn.LayerNorm(sizes.dim), nn.LayerNorm(sizes.dim)])
 
-    def forward(self, x: Tensor, index: int, causal: Tensor, cache: Cache | None) -> Tensor:
+    def forward(
+        self, x: Tensor, index: int, causal: Tensor, cache: AttentionCache | None
+    ) -> Tensor:
         """x [B, T, dim] -> the same shape; causal [T, keys] is 0 or -inf."""
         x = self.norms[0](x + self._drop(self._attend(x, index, causal, cache)))
         fed = self.outer(self._drop(F.relu(self.inner(x))))
         return self.norms[1](x + self._drop(fed))
 
-    def _attend(self, x: Tensor, index: int, causal: Tensor, cache: Cache | None) -> Tensor:
+    def _attend(
+        self, x: Tensor, index: int, causal: Tensor, cache: AttentionCache | None
+    ) -> Tensor:
         parts = self.query_key_value(x).unflatten(-1, (3, self.heads, -1))
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         if cache is not None:
@@ -95,8 +99,8 @@ class Layer(nn.Module):
         bias = self.relative(query, key.shape[2])
         bias = bias / math.sqrt(query.shape[-1]) + causal.to(bias.dtype)
         dropout = self.dropout if self.training else 0.0
-        heard = F.scaled_dot_product_attention(query, key, value, bias, dropout_p=dropout)
-        return self.out(heard.transpose(1, 2).flatten(2))
+        attended = F.scaled_dot_product_attention(query, key, value, bias, dropout_p=dropout)
+        return self.out(attended.transpose(1, 2).flatten(2))
 
     def relative(self, query: Tensor, keys: int) -> Tensor:
         """Queries [B, H, T, d], the last T of `keys` positions -> products [B, H, T, keys]."""
@@ -129,11 +133,13 @@ class MusicTransformerModel(nn.Module):
         self.register_buffer("sinusoids", sinusoids(sizes.context, sizes.dim), persistent=False)
         self.apply(_initialise)
 
-    def cache(self, batch: int, length: int) -> Cache:
+    def cache(self, batch: int, length: int) -> AttentionCache:
         """A cache for `length` positions of `batch` sequences."""
-        return Cache(self.sizes, batch, length, self.embedding.weight)
+        return AttentionCache(self.sizes, batch, length, self.embedding.weight)
 
-    def forward(self, ids: Tensor, cache: Cache | None = None, *, last: bool = False) -> Tensor:
+    def forward(
+        self, ids: Tensor, cache: AttentionCache | None = None, *, last: bool = False
+    ) -> Tensor:
         """`last`: the logits of the last position only."""
         start = cache.length if cache is not None else 0
         end = start + ids.shape[1]

@@ -44,8 +44,8 @@ ALL = 2**20  # tokens of a prompt: more than any has
 
 
 @dataclass
-class Music:
-    """One generated item; of the user's own music, as the file has it and not as tokens have it.
+class GeneratedPiece:
+    """One generated item; of the user's music, as the file has it and not as tokens have it.
 
     Attributes: table (prompt and what follows), prompt (its notes alone), prime_s (when what was
     generated begins), drawn, given (the prompt), invalid (share of forbidden tokens), seconds_used.
@@ -61,11 +61,11 @@ class Music:
 
 
 @dataclass
-class Prepared:
+class NotesRequest:
     """What clips are asked to be.
 
     Attributes: prompts (in turn; none: from nothing), given (tokens of a prompt that the network
-    is given at the most), seconds, or bars of the user's own music, behind the prompt (None:
+    is given at most), seconds, or bars of the user's music, behind the prompt (None:
     `new_tokens` of the settings).
     """
 
@@ -74,7 +74,7 @@ class Prepared:
     seconds: float | None = None
     bars: float | None = None
 
-    def end_s(self, music: Music) -> float | None:
+    def end_s(self, music: GeneratedPiece) -> float | None:
         """Second at which a clip is cut."""
         if self.seconds is not None:
             return music.prime_s + self.seconds
@@ -113,8 +113,8 @@ class SymbolicLmPlayer:
         bos = self.tokenizer.bos
         return self.tokenizer.pad if bos is None else bos
 
-    def prepare(self, settings: SymbolicGenerate, conditions: Conditions) -> Prepared:
-        """Read what clips go on from.
+    def prepare(self, settings: SymbolicGenerate, conditions: Conditions) -> NotesRequest:
+        """Read what clips continue.
 
         Raises:
             UserError: a MIDI file cannot be used, or no held-out piece is long enough.
@@ -127,18 +127,18 @@ class SymbolicLmPlayer:
         ]
         if not prompts and settings.prompt == "held_out" and self.packed is not None:
             prompts = held_out_prompts(self.packed, settings)
-        return Prepared(prompts, given or ALL, conditions.seconds, conditions.bars)
+        return NotesRequest(prompts, given or ALL, conditions.seconds, conditions.bars)
 
     def clips(
         self,
         settings: SymbolicGenerate,
         seed: int,
         draw: int,
-        conditions: Prepared,
+        conditions: NotesRequest,
         progress: Tell,
         should_stop: ShouldStop,
     ) -> Iterator[Clip]:
-        """Sample and render clips; clip i goes on from prompt i modulo their number."""
+        """Sample and render clips; clip i continues prompt i modulo their number."""
         settings = settings.model_copy(update={"prompt_tokens": conditions.given})
         tell = stopping(progress, should_stop)
         timed = conditions.seconds is not None or conditions.bars is not None
@@ -152,11 +152,11 @@ class SymbolicLmPlayer:
         self,
         settings: SymbolicGenerate,
         draw: int,
-        conditions: Prepared | None = None,
+        conditions: NotesRequest | None = None,
         tell: Tell = silent,
         *,
         ends: bool = True,
-    ) -> Iterator[Music]:
+    ) -> Iterator[GeneratedPiece]:
         """Sample items batch by batch, each of `new_tokens` tokens behind its prompt.
 
         Args:
@@ -184,8 +184,8 @@ class SymbolicLmPlayer:
                 yield self._music(prompt, found, settings.sampling.grammar, used)
 
     def _long_enough(
-        self, settings: SymbolicGenerate, draw: int, conditions: Prepared, tell: Tell
-    ) -> list[Music]:
+        self, settings: SymbolicGenerate, draw: int, conditions: NotesRequest, tell: Tell
+    ) -> list[GeneratedPiece]:
         """Items that reach the end or ended by themselves.
 
         What follows the user's own music does not end early: her song may be over, and she asks
@@ -261,7 +261,9 @@ class SymbolicLmPlayer:
         begun = prompt.ids[:1] == [self.begin]
         return prompt.ids if begun else [self.begin, *prompt.ids]
 
-    def _music(self, prompt: Prompt, drawn: Drawn, constrained: bool, used: float) -> Music:
+    def _music(
+        self, prompt: Prompt, drawn: Drawn, constrained: bool, used: float
+    ) -> GeneratedPiece:
         """Ids as notes."""
         table = self.tokenizer.decode([*prompt.ids, *drawn.ids])
         before = self.tokenizer.decode(prompt.ids) if prompt.ids else table.at(np.zeros(0, int))
@@ -275,13 +277,13 @@ class SymbolicLmPlayer:
             piece = prompt.own.piece
             table = piece.joined(prompt.own.place(table, before))
             before, prime_s = piece.table, piece.seam_s
-        return Music(table, before, prime_s, drawn, prompt, invalid, used)
+        return GeneratedPiece(table, before, prime_s, drawn, prompt, invalid, used)
 
     def _clip(
         self,
-        music: Music,
+        music: GeneratedPiece,
         settings: SymbolicGenerate,
-        conditions: Prepared,
+        conditions: NotesRequest,
         row: dict[str, Any],
     ) -> Clip:
         """An item as a clip: cut where a length in time is asked, else with all that was drawn."""
@@ -300,13 +302,13 @@ class SymbolicLmPlayer:
             "entropy": f"{music.drawn.entropy:.6f}",
         }
         condition = {"prompt": music.given.source}
-        result = describe(music)
+        result = piece_row(music)
         if settings.times:
             result["generation_time"] = round(music.seconds_used, 4)
         parts = self._parts(music)
         return Clip(wave, row, table, condition, parts, result, self.rate, midi=midi)
 
-    def _parts(self, music: Music) -> dict[str, NoteTable]:
+    def _parts(self, music: GeneratedPiece) -> dict[str, NoteTable]:
         """Prompt, continuation and original apart, for metrics that compare them."""
         if not music.given.ids:
             return {}
@@ -329,7 +331,7 @@ def first_new(table: NoteTable, before: NoteTable) -> float:
     return float(later[0]) if len(later) else before.seconds
 
 
-def describe(music: Music) -> dict[str, Any]:
+def piece_row(music: GeneratedPiece) -> dict[str, Any]:
     """Neuromusic's row of results.json; each name is a clip's own, so none is written twice."""
     return {
         "prompt_length": len(music.given.ids),

@@ -1,4 +1,4 @@
-"""What clips of notes go on from: held-out pieces, or the user's own MIDI."""
+"""What clips of notes continue: held-out pieces, or the user's own MIDI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from etude.config import CorpusBase
 from etude.config.systems.symbolic_lm import SymbolicGenerate
 from etude.corpus.ingest import taken
 from etude.errors import UserError
-from etude.midi.continuation import Piece, read_piece
+from etude.midi.continuation import ContinuedFile, read_piece
 from etude.midi.notes import MidiError, NoteTable, read_bytes
 from etude.tokenizers.symbolic.base import SymbolicTokenizer, transposed
 
@@ -22,13 +22,13 @@ COARSE = 48  # ticks a quarter note: tokens of no more have a grid, those of mor
 
 
 @dataclass
-class OwnMusic:
+class UserMidi:
     """A user's own MIDI: the piece, which nothing changes, and the notes that become tokens.
 
     `moved` is the semitones that these were moved by, to the key that the tokens have.
     """
 
-    piece: Piece
+    piece: ContinuedFile
     notes: NoteTable
     moved: int = 0
 
@@ -81,7 +81,7 @@ class OwnMusic:
 
 @dataclass
 class Prompt:
-    """What a clip goes on from.
+    """What a clip continues.
 
     Attributes: ids (without a beginning's), source (whose they are), original (how it went on),
     own (the user's own music, where it is that).
@@ -90,7 +90,7 @@ class Prompt:
     ids: list[int] = field(default_factory=list)
     source: str = ""
     original: list[int] = field(default_factory=list)
-    own: OwnMusic | None = None
+    own: UserMidi | None = None
 
 
 def held_out_prompts(
@@ -167,4 +167,4 @@ def read_prompt(
             where=str(path),
             do=f"ask for no more than {len(ids)} (`prompt_tokens`), or give a longer piece",
         )
-    return Prompt(list(ids), path.name, own=OwnMusic(piece, table, moved))
+    return Prompt(list(ids), path.name, own=UserMidi(piece, table, moved))

@@ -99,7 +99,7 @@ def symbolic_shape(experiment: SymbolicLm, packed: Mapping[str, Any]) -> dict[st
     """The numbers that fix the network; `packed` is the token set's info.json.
 
     Raises:
-        UserError: the token set is none of symbols.
+        UserError: the token set is not symbolic.
     """
     if packed.get("kind") != "symbolic":
         raise UserError(

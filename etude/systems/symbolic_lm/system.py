@@ -20,17 +20,18 @@ from etude.systems.base import (
     Beginnings,
     ClipSet,
     Data,
-    Figure,
     Ids,
     Parts,
     RealMusic,
     SystemBase,
+    TrainingMetric,
 )
+from etude.systems.network_check import LENGTH, VOCABULARY, try_causal
 from etude.systems.stage_module import OF_TOKENS, transformer_flops
 from etude.systems.symbolic_lm import families
-from etude.systems.symbolic_lm.beginnings import beginnings
 from etude.systems.symbolic_lm.data import open_data
-from etude.systems.symbolic_lm.forms import FORM, write_transformers
+from etude.systems.symbolic_lm.export_formats import FORM, write_transformers
+from etude.systems.symbolic_lm.prefixes import extract_prefixes
 from etude.systems.symbolic_lm.stage import (
     SymbolicLmStage,
     build_stage,
@@ -38,7 +39,6 @@ from etude.systems.symbolic_lm.stage import (
     score,
     symbolic_shape,
 )
-from etude.systems.trial import LENGTH, VOCABULARY, try_causal
 
 if TYPE_CHECKING:
     from etude.systems.symbolic_lm.player import SymbolicLmPlayer
@@ -65,7 +65,7 @@ class SymbolicLmSystem(SystemBase):
         training = experiment.stages.lm.training
         return open_data(parts.packed, parts.info, training, parts.tokenizers.get("tokenizer"))
 
-    def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
+    def figures(self, stage: str) -> tuple[TrainingMetric, ...]:  # noqa: D102
         return OF_TOKENS
 
     def loss_unit(self, stage: str) -> str:  # noqa: D102
@@ -95,7 +95,7 @@ class SymbolicLmSystem(SystemBase):
 
     def open(self, experiment: SymbolicLm, parts: Parts) -> SymbolicLmPlayer:  # noqa: D102
         from etude.systems.symbolic_lm.player import SymbolicLmPlayer
-        from etude.tokenizers.symbolic.making import load as load_tokenizer
+        from etude.tokenizers.symbolic.factory import load_symbolic_tokenizer as load_tokenizer
 
         assert parts.corpus is not None
         tokenizer = load_tokenizer(parts.tokenizers["tokenizer"])
@@ -131,7 +131,7 @@ any directory. models/lm of a GPT-2 or a Llama is read by transformers' `from_pr
     # ------------------------------------------------------------------------------- evaluation
 
     def continuation(self, parts: Parts, settings: Any, seed: int) -> Beginnings:  # noqa: D102
-        return beginnings(parts, settings, seed)
+        return extract_prefixes(parts, settings, seed)
 
     def nats(  # noqa: D102
         self, stage: SymbolicLmStage, windows: Sequence[tuple[str, Ids, int]]
@@ -139,6 +139,6 @@ any directory. models/lm of a GPT-2 or a Llama is read by transformers' `from_pr
         return score(stage, windows)
 
     def note_counter(self, parts: Parts) -> Callable[[Sequence[int]], int]:  # noqa: D102
-        from etude.tokenizers.symbolic.making import load as load_tokenizer
+        from etude.tokenizers.symbolic.factory import load_symbolic_tokenizer as load_tokenizer
 
         return load_tokenizer(parts.tokenizers["tokenizer"]).notes_in

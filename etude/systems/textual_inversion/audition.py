@@ -17,7 +17,7 @@ GUIDANCE = 1.5
 DISTANCE = "distance"  # the mean over concepts
 
 
-class Listener:
+class InversionListener:
     """`listener(stage) -> Audition`: the same draws, and the same held-out segments, every time."""
 
     def __init__(self, parts: Parts) -> None:
@@ -29,14 +29,14 @@ class Listener:
     def __call__(self, stage: Concepts) -> Audition:
         """Clips of as many frames as were learned, one concept after the other."""
         stage.eval()
-        heard = Audition({}, [], int(self.codec.sample_rate))
+        audition = Audition({}, [], int(self.codec.sample_rate))
         for name in stage.names:
             if name not in self.real:
                 self.real[name] = self._held_out(name)
             made = self._made(stage, name)
-            heard.waves += made[:2]
-            heard.pairs[f"{DISTANCE} {name}"] = made, self.real[name]
-        return heard
+            audition.waves += made[:2]
+            audition.pairs[f"{DISTANCE} {name}"] = made, self.real[name]
+        return audition
 
     def _made(self, stage: Concepts, name: str) -> list[Wave]:
         assert stage.experiment is not None

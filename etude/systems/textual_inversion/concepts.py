@@ -17,12 +17,17 @@ from torch import Tensor, nn
 
 from etude.config.systems.textual_inversion import TextualInversion
 from etude.errors import UserError
-from etude.pretrained.opened import hash_state
+from etude.pretrained.network_hash import hash_state
 from etude.storage import write_json
 from etude.systems.base import Batch
 from etude.systems.musicgen.network import Lm
 from etude.systems.stage_module import StageModule
-from etude.systems.textual_inversion.files import ORIGINAL, Learned, write_concept, write_original
+from etude.systems.textual_inversion.files import (
+    ORIGINAL,
+    LearnedRows,
+    write_concept,
+    write_original,
+)
 
 VERSION = 1  # raised when the same seed gives other rows, or a batch another loss
 
@@ -156,7 +161,9 @@ class Concepts(StageModule):
         if before != after:
             raise RuntimeError("the base has changed while words were learned")
         super().save(folder, tokenizers)
-        words = {n: Learned(rows, self.shape["base"], before) for n, rows in self.words().items()}
+        words = {
+            n: LearnedRows(rows, self.shape["base"], before) for n, rows in self.words().items()
+        }
         for name, learned in words.items():
             write_concept(folder / f"{name}.safetensors", name, learned)
         write_original(folder / ORIGINAL, words)

@@ -28,7 +28,7 @@ ABOUT = "etude"  # the entry of a file's metadata
 
 
 @dataclass(frozen=True)
-class Learned:
+class LearnedRows:
     """The rows of a word, and the base that they were learned with.
 
     Attributes: rows float32 [tokens, dim]; base (its name) and sha256 (of its tensors), empty where
@@ -41,7 +41,7 @@ class Learned:
     step: int = 0
 
 
-def write_concept(path: Path, concept: str, learned: Learned) -> None:
+def write_concept(path: Path, concept: str, learned: LearnedRows) -> None:
     """Write a word in diffusers' form."""
     # In one entry: safetensors writes several in an order that changes from run to run.
     about = {"base": learned.base, "base_sha256": learned.sha256, "step": learned.step}
@@ -50,19 +50,19 @@ def write_concept(path: Path, concept: str, learned: Learned) -> None:
         save_file(tensors, temporary, {ABOUT: json.dumps(about, sort_keys=True)})
 
 
-def write_original(path: Path, words: Mapping[str, Learned]) -> None:
+def write_original(path: Path, words: Mapping[str, LearnedRows]) -> None:
     """Write words in the form of TI-MusicGen."""
     content = {
         name: {"epoch": learned.step, "embeds": learned.rows.detach().float().cpu()}
         for name, learned in words.items()
     }
-    packed = io.BytesIO()  # a file's own name would stand in its bytes
+    packed = io.BytesIO()  # a file's own name would be in its bytes
     torch.save(content, packed)
     with atomic(path) as temporary:
         temporary.write_bytes(packed.getvalue())
 
 
-def read_concepts(path: Path) -> dict[str, Learned]:
+def read_concepts(path: Path) -> dict[str, LearnedRows]:
     """The words of a file of either form.
 
     Raises:
@@ -73,7 +73,7 @@ def read_concepts(path: Path) -> dict[str, Learned]:
             return _read_safetensors(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         found = {
-            str(name): Learned(_rows(about["embeds"]), step=int(about["epoch"]))
+            str(name): LearnedRows(_rows(about["embeds"]), step=int(about["epoch"]))
             for name, about in content.items()
         }
     except BROKEN as error:
@@ -90,14 +90,14 @@ def read_concepts(path: Path) -> dict[str, Learned]:
     )
 
 
-def _read_safetensors(path: Path) -> dict[str, Learned]:
+def _read_safetensors(path: Path) -> dict[str, LearnedRows]:
     with safe_open(str(path), "pt") as file:
         about = json.loads((file.metadata() or {}).get(ABOUT, "{}"))
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
     base, sha256 = about.get("base", ""), about.get("base_sha256", "")
     step = int(about.get("step", 0))
     return {
-        name.removeprefix("<").removesuffix(">"): Learned(_rows(rows), base, sha256, step)
+        name.removeprefix("<").removesuffix(">"): LearnedRows(_rows(rows), base, sha256, step)
         for name, rows in tensors.items()
     }
 
@@ -112,7 +112,7 @@ def _rows(tensor: Tensor) -> Tensor:
     return rows
 
 
-def check_base(learned: Learned, sha256: str, dim: int, where: Path, concept: str) -> None:
+def check_base(learned: LearnedRows, sha256: str, dim: int, where: Path, concept: str) -> None:
     """See that a word belongs to a base; of a file that does not say, its width alone.
 
     Raises:

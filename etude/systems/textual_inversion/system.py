@@ -14,34 +14,34 @@ from etude.clips.clip import Clip
 from etude.clips.progress import never, silent
 from etude.config.systems.textual_inversion import TextualInversion
 from etude.errors import UserError
-from etude.pretrained.opened import hash_state
-from etude.systems.asked import Asked
+from etude.pretrained.network_hash import hash_state
 from etude.systems.base import (
     Audition,
     Batch,
     ClipSet,
     Codec,
     Data,
-    Figure,
     Parts,
     RealMusic,
     SystemBase,
+    TrainingMetric,
 )
+from etude.systems.concept_queries import ConceptQuery
 from etude.systems.conditions import Conditions
 from etude.systems.musicgen.network import Lm
 from etude.systems.musicgen.player import MusicGenPlayer, open_codec
 from etude.systems.musicgen.system import MusicGenSystem, sets_of_codec
 from etude.systems.stage_module import StageModule, transformer_flops
-from etude.systems.textual_inversion.asked import learned_words, with_untrained
-from etude.systems.textual_inversion.audition import DISTANCE, Listener
+from etude.systems.textual_inversion.audition import DISTANCE, InversionListener
+from etude.systems.textual_inversion.concept_queries import learned_words, with_untrained
 from etude.systems.textual_inversion.concepts import Concepts, check_names
 from etude.systems.textual_inversion.data import splits_of
 from etude.systems.textual_inversion.files import check_base, read_concepts
 
 BASE, CONCEPT = "base", "concept"
 FIGURES = (
-    Figure("against_null", "nats per token"),
-    Figure(DISTANCE, "to held-out pieces", heard=True),
+    TrainingMetric("against_null", "nats per token"),
+    TrainingMetric(DISTANCE, "to held-out pieces", from_audition=True),
 )
 
 
@@ -106,11 +106,11 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
     ) -> tuple[Data, Data]:
         return splits_of(experiment, parts)
 
-    def figures(self, stage: str) -> tuple[Figure, ...]:  # noqa: D102
+    def figures(self, stage: str) -> tuple[TrainingMetric, ...]:  # noqa: D102
         return FIGURES
 
     def audition(self, parts: Parts) -> Callable[[Any], Audition]:  # noqa: D102
-        return Listener(parts)
+        return InversionListener(parts)
 
     def loss_unit(self, stage: str) -> str:  # noqa: D102
         return "nats per token"
@@ -142,8 +142,8 @@ plays it (FOLDER: where this lies) in Étude's environment, from any directory."
 
     def asked(
         self, experiment: TextualInversion, parts: Parts, seed: int, settings: Any
-    ) -> Iterator[Asked]:
-        """Each concept, for metrics; see `etude.systems.asked`."""
+    ) -> Iterator[ConceptQuery]:
+        """Each concept, for metrics; see `etude.systems.concept_queries`."""
         base, words = open_words(parts)
         first = self.build(experiment, CONCEPT, parts, seed)
         begun = {name: rows.detach() for name, rows in first.words().items()}

@@ -49,7 +49,7 @@ def in_words(totals: Mapping[str, int]) -> str:
     if not all_:
         return "no notes"
     lost = [(totals.get(column, 0), text) for column, text in REASONS.items()]
-    said = ", ".join(f"{count:,} {text}" for count, text in lost if count)
+    losses = ", ".join(f"{count:,} {text}" for count, text in lost if count)
     return f"{all_:,} notes, {out:,} kept ({100 * out / all_:.2f} %)" + (
-        f"; {said}" if said else ""
+        f"; {losses}" if losses else ""
     )

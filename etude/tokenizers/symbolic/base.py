@@ -114,8 +114,8 @@ class SymbolicTokenizer(ABC):
             MidiError: it cannot be read.
         """
         whole = parse_midi(data)
-        heard = taken(rules, whole)
-        begun = begun_before(heard, max_seconds)
+        rules_taken = taken(rules, whole)
+        begun = begun_before(rules_taken, max_seconds)
         table, moved = self.prepared(begun, data)
         ids = {shift: self.encode(transposed(table, shift)) for shift in transpositions}
         untransposed = ids[0] if 0 in ids else self.encode(table)
@@ -125,8 +125,8 @@ class SymbolicTokenizer(ABC):
         counts = account(
             len(whole),
             self.notes_in(untransposed),
-            drums=len(whole) - len(heard),
-            beyond_max_seconds=len(heard) - len(begun),
+            drums=len(whole) - len(rules_taken),
+            beyond_max_seconds=len(rules_taken) - len(begun),
             **lost,
         )
         counts |= {"tokens": len(untransposed)} | self.measured(table, moved)
@@ -213,7 +213,14 @@ def transposed(table: NoteTable, semitones: int) -> NoteTable:
 
 
 def histograms(table: NoteTable) -> dict[tuple[str, str], int]:
-    """Notes by pitch (drums left out) and by velocity."""
+    """Notes by pitch (drums left out) and by velocity.
+
+    Example:
+        >>> import numpy as np
+        >>> from etude.midi.writing import plain_table
+        >>> histograms(plain_table(np.arange(2), np.full(2, 480), np.array([60, 60])))
+        {('pitch', '60'): 2, ('velocity', '80'): 2}
+    """
     found: dict[tuple[str, str], int] = {}
     columns = {"pitch": table.without_drums().pitch, "velocity": table.velocity}
     for name, values in columns.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 from etude.config import Filter, OnOff, Remi, RemiZ, Structured, Tsd
 from etude.pool import map_in_order
-from etude.tokenizers.registry import create
+from etude.tokenizers.registry import create_tokenizer
 from etude.tokenizers.symbolic.account import in_words
 
 SAMPLE = 24  # files
@@ -51,4 +51,4 @@ def _counts(rules: Filter, path: Path) -> dict[str, dict[str, int]]:
 
 @cache
 def _tokenizers() -> dict[str, Any]:
-    return {kind: create(settings(kind=kind)) for kind, settings in KINDS.items()}
+    return {kind: create_tokenizer(settings(kind=kind)) for kind, settings in KINDS.items()}

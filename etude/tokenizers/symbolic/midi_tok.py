@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class MidiTokTokenizer(SymbolicTokenizer):
-    """A tokenizer of MidiTok's in this house's interface."""
+    """A tokenizer of MidiTok's behind Étude's interface."""
 
     version = VERSION
     pad, bos, eos = 0, 1, 2
@@ -61,18 +61,18 @@ class MidiTokTokenizer(SymbolicTokenizer):
 
     def encode(self, table: NoteTable) -> list[int]:
         """The ids of the notes in the range of pitches, as MidiTok gives them."""
-        if not len(table := self._heard(table)):
+        if not len(table := self._audible(table)):
             return []
         ids: list[int] = self._sequence(table).ids
         return ids
 
-    def _heard(self, table: NoteTable) -> NoteTable:
+    def _audible(self, table: NoteTable) -> NoteTable:
         """One voice a program; without tokens for programs one in all, and drums are none."""
         table = table.as_one_track()
         return table if self.settings.programs else table.without_drums().played_with(0)
 
     def _sequence(self, table: NoteTable, **options: Any) -> Any:
-        """MidiTok's own, of notes that are `_heard`; without programs it gives one a track."""
+        """MidiTok's own, of notes that are `_audible`; without programs it gives one a track."""
         found = self.tok.encode(to_score(self._on_bars(table)), **options)
         return found[0] if isinstance(found, list) else found
 
@@ -136,7 +136,7 @@ class MidiTokTokenizer(SymbolicTokenizer):
 
     def losses(self, table: NoteTable, ids: Sequence[int]) -> dict[str, int]:
         """As MidiTok does it: by range, then equal onset, pitch and program on its grid."""
-        no_word, table = len(table) - len(self._heard(table)), self._heard(table)
+        no_word, table = len(table) - len(self._audible(table)), self._audible(table)
         drums = (table.program == DRUMS) & self.settings.drum_pitches
         (low, high), (low_drum, high_drum) = (
             self.tok.config.pitch_range,
@@ -193,7 +193,7 @@ class MidiTokTokenizer(SymbolicTokenizer):
 
     def _text(self, table: NoteTable) -> Any:
         """What byte pairs are learnt from, of a piece."""
-        sequence = self._sequence(self._heard(table), encode_ids=False)
+        sequence = self._sequence(self._audible(table), encode_ids=False)
         parts = [bar.ids for bar in sequence.split_per_bars() if len(bar)]
         return self.tok._ids_to_bytes(parts, as_one_str=True)  # noqa: SLF001
 

@@ -15,7 +15,7 @@ from etude.midi.messages import Messages
 from etude.midi.tempo import seconds_at
 from etude.tokenizers.symbolic.account import ACCOUNT, account
 from etude.tokenizers.symbolic.base import Encoded
-from etude.tokenizers.symbolic.words import (
+from etude.tokenizers.symbolic.midilm_vocabulary import (
     UNKNOWN,
     encode_notes,
     token_names,
@@ -88,7 +88,7 @@ def clean_and_encode(
 def encode_as_the_seed(
     settings: OnOff, messages: Messages, transpositions: Sequence[int], files: bool
 ) -> Encoded:
-    """What the seed does: see `we_sharp`."""
+    """What MidiLM does: see `we_sharp`."""
     lines = we_sharp.read_lines(messages)
     ordered = we_sharp.sort_blocks(lines)
     pairs = we_sharp.map_pairs(ordered)
@@ -136,8 +136,8 @@ def encode_as_the_seed(
 
 
 def _begun_before(
-    notes: cleaning.Notes, messages: Messages, resolution: int, seconds: float | None
-) -> cleaning.Notes:
+    notes: cleaning.NoteArrays, messages: Messages, resolution: int, seconds: float | None
+) -> cleaning.NoteArrays:
     if seconds is None:
         return notes
     tempos = messages.tempos.copy()

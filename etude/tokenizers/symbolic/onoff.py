@@ -1,6 +1,6 @@
 """MidiLM's tokens: `on|off_<pitch>_<delta>`, one for each beginning and end of a note.
 
-The vocabulary is the seed's: 88 pitches x 23 deltas x on and off, then [UNK] and [PAD]. A delta is
+The vocabulary is MidiLM's: 88 pitches x 23 deltas x on and off, then [UNK] and [PAD]. A delta is
 the ticks since the token before; it is brought to the nearest of the 23, and how far that is is
 counted.
 """
@@ -21,7 +21,7 @@ from etude.midi.notes import NoteTable
 from etude.midi.writing import plain_table
 from etude.tokenizers.symbolic.base import Encoded, SymbolicTokenizer
 from etude.tokenizers.symbolic.midilm import COUNTS, clean_and_encode, encode_as_the_seed
-from etude.tokenizers.symbolic.words import (
+from etude.tokenizers.symbolic.midilm_vocabulary import (
     DELTAS,
     LOWEST,
     OF_PITCH,
@@ -86,7 +86,7 @@ class OnOffTokenizer(SymbolicTokenizer):
         return int(((array < UNKNOWN) & (array % 2 == 0)).sum())
 
     def names(self) -> list[str]:
-        """`on_21_0`, `off_21_0`, `on_21_1`, … [UNK], [PAD]: the seed's order."""
+        """`on_21_0`, `off_21_0`, `on_21_1`, … [UNK], [PAD]: MidiLM's order."""
         return token_names()
 
     def encode_file(
@@ -97,9 +97,9 @@ class OnOffTokenizer(SymbolicTokenizer):
         max_seconds: float | None = None,
         files: bool = False,
     ) -> Encoded:
-        """The ids of a file through MidiLM's steps, from its messages as they stand in it.
+        """The ids of a file through MidiLM's steps, from its messages as they are in it.
 
-        Drums are left out whatever the filter says (the seed's own way keeps them): these tokens
+        Drums are left out whatever the filter says (MidiLM's own way keeps them): these tokens
         have no instruments. Programs do not matter.
         """
         if self.settings.compat:

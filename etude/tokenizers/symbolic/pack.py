@@ -9,7 +9,7 @@ transpose (int32, semitones; 0 alone outside of train) and input_ids (list of in
     tokenizer     the `kind` of its settings (onoff, remi, …)
     vocabulary    ids are in 0 ... vocabulary - 1
     pad, bos, eos, unknown   ids, or null where there is no such token (pad there always is)
-    window        tokens of a window at the most
+    window        tokens of a window at most
     data_hash     SHA-256 of all that training can see
     splits        {train: {items, pieces, tokens}, valid: …, test: …}
     tokenizers    {symbolic: hash of the tokenizer's folder}
@@ -168,7 +168,7 @@ def _gathered(dataset: Dataset, file: Path) -> Dataset:
         return Dataset.from_dict({name: [] for name in features}, features=features)
 
     def gather(table: pa.Table) -> pa.Table:
-        # Every array is made anew: parts of other arrays would be written with their offsets.
+        # Every array is made again: parts of other arrays would be written with their offsets.
         columns = {"piece": pa.array(table.column("piece").to_pylist())}
         for name in ("window", "transpose"):
             columns[name] = pa.array(table.column(name).to_numpy().astype(np.int32))

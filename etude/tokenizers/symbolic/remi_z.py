@@ -23,14 +23,14 @@ from etude.tokenizers.symbolic.account import ACCOUNT
 from etude.tokenizers.symbolic.base import SymbolicTokenizer, transposed
 from etude.tokenizers.symbolic.remi_z_grammar import RemiZGrammar
 from etude.tokenizers.symbolic.remi_z_layout import (
-    Layout,
+    GridLayout,
     bar_ticks,
     in_order,
     lay_out,
     ticks_per_quarter,
 )
 from etude.tokenizers.symbolic.remi_z_lines import LEVELS, from_lines, to_lines
-from etude.tokenizers.symbolic.remi_z_words import (
+from etude.tokenizers.symbolic.remi_z_vocabulary import (
     BAR,
     DURATION,
     INSTRUMENT,
@@ -48,7 +48,7 @@ from etude.tokenizers.symbolic.remi_z_words import (
     VELOCITY,
     Bar,
     OpenBar,
-    Words,
+    Vocabulary,
 )
 
 VERSION = 1
@@ -57,7 +57,7 @@ MOSTLY = 120  # quarters a minute where a file says nothing
 
 
 class RemiZTokenizer(SymbolicTokenizer):
-    """REMI-z in this house's interface, with the way to phrases and back."""
+    """REMI-z behind Étude's interface, with the way to phrases and back."""
 
     version = VERSION
     settings_class = RemiZ
@@ -66,7 +66,7 @@ class RemiZTokenizer(SymbolicTokenizer):
 
     def __init__(self, settings: RemiZ) -> None:
         super().__init__(settings)
-        self.words = Words(settings)
+        self.words = Vocabulary(settings)
         self.vocabulary = self.words.size
         self.ticks_per_quarter = ticks_per_quarter(settings)
 
@@ -140,16 +140,16 @@ class RemiZTokenizer(SymbolicTokenizer):
     # ---------------------------------------------------------------------------- phrases
 
     def bars(self, ids: Sequence[int]) -> list[Bar]:
-        """The bars of any ids, each with all slots: see `Words.read` for what is passed over.
+        """The bars of any ids, each with all slots: see `Vocabulary.read` for what is passed over.
 
         There are as many slots as the settings have, or as the ids state where that is more. By
         program a slot is a program, in the order of the settings.
         """
         read = self.words.read(ids)
         if self.settings.tracks == "program":
-            parts, said = self._by_program(read)
+            parts, chosen = self._by_program(read)
         else:
-            parts, said = [bar.phrases for bar in read], self._carried(read)
+            parts, chosen = [bar.phrases for bar in read], self._carried(read)
         slots = max([self.settings.slots, *map(len, parts)])
         return [
             Bar(
@@ -160,7 +160,7 @@ class RemiZTokenizer(SymbolicTokenizer):
                 bar.start,
                 bar.tempo,
             )
-            for bar, phrases, instruments in zip(read, parts, said, strict=True)
+            for bar, phrases, instruments in zip(read, parts, chosen, strict=True)
         ]
 
     def join(self, found: Sequence[Bar]) -> list[int]:
@@ -193,7 +193,7 @@ class RemiZTokenizer(SymbolicTokenizer):
         return self.words.of_phrases
 
     def numbers(self) -> list[tuple[str, int]]:
-        """Of each id what it counts and the number: ("o", 36); see `Words.numbers`."""
+        """Of each id what it counts and the number: ("o", 36); see `Vocabulary.numbers`."""
         return self.words.numbers()
 
     def names(self) -> list[str]:
@@ -233,12 +233,12 @@ class RemiZTokenizer(SymbolicTokenizer):
         if not len(ids):
             return 0.0
         judged = torch.cat(states[len(prompt) :])
-        said = torch.as_tensor(list(ids), dtype=torch.int64)
-        return float((~grammar.allowed(judged)[torch.arange(len(ids)), said]).float().mean())
+        chosen = torch.as_tensor(list(ids), dtype=torch.int64)
+        return float((~grammar.allowed(judged)[torch.arange(len(ids)), chosen]).float().mean())
 
     # ---------------------------------------------------------------------------- in parts
 
-    def _bars_of(self, layout: Layout, table: NoteTable) -> list[Bar]:
+    def _bars_of(self, layout: GridLayout, table: NoteTable) -> list[Bar]:
         """A layout as bars; notes by onset up, then pitch, duration and velocity down."""
         word, loud = self.words.id, self.settings.velocities
         tempos = self._tempos_at(layout.ticks, table) if self.settings.tempos else None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from etude.midi.bars import COMMON
 from etude.midi.notes import DRUMS
-from etude.tokenizers.symbolic.remi_z_words import (
+from etude.tokenizers.symbolic.remi_z_vocabulary import (
     BAR,
     DURATION,
     INSTRUMENT,
@@ -22,7 +22,7 @@ from etude.tokenizers.symbolic.remi_z_words import (
     TEMPO,
     UPBEAT,
     VELOCITY,
-    Words,
+    Vocabulary,
 )
 
 HIGHEST = 2 * DRUMS  # above every pitch
@@ -40,7 +40,7 @@ class RemiZGrammar:
     piece's first; ENDED whether EOS was said. That a program comes once in a bar is not looked at.
     """
 
-    def __init__(self, words: Words, eos: int) -> None:
+    def __init__(self, words: Vocabulary, eos: int) -> None:
         self.words, self.settings, self.eos = words, words.settings, eos
         self.kinds = torch.from_numpy(words.kinds)
         self.values = torch.from_numpy(words.values)

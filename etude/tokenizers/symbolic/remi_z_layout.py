@@ -10,7 +10,7 @@ import numpy as np
 from etude.config import RemiZ
 from etude.midi import bars
 from etude.midi.notes import DRUMS, NoteTable
-from etude.tokenizers.symbolic.remi_z_words import (
+from etude.tokenizers.symbolic.remi_z_vocabulary import (
     DENOMINATORS,
     NUMBER_OF,
     SIGNATURES,
@@ -22,7 +22,7 @@ MOST_BARS = 20_000  # a note in a later bar is left out: it would be silence for
 
 
 @dataclass
-class Layout:
+class GridLayout:
     """Notes on the grid.
 
     Attributes: bar, slot, position, pitch (128 more of drums), duration, velocity (int64
@@ -58,15 +58,15 @@ def bar_ticks(signature: np.ndarray, settings: RemiZ) -> np.ndarray:
     return 4 * ticks_per_quarter(settings) * numerator // denominator
 
 
-def lay_out(table: NoteTable, settings: RemiZ) -> Layout:
+def lay_out(table: NoteTable, settings: RemiZ) -> GridLayout:
     """Each note in its bar; what has no place is counted in `lost`."""
-    heard = table if settings.drums else table.without_drums()
-    signature, begin, close = _bar_lines(heard, settings)
-    near = heard.at(heard.onset * FINE < close)
+    pitched = table if settings.drums else table.without_drums()
+    signature, begin, close = _bar_lines(pitched, settings)
+    near = pitched.at(pitched.onset * FINE < close)
     slot, instruments, chosen = _slots(near, settings)
     lost = {
-        "no_word": len(table) - len(heard),
-        "out_of_range": len(heard) - len(near),
+        "no_word": len(table) - len(pitched),
+        "out_of_range": len(pitched) - len(near),
         "slots": len(near) - int(chosen.sum()),
     }
     notes, slot = near.at(chosen), slot[chosen]
@@ -85,7 +85,7 @@ def lay_out(table: NoteTable, settings: RemiZ) -> Layout:
     exact = _same(stated[bar] + position * tick, notes.onset, table, settings)
     exact &= _same(whole * tick, notes.duration, table, settings)
     count = int(bar.max(initial=-1)) + 1
-    return Layout(
+    return GridLayout(
         bar,
         slot,
         position,
@@ -126,8 +126,8 @@ def _bar_lines(table: NoteTable, settings: RemiZ) -> tuple[np.ndarray, np.ndarra
     last = int(table.onset.max(initial=0))
     signs = signs[signs[:, 0] <= last]
     signature, begin, room = [], [], MOST_BARS
-    for row, (tick, *said) in enumerate(signs.tolist()):
-        number = _spoken(*said)
+    for row, (tick, *sign) in enumerate(signs.tolist()):
+        number = _spoken(*sign)
         length = 64 * quarter * SIGNATURES[number][0] // SIGNATURES[number][1]
         at = tick * FINE
         at += max(-at // length, 0) * length  # of an upbeat's bar only the part that is there

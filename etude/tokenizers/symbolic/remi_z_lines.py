@@ -16,13 +16,15 @@ from itertools import pairwise
 from typing import Any
 
 from etude.errors import UserError
-from etude.tokenizers.symbolic.remi_z_words import BAR, ONSET, Bar, Words
+from etude.tokenizers.symbolic.remi_z_vocabulary import BAR, ONSET, Bar, Vocabulary
 
 LEVELS = ("bar", "phrase", "position")
 Rows = Iterator[tuple[dict[str, Any], list[int]]]
 
 
-def to_lines(words: Words, ids: Sequence[int], bars: Sequence[Bar], level: str) -> Iterator[str]:
+def to_lines(
+    words: Vocabulary, ids: Sequence[int], bars: Sequence[Bar], level: str
+) -> Iterator[str]:
     """The JSON lines of a piece, each with its newline.
 
     Args:
@@ -30,11 +32,11 @@ def to_lines(words: Words, ids: Sequence[int], bars: Sequence[Bar], level: str) 
         level: one of LEVELS.
     """
     rows = _of_bars(words, ids) if level == "bar" else _of_slots(words, bars, level)
-    for row, said in rows:
-        yield json.dumps(row | {"tokens": [words.names[i] for i in said]}) + "\n"
+    for row, output in rows:
+        yield json.dumps(row | {"tokens": [words.names[i] for i in output]}) + "\n"
 
 
-def from_lines(words: Words, lines: Iterable[str], where: str) -> list[int]:
+def from_lines(words: Vocabulary, lines: Iterable[str], where: str) -> list[int]:
     """The ids of JSON lines of any level, bars and slots in the order in which they stand.
 
     Args:
@@ -51,7 +53,7 @@ def from_lines(words: Words, lines: Iterable[str], where: str) -> list[int]:
             continue
         try:
             row = json.loads(line)
-            ids += [number_of[name] for name in _said(words, row, before)]
+            ids += [number_of[name] for name in _line_tokens(words, row, before)]
             before = row
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
@@ -63,24 +65,24 @@ def from_lines(words: Words, lines: Iterable[str], where: str) -> list[int]:
     return [*ids, number_of["b-1"]] if "slot" in before else ids
 
 
-def _said(words: Words, row: dict[str, Any], before: dict[str, Any]) -> list[str]:
+def _line_tokens(words: Vocabulary, row: dict[str, Any], before: dict[str, Any]) -> list[str]:
     """What a line adds: the end of a bar; the head of a bar, a slot, a position; its notes."""
-    settings, said = words.settings, []
+    settings, output = words.settings, []
     if "slot" not in row:
         return [*(["b-1"] if "slot" in before else []), *row["tokens"]]
     if "slot" not in before or row["bar"] != before["bar"]:
-        said += ["b-1"] if "slot" in before else []
-        said += [f"s-{row['signature']}"] if settings.time_signatures else []
-        said += [f"u-{row['start']}"] if "start" in row else []
-        said += [f"t-{row['tempo']}"] if settings.tempos else []
+        output += ["b-1"] if "slot" in before else []
+        output += [f"s-{row['signature']}"] if settings.time_signatures else []
+        output += [f"u-{row['start']}"] if "start" in row else []
+        output += [f"t-{row['tempo']}"] if settings.tempos else []
     new = (row["bar"], row["slot"]) != (before.get("bar"), before.get("slot"))
     stated = settings.tracks == "track" or row["tokens"]
-    said += [f"i-{row['instrument']}"] if new and stated else []
-    said += [f"o-{row['position']}"] if row.get("position") is not None else []
-    return [*said, *row["tokens"]]
+    output += [f"i-{row['instrument']}"] if new and stated else []
+    output += [f"o-{row['position']}"] if row.get("position") is not None else []
+    return [*output, *row["tokens"]]
 
 
-def _of_bars(words: Words, ids: Sequence[int]) -> Rows:
+def _of_bars(words: Vocabulary, ids: Sequence[int]) -> Rows:
     end, begin, number = words.id(BAR, 1), 0, 0
     for place, i in enumerate(ids, 1):
         if i == end or place == len(ids):
@@ -88,7 +90,7 @@ def _of_bars(words: Words, ids: Sequence[int]) -> Rows:
             begin, number = place, number + 1
 
 
-def _of_slots(words: Words, bars: Sequence[Bar], level: str) -> Rows:
+def _of_slots(words: Vocabulary, bars: Sequence[Bar], level: str) -> Rows:
     playing = [[slot for slot, phrase in enumerate(bar.phrases) if phrase] for bar in bars]
     last = max((max(slots) for slots in playing if slots), default=0)
     for number, (bar, slots) in enumerate(zip(bars, playing, strict=True)):
@@ -100,11 +102,11 @@ def _of_slots(words: Words, bars: Sequence[Bar], level: str) -> Rows:
             if level == "phrase":
                 yield row, bar.phrases[slot]
                 continue
-            for position, said in _moments(words, bar.phrases[slot]):
-                yield row | {"position": position}, said
+            for position, output in _moments(words, bar.phrases[slot]):
+                yield row | {"position": position}, output
 
 
-def _moments(words: Words, phrase: list[int]) -> Iterator[tuple[int | None, list[int]]]:
+def _moments(words: Vocabulary, phrase: list[int]) -> Iterator[tuple[int | None, list[int]]]:
     """A phrase by its positions; what stands before the first one has none."""
     begins = [place for place, i in enumerate(phrase) if words.kinds[i] == ONSET]
     if not begins or begins[0]:

@@ -51,12 +51,19 @@ def summarise(tables: Sequence[Path], statistics: Sequence[Path], title: str, fo
         if chords:
             most = dict(chords.most_common(MOST))
             draw(most, temporary / "chord.svg", f"{title}: most frequent chords", "MIDI pitches")
-    for line in said(totals, reasons):
+    for line in loss_lines(totals, reasons):
         log.info("%s", line)
 
 
-def said(totals: dict[str, int], reasons: Counter[str]) -> list[str]:
-    """The totals in words; what quantising cost is always said."""
+def loss_lines(totals: dict[str, int], reasons: Counter[str]) -> list[str]:
+    """The totals in words; what quantising cost is always said.
+
+    Example:
+        >>> from collections import Counter
+        >>> counts = {"tokens": 200, "windows": 2, "notes_in": 100, "notes_out": 100}
+        >>> loss_lines(counts, Counter(kept=1))
+        ['1 kept', '100 notes, 100 kept (100.00 %)', '200 tokens, 2 windows']
+    """
     lines = [", ".join(f"{n} {reason}" for reason, n in reasons.most_common()) or "no pieces"]
     lines.append(in_words(totals))
     lines.append(f"{totals.get('tokens', 0)} tokens, {totals.get('windows', 0)} windows")

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from etude.config import Filter, SymbolicTokenSet
-from etude.corpus.places import piece_paths
+from etude.corpus.piece_paths import piece_paths
 from etude.midi.notes import MidiError
 from etude.pool import map_in_order
 from etude.storage import atomic, atomic_directory, read_csv, write_csv, write_text
 from etude.tokenizers.symbolic.base import Encoded, SymbolicTokenizer
-from etude.tokenizers.symbolic.making import load
+from etude.tokenizers.symbolic.factory import load_symbolic_tokenizer
 from etude.tokenizers.symbolic.windows import window_spans
 
 VERSION = 3  # raised when lines or rows change
@@ -111,7 +111,7 @@ def write_events(
 @lru_cache(maxsize=2)
 def loaded(folder: Path) -> SymbolicTokenizer:
     """The tokenizer in a folder; forked workers have it already."""
-    return load(folder)
+    return load_symbolic_tokenizer(folder)
 
 
 def _results(
@@ -217,6 +217,11 @@ def _fallen(job: Job, reason: str) -> Tokenized:
 
 
 def natural(key: str) -> tuple[int, list[int]]:
-    """Numbers by value; chords by size, then by notes."""
+    """Numbers by value; chords by size, then by notes.
+
+    Example:
+        >>> sorted(["60_64", "9", "60"], key=natural)
+        ['9', '60', '60_64']
+    """
     numbers = [int(part) for part in key.split("_")]
     return len(numbers), numbers

@@ -6,7 +6,7 @@ from etude.config import SymbolicTokenSet
 
 
 def window_spans(length: int, settings: SymbolicTokenSet) -> list[tuple[int, int]]:
-    """First token and end of each window of a piece of so many tokens.
+    """First token and end of each window of a piece of this many tokens.
 
     Windows begin every `stride` tokens while they are whole. Where `shortest` tokens or more remain
     after that, one more holds the last `window` tokens. A piece of less than a window is one window

@@ -25,7 +25,7 @@ from etude.storage import read_json, write_json
 from etude.systems.base import ClipSet
 from etude.systems.conditions import Conditions, refuse
 from etude.systems.stage_module import OF_TOKENS, StagedSystem, StageModule, cross_entropy
-from etude.tokenizers.symbolic.making import load as load_tokenizer
+from etude.tokenizers.symbolic.factory import load_symbolic_tokenizer as load_tokenizer
 
 VERSION = 1  # raised when results change
 GROUP, LATENT, DIM = 8, 8, 64  # tokens to a latent; its numbers; width

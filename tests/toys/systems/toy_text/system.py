@@ -21,7 +21,7 @@ from etude.devices import choose_device
 from etude.systems.base import ClipSet, Codec
 from etude.systems.conditions import Conditions, refuse
 from etude.systems.stage_module import OF_TOKENS, StagedSystem, StageModule, cross_entropy
-from etude.tokenizers.registry import load as load_tokenizer
+from etude.tokenizers.registry import load_tokenizer
 
 VERSION = 1  # raised when results change
 LETTERS, DIM = 32, 64  # bytes of a text that count; width
