@@ -8,14 +8,14 @@ from adapter import TEMPORARY_FAILURE, StopRequest, job, parts_of
 
 with job(snakemake):
     from etude.clips.progress import Stopped
-    from etude.config import CorpusBase, Experiment, parse
+    from etude.config import CorpusBase, Experiment, parse_section
     from etude.generation.over_steps import clips_over_steps
 
     given, params = snakemake.input, snakemake.params
-    corpus = parse(CorpusBase, params.corpus) if params.corpus else None
+    corpus = parse_section(CorpusBase, params.corpus) if params.corpus else None
     try:
         clips_over_steps(
-            parse(Experiment, params.experiment),
+            parse_section(Experiment, params.experiment),
             replace(parts_of(snakemake), corpus=corpus),
             params.checkpoints,
             params.draw,

@@ -5,17 +5,17 @@ from pathlib import Path
 from adapter import job
 
 with job(snakemake):
-    from etude.config import Cut, Experiment, Memorisation, parse
+    from etude.config import Cut, Experiment, Memorisation, parse_section
     from etude.metrics.over_steps import Sources, measure_over_steps
 
     given, params = snakemake.input, snakemake.params
-    experiment = parse(Experiment, params.experiment)
+    experiment = parse_section(Experiment, params.experiment)
     measure_over_steps(
         experiment,
         snakemake.wildcards.experiment,
         params.checkpoints,
-        parse(Cut, params.cut),
-        parse(Memorisation, params.settings),
+        parse_section(Cut, params.cut),
+        parse_section(Memorisation, params.settings),
         seeds=tuple(params.seeds),
         seed=params.seed,
         embedding=params.embedding,

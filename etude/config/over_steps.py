@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Distinct, Section, nearest
+from etude.config.base import Distinct, Section, closest
 
 if TYPE_CHECKING:
     from etude.config.systems.base import ExperimentBase, StagePlan
@@ -78,7 +78,7 @@ def check_over_steps(settings: OverSteps, experiments: dict[str, ExperimentBase]
     for name in settings.experiments:
         where = f"evaluation.over_steps: {name!r}"
         if name not in experiments:
-            raise ValueError(f"{where} is not in `experiments`{nearest(name, experiments)}")
+            raise ValueError(f"{where} is not in `experiments`{closest(name, experiments)}")
         plans = stages_that_vary(experiments[name])
         if not plans:
             raise ValueError(f"{where} trains nothing, so there are no steps; leave it out")

@@ -16,7 +16,7 @@ from etude.config import TrainedExperiment
 from etude.generation.clips import make_clips
 from etude.storage import atomic_directory
 from etude.systems.base import Parts, ShouldStop
-from etude.workflow.given_weights import MODEL
+from etude.workflow.imported_weights import MODEL
 
 VERSION = 1  # raised when other clips are made of the same weights
 

@@ -28,14 +28,14 @@ from etude.metrics.distances import UNITS, Yardstick, tidy
 from etude.metrics.embed import embed_set
 from etude.metrics.kad_clips import difference
 from etude.metrics.memorisation.catalogue import Catalogue
-from etude.metrics.memorisation.find import ClipSet, Search, Verdicts, guarded
-from etude.metrics.memorisation.material import Music
-from etude.metrics.memorisation.notes import Scores, midi_files
+from etude.metrics.memorisation.excerpts import CorpusPieces
+from etude.metrics.memorisation.find import Search, SearchedClips, Verdicts, guarded
+from etude.metrics.memorisation.notes import NoteIndex, midi_files
 from etude.metrics.memorisation.rows import share
 from etude.metrics.registry import Options, projection, residual_weight
 from etude.metrics.samples import Clips, read_sets
 from etude.metrics.tidy import COLUMNS, head
-from etude.own import label
+from etude.plugins import plugin_label
 from etude.storage import read_csv, write_csv
 
 VERSION = 1  # raised when the figures change
@@ -112,7 +112,7 @@ def measure_over_steps(
     embedded |= {list(folders)[-1]: read_sets([sources.end_embedded])["generated"]}
     baselines = read_sets([sources.baselines])
     split, rows = distance_rows(embedding, embedded, baselines)
-    search = Search(Music(sources.pieces, sources.wav), cut, settings, seed)
+    search = Search(CorpusPieces(sources.pieces, sources.wav), cut, settings, seed)
     copies = copy_rows(_searched(search, folders, sources))
     clips = f"seed-{seeds[0]}/draw-{seeds[1]}"
     heads = {of: head(experiment, name, clips, sources.packed, of) for of in (split, "train")}
@@ -145,7 +145,7 @@ def distance_rows(
     split, note = ("valid", "") if valid else ("test", SELECTION)
     reference = baselines[REAL if valid else "reference"]
     floor = {REAL: baselines["reference"]} if valid else {}
-    name = label(embedding)
+    name = plugin_label(embedding)
     common: Row = {"embedding": name, "unit": UNITS[METRIC]}
     try:
         yardstick = Yardstick(first(reference), *projection(embedding), residual_weight(embedding))
@@ -199,9 +199,9 @@ def _differences(yardstick: Yardstick, sets: Mapping[str, Clips]) -> Iterator[Ro
 
 def _searched(search: Search, folders: Mapping[str, Path], sources: Sources) -> dict[str, Verdicts]:
     """What the search says of the clips of each checkpoint."""
-    heard = {key: ClipSet.read(folder, search.cut.rate) for key, folder in folders.items()}
+    heard = {key: SearchedClips.read(folder, search.cut.rate) for key, folder in folders.items()}
     if sources.notes and sources.midi_root:
-        scores = Scores(search.music, midi_files(read_csv(sources.pieces), sources.midi_root))
+        scores = NoteIndex(search.music, midi_files(read_csv(sources.pieces), sources.midi_root))
         found = {
             key: guarded("notes", "", lambda c=clips: search.notes(c, scores))  # type: ignore[misc]
             for key, clips in heard.items()

@@ -11,7 +11,7 @@ from typing import Any
 
 from etude.config.embeddings import why_not
 from etude.config.over_steps import checkpoints
-from etude.own import label
+from etude.plugins import plugin_label
 from etude.workflow.data import Files, InputFunction
 from etude.workflow.experiments import MODEL, ExperimentPlan
 
@@ -92,4 +92,4 @@ class OverStepsPlan(ExperimentPlan):
     @property
     def label_over_steps(self) -> str:
         """What tables and files call it."""
-        return label(self.embedding_over_steps)
+        return plugin_label(self.embedding_over_steps)

@@ -115,7 +115,8 @@ def test_steps_that_the_user_keeps_are_kept_too():
     own = {"stages": {"lm": {"training": {"keep_steps": [7]}}}}
     plan = Plan(configured("remi_llama", at=[0.5], remi_llama=own))
     params = json.loads(plan.training_params(of("remi_llama", stage="lm", seed="0")))
-    assert params["stages"]["lm"]["training"]["keep_steps"] == [7, 180]
+    training = params["stages"]["lm"]["training"]
+    assert training["keep_steps"] == [7, training["steps"] // 2]
 
 
 # ---------------------------------------------------------------------------- clips of a step
