@@ -36,8 +36,9 @@ include: "rules/symbolic.smk"
 include: "rules/generation.smk"
 # Clips, real and generated -> embeddings -> distances.
 include: "rules/evaluation.smk"
-# Clips, searched in the training music; planted copies say what would be found.
+# Clips, searched in the training music; planted copies say what would be found; where to stop.
 include: "rules/memorisation.smk"
+include: "rules/over_steps.smk"
 # The notes of clips -> distances from held-out music, perplexity.
 include: "rules/symbolic_metrics.smk"
 # What the results are made of; after a failure, the table of what is complete.

@@ -6,9 +6,7 @@ rule generate_clips:
         models=plan.models_of,
         tokenizers=lambda w: list(plan.tokenizers_of(w).values()),
         packed=for_experiment("results/packed/{corpus}/{tokens}"),
-        latents=lambda w: [
-            folder.format(seed=w.seed) for folder in plan.latents_of(w.experiment).values()
-        ],
+        latents=plan.latents_that_play,
         captions=plan.captions_of,
         owners=plan.owners_of,
         primes=lambda w: experiment_of(w).generate.primes,

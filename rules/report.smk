@@ -11,6 +11,7 @@ rule build_report:
         perplexity=plan.tables_if_made("perplexity.csv"),
         rivals=plan.tables_if_made("rivals.csv"),
         concepts=plan.tables_if_made("concept.csv"),
+        over_steps=plan.over_steps_tables(),
         tables=plan.of_all_runs("results/metrics/{experiment}/{clips}/fad.csv"),
         signals=plan.of_all_runs("results/metrics/{experiment}/{clips}/signals.csv"),
         baseline_signals=collect(

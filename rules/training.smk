@@ -76,7 +76,7 @@ rule train_stage:
         gpu=lambda w: stage_of(w).training.devices,
     params:
         version=version("train_stage", what="train"),
-        experiment=lambda w: experiment_of(w).stage_params(w.stage),
+        experiment=plan.training_params,
         roles=plan.roles_of,
     message:
         "Training {wildcards.experiment}: {wildcards.stage}, seed {wildcards.seed}"

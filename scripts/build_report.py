@@ -11,7 +11,7 @@ with job(snakemake):
     kinds = ("tables", "histories", "pieces", "wav", "cuts", "tokens", "packed")
     # Some runs lack these.
     kinds += ("leaderboard", "differences", "memorisation", "symbolic", "perplexity", "rivals")
-    kinds += ("concepts",)
+    kinds += ("concepts", "over_steps")
     given = {kind: snakemake.input.get(kind, []) for kind in kinds}
     paths = {kind: [f] if isinstance(f, str) else f for kind, f in given.items()}
     build_report(

@@ -11,6 +11,7 @@ from etude.config.base import Distinct, ModuleClass, Section, closest, fault
 from etude.config.concepts import ConceptMetrics
 from etude.config.embeddings import EMBEDDINGS, FADTK
 from etude.config.memorisation import Memorisation
+from etude.config.over_steps import OverSteps
 from etude.config.symbolic_metrics import SymbolicMetrics
 from etude.plugins import is_plugin, plugin_label
 
@@ -107,6 +108,11 @@ class Evaluation(Section):
         Memorisation(), description="whether clips repeat the training music"
     )
 
+    over_steps: OverSteps = Field(
+        OverSteps(),
+        exclude_if=lambda settings: not settings.experiments,  # off: nothing is made anew
+        description="where to stop training: distance and copies at earlier steps",
+    )
     symbolic: SymbolicMetrics = SymbolicMetrics()
     concepts: ConceptMetrics = Field(ConceptMetrics(), description="for systems with learned words")
 

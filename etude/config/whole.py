@@ -11,6 +11,7 @@ from etude.config.base import Section, fault
 from etude.config.corpora import Corpus
 from etude.config.criteria import Criteria
 from etude.config.evaluation import Evaluation
+from etude.config.over_steps import check_over_steps
 from etude.config.page import Page
 from etude.config.pretrained import Encodec, Hubert, Pretrained
 from etude.config.studio import StudioSettings
@@ -111,6 +112,7 @@ class Config(Section):
             self._token_set_resolves(f"tokens.{name}", tokens)
         for name, experiment in self.experiments.items():
             self._experiment_resolves(f"experiments.{name}", experiment)
+        check_over_steps(self.evaluation.over_steps, dict(self.experiments))
         return self
 
     def _weights_resolve(self, where: str, tokenizer: Any) -> None:

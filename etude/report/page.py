@@ -38,6 +38,7 @@ from etude.report.figures import (
 )
 from etude.report.leaderboard import read_boards, read_differences, read_figures, shown_first
 from etude.report.listening import prepare
+from etude.report.over_steps import read_stops
 from etude.report.provenance import read_provenance
 from etude.report.runtimes import read_runtimes
 from etude.report.summary import LEFT, RIGHT, read_places
@@ -49,7 +50,7 @@ from etude.results.table import Table, read_tables
 from etude.storage import atomic_directory, read_json, write_text
 from etude.tokenizers.usage import hardly_used
 
-VERSION = 8  # raised when the page changes
+VERSION = 9  # raised when the page changes
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).resolve().parent
@@ -74,6 +75,7 @@ class RunOutputs:
     perplexity: list[Path] = field(default_factory=list)  # metrics/{experiment}/seed-S/
     rivals: list[Path] = field(default_factory=list)  # metrics/.../rivals.csv
     concepts: list[Path] = field(default_factory=list)  # metrics/{experiment}/seed-S/concept.csv
+    over_steps: list[Path] = field(default_factory=list)  # metrics/{experiment}/over_steps.csv
 
     def read(self) -> list[Table]:
         """One table per experiment, training seed and draw."""
@@ -177,6 +179,7 @@ def _figures(
         "copies": list(filter(None, (_copies(name, made, plain) for name in run))),
         "trainings": list(filter(None, trainings)),
         "words": read_words(made.concepts),
+        "stops": read_stops(made.over_steps),
         "trained": {t.experiment: t.summary for t in trainings if t},
         "provenance": [row for one in runs for row in one.provenance],
         "weights": weights_named([*board, *plain]),

@@ -1,8 +1,9 @@
 """The published run: docs/results/ and the README's table, which is rendered from it.
 
 docs/results/ holds leaderboard.csv, differences.csv, fad.txt, config.json (the whole resolved
-configuration) and hashes.json; its README.md has all tables. The README of the repository has one
-table. Both stand between two markers.
+configuration) and hashes.json; where checkpoints were measured also over_steps.csv, and a figure of
+each experiment. Its README.md has all tables. The README of the repository has one table. Both
+stand between two markers.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import Any
 
 from etude.config import Config
 from etude.errors import UserError
+from etude.report.over_steps import read_stop, read_stops, svg_of
 from etude.results.leaderboard import FLOOR, GENERATED, PRIMARY, number
 from etude.results.rates import COPIED, DECIDING
 from etude.results.summary import NAMES
 from etude.results.systems import about, clip_sets, worthless
-from etude.storage import hash_file, read_csv, read_json, write_json, write_text
+from etude.storage import hash_file, read_csv, read_json, write_csv, write_json, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs" / "results"
@@ -25,6 +27,7 @@ BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 FILES = ("leaderboard.csv", "differences.csv", "fad.txt")
 NOT_YET = "*No run is published yet. `python -m etude table --publish results` puts one here.*"
 HASHES = "hashes.json"
+OVER_STEPS = "over_steps.csv"
 METRIC = "frechet_distance"  # of a run that names no primary metric
 CALLED = NAMES | {METRIC: "Fréchet distance"}
 SEARCHES = tuple(f"{COPIED}{name}" for name in DECIDING)
@@ -38,13 +41,17 @@ def publish(results: Path, settings: Config, docs: Path = DOCS) -> None:
     Raises:
         UserError: a table is not there, or an experiment failed in it.
     """
-    for name in FILES:
+    over_steps = [
+        f"metrics/{name}/{OVER_STEPS}" for name in settings.evaluation.over_steps.experiments
+        if name in settings.run
+    ]  # fmt: skip
+    for name in (*FILES, *over_steps):
         if not (results / name).is_file():
             raise UserError(
                 "there is nothing to publish",
                 code="nothing-to-publish",
                 where=str(results / name),
-                do="make it first: snakemake --cores all results/fad.txt",
+                do="make it first: snakemake --cores all",
             )
     rows = list(read_csv(results / "leaderboard.csv"))
     if failed := [row["experiment"] for row in rows if row["note"].startswith("failed")]:
@@ -66,8 +73,23 @@ def publish(results: Path, settings: Config, docs: Path = DOCS) -> None:
     for name in FILES:
         write_text(docs / name, (results / name).read_text(encoding="utf-8"))
     write_json(docs / "config.json", _names_only(settings.model_dump(mode="json")))
-    names = [*FILES, "config.json"]
+    names = [*FILES, "config.json", *_publish_over_steps([results / p for p in over_steps], docs)]
     write_json(docs / HASHES, {name: hash_file(docs / name) for name in names})
+
+
+def _publish_over_steps(tables: list[Path], docs: Path) -> list[str]:
+    """One table of all checkpoints, and a figure of each experiment; the names of the files."""
+    for left in (docs / OVER_STEPS, *docs.glob("over-steps-*.svg")):  # of another run
+        left.unlink(missing_ok=True)
+    rows = [row for table in tables for row in read_csv(table)]
+    if not rows:
+        return []
+    write_csv(docs / OVER_STEPS, list(rows[0]), rows)
+    drawn = {stop.experiment: svg_of(stop) for stop in read_stops(tables)}
+    figures = {f"over-steps-{name}.svg": svg for name, svg in drawn.items() if svg}
+    for name, svg in figures.items():
+        write_text(docs / name, svg)
+    return [OVER_STEPS, *figures]
 
 
 def _names_only(value: Any) -> Any:
@@ -152,7 +174,24 @@ def render_all(docs: Path = DOCS) -> str:
     lines += [""]
     for name in dict.fromkeys(row["experiment"] for row in rows):
         lines += _experiment([row for row in rows if row["experiment"] == name])
-    return "\n".join([*lines, "", _gate(docs)])
+    return "\n".join([*lines, *_where_to_stop(docs), "", _gate(docs)])
+
+
+def _where_to_stop(docs: Path) -> list[str]:
+    """What the checkpoints say of each experiment, with its figure."""
+    path = docs / OVER_STEPS
+    rows = list(read_csv(path)) if path.is_file() else []
+    every = (
+        read_stop([row for row in rows if row["experiment"] == name])
+        for name in dict.fromkeys(row["experiment"] for row in rows)
+    )
+    lines = []
+    for stop in filter(None, every):
+        lines += ["", f"**{stop.experiment}, where to stop**: {stop.said} {' '.join(stop.why[:2])}"]
+        picture = f"over-steps-{stop.experiment}.svg"
+        if (docs / picture).is_file():
+            lines += ["", f"![{stop.experiment}: copies against distance over steps]({picture})"]
+    return lines
 
 
 def _primary(rows: list[Row]) -> tuple[str, str]:

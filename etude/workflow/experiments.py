@@ -258,6 +258,11 @@ class ExperimentPlan(DataPlan):
             if plan.encodes
         }
 
+    def latents_that_play(self, wildcards: Any) -> Files:
+        """The same folders of the seed that the wildcards name, in the order of the stages."""
+        folders = self.latents_of(wildcards.experiment).values()
+        return [folder.format(seed=wildcards.seed) for folder in folders]
+
     def weights_of(self, wildcards: Any) -> Files:
         """The file of weights that config gives a stage; nothing where it begins at random."""
         settings = self.stage_of(wildcards).weights

@@ -16,7 +16,7 @@ from etude.config import EMBEDDINGS, FADTK, ExperimentBase
 from etude.config.embeddings import why_not
 from etude.plugins import is_plugin, plugin_label
 from etude.workflow.data import Files, InputFunction
-from etude.workflow.experiments import ExperimentPlan
+from etude.workflow.over_steps import OverStepsPlan
 
 Applies = Callable[[ExperimentBase], bool]
 
@@ -68,7 +68,7 @@ KINDS: dict[str, dict[str, Applies]] = {
 }
 
 
-class Plan(ExperimentPlan):
+class Plan(OverStepsPlan):
     """All that the rules ask about a configuration."""
 
     # ------------------------------------------------------------------------- the whole run

@@ -79,6 +79,7 @@ MODULES: dict[str, str] = {
     "sampling": "clips/sampling",
     "clips": "clips/writing",
     **_by_name("", "generation", "baselines dumb dumb_notes dumb_sound"),
+    "clips_over_steps": "generation/over_steps",
     "ngram": "systems/ngram",
     **{
         f"embedding.{name}": module.split(":")[0].removeprefix("etude.").replace(".", "/")
@@ -90,7 +91,7 @@ MODULES: dict[str, str] = {
     **_by_name(
         "",
         "metrics",
-        "clip_sets concepts distances frechet kad latents mad perplexity samples score",
+        "clip_sets concepts distances frechet kad latents mad over_steps perplexity samples score",
     ),
     **_by_name("", "metrics", "signals verify verify_embedding verify_text"),
     **_by_name("", "metrics", "kad_clips loudness rivals space"),
@@ -274,13 +275,14 @@ class Versions:
 
     def of_embedding(self, wildcards: Any) -> Numbers:
         """Those of an embedding and of how it reads clips."""
-        return self._of_embedding(self.embedding(wildcards))
+        return self.of_embedding_named(self.embedding(wildcards))
 
     def of_primary(self, _: Any) -> Numbers:
         """Those of the embedding of the primary metric."""
-        return self._of_embedding(self.config.evaluation.primary_embedding)
+        return self.of_embedding_named(self.config.evaluation.primary_embedding)
 
-    def _of_embedding(self, name: str) -> Numbers:
+    def of_embedding_named(self, name: str) -> Numbers:
+        """Those of an embedding by its whole name."""
         if is_plugin(name):
             return numbers_of("clip_sets", own=[name])
         if name in FADTK and name not in self.config.pretrained:

@@ -129,6 +129,7 @@ def test_jobs_are_those_of_the_rules():
     files = [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]
     rules = {n for f in files for n in re.findall(r"^rule (\w+):", f.read_text(), re.MULTILINE)}
     asked_for_by_name = {"fetch_source", "import_clips", "keep_step"}
+    asked_for_by_name |= {"clips_over_steps", "measure_over_steps"}
     asked_for_by_name |= {"import_tokenizer", "import_weights"}
     asked_for_by_name |= {"fetch_weights", "verify_models", "verify_text"}
     asked_for_by_name |= {"check_criteria", "list_owners"}

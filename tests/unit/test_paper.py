@@ -1,21 +1,26 @@
 """The paper kit and the README's published table: figures as in the CSVs, sound TeX, equal bytes."""
 
 import re
+from xml.etree import ElementTree as ET
 
 import pytest
+from over_steps_rows import DISTANCES as DISTANCES_OF_STEPS
+from over_steps_rows import LEVEL, table
 from refused import refused
 from tidy import DISTANCES, row, rows_of, run, two_experiments, write_cell
 
 from etude import config
 from etude.config.systems.audiolm import AudioLmPytorch, Network
 from etude.config.systems.symbolic_lm import Gpt2, MusicTransformer
+from etude.errors import UserError
+from etude.metrics.over_steps import OVER_STEPS_COLUMNS
 from etude.report import latex, published
 from etude.report.methods import _measured, _stage
 from etude.report.paper import figure, write_paper
 from etude.results.leaderboard import number
 from etude.results.summary import write_results
 from etude.results.systems import rivals, worthless
-from etude.storage import read_csv, write_csv
+from etude.storage import read_csv, read_json, write_csv
 
 SETTINGS = {
     "corpora": {"c": {"source": "folder", "path": "/home/somebody/music"}},
@@ -221,6 +226,25 @@ def test_publishing_takes_figures_configuration_and_hashes(results, settings, tm
     assert "the one before" not in text
     (docs / "leaderboard.csv").write_text("changed\n")
     assert published.check_published(docs) == ["leaderboard.csv"]
+
+
+def test_where_to_stop_is_published_with_its_figure(results, tmp_path):
+    over = SETTINGS | {"evaluation": {"over_steps": {"experiments": ["b"]}}}
+    settings, docs = config.read(config.DEFAULT, overrides=over), tmp_path / "docs"
+    with pytest.raises(UserError) as error:
+        published.publish(results, settings, docs)
+    assert error.value.where.endswith("metrics/b/over_steps.csv")
+    rows = [row | {"experiment": "b"} for row in table(DISTANCES_OF_STEPS, LEVEL, (0, 5, 60))]
+    write_csv(results / "metrics/b/over_steps.csv", OVER_STEPS_COLUMNS, rows)
+    published.publish(results, settings, docs)
+    assert published.check(docs) == []
+    assert {"over_steps.csv", "over-steps-b.svg"} <= read_json(docs / "hashes.json").keys()
+    svg = ET.parse(docs / "over-steps-b.svg").getroot()
+    assert len(svg.findall("{*}circle")) == 3
+    assert "](over-steps-b.svg)" in published.render_all(docs)
+    assert "**b, where to stop**: Stop at step 180" in published.render_all(docs)
+    published.publish(results, config.read(config.DEFAULT, overrides=SETTINGS), docs)
+    assert not list(docs.glob("over*")), "what is of another run does not stay"
 
 
 def test_the_published_table_is_of_the_primary_metric(tmp_path, settings):

@@ -237,6 +237,7 @@ def test_who_depends_on_it(label, expected, settings):
     }
     for same in (
         "import_clips",
+        "clips_over_steps",  # as generate_clips
         "embed_clips_pretrained",
         "embed_clips_fadtk",
         "score_latents",  # where a system encodes: as score_symbolic and encode_stage

@@ -207,6 +207,37 @@ def test_kept_steps_are_outputs_and_each_can_be_measured(copied):
     assert not [name for name in after if name.startswith("results/state/refs/mine-step-10")]
 
 
+def test_earlier_steps_are_measured_as_the_end(copied):
+    over = copied.config("over", {"evaluation": {"over_steps": {"experiments": ["mine"]}}})
+    configs, page = [SMOKE, copied.folder / "mine.yaml", over], "results/report/index.html"
+    clips = copied.folder / "results/clips/mine"
+    before = (clips / "seed-0/draw-0/clip-0000.wav").read_bytes()
+    copied.run(page, configs=configs)
+    assert (clips / "seed-0/draw-0/clip-0000.wav").read_bytes() == before
+    asked = [
+        [row["clip"] for row in read_csv(folder / "conditions.csv")]
+        for folder in (clips / "seed-0/draw-0", *sorted((clips / "over_steps").iterdir()))
+    ]
+    assert len(asked) == 3
+    assert asked[0] == asked[1] == asked[2]
+    rows = list(read_csv(copied.folder / "results/metrics/mine/over_steps.csv"))
+    steps = {row["clips"]: row["steps"] for row in rows if row["metric"] == "kad"}
+    assert steps == {
+        "at-0.25": "semantic 5, coarse 5, fine 5",
+        "at-0.5": "semantic 10, coarse 10, fine 10",
+        "at-1": "semantic 20, coarse 20, fine 20",
+        "real": "",
+    }
+    pairs = [(r["against"], r["clips"]) for r in rows if r["metric"] == "kad_difference"]
+    assert pairs == [("at-0.25", "at-0.5"), ("at-0.25", "at-1"), ("at-0.5", "at-1")]
+    assert all(row["value"] for row in rows if row["metric"].startswith("kad"))
+    searched = [row["note"] for row in rows if row["metric"] == "copied"]
+    assert len(searched) == 3
+    assert all("n/a: the null has" in note for note in searched)
+    assert "Copies could not be counted: the null has" in copied.text(page)
+    assert not jobs(copied.run("-n", configs=configs)), "a second run has nothing to do"
+
+
 def test_snakemakes_own_report_builds(finished):
     finished.run("--report", "report.html", configs=[SMOKE, finished.folder / "mine.yaml"])
     assert (finished.folder / "report.html").stat().st_size > 100_000

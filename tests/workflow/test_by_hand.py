@@ -63,6 +63,7 @@ ELSEWHERE = {
     *("caption_corpus", "score_concepts"),  # of systems with texts: test_words.py
     "list_owners",  # of corpora that have owners: test_withdrawal.py
     "verify_text",  # of networks that read texts: test_verify_text.py
+    *("clips_over_steps", "measure_over_steps"),  # off by default: test_around.py
 }
 
 
