@@ -30,7 +30,7 @@ from etude.systems.symbolic_lm.stage import SymbolicLmStage
 from etude.systems.symbolic_lm.system import SymbolicLmSystem
 from etude.training.loop import fit
 from etude.training.optimiser import build_optimiser
-from etude.training.speed import flops_of, peak_flops, prepare_network
+from etude.training.speed import peak_flops, prepare_network
 from etude.training.state import TrainingState
 
 pytestmark = [
@@ -102,7 +102,7 @@ def steady(timings: list[dict]) -> float:
 def test_gpt2_small(tmp_path: Path) -> None:
     data, rows = Random(BATCH * STEPS), []
     model = gpt2()
-    flops = flops_of(model, data.batch(list(range(BATCH))))
+    flops = SymbolicLmSystem().flops(model, data.batch(list(range(BATCH))))
     peak = peak_flops(torch.device("cuda"), "bf16")
     del model
     for compiled in (False, True):
