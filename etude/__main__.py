@@ -89,14 +89,10 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     _add_config(doctor)
     doctor.set_defaults(run=_doctor)
 
-    verify_run = commands.add_parser(
-        "verify", help="prove pretrained weights before a run uses them"
-    )
-    verify_run.add_argument(
-        "--cores", type=whole(1, 1024), default=os.cpu_count() or 1, help="(all)"
-    )
-    _add_config(verify_run)
-    verify_run.set_defaults(run=_verify)
+    verify = commands.add_parser("verify", help="prove pretrained weights before a run uses them")
+    verify.add_argument("--cores", type=whole(1, 1024), default=os.cpu_count() or 1, help="(all)")
+    _add_config(verify)
+    verify.set_defaults(run=_verify)
 
     graph = "draw the flow of the rules: docs/flow.svg"
     commands.add_parser("graph", help=graph).set_defaults(run=_graph)

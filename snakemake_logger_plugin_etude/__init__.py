@@ -97,7 +97,7 @@ class Job:
     rule: str
     label: str
     log: list[str]
-    started: float = 0.0
+    started: float
 
 
 class Progress:
@@ -106,16 +106,14 @@ class Progress:
     def __init__(self, now: float) -> None:
         self.begun = now
         self.total: Counter[str] = Counter()
-        self.jobs: dict[int, Job] = {}
+        self.started: dict[int, float] = {}
         self.running: dict[int, Job] = {}
         self.done: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
 
-    def start(self, number: int, now: float) -> None:
-        """A job has begun."""
-        if job := self.jobs.get(number):
-            job.started = now
-            self.running[number] = job
+    def describe(self, number: int, rule: str, label: str, log: list[str], now: float) -> None:
+        """A job runs; Snakemake says that it begins before it says what it is."""
+        self.running[number] = Job(rule, label, log, self.started.pop(number, now))
 
     def finish(self, number: int, now: float) -> str | None:
         """A job has ended well -> the part that is complete with it, or None."""
@@ -239,6 +237,7 @@ class LogHandler(LogHandlerBase):
         self.closed = threading.Event()
         self.clockwork = threading.Thread(target=self._tick, daemon=True)
         self.clockwork.start()
+        self._say("planning …")
 
     writes_to_stream = True
     writes_to_file = False
@@ -273,12 +272,12 @@ class LogHandler(LogHandlerBase):
     def _described(self, record: LogRecord) -> None:
         label = label_of(record.rule_name, dict(record.wildcards or {}))  # type: ignore[attr-defined]
         log = list(map(str, getattr(record, "log", None) or []))
-        self.progress.jobs[record.jobid] = Job(record.rule_name, label, log)  # type: ignore[attr-defined]
+        self.progress.describe(record.jobid, record.rule_name, label, log, time.monotonic())  # type: ignore[attr-defined]
 
     def _started(self, record: LogRecord) -> None:
         jobs = getattr(record, "jobs", [])
         for number in jobs if isinstance(jobs, list) else [jobs]:
-            self.progress.start(number, time.monotonic())
+            self.progress.started[number] = time.monotonic()
 
     def _finished(self, record: LogRecord) -> None:
         part = self.progress.finish(getattr(record, "job_id", -1), time.monotonic())
@@ -295,7 +294,7 @@ class LogHandler(LogHandlerBase):
         if number in self.failed:  # Snakemake says it again at the end
             return
         self.failed.add(number)
-        job = self.progress.running.pop(number, None) or self.progress.jobs.get(number)
+        job = self.progress.running.pop(number, None)
         logs = [Path(log) for log in (job.log if job else getattr(record, "log", None) or [])]
         self._say(f"failed: {job.label if job else getattr(record, 'rule_name', '')}")
         for log in logs:
@@ -327,7 +326,7 @@ class LogHandler(LogHandlerBase):
         known = self.progress
         total, left = sum(known.total.values()), known.left(now)
         if not total:
-            return "planning …"
+            return ""
         words = [f"{sum(known.done.values())} of {total}", clock(now - known.begun)]
         if left is not None:
             words.append(f"about {clock(max(left, 1))} left")

@@ -162,8 +162,7 @@ def score_embedding(
     sets = read_sets([generated, baselines])
     reference = sets.pop("reference")
     try:
-        space = *projection(embedding), residual_weight(embedding)
-        yardstick = Yardstick(reference, *space)
+        yardstick = Yardstick(reference, *projection(embedding), residual_weight(embedding))
     except UserError as error:
         why = notes.get("reference") or error.what if not reference.count else error.what
         scores.none(name, sets, rivals, f"n/a: {why}", units)
@@ -184,9 +183,8 @@ def score_embedding(
             {"clip": clip, "embedding": name, "fad": f"{distance:.6f}"}
             for clip, distance in yardstick.outliers(sets["generated"])
         ]
-    scores.rivals = [
-        {"embedding": name} | row for row in rival_rows(yardstick, sets, notes, rivals)
-    ]
+    against = rival_rows(yardstick, sets, notes, rivals)
+    scores.rivals = [{"embedding": name} | row for row in against]
     return scores
 
 

@@ -84,13 +84,11 @@ def pack_tokens(
         for split, dataset in packed.items():
             save_split(dataset, temporary / split, data_hash)
         info = {**shape, "data_hash": data_hash, "splits": counts, "cut": cut.model_dump()}
-        info["left_out"] = _join(left_out, temporary / "left_out.csv")
-        info["codes_used"] = codes_used(packed["train"], shape)
+        lost, used = _join(left_out, temporary / "left_out.csv"), codes_used(packed["train"], shape)
+        info |= {"left_out": lost, "codes_used": used}
         info |= _made_by({"semantic": semantic, "acoustic": acoustic})
         write_json(temporary / "info.json", info)
-    for line in hardly_used(info):
-        log.warning("%s: there is little music, or a piece is unlike all others", line)
-    log.info("packed %s", ", ".join(f"{s}: {c['items']}" for s, c in counts.items()))
+    _log_packed(info, counts)
 
 
 def _parted(
@@ -117,6 +115,12 @@ def _join(left_out: Sequence[Path], path: Path) -> dict[str, int]:
     rows = [row for shard in left_out for row in read_csv(shard)]
     write_csv(path, LEFT_OUT_COLUMNS, rows)
     return {"pieces": len(rows), "segments": sum(int(row["segments"]) for row in rows)}
+
+
+def _log_packed(info: dict[str, Any], counts: dict[str, Any]) -> None:
+    for few in hardly_used(info):
+        log.warning("%s: there is little music, or a piece is unlike all others", few)
+    log.info("packed %s", ", ".join(f"{s}: {c['items']}" for s, c in counts.items()))
 
 
 def token_shape(

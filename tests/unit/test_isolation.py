@@ -322,7 +322,7 @@ def test_audio_tokens_go_on(cut, tmp_path, monkeypatch, caplog):
 
         decode = encode
 
-    monkeypatch.setattr(audio_tokens, "load", lambda _: Loudness())
+    monkeypatch.setattr(audio_tokens, "load_tokenizer", lambda _: Loudness())
     _, (wav,), (shard,) = cut
     with caplog.at_level("INFO"):
         audio_tokens.tokenize_shard(

@@ -43,6 +43,7 @@ def tell(shown, event, message="", level=logging.INFO, **fields):
 
 
 def a_job(shown, number, rule, log=(), **wildcards):
+    tell(shown, LogEvent.JOB_STARTED, jobs=[number])
     tell(
         shown,
         LogEvent.JOB_INFO,
@@ -52,7 +53,6 @@ def a_job(shown, number, rule, log=(), **wildcards):
         wildcards=wildcards,
         log=list(log),
     )
-    tell(shown, LogEvent.JOB_STARTED, jobs=[number])
 
 
 def test_a_run_is_a_line_for_each_part_that_is_complete(shown):
@@ -63,9 +63,9 @@ def test_a_run_is_a_line_for_each_part_that_is_complete(shown):
     assert "music" not in shown.text()
     tell(shown, LogEvent.JOB_FINISHED, job_id=2)
     lines = shown.text().splitlines()
-    assert lines[0].startswith("3 steps")
-    assert "music done: 2 steps" in lines[1]
-    assert len(lines) == 2  # no reasons, no numbers of jobs
+    assert lines[1].startswith("3 steps")
+    assert "music done: 2 steps" in lines[2]
+    assert len(lines) == 3  # planning, steps, music; no reasons, no numbers of jobs
 
 
 def test_the_line_says_what_is_done_what_runs_what_comes_and_how_long(shown, tmp_path):
@@ -89,8 +89,7 @@ def test_what_is_left_follows_what_jobs_took_here():
         known = Progress(now=0.0)
         known.total.update(render_midi=4, build_report=1)
         for number in range(3):
-            known.jobs[number] = SimpleNamespace(rule="render_midi", started=0.0, log=[], label="")
-            known.start(number, each * number)
+            known.describe(number, "render_midi", "", [], each * number)
             known.finish(number, each * (number + 1))
         return known.left(each * 3)
 
@@ -115,7 +114,7 @@ def test_warnings_and_errors_are_shown_and_chatter_is_not(shown):
     tell(shown, None, "Select jobs to execute...")
     tell(shown, None, "withdrawn: 2 files", level=logging.WARNING)
     tell(shown, LogEvent.ERROR, "WorkflowError:\nno such key", level=logging.ERROR)
-    assert shown.text() == "withdrawn: 2 files\nWorkflowError:\nno such key\n"
+    assert shown.text() == "planning …\nwithdrawn: 2 files\nWorkflowError:\nno such key\n"
 
 
 def test_a_job_without_a_log_or_a_bar_has_none(tmp_path):

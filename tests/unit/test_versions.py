@@ -372,6 +372,6 @@ def test_a_module_that_moves_keeps_its_place(monkeypatch):
     plain = versions.module_text
     monkeypatch.setitem(MODULES, "kad", "metrics/elsewhere")
     monkeypatch.setattr(
-        versions, "source", lambda m: text if m == "metrics/elsewhere" else plain(m)
+        versions, "module_text", lambda m: text if m == "metrics/elsewhere" else plain(m)
     )
     assert ledger.current()["kad"] == before

@@ -324,9 +324,9 @@ class PhraseLdm(TrainedExperiment):
         f"phrase_ldm.{name}": f"systems/phrase_ldm/{name}"
         for name in (
             *("vae", "rotary", "t5", "phrases", "latents", "dit", "ldm", "pieces", "sections"),
-            *("own", "player", "baselines"),
+            *("player", "baselines"),
         )
-    }
+    } | {"phrase_ldm.own": "systems/phrase_ldm/user_piece"}
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "build": (*_OF_PHRASES, *_OF_PIECES),
         "encode": (*_OF_PHRASES, "phrase_ldm.phrases", "phrase_ldm.latents"),

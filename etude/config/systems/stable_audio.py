@@ -199,10 +199,8 @@ class StableAudio(TrainedExperiment):
     }
     modules: ClassVar[Mapping[str, str]] = {
         f"stable_audio.{name}": f"systems/stable_audio/{name}"
-        for name in (
-            *("autoencoder", "network", "told", "adapter", "texts", "latents", "data", "player"),
-        )
-    }
+        for name in ["autoencoder", "network", "adapter", "texts", "latents", "data", "player"]
+    } | {"stable_audio.told": "systems/stable_audio/conditioning"}
     depends: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "build": (*_OF_SOUND, *_OF_LATENTS),
         "train": (*_OF_SOUND, "musicgen.data", "stable_audio.data", "sampling", "loop", "steps"),
