@@ -111,7 +111,8 @@ class Annotations(Section):
         min_length=1,
         description="beside each MIDI, from its folder, `{stem}` for its name: a line a beat, with "
         "its seconds and 1 in the last column where a bar begins (POP909: beat_midi.txt). Notes "
-        "move so that beats are quarter notes; tempos keep the time. A piece without them is rejected",
+        "move so that beats are quarter notes; tempos keep the time. A piece without beats is "
+        "rejected",
     )
     positions: int | None = Field(
         4,

@@ -63,7 +63,7 @@ class Adaptation(Section):
     targets: Annotated[list[str], Distinct] = Field(
         list(TARGETS),
         min_length=1,
-        description="linear layers of the transformer that get an adapter, by the ends of their names; "
+        description="linear layers of the transformer that get one, by the ends of their names; "
         "global_proj.0 and global_proj.2 are those of the seconds",
     )
     exclude: Annotated[list[str], Distinct] = Field(

@@ -197,8 +197,8 @@ class SymbolicTokenSet(Section):
     long_pieces: Literal["cut", "drop"] = Field(
         "cut",
         exclude_if=lambda choice: choice == "cut",  # an unused key makes nothing again
-        description="a piece longer than a window: several windows, or `too_long` (for systems that "
-        "read whole pieces, one per row)",
+        description="a piece longer than a window: several windows, or `too_long` (for systems "
+        "that read whole pieces, one per row)",
     )
     fewest: int = Field(16, ge=2, description="a piece of fewer tokens is `too_short` in any case")
     transpositions: Annotated[list[Annotated[int, Field(ge=-24, le=24)]], Distinct] = Field(
