@@ -184,7 +184,7 @@ class CorpusBase(Section):
     withdrawn: UserPath | None = Field(
         None,
         exclude=True,
-        description="a table of files whose owners took their consent back: a CSV with file, "
+        description="a table of files whose owners withdrew their consent: a CSV with file, "
         "date, reason; none: withdrawn.csv beside `ownership`, where there is one",
     )
     bring: str | None = Field(None, exclude=True, description=BRING)

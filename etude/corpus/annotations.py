@@ -2,8 +2,8 @@
 
 The result is a folder of MIDI like any other, so that all its readers (the tables, the audio, the
 tokens, the search for copies) see the same notes. Its table about the pieces is the user's with
-four more columns: beats (`yes`, or empty), key (the one that lasts longest), merged (notes that the grid
-has joined with another of their voice) and reject (why a piece is left out).
+four more columns: beats (`yes`, or empty), key (the one that lasts longest), merged (notes that the
+grid has joined with another of their voice) and reject (why a piece is left out).
 """
 
 from __future__ import annotations

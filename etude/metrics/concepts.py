@@ -73,7 +73,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Means:
-    """What clips are measured by besides `timbre`, and what of other concepts was heard already.
+    """What clips are measured by besides `timbre`, and what is known of other concepts already.
 
     Attributes:
         primary: metric and embedding (its whole name) that decide between systems.

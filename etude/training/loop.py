@@ -35,7 +35,7 @@ VERSION = 2  # raised when the same settings train other weights
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 10  # steps between rows of the history
-SHOWN_ROWS = 500  # up to which each is written at once; later seldomer, since all are rewritten
+SHOWN_ROWS = 500  # up to which each is written at once; later less often, since all are rewritten
 
 
 def history_columns(figures: Sequence[TrainingMetric], settings: TrainingSettings) -> list[str]:

@@ -113,12 +113,12 @@ class ExperimentPlan(DataPlan):
         return self.config.corpora[experiment.corpus].params("filter", "render")
 
     def soundfont_of(self, wildcards: Any) -> Files:
-        """The user's SoundFont by which an experiment's notes are played; mostly nothing."""
+        """The user's SoundFont by which an experiment's notes are played; usually nothing."""
         makes = self.experiment_of(wildcards).makes
         return self.corpus_soundfont_of(wildcards) if "notes" in makes else []
 
     def corpus_soundfont_of(self, wildcards: Any) -> Files:
-        """The user's SoundFont by which the corpus of an experiment is played; mostly nothing."""
+        """The user's SoundFont by which the corpus of an experiment is played; usually nothing."""
         corpus = self.experiment_of(wildcards).corpus
         return sources.soundfont_file(self.config.corpora[corpus])
 
