@@ -42,7 +42,7 @@ class NearestMusic:
     """The nearest training music.
 
     Attributes: piece (its title), start_s (where in it), share (of the clip: the longest stretch
-    of notes that stands there too; of sound: how alike the likest 1.7 s are), usual and most (of
+    of notes that stands there too; of sound: the similarity of the most similar 1.7 s), usual and most (of
     held-out music: the median, and what 95 % do not exceed), sounds (the piece can be played).
     """
 
