@@ -30,7 +30,7 @@ class ClipStreams:
         return torch.stack(draws).to(self.device)
 
     def normal(self, lengths: Sequence[int], *shape: int) -> Tensor:
-        """Standard normal numbers, float32 [clips, longest, *shape], 0 behind a clip's length.
+        """Standard normal numbers, float32 [clips, longest, *shape], 0 after a clip's length.
 
         Each clip's are drawn at its own length, so that the others' lengths change nothing.
         """

@@ -136,7 +136,7 @@ def write_notes(clip: Clip, path: Path) -> None:
 def _write_table(
     path: Path, order: tuple[str, ...], always: tuple[str, ...], rows: list[Row]
 ) -> None:
-    """Rows by clip; columns in their order, those that only a system knows behind them."""
+    """Rows by clip; columns in their order, those that only a system knows after them."""
     rows.sort(key=lambda row: row["clip"])  # clips of several primes are made prime by prime
     found = dict.fromkeys([*always, *(key for row in rows for key in row)])
     columns = [*(key for key in order if key in found), *(key for key in found if key not in order)]

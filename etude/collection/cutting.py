@@ -31,7 +31,7 @@ from etude.errors import UserError
 from etude.storage import atomic_directory, write_csv
 
 FRAME_S = 0.05  # in which loudness is measured
-MARGIN_S = 0.1  # that stays in front of a sound and behind it
+MARGIN_S = 0.1  # that stays before a sound and after it
 CAPTIONS, LEFT_OUT, OWNED = "captions.csv", "left_out.csv", "ownership.csv"
 COLUMNS = ["file", "caption", "tune", "source_file", "start_s", "end_s"]
 LEFT_COLUMNS = ["source_file", "start_s", "end_s", "reason"]

@@ -112,13 +112,14 @@ class Annotations(Section):
         min_length=1,
         description="beside each MIDI, from its folder, `{stem}` for its name: a line a beat, with "
         "its seconds and 1 in the last column where a bar begins (POP909: beat_midi.txt). Notes "
-        "move so that beats are quarter notes; tempos keep the time. A piece without is rejected",
+        "move so that beats are quarter notes; tempos keep the time. A piece without beats is "
+        "rejected",
     )
     positions: int | None = Field(
         4,
         ge=1,
         le=48,
-        description="of a beat, which notes are brought to; none: they stay between the beats",
+        description="positions per beat that notes are moved to; none: they stay where they are",
     )
     keys: str | None = Field(
         None,
@@ -186,7 +187,7 @@ class CorpusBase(Section):
     withdrawn: UserPath | None = Field(
         None,
         exclude=True,
-        description="a table of files whose owners took their consent back: a CSV with file, "
+        description="a table of files whose owners withdrew their consent: a CSV with file, "
         "date, reason; none: withdrawn.csv beside `ownership`, where there is one",
     )
     bring: str | None = Field(None, exclude=True, description=BRING)

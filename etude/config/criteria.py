@@ -1,4 +1,4 @@
-"""Criteria: what a run was wanted to reach, stated before it and checked behind it."""
+"""Criteria: what a run should reach, stated before it and checked after it."""
 
 from __future__ import annotations
 

@@ -20,12 +20,12 @@ class _EncoderDecoder(Section):
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in attention and feed-forward")
     queries: int = Field(4, ge=1, description="states of the encoder that a phrase becomes")
-    latent: int = Field(16, ge=1, description="numbers of a phrase's latent")
+    latent: int = Field(16, ge=1, description="length of a phrase's latent")
     context: Literal["notes", "bar", "none"] = Field(
         "notes",
-        description="what the VAE writes a phrase from, besides its latent: its slot, the latents "
-        "of the bar's other slots and what those before it have written (notes), the slot and the "
-        "latents alone (bar), or nothing (as the original)",
+        description="what the VAE decodes a phrase from, besides its latent: its slot, the latents "
+        "of the bar's other slots and the notes of those before it (notes), the slot and the "
+        "latents only (bar), or nothing (as the original)",
     )
     bar_layers: int = Field(
         0,
@@ -53,7 +53,7 @@ class Rotary(_EncoderDecoder):
     """Pre-norm blocks with rotary positions."""
 
     kind: Literal["rotary"]
-    bar_layers: int = Field(1, ge=0, description="as of the other network, which has none")
+    bar_layers: int = Field(1, ge=0, description="as for `t5`, whose default is 0")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Rotary:
@@ -74,9 +74,9 @@ class T5(_EncoderDecoder):
     heads: int = Field(6, ge=1, description="attention heads")
     head_dim: int = Field(64, ge=1, description="width of a head")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout everywhere")
-    latent: int = Field(64, ge=1, description="numbers of a phrase's latent")
+    latent: int = Field(64, ge=1, description="length of a phrase's latent")
     context: Literal["notes", "bar", "none"] = Field(
-        "none", description="as of the other network; the original has none"
+        "none", description="as for `rotary`; the original has none"
     )
 
 
@@ -91,7 +91,7 @@ class Kl(Section):
     weight: float = Field(
         0.04,
         ge=0,
-        description="weight of the KL divergence per number of the latent, relative to the "
+        description="weight of the KL divergence per dimension of the latent, relative to the "
         "cross-entropy per token (the original: 0.01, with which random latents "
         "decode to nonsense)",
     )

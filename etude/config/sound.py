@@ -17,7 +17,7 @@ class Latents(Section):
     """How sound becomes latents where no pretrained autoencoder is named: by the codec's PCA."""
 
     components: int = Field(
-        48, ge=2, description="numbers of a frame: the first of the acoustic tokenizer's PCA"
+        48, ge=2, description="values per frame: the first of the acoustic tokenizer's PCA"
     )
 
 
@@ -33,7 +33,7 @@ class SoundTransformer(Section):
     spare_words: int = Field(
         256, ge=1, description="rows for words that come later, with the captions of an adaptation"
     )
-    time_dim: int = Field(128, ge=8, multiple_of=2, description="numbers that tell the time")
+    time_dim: int = Field(128, ge=8, multiple_of=2, description="length of the vector for the time")
     longest: float = Field(
         120.0, gt=0, description="seconds of start and total that are told apart; more are alike"
     )
@@ -41,7 +41,7 @@ class SoundTransformer(Section):
         "cosine", description="how noise grows; flow: on a straight line"
     )
     masked: bool = Field(
-        False, description="what lies behind the end is not learned; false: it is, as silence"
+        False, description="what comes after the end is not learned; false: it is, as silence"
     )
 
     @model_validator(mode="after")
@@ -62,15 +62,15 @@ class Adaptation(Section):
     )
     rank: int = Field(8, ge=1, description="of each adapter")
     scale: float = Field(1.0, gt=0, description="what its output is multiplied by (alpha / rank)")
-    dropout: float = Field(0.0, ge=0, lt=1, description="in front of the adapters")
+    dropout: float = Field(0.0, ge=0, lt=1, description="before the adapters")
     targets: Annotated[list[str], Distinct] = Field(
         list(TARGETS),
         min_length=1,
-        description="ends of the names of the transformer's linear layers that get one; "
+        description="linear layers of the transformer that get one, by the ends of their names; "
         "global_proj.0 and global_proj.2 are those of the seconds",
     )
     exclude: Annotated[list[str], Distinct] = Field(
-        [], description="parts of names of layers that get none, as in transformer_blocks.0"
+        [], description="layers that get none, by a part of their names, as in transformer_blocks.0"
     )
     replay: float = Field(
         0.25,

@@ -41,4 +41,4 @@ class StudioSettings(Section):
         90, ge=5, description="seconds of quiet after which the expo mode starts again"
     )
     pairs: int = Field(20, ge=1, le=200, description="pairs that a listener is asked about")
-    catch_pairs: int = Field(2, ge=0, le=20, description="pairs besides, whose answer is known")
+    catch_pairs: int = Field(2, ge=0, le=20, description="extra pairs whose answer is known")

@@ -12,9 +12,9 @@ from etude.config.base import Section
 class Word2Vec(Section):
     """Vectors for harmonic words, learnt from the training split; the defaults are Neuromusic's."""
 
-    dim: int = Field(100, ge=1, le=1000, description="numbers of a vector")
+    dim: int = Field(100, ge=1, le=1000, description="length of a vector")
     window: int = Field(4, ge=1, description="bars on either side that are a word's context")
-    least: int = Field(2, ge=1, description="a word that is rarer has no vector")
+    least: int = Field(2, ge=1, description="a rarer word has no vector")
     epochs: int = Field(5, ge=1, description="passes over the pieces")
     pieces: int = Field(4000, ge=1, description="training pieces, at most")
     seconds: float = Field(180.0, gt=0, description="seconds of a piece, at most")
@@ -44,7 +44,7 @@ class SymbolicMetrics(Section):
         ge=8,
         le=1024,
         description="whole bars of a clip, or of a held-out piece, that form (recurrence) is "
-        "measured over, the first ones; longer ones come back to more",
+        "measured over, the first ones; longer ones repeat more",
     )
     replicates: int = Field(100, ge=2, description="bootstrap replicates of each figure")
     perplexity_windows: int = Field(

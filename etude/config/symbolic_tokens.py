@@ -44,7 +44,8 @@ class OnOff(Section):
         480, ge=24, le=960, description="resolution that files are brought to"
     )
     drop_doubled: bool = Field(
-        True, description="a note that begins while its pitch sounds is joined with that"
+        True,
+        description="a note that begins while its pitch sounds is joined with the sounding one",
     )
     drop_chords: bool = Field(
         False,
@@ -131,7 +132,7 @@ class RemiZ(Section):
         "`program`: tracks of one program are one, and a bar states those that play in it",
     )
     slots: int = Field(
-        4, ge=1, le=64, description="most tracks; of more those with the most notes are taken"
+        4, ge=1, le=64, description="at most this many tracks: those with the most notes"
     )
     order: Literal["pitch", "file"] = Field(
         "pitch",
@@ -192,13 +193,13 @@ class SymbolicTokenSet(Section):
     )
     short_pieces: Literal["keep", "drop"] = Field(
         "keep",
-        description="a piece of less than a window: one shorter window, or `too_short`",
+        description="a piece shorter than a window: one shorter window, or `too_short`",
     )
     long_pieces: Literal["cut", "drop"] = Field(
         "cut",
         exclude_if=lambda choice: choice == "cut",  # an unused key makes nothing again
-        description="a piece of more than a window: several windows, or `too_long` (for what reads "
-        "whole pieces, as a row each)",
+        description="a piece longer than a window: several windows, or `too_long` (for systems "
+        "that read whole pieces, one per row)",
     )
     fewest: int = Field(16, ge=2, description="a piece of fewer tokens is `too_short` in any case")
     transpositions: Annotated[list[Annotated[int, Field(ge=-24, le=24)]], Distinct] = Field(
@@ -208,7 +209,7 @@ class SymbolicTokenSet(Section):
         True, description="BOS before and EOS after a piece, where the tokenizer has them"
     )
     max_seconds: float | None = Field(
-        None, gt=0, description="only the notes that begin before (Neuromusic: 180)"
+        None, gt=0, description="use only the notes that begin before this (Neuromusic: 180)"
     )
     first_window_only: bool = Field(
         False, description="of each piece only the first `window` tokens (Neuromusic: 1025)"

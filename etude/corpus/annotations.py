@@ -1,9 +1,9 @@
-"""A corpus with its annotations worked in: beats as bar lines, keys as key signatures.
+"""A corpus with its annotations applied: beats as bar lines, keys as key signatures.
 
-What is written is a folder of MIDI as any other, so that all who read it (the tables, the audio,
-the tokens, the search for copies) see the same notes. Its table about the pieces is the user's with
-four columns more: beats (`yes`, or empty), key (the one that holds longest), merged (notes that the
-grid has made one with another of their voice) and reject (why a piece is not taken).
+The result is a folder of MIDI like any other, so that all its readers (the tables, the audio, the
+tokens, the search for copies) see the same notes. Its table about the pieces is the user's with
+four more columns: beats (`yes`, or empty), key (the one that lasts longest), merged (notes that the
+grid has joined with another of their voice) and reject (why a piece is left out).
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _annotated(settings: Annotations, source: Path, relative: str, row: dict[str
     if settings.keys:
         try:
             keys = read_keys(_text(source, relative, settings.keys, "keys"))
-        except MidiError as error:  # not worth a piece: keys can be found from notes
+        except MidiError as error:  # no reason to drop a piece: keys can be found from notes
             log.warning("%s: %s", printable(relative), error)
         else:
             score = score or symusic.Score.from_midi(strip_wrapper(data))
@@ -167,7 +167,7 @@ def _text(source: Path, relative: str, pattern: str, what: str) -> str:
     """What is in a file beside a MIDI.
 
     Raises:
-        MidiError: `no_beats` or `no_keys`: it is not there; `garbled_…`: it is no text.
+        MidiError: `no_beats` or `no_keys`: it is missing; `garbled_…`: it is not text.
     """
     path = source / _beside(relative, pattern)
     try:

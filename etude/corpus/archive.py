@@ -1,4 +1,4 @@
-"""Archives: known by their hash, and unpacked as if they meant harm."""
+"""Archives: identified by their hash, and unpacked as if they were hostile."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOOK = "look at it; unpacked by hand it can be used as `source: folder`"
 MAX_RATIO = 200
 ALWAYS_ALLOWED = 64 * 2**20  # bytes that even a tiny archive may hold
 
-# What the readers of archives raise at bytes that make no sense; names that are no UTF-8 too.
+# What the readers of archives raise on damaged bytes, and on names that are not UTF-8.
 BROKEN = (
     *(zipfile.BadZipFile, tarfile.TarError, BadGzipFile, zlib.error, lzma.LZMAError),
     *(EOFError, ValueError, struct.error),
@@ -42,13 +42,13 @@ log = logging.getLogger(__name__)
 
 
 def verify_archive(settings: ArchiveCorpus, archive: Path, pins: Path) -> str:
-    """Compare with the configured hash or the one of the first time.
+    """Compare with the configured hash, or with that of the first download.
 
     Returns:
         the hash, for `pin` once the archive has proved usable.
 
     Raises:
-        UserError: it is no archive at all, or another one.
+        UserError: it is not an archive, or a different one.
     """
     archive_kind(archive, settings.url)
     found, pinned = hash_file(archive), _pinned(settings.url, pins)
@@ -75,7 +75,7 @@ def pin(settings: ArchiveCorpus, found: str, pins: Path) -> None:
 
 
 def _pinned(url: str, pins: Path) -> str | None:
-    """The hash of the first time, if it was for this address."""
+    """The hash of the first download, if it was from this address."""
     try:
         note = read_json(pins)
         return note["sha256"] if note["url"] == url else None
@@ -87,7 +87,7 @@ def _pinned(url: str, pins: Path) -> str | None:
 
 
 def unpack(archive: Path, folder: Path, name: str) -> int:
-    """Write the files of an archive into a folder; a single folder around all is taken away.
+    """Write the files of an archive into a folder; a single folder around everything is removed.
 
     Links and devices are left out with a warning.
 
@@ -100,7 +100,7 @@ def unpack(archive: Path, folder: Path, name: str) -> int:
         how many files were written.
 
     Raises:
-        UserError: it is no archive, it is broken, a member would be written elsewhere, or it
+        UserError: it is not an archive, it is damaged, a member would be written elsewhere, or it
             unpacks to more than music can.
     """
     limit = ALWAYS_ALLOWED + MAX_RATIO * archive.stat().st_size
@@ -182,7 +182,7 @@ class _Writer:
             )
 
     def _place(self, member: str) -> Path | None:
-        """Where a member goes; None for what nobody needs (folders of macOS)."""
+        """Where a member goes; None for what is not needed (macOS's folders)."""
         text = member.replace("\\", "/")
         path = PurePosixPath(text)
         outside = path.is_absolute() or ".." in path.parts or "\0" in text or not path.parts
@@ -260,7 +260,7 @@ def archive_kind(archive: Path, name: str) -> str:
 
 
 def _lift(folder: Path) -> None:
-    """While all lies in one folder, take its content up: metadata.csv belongs into the root."""
+    """While everything is in one folder, move its content up: metadata.csv belongs in the root."""
     while len(inside := list(folder.iterdir())) == 1 and inside[0].is_dir():
         around = inside[0].rename(folder.with_name(f"{folder.name}.lift"))
         for entry in around.iterdir():

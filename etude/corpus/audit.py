@@ -1,4 +1,4 @@
-"""What a folder would become, said before any work: `python -m etude audit <folder>`."""
+"""What a folder would become, shown before any work: `python -m etude audit <folder>`."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def audit(
         corpus: its settings, as they would be written in the configuration.
         settings: the configuration that it would be laid over: its cut, tokens and training.
         cores: cores that the run would have.
-        notes: what tokenizers, of which this room knows nothing, say of the kept MIDI files.
+        notes: what tokenizers, which this room does not know, report about the kept MIDI files.
 
     Returns:
-        what came of it, and whether a run of it would go on to the end of its split.
+        the findings, and whether a run on it would get past its split.
 
     Raises:
         UserError: the folder or its metadata.csv cannot be read.
@@ -212,7 +212,7 @@ def _shards(kept: Sequence[Row]) -> int:
 
 
 def _stored(root: Path, kept: Sequence[Row]) -> float:
-    """Bytes of the recordings as they lie; compressed ones grow about fourfold as WAV."""
+    """Bytes of the recordings as they are; compressed ones grow about fourfold as WAV."""
     total = 0.0
     for row in kept:
         if row["kind"] == "audio":

@@ -1,4 +1,4 @@
-"""Captions: what each piece is in words, and where the words come from.
+"""Captions: each piece in words, and where the words come from.
 
 Shared by all systems that learn from text. A piece without any caption keeps its row, with the
 reason; systems learn from it without words.
@@ -44,7 +44,7 @@ def caption_corpus(
         root: the corpus's folder, for the notes of MIDI files.
 
     Raises:
-        UserError: the column that config names is not in metadata.csv, and nothing else is asked.
+        UserError: the column that config names is not in metadata.csv, and is the only source.
     """
     rows = [row for row in read_csv(pieces) if row["status"] == "kept"]
     _check_column(settings.captions, rows, pieces)
@@ -86,7 +86,7 @@ def caption_piece(settings: CorpusBase, job: tuple[Row, Path]) -> Row:
 
 
 def plain(text: str) -> tuple[str, str]:
-    """A caption as it is read, and what was changed: no < and >, letters and accents as one (NFC).
+    """A caption as it is read, and what was changed: without < and >, in Unicode's form NFC.
 
     Example:
         >>> plain("a <loud>  drum")
@@ -98,7 +98,7 @@ def plain(text: str) -> tuple[str, str]:
 
 
 def concept_of(relative: str) -> str:
-    """The top folder that a file lies in, letters and accents as one; empty where it is in none."""
+    """The top folder of a file, in Unicode's form NFC; empty if it is in none."""
     parts = PurePosixPath(unicodedata.normalize("NFC", relative)).parts
     return parts[0] if len(parts) > 1 else ""
 
@@ -119,7 +119,7 @@ def readable(name: str) -> str:
 
 
 def _from_notes(settings: CorpusBase, row: Row, path: Path) -> str:
-    """Words of the notes that are heard: see `etude.midi.descriptors`; empty for recordings."""
+    """Words for the notes: see `etude.midi.descriptors`; empty for recordings."""
     if row["kind"] != "midi":
         return ""
     try:

@@ -14,9 +14,9 @@ from etude.workflow.sources import is_fetched
 
 
 def check_run(config: Config) -> None:
-    """See that every file of the run's corpora may be trained on, as far as they are here yet.
+    """Check that every file of the run's corpora that is here already may be trained on.
 
-    What is still to be fetched is looked at when it has been.
+    What is still to be fetched is checked afterwards.
 
     Raises:
         UserError: naming all files without consent.

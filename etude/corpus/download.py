@@ -1,4 +1,4 @@
-"""Files from the net: whole or not at all."""
+"""Files from the network: complete or not at all."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def downloaded_archive(settings: ArchiveCorpus, folder: Path) -> Iterator[Path]:
 
 
 def download(url: str, target: Path, insecure: bool = False) -> None:
-    """Write the file at an address to `target`; goes on where a broken connection stopped.
+    """Write the file at an address to `target`; continues where a connection broke.
 
     Args:
         url: where it is.
@@ -64,7 +64,7 @@ def download(url: str, target: Path, insecure: bool = False) -> None:
         insecure: whether a redirection may lead away from https.
 
     Raises:
-        UserError: after five attempts, or at once where the server says no.
+        UserError: after five attempts, or at once if the server refuses.
     """
     work = _Download(url, target, insecure)
     for attempt in range(1, ATTEMPTS + 1):
@@ -75,7 +75,7 @@ def download(url: str, target: Path, insecure: bool = False) -> None:
             problem = f"HTTP {error.code} {error.reason}"
             if error.code < 500 and error.code not in (408, 416, 425, 429):
                 break
-            if error.code == 416:  # nothing left to send: what we have is not what there is
+            if error.code == 416:  # nothing left to send: our part is of another file
                 work.restart()
         except (OSError, HTTPException) as error:  # URLError and timeouts are OSErrors
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
@@ -93,16 +93,16 @@ def download(url: str, target: Path, insecure: bool = False) -> None:
 
 
 class _Download:
-    """A file that comes in one or several answers."""
+    """A file that arrives in one or several responses."""
 
     def __init__(self, url: str, target: Path, insecure: bool) -> None:
         self.url, self.target, self.insecure = url, target, insecure
         self.restart()
 
     def restart(self) -> None:
-        """Forget what has come."""
+        """Forget what has arrived."""
         self.target.unlink(missing_ok=True)
-        self.validator = ""  # what the server knows this version of the file by
+        self.validator = ""  # the server's name for this version of the file
 
     def go_on(self) -> None:
         """Append what is missing, if the server still has the same file; otherwise begin again.

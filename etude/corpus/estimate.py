@@ -19,8 +19,8 @@ FIT_S = 6.0  # both embedded tokenizers, whatever the corpus
 JOB_START_S = 4.0  # Python, libraries, Snakemake
 
 JOB_S = 300.0  # a good length of a job
-JOB_CORES = 4  # cores that such a job is thought to have
-FILES_PER_JOB = 5000  # what one folder and one table hold with ease
+JOB_CORES = 4  # cores that such a job is assumed to have
+FILES_PER_JOB = 5000  # what one folder and one table hold easily
 MAX_SHARDS = 2000  # etude.config's own limit
 
 TRAINED_TOKENS = 10_000.0  # a second on two cores, networks of the default size

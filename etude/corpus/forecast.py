@@ -1,7 +1,7 @@
-"""What a whole configured run will still take, as far as that is known before it begins.
+"""What a configured run will still take, as far as is known before it begins.
 
-Read when Snakemake starts a run and by `etude doctor`, so: nothing is imported but the
-configuration, and no file of music is opened. What is not known is said to be unknown.
+Read when Snakemake starts a run and by `etude doctor`, so: only the configuration is
+imported, and no file of music is opened. What is not known is reported as unknown.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class CorpusSize:
 class Forecast:
     """What is still to come: bytes, core-seconds up to tokens, seconds of training on two cores.
 
-    `unknown` names corpora of which nothing is known; then the figures are without them.
+    `unknown` names corpora of which nothing is known; the figures leave them out.
     """
 
     disk: float
@@ -75,7 +75,7 @@ def forecast(config: Config, results: Path = RESULTS) -> Forecast:
 
 
 def music_of(name: str, corpus: CorpusBase, results: Path = RESULTS) -> CorpusSize | None:
-    """From the table of pieces where there is one; None where nobody has looked yet."""
+    """From the table of pieces, if there is one; None if it has not been made yet."""
     table = results / "corpora" / name / "pieces.csv"
     if table.is_file():
         with table.open(encoding="utf-8", newline="") as file:

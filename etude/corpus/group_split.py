@@ -1,4 +1,4 @@
-"""Whole tune groups are dealt to train, valid and test."""
+"""Whole tune groups are assigned to train, valid and test."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def user_sides(rows: Sequence[Row]) -> dict[str, str]:
     """The side of each piece for which metadata.csv has a `split`.
 
     Raises:
-        UserError: a value is none of train, valid and test, or their usual other names.
+        UserError: a value is not train, valid or test, or one of their usual other names.
     """
     sides = {}
     for row in rows:
@@ -52,18 +52,18 @@ def assign_groups(
 ) -> dict[str, str]:
     """The side of every group, near the shares that are wanted; the same for the same seed.
 
-    Groups are in a row, in an order that the seed decides and that no other group changes, and
-    the row is cut at the shares: one more piece moves few others. Large groups stand first, for
-    training. The user's own sides come before all that. Where they put one tune on two sides,
-    the group goes whole to the side that most of its pieces name (of equals to test, then to
-    valid): a metric against pieces that were trained on would be worth nothing, and a stop would
-    be no help to her who got the split from somebody else. It is said in a warning.
+    Groups form a row, in an order that the seed decides and that no other group changes, and the
+    row is cut at the shares: one more piece moves few others. Large groups come first, for
+    training. The user's own sides take precedence. Where they put one tune on two sides, the
+    whole group goes to the side that most of its pieces name (in a tie to test, then to valid):
+    a metric against pieces that were trained on would be worthless, and stopping would not help
+    a user who got the split from somebody else. A warning says so.
 
     Args:
         settings: shares and seed.
         groups: the rows of each group, by its name.
         wishes: sides by piece.
-        warnings: where to say what is odd.
+        warnings: a list that is added to.
     """
     if settings.mode == "none":
         return dict.fromkeys(groups, "train")
@@ -126,7 +126,7 @@ def _draw(settings: Split, group: str) -> str:
 def _fill_empty(
     usable: Sequence[str], free: Sequence[str], sides: dict[str, str], sizes: Mapping[str, int]
 ) -> None:
-    """No side stays empty while another has two groups to give: it gets the smallest."""
+    """No side stays empty while another has two groups: it gets the smallest of these."""
     for side in usable:
         held = Counter(sides.values())
         givers = [group for group in free if held[sides[group]] > 1]

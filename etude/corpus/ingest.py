@@ -43,7 +43,7 @@ from etude.pool import map_in_order
 from etude.storage import hash_file, read_csv, write_csv
 
 VERSION = 5  # raised when rows change, by what is here, in scan or in metadata
-INAUDIBLE = 1e-8  # of full scale: below what 24 bits can say, and any converter
+INAUDIBLE = 1e-8  # of full scale: below the resolution of 24 bits and of any converter
 CHUNK = 16  # files that go to a worker at a time
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def ingest_shard(
 
 
 def read_refused(root: Path) -> dict[str, str]:
-    """What a source of the user's could not bring, and why; mostly nothing."""
+    """What a user's source could not provide, and why; usually nothing."""
     path = root / REFUSED
     return {row["path"]: row["reason"] for row in read_csv(path)} if path.is_file() else {}
 

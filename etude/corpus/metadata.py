@@ -13,7 +13,7 @@ from etude.errors import UserError
 
 # The first of these columns names the piece; the last is MAESTRO's.
 KEYS = ("path", "file", "piece", "stem", "midi_filename")
-REJECT = "reject"  # a column of reasons: a piece that has one is not taken
+REJECT = "reject"  # a column of reasons: a piece that has one is left out
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Metadata:
     warnings: list[str] = field(default_factory=list)
 
     def of(self, relative: str) -> dict[str, str]:
-        """The values of a file; empty where the user said nothing."""
+        """The values of a file; empty where the user gave none."""
         return self.rows.get(relative, {})
 
 
@@ -46,7 +46,7 @@ def read_metadata(
     `metadata_<name>`.
 
     Raises:
-        UserError: the file cannot be read, has none of these columns, or is named and not there.
+        UserError: the file cannot be read, has none of these columns, or is configured and missing.
     """
     path = root / name
     if not path.is_file():

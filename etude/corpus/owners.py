@@ -76,7 +76,7 @@ class Owners:
 
     @property
     def about(self) -> list[dict[str, Any]]:
-        """What stands beside clips, in weights.json."""
+        """What weights.json says of it, beside the clips."""
         return [
             {
                 "contributor": row["contributor"],

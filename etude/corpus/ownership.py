@@ -25,7 +25,7 @@ COLUMNS = (
 )
 YES, NO = ("yes", "y", "true", "1", "x"), ("no", "n", "false", "0")
 TOLERANCE = Fraction(1, 50)  # three times 33 % are a whole
-GERMAN_DATE = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})")  # as spreadsheets write it there
+GERMAN_DATE = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})")  # as spreadsheets write it
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def refusal_text(refused: Mapping[str, Sequence[str]]) -> str:
 def read_ownership(path: Path, files: Sequence[str]) -> Ownership:
     """Read a table and match its rows with files; UTF-8, with a BOM or without, `,`, `;` or tabs.
 
-    Rows of files that are not there count for nothing: `limit` leaves files out, owners withdraw.
+    Rows of missing files are ignored: `limit` leaves files out, owners withdraw.
 
     Raises:
         UserError: it cannot be read, lacks a column, or has rows that cannot be used; all of these
@@ -108,7 +108,7 @@ def check_consent(path: Path, files: Sequence[str]) -> Ownership:
     """See that all owners of every music file have agreed to training.
 
     Args:
-        files: of the corpus, relative; what is no music needs no row.
+        files: of the corpus, relative; what is not music needs no row.
 
     Raises:
         UserError: naming all files without consent; and as `read_ownership`.

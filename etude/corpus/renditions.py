@@ -67,7 +67,7 @@ def varied(data: bytes, rendition: Rendition) -> bytes:
     if not tempos:
         file.tracks[0].insert(0, mido.MetaMessage("set_tempo", tempo=DEFAULT_TEMPO))
     for number, track in enumerate(file.tracks):
-        kept, waiting = mido.MidiTrack(), 0  # the time of what is left out goes to the next
+        kept, waiting = mido.MidiTrack(), 0  # the time of what is left out is added to the next
         for message in track:
             waiting += message.time
             changed = _changed(message, rendition)

@@ -9,7 +9,7 @@ INGEST_COLUMNS = [
     *("status", "reason"),
 ]
 PIECES_COLUMNS = [*(c for c in INGEST_COLUMNS if c != "ngrams"), "tune_group", "split"]
-OURS = {*INGEST_COLUMNS, "tune_group"}  # names that a column of the user's cannot have
+OURS = {*INGEST_COLUMNS, "tune_group"}  # names that a user's column cannot have
 
 Row = dict[str, str]
 

@@ -1,4 +1,4 @@
-"""What lies in a corpus folder: names, shards and digests; nothing is read but small files' bytes.
+"""The files of a corpus folder: names, shards and digests; only small files are read.
 
 Read when Snakemake parses the workflow, so: standard library only. A piece is known by the
 SHA-256 of its path relative to the root, so that neither a moved root nor an added file changes
@@ -25,10 +25,10 @@ AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".
 # Music all the same, in containers that libsndfile does not open.
 UNREAD_SUFFIXES = frozenset({".m4a", ".aac", ".mp4", ".wma", ".webm", ".mka", ".ape", ".wv"})
 METADATA = "metadata.csv"
-REFUSED = ".refused.csv"  # path and reason of what a source of the user's could not bring
+REFUSED = ".refused.csv"  # path and reason of what a user's source could not provide
 SLUG_LENGTH = 60
 # Up to here a file is known by its bytes, beyond by its size and time: nearly all MIDI, and no
-# recording of hours, which nobody wants to read at every start of the workflow.
+# recording of hours, which would be slow to read at every start of the workflow.
 KNOWN_BY_BYTES = 2**20
 READ_AT_MOST = 50_000  # files of a corpus, in order; a million on a cold disk would take minutes
 
@@ -41,7 +41,7 @@ def list_files(root: Path | str, passed: Counter[str] | None = None) -> Iterator
     Links are followed; a folder that is reached twice (a loop, two links) is listed once.
 
     Args:
-        passed: is given the count of what is passed over, by what it is.
+        passed: gets the counts of what is passed over, by kind.
 
     Raises:
         UserError: `root` is missing or cannot be read.
@@ -51,7 +51,7 @@ def list_files(root: Path | str, passed: Counter[str] | None = None) -> Iterator
 
 
 def music_kind(relative: str) -> str:
-    """`midi`, `audio`, or an empty string for what is neither, by the suffix."""
+    """`midi`, `audio`, or an empty string for anything else, by the suffix."""
     suffix = PurePosixPath(relative).suffix.lower()
     return "midi" if suffix in MIDI_SUFFIXES else "audio" if suffix in AUDIO_SUFFIXES else ""
 
@@ -80,7 +80,7 @@ def piece_id(relative: str) -> str:
 
 
 def printable(relative: str) -> str:
-    """A path for tables: bytes that are no UTF-8, and control characters, as escapes."""
+    """A path for tables: control characters, and bytes that are not UTF-8, are escaped."""
     text = _bytes(relative).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
@@ -121,7 +121,7 @@ def corpus_files(
 
 
 def describe_passed(passed: Counter[str]) -> str:
-    """What was passed over, in words; nothing where that is nothing."""
+    """What was passed over, in words; empty if that is nothing."""
     return ", ".join(f"{what} ({count})" for what, count in sorted(passed.items()) if count)
 
 
@@ -134,7 +134,7 @@ def digests(
 ) -> list[str]:
     """One digest per shard over its files: names and bytes; of large ones sizes and times.
 
-    So it is of all files behind the first READ_AT_MOST: every start of the workflow reads them.
+    The same holds for all files after the first READ_AT_MOST: every start of a workflow reads them.
     The table about the pieces is in every digest, since its columns are carried into every shard.
 
     Raises:
@@ -233,7 +233,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _stamp(relative: str, entry: os.DirEntry[str] | Path, *, by_bytes: bool) -> bytes:
-    """What is another when the file is."""
+    """What changes when the file does."""
     try:
         status = entry.stat()
     except OSError:

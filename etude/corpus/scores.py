@@ -79,10 +79,10 @@ def upbeat(score: Any) -> Fraction:
 def with_upbeat(data: bytes, quarters: Fraction) -> bytes:
     """A MIDI file whose bar lines are the score's: a short first bar has a time signature.
 
-    music21 writes the signature of the whole at once, so that all bar lines come early by what the
-    first bar lacks; and where a repeat goes back to the beginning it writes it again, a beat before
-    a bar line. Here the first bar has a signature of its own (1/4), the second has the piece's, and
-    of equal ones in a row the first stays.
+    music21 writes the signature of the whole at once, so all bar lines come early by what the first
+    bar lacks; and where a repeat goes back to the beginning it writes it again, a beat before a bar
+    line. Here the first bar has a signature of its own (1/4), the second has the piece's, and of
+    equal ones in a row the first stays.
     """
     file = mido.MidiFile(file=io.BytesIO(data))
     length = round(quarters * file.ticks_per_beat)

@@ -1,7 +1,7 @@
-"""One table of pieces: which are duplicates, which share a tune, and who is on which side.
+"""One table of pieces: which are duplicates, which share a tune, and which side each is on.
 
 The split lives here only. Copies of a piece and pieces of one tune are never on two sides;
-recordings can be compared by their samples only, so two takes of one song are strangers.
+recordings can be compared by their samples only, so two takes of one song are unrelated.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from etude.errors import UserError
 from etude.storage import read_csv, write_csv
 
 VERSION = 2  # raised when groups or splits change
-SMALL_SIDE = 60.0  # seconds of held-out music under which a word is said
-LARGE_GROUP = 0.1  # a share of the corpus above which a tune group is worth a word
+SMALL_SIDE = 60.0  # seconds of held-out music below which there is a warning
+LARGE_GROUP = 0.1  # a share of the corpus above which a tune group gets a warning
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def decide_split(settings: CorpusBase, ingest: list[Path], output: Path) -> None
 
     Raises:
         UserError: nothing can be used, more than `max_rejected` of the music was rejected, two
-            files have the same piece name, or metadata.csv names a split that there is not.
+            files have the same piece name, or metadata.csv names an unknown split.
     """
     rows: list[Row] = []
     tunes: list[np.ndarray] = []
@@ -58,7 +58,7 @@ def decide_split(settings: CorpusBase, ingest: list[Path], output: Path) -> None
 def assign(settings: CorpusBase, rows: list[Row], tunes: Sequence[np.ndarray]) -> list[str]:
     """Decide duplicates, tune groups and sides; rows (sorted by path) are changed in place.
 
-    Of metadata.csv a `split` wins over the dealing, a `tune` over likeness (`tune_groups`).
+    In metadata.csv, a `split` overrides the assignment, a `tune` the similarity (`tune_groups`).
 
     Returns:
         warnings, in words.
@@ -108,7 +108,7 @@ def assign(settings: CorpusBase, rows: list[Row], tunes: Sequence[np.ndarray]) -
 
 
 def _small_sides(kept: Sequence[Row]) -> list[str]:
-    """Pieces are dealt by number, so a side of few pieces may hold next to no music."""
+    """Pieces are assigned by number, so a side of few pieces may hold next to no music."""
     seconds = {side: sum(float(r["seconds"]) for r in kept if r["split"] == side) for side in SIDES}
     return [
         f"{side} has {seconds[side]:.0f} s of music: {about} (a minute or more is wanted); add "
@@ -217,7 +217,7 @@ def _check_rejected(settings: CorpusBase, rows: Sequence[Row]) -> None:
 
 
 def _drop_duplicates(rows: Sequence[Row]) -> None:
-    """Of equal notes or samples the first by path stays."""
+    """Of pieces with equal notes or samples, the first by path stays."""
     first: dict[str, str] = {}
     for row in rows:
         if row["status"] == "kept":

@@ -68,7 +68,7 @@ def called(relative: str) -> list[str]:
 
 
 def match_names(keys: Iterable[str], files: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """The key of each music file, and the keys that meet no file, or files that are not one piece.
+    """The key of each music file, and the keys that match no file, or files of several pieces.
 
     Args:
         keys: names as `normal` gives them: a path, a name, with or without suffix, or a piece.

@@ -1,4 +1,4 @@
-"""Which pieces share a tune: the user's word, else containment of n-gram sets.
+"""Which pieces share a tune: as the user says, otherwise by containment of n-gram sets.
 
 It is found without comparing all pairs.
 """
@@ -18,18 +18,18 @@ def tune_groups(
 
     Containment is |A and B| / min(|A|, |B|); a set without n-grams is alone. The result is exact.
     Pieces are found by an inverted index, from the smaller set A to the sets that are not
-    smaller. A repeated note or a scale is in a third of all music, and no way to find a tune by:
-    of the n = ceil(s |A|) n-grams that A must share, the search leaves out the n / 2 that are
-    commonest; who holds enough of A holds n / 2 of the others. Only for those few the common
+    smaller. A repeated note or a scale is in a third of all music, and identifies no tune: of
+    the n = ceil(s |A|) n-grams that A must share, the search leaves out the n / 2 that are
+    commonest; whichever holds enough of A holds n / 2 of the others. Only for those few the common
     ones are counted too (prefix filtering: Chaudhuri et al. 2006, Bayardo et al. 2007).
 
     Args:
         tunes: for each piece its n-gram hashes, each once: uint32 [n].
         similarity: from above 0 to 1.
-        names: what the user calls the tune of each piece, empty where nothing is said. Pieces of
-            one name are one group, and two of different names are not joined for being alike. A
-            piece without a name goes with all that it is like: it must not stand on a side where
-            its tune does not, and so it may join what has two names.
+        names: the user's name for the tune of each piece, or empty. Pieces of one name are one
+            group, and two of different names are not joined for being similar. A piece without a
+            name joins all that it is similar to: it must not be on another side than its tune,
+            and so it may join two names.
 
     Returns:
         int64 [pieces]: for each piece the lowest index in its group.

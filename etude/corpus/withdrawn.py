@@ -1,9 +1,9 @@
-"""Files whose owners took their consent back: they are read no more, as if they were not there.
+"""Files whose owners withdrew their consent: they are no longer read, as if they were missing.
 
 withdrawn.csv              the user's table: file, date, reason, sha256 (of the file)
 results/ownership/withdrawn.json    by corpus, digests of the rows that have been carried out
 
-A row is pending until all that knew the file has been deleted (etude.withdrawal). Read when
+A row is pending until everything made with the file is deleted (etude.withdrawal). Read when
 Snakemake parses the workflow: standard library and pydantic only.
 """
 
@@ -108,7 +108,7 @@ def find(names: Collection[str], files: Iterable[str]) -> set[str]:
 
 
 def forms(names: Iterable[str]) -> set[str]:
-    """All names that tables may have for some files, so that nobody is told of them any more."""
+    """All names that tables may have for some files, so that none is reported any more."""
     return {form for name in names for form in called(name)}
 
 
@@ -116,7 +116,7 @@ def forms(names: Iterable[str]) -> set[str]:
 
 
 def digest(corpus: str, name: str) -> str:
-    """What stands for a row where the name of the file must not: 16 hex digits."""
+    """What replaces a row where the file's name must not appear: 16 hex digits."""
     return hashlib.sha256(f"{corpus}/{name}".encode()).hexdigest()[:16]
 
 

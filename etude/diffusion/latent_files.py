@@ -77,6 +77,7 @@ def write_theirs(folder: Path, target: Path) -> list[str]:
     if not found:
         raise UserError(
             "there are no latents here",
+            code="no-latents",
             where=str(folder),
             why="none of " + ", ".join(f"{split}.safetensors" for split in SPLITS) + " is in it",
             do="name a folder of results/latents/ of an experiment with released phrases",
@@ -92,6 +93,7 @@ def _songs(path: Path) -> dict[str, dict[str, Any]]:
     if names is None or mean is None or mean.ndim != 2 or lengths is None:
         raise UserError(
             "these latents are not four to a bar",
+            code="latents-of-another-layout",
             where=str(path),
             why="they are of a system that has another layout",
             do="name latents of the released autoencoder",
@@ -118,7 +120,12 @@ def read_theirs(files: Iterable[Path], folder: Path) -> int:
         name = next((s for s in ("valid", "val", "test") if file.stem.startswith(s)), "train")
         split = {"val": "valid"}.get(name, name)
         if split in done:
-            raise UserError(f"two files are of the {split} split", where=str(file), do="name one")
+            raise UserError(
+                f"two files are of the {split} split",
+                code="split-named-twice",
+                where=str(file),
+                do="name one",
+            )
         mean = torch.cat([torch.zeros(0, next(iter(songs.values())).shape[1]), *songs.values()])
         both = {"mean": mean, "log_variance": torch.full_like(mean, SURE)}
         save_split(folder, split, songs, map(len, songs.values()), both)
@@ -152,6 +159,7 @@ def _read(file: Path) -> dict[str, Tensor]:
 def _wrong(file: Path, why: str) -> UserError:
     return UserError(
         "these are no latents of PhraseLDM's",
+        code="not-latents",
         where=str(file),
         why=why,
         do="give its train_data.pt, valid_data.pt or all_songs_latents.pt",

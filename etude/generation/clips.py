@@ -37,7 +37,7 @@ def make_clips(
         owners: owners.csv of each corpus that has any; what they own goes into weights.json.
 
     Raises:
-        UserError: a file cannot be used, or the player makes what is no clip.
+        UserError: a file cannot be used, or the player makes something that is not a clip.
         Stopped: `should_stop` said so; no folder is left.
     """
     settings = experiment.generate

@@ -1,4 +1,4 @@
-"""Where exports of this folder's experiments went, so that a withdrawal finds them.
+"""Where this folder's experiments were exported to, so that a withdrawal finds them.
 
 results/ownership/exports.json    a list; it stays in this folder, and no export has it
 """
@@ -24,7 +24,7 @@ INDEX = "near"  # its folder of the training music's index
 
 
 def exports(results: Path = RESULTS) -> list[dict[str, Any]]:
-    """The exports on record; nothing where there is no record."""
+    """The exports on record; empty if there is no record."""
     try:
         return [dict(entry) for entry in read_json(results / REGISTRY)]
     except (OSError, ValueError, TypeError):

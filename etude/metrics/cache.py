@@ -69,7 +69,7 @@ class EmbeddingCache:
         return found
 
     def put(self, key: str, arrays: Arrays) -> None:
-        """Keep arrays; where the folder cannot be written it is said once, and nothing is kept."""
+        """Keep arrays; if the folder cannot be written, one warning says so and nothing is kept."""
         if self.folder is None:
             return
         try:

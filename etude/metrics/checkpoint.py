@@ -46,7 +46,7 @@ def evaluate_step(
 
 
 def checkpoint_overlay(settings: Config, name: str, step: int | None) -> dict[str, Any]:
-    """The configuration of a checkpoint as an experiment, to be laid over that of its run.
+    """The configuration of a checkpoint as an experiment, to be merged over that of its run.
 
     Raises:
         UserError: as `evaluate_step`.

@@ -23,7 +23,7 @@ WINDOW_SECONDS, FRAME_SECONDS, HOP_SECONDS = 0.96, 0.17, 128 / 6000
 LOWEST_MIDI, SEMITONES = 36, 60
 FLOOR_DB = -60.0
 LAGS = range(2, 17, 2)[:7]
-STRENGTH_DB = 12.0  # an onset strength of 1: all semitones rise by so much within a hop
+STRENGTH_DB = 12.0  # an onset strength of 1: all semitones rise by this much within a hop
 COMPONENTS, DEVIATION_FLOOR = 16, 2.0
 
 

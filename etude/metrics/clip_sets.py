@@ -1,4 +1,4 @@
-"""The one door through which real and generated clips meet a metric.
+"""The one way in which real and generated clips reach a metric.
 
 A clip set is a folder with clips.csv. What a metric hears of a clip: mono, the cut's rate, no
 prime (a real recording must not count as generated; `prime_seconds`), of what follows no more than
@@ -7,10 +7,10 @@ prime (a real recording must not count as generated; `prime_seconds`), of what f
 Where it hears. Music that is rendered from silence begins with a first note, on a bar line; a clip
 of real music begins anywhere in a piece. `time` hears that difference and nothing else (a set of
 real music rendered from silence is twice as far). So a clip that is longer than what is heard of
-it is heard at a random place, at least 1 s behind its beginning and 1 s before its end, where it is
+it is heard at a random place, at least 1 s after its beginning and 1 s before its end, where it is
 long enough; the place depends on the clip's name, seed and draw, and is the same for every metric.
 Real clips are cut like that when they are made (`etude.generation.baselines`). A clip of which all
-is heard, as of systems that learn from segments, begins where its maker lets it begin.
+is heard, as with systems that learn from segments, begins where its maker lets it begin.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ Conventions
     average, as a multiple of what held-out ones are: 1 is as new as real music, near 0 a copy.
     Where CLAP's weights are there, `clap` is the cosine of a clip and the concept's description.
 
-    First of all the codec is tried: where held-out clips of a concept are not recognised behind it,
+    First of all the codec is tried: where held-out clips of a concept are not recognised after it,
     no word can make it heard, and the rows say so.
 """
 
@@ -73,7 +73,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Means:
-    """What clips are measured by besides `timbre`, and what of other concepts was heard already.
+    """What clips are measured by besides `timbre`, and what is known of other concepts already.
 
     Attributes:
         primary: metric and embedding (its whole name) that decide between systems.
@@ -174,7 +174,7 @@ def paired(nats: Array, null: Array, pieces: Sequence[str]) -> Row:
 
 
 class Ear:
-    """Hears clips as the concept's held-out music sounds behind the codec."""
+    """Hears clips as the concept's held-out music sounds after the codec."""
 
     def __init__(self, asked: ConceptQuery, means: Means) -> None:
         self.model, self.clap = open_embedding(EMBEDDING, asked.rate), means.clap
@@ -260,7 +260,7 @@ class Ear:
 
 
 class PrimaryDistance:
-    """The run's primary metric to a concept's held-out music behind the codec.
+    """The run's primary metric to a concept's held-out music after the codec.
 
     Args:
         held_out, pieces: waves at `rate`, and the piece of each.

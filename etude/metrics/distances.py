@@ -1,7 +1,7 @@
 """The four distances of every clip set to one reference, in one embedding, and the user's own.
 
-Which row has a figure and which has a reason is decided here; what can go wrong with one set or
-one metric costs that row alone. `samples` says at which n each is measured.
+Which row has a figure and which has a reason is decided here; what goes wrong with one set or one
+metric costs that row alone. `samples` says at which n each is measured.
 
     metric              n of the row            by unit (piece, or generated clip)
     frechet_distance    the generated clips'    clips of as many units as there are
@@ -44,7 +44,7 @@ UNITS = {
     "mad": "nats",
 }
 NOT_NEGATIVE = ("frechet_distance", "mad")
-# The others are estimates that chance may take below 0, where no distance is.
+# The others are estimates that chance may take below 0, where no distance can be.
 BELOW_0 = {
     "fad_infinity": "below 0 because it is extrapolated: read it as about 0",
     "kad": "below 0 because its estimate has no bias: read it as about 0",
@@ -113,7 +113,7 @@ class Yardstick:
         return self.apart.tally(self.project(clips.windows), clips.clips, units)
 
     def check(self, clips: Clips) -> None:
-        """See that a set can be measured at all.
+        """Check that a set can be measured at all.
 
         Raises:
             UserError: it is of another dimension, or not finite.
@@ -243,7 +243,7 @@ class Yardstick:
 
 
 def independent(clips: Clips) -> tuple[list[str], str]:
-    """What each clip is of, by its number, and what is to be said of it.
+    """The unit of each clip, by its number, and a note about it.
 
     Its piece; or, where all clips are of one piece, itself: then pairs of that piece count.
 
@@ -275,7 +275,7 @@ def fewest_rows(clips: Clips, n: int) -> int:
 
 
 def not_finite(clips: Clips) -> str:
-    """Which clips have embeddings that are no numbers, or nothing.
+    """The clips whose embeddings are not finite, in words; empty if there are none.
 
     Example:
         >>> import numpy as np

@@ -135,7 +135,7 @@ def _compare(options: argparse.Namespace, effort: Effort) -> str:
 
 
 def render_folder(source: Path, names: list[str], target: Path, threads: int) -> None:
-    """Render MIDI files with the default SoundFont, each under its name with .wav behind it.
+    """Render MIDI files with the default SoundFont, each under its name with .wav after it.
 
     What renders to nothing is left out, and is there as notes all the same.
     """

@@ -8,7 +8,7 @@ Conventions
 
 Metrics
     * `frechet_distance`: |m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S1 S2)^1/2)
-    * `fad_infinity`: the distance that a line in 1/n through distances of subsets has at n = ∞
+    * `fad_infinity`: the value at n = ∞ of a line in 1/n through distances of subsets
       (Chong and Forsyth, CVPR 2020; for FAD: Gui et al., arXiv 2311.01616). Subsets are of whole
       groups and without replacement: windows of one clip are alike, and rows drawn twice make a
       covariance too small. It may be negative.
@@ -104,7 +104,7 @@ def frechet_distance(mean1: Array, cov1: Array, mean2: Array, cov2: Array) -> fl
 
 
 class Reference:
-    """A reference set, made ready once for any number of distances to it.
+    """A reference set, prepared once for any number of distances to it.
 
     Its covariance is kept as a factor F [k, d] with F'F = S, k = min(n, d): the triangle of a QR
     decomposition, or the centred rows themselves where they are fewer than dimensions. With

@@ -126,7 +126,7 @@ class Harmony:
 
     name = "harmony"
     dim = 54 + 18 + 5
-    # Of one wrong note the residual tells more than all components: chosen by the ladder.
+    # The residual shows one wrong note better than all components: chosen by the ladder.
     components, deviation_floor, residual = 32, 0.3, 4.0
 
     def __init__(self, sample_rate: int) -> None:

@@ -18,9 +18,9 @@ Metrics
       (Efron and Stein, Annals of Statistics 9, 1981)
 
 The reference's own uncertainty
-    The reference is a few pieces of the music that is meant. A KAD's interval by `Tally.variance`
-    is of the set's clips alone: other clips against the same pieces, as whoever compares rows of
-    one table needs it. `Tally.reference_variance` is what other pieces would change; it belongs to
+    The reference is a few pieces of the music in question. A KAD's interval by `Tally.variance`
+    is of the set's clips alone: other clips against the same pieces, which is what a comparison
+    of rows needs. `Tally.reference_variance` is what other pieces would change; it belongs to
     a KAD that is read for itself (is it 0?). Of a `difference` a part does not cancel, since the
     pieces may be of a kind that one set is nearer to: 2 (mean k(a, y) - mean k(b, y)) over the
     reference's pieces y. Its interval has that part, by the jackknife over pieces.

@@ -1,4 +1,4 @@
-"""Distances in the latent space of a system's own encoder: its clips, real music, what is between.
+"""Distances in the latent space of a system's own encoder: its clips, real music, and baselines.
 
 A trained stage that encodes the corpus for the next (`encodes` of its StagePlan) can encode any
 clip with notes, whoever made it: the generated ones, held-out music, all that clips are compared
@@ -16,11 +16,11 @@ Metrics
     * `latent_fid`: the Fréchet distance (`etude.metrics.frechet`), at the number of generated
       clips; PhraseLDM's phrase FID (arXiv 2512.11348), whose matrix root is another (below).
     * `latent_kad`: KAD without pairs of one piece (`etude.metrics.kad_clips`), of all clips.
-    * `latent_fid_halves`: of the reference's pieces, dealt into two halves; the mean of 20 deals.
+    * `latent_fid_halves`: of the reference's pieces, split at random; the mean of 20 splits.
     * `latent_fid_middles`: of the first halves of its pieces to their second halves.
 
 PhraseLDM takes tr (S1 S2)^1/2 by a symmetric eigendecomposition of S1 S2, which is symmetric only
-where S1 and S2 have the same axes; its figure is no distance, and may be off either way.
+where S1 and S2 have the same axes; its figure is not a distance, and may be off either way.
 `evaluation.symbolic.compat: phraseldm` has it in place of `latent_fid`.
 """
 

@@ -45,7 +45,7 @@ class SoftMel:
         self.filters = mel_filters(BANDS, self.frame, sample_rate)
 
     def levels(self, wave: Array, shortest: int = 1) -> Array:
-        """Levels in dB: [batch, frames, 64]; of silence behind a short wave this many frames."""
+        """Levels in dB: [batch, frames, 64]; of silence after a short wave this many frames."""
         wave = level(np.atleast_2d(wave), self.sample_rate)
         least = self.frame + (shortest - 1) * self.hop
         wave = np.pad(wave, ((0, 0), (0, max(least - wave.shape[1], 0))))

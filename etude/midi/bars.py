@@ -71,7 +71,7 @@ def bar_ticks(signatures: np.ndarray, ticks_per_quarter: int) -> int:
 
 
 def with_upbeat(ticks: int, ticks_per_quarter: int) -> np.ndarray:
-    """The signatures of bars of four quarters behind a short one; none where that has no ticks."""
+    """The signatures of bars of four quarters after a short one; none where that has no ticks."""
     if not ticks:
         return NONE
     return np.array([(0, *signature(ticks, ticks_per_quarter)), (ticks, *COMMON)], np.int64)

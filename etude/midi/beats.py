@@ -154,7 +154,7 @@ def clock_of(table: NoteTable) -> Clock:
 
 
 def _extended(table: NoteTable, beats: Beats) -> tuple[np.ndarray, np.ndarray]:
-    """The beats, as many more in front as notes need, and one behind: times and firsts."""
+    """The beats, as many more in front as notes need, and one after: times and firsts."""
     before = np.median(np.diff(beats.seconds[: STEADY + 1]))
     behind = np.median(np.diff(beats.seconds[-STEADY - 1 :]))
     begin, end = beats.seconds[0] - BEYOND * before, beats.seconds[-1] + BEYOND * behind

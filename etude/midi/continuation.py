@@ -1,7 +1,7 @@
 """A MIDI file and what continues it, as one file: its own tracks stay as they are, byte by byte.
 
 A note table knows notes and tempos. A piece has more: pedals, volumes, metres, instruments, names.
-So what is added is in tracks of its own behind those of the piece.
+So what is added is in tracks of its own after those of the piece.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class ContinuedFile:
         return tick, microseconds
 
     def bars_s(self, bars: float) -> float:
-        """The second at which this many bars behind the seam are over, at the last tempo."""
+        """The second at which this many bars after the seam are over, at the last tempo."""
         return self._seconds(self.seam + round(bars * self.beats * self.unit))
 
     def _seconds(self, tick: int) -> float:

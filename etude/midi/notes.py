@@ -220,7 +220,7 @@ def strip_wrapper(data: bytes) -> bytes:
 
 
 def _check_whole(data: bytes) -> None:
-    """See that no track ends before its length is over, behind a header of six bytes."""
+    """See that no track ends before its length is over, after a header of six bytes."""
     promised, tracks, at = int.from_bytes(data[10:12], "big"), 0, 14
     while at + 8 <= len(data):
         is_track, size = data[at : at + 4] == b"MTrk", int.from_bytes(data[at + 4 : at + 8], "big")

@@ -31,7 +31,7 @@ class UnknownClass:
 
 
 class ArrayReader(pickle._Unpickler):  # noqa: SLF001
-    """Unpickles plain values; arrays are read from the bytes behind their wrappers.
+    """Unpickles plain values; arrays are read from the bytes after their wrappers.
 
     The C unpickler cannot be told where an array begins, hence Python's own.
     """

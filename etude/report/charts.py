@@ -1,5 +1,5 @@
-"""Where things are in a chart. The template draws, so that a chart has the page's own colours,
-in the dark as in the light, and everything in it is escaped.
+"""Positions in a chart. The template draws it, so that a chart has the page's own colours, in light
+and dark mode, and everything in it is escaped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Scale:
-    """Values to places in 0..100, on a linear or a logarithmic axis."""
+    """Maps values to positions from 0 to 100, on a linear or a logarithmic axis."""
 
     low: float
     high: float
@@ -87,7 +87,7 @@ class Panel:
 
 
 def panel(title: str, curves: list[tuple[str, Points]]) -> Panel | None:
-    """A panel of curves (kind, points); None where there is no point at all."""
+    """A panel of curves (kind, points); None without a single point."""
     points = [point for _, curve in curves for point in curve]
     if not points:
         return None

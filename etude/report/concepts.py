@@ -1,4 +1,4 @@
-"""What learned words are worth: a table of rows a word by concepts, and every control of each."""
+"""What learned words are worth: a table of concepts by rows per word, and each one's controls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from etude.results.leaderboard import number
 FIGURES = ("distance", "primary", "recognised", "neighbours", "originality", "copied", "clap")
 IN_CAPTIONS = "0"  # rows of a word that a base learned from captions
 
-Word = tuple[str, str]  # experiment, rows a word
+Word = tuple[str, str]  # experiment, rows per word
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class WordCell:
 
     Attributes:
         value: nats per token less than without text, the mean over trainings.
-        low, high: of one training the interval over pieces; of several their least and most.
+        low, high: the interval over pieces of one training; the range of several.
         distance: Fréchet distance of clips, the mean; None where there is none.
         beaten: whether every interval against every control ends below 0, in each training.
         trainings: how many.

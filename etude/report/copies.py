@@ -1,4 +1,4 @@
-"""The memorisation ladder as the page shows it: what was found, and what it would have found."""
+"""The searches for copies as the page shows them: what they found, what they would have found."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SearchFigure:
 
 @dataclass(frozen=True)
 class Copies:
-    """The ladder of one experiment."""
+    """The searches for copies of one experiment."""
 
     experiment: str
     wheres: list[str]  # seeds and draws
@@ -54,7 +54,7 @@ OF_ITEMS = {"prefixes_train": "training pieces", "prefixes_held_out": "held-out 
 
 
 def read_copies(experiment: str, paths: list[Path], board: Iterable[Row] = ()) -> Copies | None:
-    """The ladder of an experiment; None where it was not climbed.
+    """The searches of an experiment; None if there were none.
 
     Args:
         paths: its metrics/{experiment}/{clips}/memorisation.csv.

@@ -57,7 +57,7 @@ class Reason:
 
     @property
     def meaning(self) -> str:
-        """In plain words; nothing where the keyword is all there is."""
+        """In plain words; empty if the keyword says it all."""
         return REASONS.get(self.name, "")
 
 

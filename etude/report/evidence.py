@@ -50,7 +50,7 @@ class Evidence:
     """What is known of the clips of one set."""
 
     clips: Mapping[str, Facts]
-    embedding: str = ""  # of the per-clip distances; nothing where there are none
+    embedding: str = ""  # of the per-clip distances; empty without any
     searched: bool = False  # whether copies were looked for
     decided: bool = False  # by a search that could have found some: it had its null
 
@@ -130,7 +130,7 @@ def _nearest(rows: list[Row]) -> Nearest | None:
     known = [row for row in rows if row.get("nearest_file") or row.get("nearest_piece")]
     if not known:
         return None
-    # Who can be heard goes before who is only named.
+    # Neighbours with sound come before those that are only named.
     row = max(known, key=lambda row: (_flagged(row), bool(row.get("nearest_file"))))
     return Nearest(
         row.get("nearest_piece", ""),

@@ -25,7 +25,7 @@ def split_note(note: str) -> tuple[str, str]:
 
 
 def rows_of(path: Path) -> Iterator[Row]:
-    """The rows of a CSV; none where it is not there."""
+    """The rows of a CSV; none if it is missing."""
     if path.is_file():
         for row in read_csv(path):
             yield {key: value or "" for key, value in row.items() if key is not None}
@@ -45,7 +45,7 @@ def decimal(value: float | None, digits: int = 2) -> str:
     """A number with a real minus sign; a dash where there is none."""
     if value is None:
         return "–"
-    rounded = round(value, digits) + 0.0  # which makes of -0.0 a 0.0
+    rounded = round(value, digits) + 0.0  # turns -0.0 into 0.0
     return f"{rounded:,.{digits}f}".replace("-", "−")
 
 

@@ -44,7 +44,7 @@ def rule_graph() -> tuple[set[str], set[tuple[str, str]]]:
 
 
 def reduce(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Without the edges that a longer way says already (the transitive reduction)."""
+    """Drop the edges that a longer path implies (the transitive reduction)."""
     after: dict[str, set[str]] = {}
     for a, b in edges:
         after.setdefault(a, set()).add(b)
@@ -56,7 +56,7 @@ def reduce(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
 
 
 def depths(nodes: Iterable[str], edges: set[tuple[str, str]]) -> list[list[str]]:
-    """Rules by the longest way to them; rules on one row do not need each other."""
+    """Rules by the longest path to them; rules in one row do not need each other."""
     before: dict[str, set[str]] = {name: {a for a, b in edges if b == name} for name in nodes}
     depth: dict[str, int] = {}
 

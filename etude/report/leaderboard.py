@@ -1,7 +1,7 @@
 """The leaderboard and the differences between experiments, drawn.
 
-One block for each metric and embedding; figures of different blocks have nothing to say to each
-other. The CSVs may be absent (a run of an earlier version, a run that was cut short): then the
+One block for each metric and embedding; figures of different blocks cannot be
+compared. The CSVs may be absent (a run of an earlier version, a run that was cut short): then the
 page says so and shows what each experiment's own tables have.
 """
 
@@ -322,7 +322,7 @@ def _difference(row: Row) -> DifferenceRow:
 
 
 def _on_one_axis(group: list[DifferenceRow]) -> list[DifferenceRow]:
-    """Zero (of ratios one) in the middle, so that the side says who is nearer to real music."""
+    """Zero (one for ratios) in the middle: the side shows who is nearer to real music."""
     kinds = [[d for d in group if d.ratio == ratio] for ratio in (False, True)]
     return [d for kind in kinds for d in _placed_differences(kind)]
 

@@ -1,4 +1,4 @@
-"""Clips for the ear: which are shown, in which order, and what is to be said of each."""
+"""Clips to listen to: which are shown, in which order, and what the page says of each."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ListeningSet:
 
 @dataclass(frozen=True)
 class Listening:
-    """All that can be heard of one experiment."""
+    """All clips of one experiment that can be played."""
 
     experiment: str
     pairs: list[tuple[ClipPlayer | None, ClipPlayer | None]]

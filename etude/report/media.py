@@ -27,7 +27,7 @@ CHUNK = 8
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be heard: all of a file, or the part from `start_s` that is `seconds` long."""
+    """What to play: all of a file, or the part from `start_s` that is `seconds` long."""
 
     source: Path
     name: str  # path of what is made below media/, without suffix
@@ -51,10 +51,10 @@ class Medium:
 
 
 def make_media(jobs: list[Job], folder: Path, threads: int) -> dict[Job, Medium]:
-    """Make every job once.
+    """Run every job once.
 
     Args:
-        folder: the folder `media`, as long as it is being made.
+        folder: the folder `media` while it is being made.
     """
     once = list(dict.fromkeys(jobs))
     make = partial(make_medium, folder=folder)

@@ -111,7 +111,7 @@ def build_report(
         run: names of the experiments that are shown, in this order.
         made: what in the folder of results is of this run.
         settings: the gate of config; none: its defaults.
-        page: how much is heard and shown; none: its defaults.
+        page: how many clips are played and shown; none: its defaults.
         configs: names of the files that were laid over the embedded configuration.
         threads: processes that make sounds and pictures.
     """
@@ -148,7 +148,7 @@ def build_report(
 def _figures(
     runs: list[_ExperimentTables], made: RunOutputs, settings: Evaluation
 ) -> dict[str, Any]:
-    """All that is said in figures: verdicts, leaderboard, differences, copies, curves."""
+    """Everything in figures: verdicts, leaderboard, differences, copies, curves."""
     run = [one.name for one in runs]
     board = [row for path in made.leaderboard for row in rows_of(path)]
     # Without a leaderboard the figures of clips come from each experiment's own tables.
@@ -188,7 +188,7 @@ def _figures(
 
 
 def _copies(name: str, made: RunOutputs, board: list[Row]) -> Copies | None:
-    """The memorisation ladder of an experiment: metrics/{experiment}/{clips}/memorisation.csv."""
+    """The searches for copies of an experiment: metrics/{experiment}/{clips}/memorisation.csv."""
     own = [path for path in in_order(made.memorisation) if name in path.parts]
     return read_copies(name, own, board)
 

@@ -65,7 +65,7 @@ def _check_paper_folder(folder: Path) -> None:
 
 
 def figure(text: str) -> str:
-    """A CSV's figure as tables print it: two digits behind the point from 10 on, else three."""
+    """A CSV's figure as tables print it: two decimals from 10 upwards, else three."""
     value = number(text)
     if value is None:
         return ""

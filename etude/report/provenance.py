@@ -19,7 +19,7 @@ NAMED = ("torch", "numpy", "snakemake", "soundfile", "symusic", "scipy")
 
 @dataclass(frozen=True)
 class Provenance:
-    """Code and environment; the hashes of config and data stand with each experiment."""
+    """Code and environment; the hashes of config and data are listed with each experiment."""
 
     code: str
     python: str

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from etude.results.leaderboard import number
 
-# Rules whose last wildcard (a tokenizer, an embedding, a step) the page has no input of.
+# Rules whose last wildcard (a tokenizer, an embedding, a step) is in no input of the page.
 RULES_BY_NAME = {"fit_tokenizer", "embed_clips", "keep_step"}
 
 

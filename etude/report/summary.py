@@ -1,4 +1,4 @@
-"""The page in short, for readers who know no metric: where each model is between chance and music.
+"""The page's summary, for readers who know no metric: where each model is between chance and music.
 
 On the primary metric real, held-out music is 0 and random notes in the corpus's keys are 1; what a
 model made lies at (its distance - real music's) / (chance's distance - real music's). The interval
@@ -68,7 +68,7 @@ def read_places(
         rows: of leaderboard.csv, or of the experiments' own tables.
         words: experiments and what the gate says of each.
         primary: metric and embedding that were named before the run.
-        least: of fewer clips than this nothing is said.
+        least: with fewer clips than this, nothing is shown.
     """
     return [_place(name, word, rows, primary, least) for name, word in words]
 

@@ -1,8 +1,8 @@
 """`python -m etude compare_experiments A B`: two runs, or two experiments of one, side by side.
 
 The rules are those of differences.csv. Of two experiments of one run the p-values are corrected for
-all that the run has: who looks at one pair alone has chosen it. The primary metric is the one that
-both leaderboards name; where they name two, none was agreed on before, and all is exploratory.
+all that the run has: whoever looks at one pair only has chosen it. The primary metric is the one that
+both leaderboards name; if they differ, none was agreed on before, and everything is exploratory.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Side:
 
     @property
     def name(self) -> str:
-        """As it is called in the text."""
+        """Its name in the text."""
         return self.figures.name
 
     def hashes(self, key: str) -> str:
@@ -69,7 +69,7 @@ def compare_experiments(a: str, b: str, results: Path = Path("results")) -> str:
         a, b: two folders of results, or two experiments that the leaderboard of `results` has.
 
     Raises:
-        UserError: one is not there, is not complete, or the two have nothing in common.
+        UserError: one is missing or incomplete, or the two have nothing in common.
     """
     folders = [Path(word) for word in (a, b)]
     if all(folder.is_dir() for folder in folders):
@@ -126,7 +126,7 @@ def read_sides(folder: Path, only: Iterable[str] | None = None) -> dict[str, Sid
 
 
 def _inside(folder: Path) -> Path:
-    """A folder of results, also where the folder of the run is named."""
+    """A folder of results; the folder of the run is accepted as well."""
     inner = folder / "results"
     return inner if not (folder / LEADERBOARD).exists() and inner.is_dir() else folder
 
@@ -183,7 +183,7 @@ def _find(known: dict[str, Side], name: str, results: Path) -> Side:
 
 
 def _of_folders(a: Path, b: Path) -> list[tuple[Side, Side]]:
-    """The experiments of two folders that bear one name, or the only one of each."""
+    """The experiments of two folders with the same name, or the only one of each."""
     if a.resolve() == b.resolve():
         raise UserError("a folder is compared with itself", code="compared-with-itself", where=str(a), do="name two folders")
     of_a, of_b = read_sides(a), read_sides(b)
@@ -201,7 +201,7 @@ def _of_folders(a: Path, b: Path) -> list[tuple[Side, Side]]:
 
 
 def _named(side: Side, folder: Path) -> Side:
-    """Told apart from the one of the same name in the other folder."""
+    """With a name that differs from the same one in the other folder."""
     return replace(side, figures=replace(side.figures, name=f"{folder}: {side.name}"))
 
 

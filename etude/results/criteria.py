@@ -3,11 +3,11 @@
 Metrics
     * `loss`: the highest rolling mean of the training loss (of `smooth_steps` steps, nats per
       predicted token) that ends in the last `steady_share` of the steps, for each stage and
-      training seed; it must be below `loss_below`. "Steadily below" so is more than one lucky step.
+      training seed; it must be below `loss_below`. So "steadily below" is more than one lucky step.
     * `exact_matches`: segments of generated clips whose samples equal those of a training segment,
       for each clip set; at most as many as `exact_matches`.
     * `frechet_distance`: of generated clips, for each embedding; below `distance_below` where that
-      names the embedding, else told only.
+      names the embedding, otherwise only reported.
 """
 
 from __future__ import annotations

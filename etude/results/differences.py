@@ -1,4 +1,4 @@
-"""results/differences.csv: which of two experiments is better, and whether that can be said.
+"""results/differences.csv: which of two experiments is better, if that can be told.
 
 A verdict on two systems needs at least two trainings of each: then Welch's t over trainings. With
 one training of either the row has an interval for these very clips, and no verdict.
@@ -52,7 +52,7 @@ from etude.results.statistics import (
 VERSION = 4  # raised when the rows change
 
 OF_TOKENS = ("perplexity",)  # only models of the same tokens can be compared by it
-CONSTANTS = ("null_",)  # how names of figures begin that say nothing of a model
+CONSTANTS = ("null_",)  # prefixes of figures that say nothing about a model
 FEWEST = 10  # replicates for a variance
 DIFFERENCE, RATIO = "difference", "ratio"
 ONE_TRAINING = "n/a: one training; only these clips"
@@ -135,10 +135,10 @@ def _compare(a: ExperimentFigures, b: ExperimentFigures, key: Key) -> Comparison
 def _difference(
     both: list[list[TrainingFigure]], shared: float | None, *, log: bool, these: bool
 ) -> Estimate:
-    """The first less the second, of logarithms where these are compared."""
+    """The first minus the second; of their logarithms if these are compared."""
     if log:
         both = [logarithms(cells) for cells in both]
-    if shared is not None:  # which pieces were asked is not chance of either alone
+    if shared is not None:  # the choice of pieces is common to both
         both = [[TrainingFigure(c.train_seed, c.draw, c.value) for c in cells] for cells in both]
     first, second = (these_clips(cells) if these else estimate(cells) for cells in both)
     return difference(first, second, shared)
@@ -155,7 +155,7 @@ def _incomparable(of_a: list[Row], of_b: list[Row], metric: str) -> str:
     if metric in OF_TOKENS and len({row["data_hash"] for row in (*of_a, *of_b)}) > 1:
         return "counted per token, and their tokens are not the same"
     counts = sorted({row["n"] for row in (*of_a, *of_b) if row["value"]}, key=str)
-    biased = metric in BIASED or metric.startswith(PLUGIN_DISTANCE)  # of the latter nobody knows
+    biased = metric in BIASED or metric.startswith(PLUGIN_DISTANCE)  # unknown for the latter
     if biased and len(counts) > 1:
         return f"made of different numbers of clips ({', '.join(counts)}), on which it depends"
     return ""

@@ -1,4 +1,4 @@
-"""The gate: are generated clips clearly nearer to real music than what a dumb baseline makes?
+"""The gate: are generated clips clearly nearer to real music than those of a dumb baseline?
 
 Conventions
     A verdict is of one set of clips (experiment, training seed, draw). It `holds` only where an
@@ -13,7 +13,7 @@ Conventions
     Of a system with words, each way of asking that a word must beat is a rival too (CONTROLS of
     etude.config.concepts; rows of concept.csv): nats per token of held-out segments under the word
     less those under the control, 95 % over pieces. Here `beaten` means below 0 for every concept,
-    `lost` above 0 for any. A concept that the codec cannot say leaves the gate undecided. Distances
+    `lost` above 0 for any. A concept that the codec cannot express leaves the gate undecided. Distances
     do not judge a system that makes nothing but its concepts (it has no rivals among clip sets):
     the held-out music that they are distances to is of all sounds.
 
@@ -53,7 +53,7 @@ BEATEN, LOST = "beaten", "lost"
 CLIPS, PIECES = "clips", "pieces"  # what intervals are over: generated clips, held-out pieces
 LIKELIHOOD = "nats_per_note_less_ngram"  # of perplexity.csv: below 0 where the model is better
 NGRAM = "ngram"
-MANY = 1_000_000  # clips that nobody makes
+MANY = 1_000_000  # more clips than anybody makes
 
 Row = Mapping[str, str]
 
@@ -227,12 +227,12 @@ def _of_concept(row: Row) -> RivalDifference:
 
 
 def _is_deaf(row: Row) -> bool:
-    """Of real music: whether the codec cannot say the concept."""
+    """Whether the codec cannot express the concept, going by real music."""
     return row["condition"] == REAL and bool(row["note"])
 
 
 def _nothing(table: Table, rows: Sequence[Row], settings: Evaluation) -> str:
-    """Why no rival can be compared with."""
+    """Why there is no rival to compare with."""
     notes = [row["note"] for row in rows if row["note"]]
     notes += [table.note("generated", plugin_label(name)) for name in settings.gate_embeddings]
     return next((n.removeprefix("n/a: ") for n in notes if n not in ("", "n/a")), "not measured")

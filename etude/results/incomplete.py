@@ -1,4 +1,4 @@
-"""After a run with failures: the tables of what is complete, a row for what is not.
+"""After a run with failures: the tables of what is complete, and a row for each failure.
 
 The Snakefile's `onerror` says what is complete, in a file; the work is done in a process of its
 own, since Snakemake's may lack the packages. The files that it writes are dated to the first second

@@ -43,8 +43,8 @@ DIRECTIONS = {
 # Metrics by how their names begin; `distance_` are the user's own.
 PLUGIN_DISTANCE = "distance_"
 COUNTED = {"memorised_": LOWER, PLUGIN_DISTANCE: LOWER}
-FROM_REAL = "_from_real"  # how names end of differences to real music's own value: lower is better
-# How names begin of figures in a space of each training's own: its encoder measures all sets.
+FROM_REAL = "_from_real"  # suffix of differences from real music's value: lower is better
+# Prefixes of figures in each training's own space: its encoder measures all sets.
 LATENT_PREFIX = "latent_"
 # The least and the most that a unit can be, or a metric (FAD-infinity and KAD may be negative).
 LIMITS = {"share": (0.0, 1.0), "%": (0.0, 100.0), "clips": (0.0, math.inf)}
@@ -53,7 +53,7 @@ ANYTHING = (-math.inf, math.inf)
 # Depend on n, so only figures of one n can be compared (silent clips are a count).
 BIASED = ("frechet_distance", "mad", "latent_fid", "silent")
 # Positive and skewed: averaged and compared as logarithms. KAD, FAD-infinity may be negative, and
-# what is next to 0 (MAD, divergences of histograms) has logarithms of chance.
+# logarithms of values near 0 (MAD, divergences of histograms) are mostly noise.
 RATIOS = ("frechet_distance", "symbolic_frechet", "latent_fid", "perplexity")
 # Which figures a verdict may be based on: the one that was named before the run, and all others.
 PRIMARY, EXPLORATORY = "primary", "exploratory"
@@ -136,7 +136,7 @@ def leaderboard(
     Args:
         primary: metric and embedding by which systems are compared (`evaluation.primary`).
         hashes: code_hash and env_hash, the same in all rows.
-        failed: experiments of which nothing or not all could be made, and why; a row each.
+        failed: experiments that failed, wholly or in part, and why; a row each.
     """
     for one in figures:
         for clips, metric, embedding in one.keys:
@@ -240,7 +240,7 @@ def interval(found: Estimate, limits: tuple[float, float] = ANYTHING) -> dict[st
 
 
 def written(value: float | None) -> str:
-    """A figure with the six digits behind the point that all our CSVs have."""
+    """A figure with six decimals, as in all our CSVs."""
     return "" if value is None else f"{value:.6f}"
 
 

@@ -1,8 +1,8 @@
 """Ratings of a listening test as rows of the leaderboard.
 
 results/listening/{experiment}.csv    tidy rows, which the leaderboard, fad.txt and the page read
-results/listening/correlations.csv    how each metric goes with what listeners prefer
-results/listening/pages/{page}.csv    what stands behind the pairs of a page (etude listen)
+results/listening/correlations.csv    how well each metric agrees with what listeners prefer
+results/listening/pages/{page}.csv    what the pairs of a page are (etude listen)
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _board(path: Path) -> list[dict[str, str]]:
 
 
 def _rows(one: Preference, of: dict[str, str], ratings: Ratings) -> list[Row]:
-    """That of the experiment, and real music's: half of all answers, by definition."""
+    """The experiment's figure, and real music's: half of all answers, by definition."""
     same = ("experiment", "system", "split", "config_hash", "data_hash", "weights")
     row: Row = {key: of[key] for key in same}
     first = {"train_seed": _first(of["train_seeds"]), "draw": _first(of["draws"])}

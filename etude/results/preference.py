@@ -88,7 +88,7 @@ def read_ratings(paths: Iterable[Path], keys: Path | None = None) -> Ratings:
     """Ratings of several files: see `counted`.
 
     Args:
-        keys: folder that says what stands behind the pairs of pages: <page>.csv.
+        keys: folder with what the pairs of each page are: <page>.csv.
 
     Raises:
         UserError: a file cannot be read, or has other columns.

@@ -2,7 +2,7 @@
 
 Conventions
     A rate is never "none of n": it has an upper bound. Against a limit L it `fails` where the
-    lower bound is above L, is `undecided` where the upper one is above 3 L, and `holds` else. What
+    lower bound is above L, is `undecided` where the upper one is above 3 L, and `holds` otherwise. What
     config switches off (`prefixes: 0`) is `not asked`: no figure can ever decide it, so the gate
     does not wait for it, and each verdict says what it is without.
     Bounds are one-sided, 95 %. Of several searches for copies, and of several lengths of
@@ -37,7 +37,7 @@ ROUNDING = 1e-9  # relative
 COPIED, RECALL, EXTRACTED = "memorised_", "recall_", "extracted_exact"
 # The searches whose recall is high enough to decide; others are reported only.
 DECIDING = ("exact", "fingerprint", "waveform", "chroma", "notes")
-NO_NULL = "exact"  # equal samples are a copy, whatever held-out music does; none proves nothing
+NO_NULL = "exact"  # equal samples are a copy, whatever held-out music does; their absence proves nothing
 
 Row = Mapping[str, str]
 Bounds = tuple[float, float]
@@ -87,20 +87,20 @@ def _wilson(p: float, n: int) -> Bounds:
 
 
 def word(between: Bounds, limit: float) -> str:
-    """What bounds say of a limit."""
+    """The verdict of bounds on a limit."""
     low, high = (end * (1 - ROUNDING) for end in between)  # 1 of 1: 5 %, and not above it
     return FAILS if low > limit else UNDECIDED if high > EXCLUDED * limit else HOLDS
 
 
 def readable(n: float) -> int:
-    """Rounded up to two digits that count."""
+    """Rounded up to two significant digits."""
     whole = math.ceil(n)
     power = 10 ** max(len(str(whole)) - 2, 0)
     return -(-whole // power) * power
 
 
 def percent(share: float) -> str:
-    """A share in per cent, a digit behind the point where it is below 10 %."""
+    """A share in per cent, with one decimal below 10 %."""
     return f"{100 * share:.{1 if abs(share) < 0.0995 else 0}f} %"
 
 
@@ -131,7 +131,7 @@ def _worst(rates: Iterable[Rate]) -> Rate:
 
 
 def silence(rows: Iterable[Row], limit: float) -> Rate:
-    """The share of generated clips in which nothing can be heard."""
+    """The share of generated clips that are silent."""
     for row in rows:
         if (row["clips"], row["metric"]) == ("generated", "silent") and row["value"]:
             n = int(row["n"] or 0)

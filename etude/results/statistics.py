@@ -15,7 +15,7 @@ Model
 
     so v = mean of v_td, s2_draw = MS_draw - v, s2_train = (MS_train - MS_draw) / n0 (the ANOVA
     estimators; Searle, Casella, McCulloch, Variance Components, 1992, 3.6). A negative one is set
-    to 0, and that is said.
+    to 0, and a note says so.
 
 Intervals, 95 %
     * several trainings: the mean of the trainings' means, Student's t with T - 1 degrees of
@@ -49,7 +49,7 @@ VERSION = 2  # raised when the figures change
 
 NORMAL = 1.959963984540054  # the normal distribution's 97.5 % point
 LEVEL = 0.05
-TINY = 1e-12  # relative; what is less is rounding
+TINY = 1e-12  # relative; anything smaller is rounding
 
 
 @dataclass(frozen=True)

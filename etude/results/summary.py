@@ -1,7 +1,7 @@
 """results/fad.txt: a screenful. The verdicts, one table of the primary metric, and the gate.
 
-It is short by what it leaves out: all figures are in leaderboard.csv and differences.csv, those of
-single training seeds and draws in metrics/. What was not measured is told, and why.
+It is short because it leaves out much: all figures are in leaderboard.csv and differences.csv, those of
+single training seeds and draws in metrics/. What was not measured is listed, with the reason.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Row = dict[str, Any]
 
 NAMES = {"frechet_distance": "FD", "fad_infinity": "FAD-infinity", "kad": "KAD", "mad": "MAD"}
 SIGNALS = ("et_grid", "flatness_db", "level_db", "silent")
-# Rows of memorisation.csv: the report page has all; here stands what share of clips is flagged.
+# Rows of memorisation.csv: the report page has all of them; here is only the share of flagged clips.
 LADDER = (COPIED, "null_", "recall_", "extracted_", "melody_", "longest_run", "mean_run")
 UNHEARD = ("shuffled_bars", "grains")  # music in another order: no rival, a warning
 HEAD = "Distances of generated clips to held-out real music, lower is nearer; intervals are 95 %."
@@ -49,7 +49,7 @@ REST = "All figures and notes: leaderboard.csv, differences.csv, metrics/; to li
 BELOW_0 = "Below 0: an estimate without bias, or an extrapolated one; read it as about 0."
 OF_ALL = "its clips are of its own concepts, the held-out music is of all sounds: told, not judged."
 WIDTH = 100  # columns of the text; the last line is never broken
-COLUMNS = 3  # experiments beside each other
+COLUMNS = 3  # experiments side by side
 MOST = 8  # lines of one kind
 
 
@@ -191,7 +191,7 @@ def _what_intervals_say(part: ExperimentSummary) -> str:
 
 
 def _instead(settings: Evaluation) -> str:
-    """What takes the place of which primary embedding; mostly nothing."""
+    """What replaces which primary embedding; usually nothing."""
     wanted, used = plugin_label(settings.primary.embedding), settings.deciding[1]
     return f" ({wanted} is not measured)" if wanted != used else ""
 
@@ -240,7 +240,7 @@ def _cell(row: Row | None) -> str:
 
 
 def _asked(parts: list[ExperimentSummary], settings: Evaluation) -> list[str]:
-    """Figures and distances of the user's: what was asked for is told."""
+    """Figures and distances of the user's: whatever was asked for is shown."""
     asked = [(name, [""]) for name in map(plugin_label, settings.signals)]
     embeddings = list(map(plugin_label, settings.embeddings))
     asked += [(f"{PLUGIN_DISTANCE}{name}", embeddings) for name in map(plugin_label, settings.distances)]

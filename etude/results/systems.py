@@ -1,4 +1,4 @@
-"""What tables must know of the system that a row names: rows have its name, not its settings."""
+"""What tables must know about the system of a row, which has its name but not its settings."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WORTHLESS = (
 
 
 class UnknownSystem(ExperimentBase):
-    """A system that this version does not have, in results of another: measured, not judged."""
+    """A system unknown to this version, in another one's results: measured, not judged."""
 
     trained: ClassVar[bool] = False
 
@@ -55,12 +55,12 @@ def meaning(clips: str, system: str = "") -> str:
 
 
 def worthless(system: str) -> tuple[str, ...]:
-    """The sets that are worth nothing: those of all systems, and the rivals of this one."""
+    """The worthless sets: those of all systems, and the rivals of this one."""
     return tuple(dict.fromkeys((*WORTHLESS, *about(system).rivals)))
 
 
 def in_words(clips: str) -> str:
-    """A set of clips by its name, as a sentence has it."""
+    """The name of a set of clips, as it is written in a sentence."""
     return IN_WORDS.get(clips, clips.replace("_", " "))
 
 

@@ -37,21 +37,21 @@ class Table:
 
     @property
     def experiment(self) -> str:
-        """Of which it is."""
+        """The one that it belongs to."""
         return self.rows[0]["experiment"]
 
     @property
     def system(self) -> str:
-        """Of which it is."""
+        """The one that it belongs to."""
         return self.rows[0]["system"]
 
     def value(self, clips: str, metric: str, embedding: str = "") -> float | None:
-        """A figure, None where there is none."""
+        """A figure; None if it is missing."""
         row = self.row(clips, metric, embedding)
         return float(row["value"]) if row and row["value"] else None
 
     def row(self, clips: str, metric: str, embedding: str = "") -> Row | None:
-        """The row of a figure, None where there is none."""
+        """The row of a figure; None if it is missing."""
         wanted = (clips, metric, embedding)
         rows = (r for r in self.rows if (r["clips"], r["metric"], r["embedding"]) == wanted)
         return next(rows, None)

@@ -86,7 +86,7 @@ def gate(verdicts: Mapping[str, Sequence[Verdict]]) -> str:
 
 
 def _in_short(verdicts: Sequence[Verdict]) -> str:
-    """Why an experiment fails; of an undecided one what it needs: all else is told above."""
+    """Why an experiment fails, or what an undecided one needs; everything else is said above."""
     word = overall(verdicts)
     if word != UNDECIDED:
         return sentence(verdicts, brief=True)
@@ -132,7 +132,7 @@ def _names(word: str, unit: str, by_rival: Mapping[str, list[Against]], of: int)
             count = f"in {len(found)} of {of}" * (len(found) < of)
             phrase.append((in_words(rival), ", ".join(filter(None, (count, _evidence(found))))))
     whys = {why for _, why in phrase}
-    if len(phrase) > 1 and len(whys) == 1 and "" not in whys:  # what is true of all is told once
+    if len(phrase) > 1 and len(whys) == 1 and "" not in whys:  # what is true of all is said once
         phrase = [*((name, "") for name, _ in phrase[:-1]), (phrase[-1][0], f"each: {phrase[-1][1]}")]
     return ", ".join(name + f" ({why})" * bool(why) for name, why in phrase)
 

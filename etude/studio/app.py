@@ -75,7 +75,7 @@ async def static(request: Request) -> Response:
 
 @functools.cache
 def _packed(path: Path, _: int) -> tuple[bytes, bytes]:
-    """A file as it is and packed, as long as it is the same."""
+    """A file as it is and as packed, while it stays the same."""
     data = path.read_bytes()
     return data, gzip.compress(data, mtime=0)
 

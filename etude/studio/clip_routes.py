@@ -103,7 +103,7 @@ async def drawn(request: Request) -> Response:
 
 
 async def star(request: Request) -> Response:
-    """PUT api/clips/{id}/star: keep it longer; DELETE: no longer."""
+    """PUT api/clips/{id}/star: keep it longer; DELETE: as long as the others."""
     state = state_of(request)
     clip = state.own("clips", request)
     state.store.star(clip["id"], request.method == "PUT")

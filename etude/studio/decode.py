@@ -20,7 +20,7 @@ from typing import Any
 CPU_SECONDS, MEMORY, LARGEST = 20, 3 * 2**30, 256 * 2**20
 RATES = range(16000, 48001)  # samples per second that stay as they are
 RATE = 44100  # of all others
-SILENT = 1e-4  # of full scale: nobody hears it
+SILENT = 1e-4  # of full scale: nobody can hear it
 LEAST_SECONDS = 0.1
 MOST_NOTES = 20_000
 BLOCK = 2**16

@@ -110,7 +110,7 @@ class Guard:
 
 
 class Rates:
-    """How often something was done lately; in memory, so that no address is ever kept."""
+    """How often something was done recently; in memory, so that no address is ever stored."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock

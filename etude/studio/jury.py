@@ -4,7 +4,7 @@ index.html        the page: one file, its script and style in it
 <pair>-a.wav, -b.wav
 etude.yaml        in place of the page: the same pairs for webMUSHRA (--form webmushra)
 
-What stands behind the pairs is not in the folder: results/listening/pages/<page>.csv has it, where
+What the pairs are is not in the folder: results/listening/pages/<page>.csv has it, where
 `etude table --ratings` finds it when the answers come back.
 """
 

@@ -50,7 +50,7 @@ def _test(state: StudioState) -> Test:
 
 
 def _drawn(state: StudioState, test: Test, visitor: str, number: int) -> dict[str, Any]:
-    """A new pair of a visitor's; catch pairs stand spread among the others."""
+    """A new pair for a visitor; catch pairs are spread among the others."""
     random = Random(secrets.randbits(64))  # noqa: S311 (which pair comes is no secret)
     asked = state.store.rows(
         "SELECT a, b FROM pairs WHERE catch = 0 ORDER BY rowid DESC LIMIT 5000"

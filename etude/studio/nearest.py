@@ -42,8 +42,8 @@ class NearestMusic:
     """The nearest training music.
 
     Attributes: piece (its title), start_s (where in it), share (of the clip: the longest stretch
-    of notes that stands there too; of sound: how alike the likest 1.7 s are), usual and most (of
-    held-out music: the median, and what 95 % do not exceed), sounds (the piece can be played).
+    of notes that is there too; of sound: the similarity of the most similar 1.7 s), usual and most
+    (of held-out music: the median, and what 95 % do not exceed), sounds (the piece can be played).
     """
 
     piece: str
@@ -203,7 +203,7 @@ class NotesIndex:
         return self.index.search(ids).run if len(ids) >= FEWEST_NOTES else None
 
     def search(self, midi: Path, prime_s: float) -> NearestMusic | None:
-        """The nearest piece to what a clip has behind its prime; None: it has too few notes."""
+        """The nearest piece to what a clip has after its prime; None: it has too few notes."""
         table = read_midi(midi).without_drums()
         ids = note_sequence(table.at(table.onset_s >= prime_s - 1e-6))
         if len(ids) < FEWEST_NOTES:
@@ -235,7 +235,7 @@ class SoundIndex:
         self.notes = NotesIndex.load(notes) if notes.is_file() else None
 
     def search(self, wav: Path, prime_s: float) -> NearestMusic | None:
-        """The nearest stretch to what a clip has behind its prime; None: nothing sounds."""
+        """The nearest stretch to what a clip has after its prime; None: nothing sounds."""
         from etude.metrics.memorisation.fingerprint import RATE, features
 
         wave = read_audio(wav, RATE)[round(prime_s * RATE) :]

@@ -37,7 +37,7 @@ def _search(state: StudioState, clip: dict[str, Any]) -> NearestMusic | None:
 
 
 def words(found: NearestMusic | None) -> str:
-    """What is told of the nearest training music."""
+    """What is shown of the nearest training music."""
     if found is None:
         return "This is too short to compare it with the music that the model learned from."
     share = f"{100 * max(found.share, 0):.0f} %"

@@ -28,7 +28,7 @@ class WorkerProcess:
     """The process of one device.
 
     Args:
-        command: what is run; the device and the server's pid are put behind it.
+        command: what is run; the device and the server's pid are put after it.
     """
 
     def __init__(self, device: str, command: Sequence[str]) -> None:

@@ -63,7 +63,7 @@ class StudioState:
         """What a request names, where it is the visitor's own.
 
         Raises:
-            Problem: 404, also for what is another's: nobody learns what there is.
+            Problem: 404, also for what belongs to another: nobody learns what exists.
         """
         visitor = self.door.visitor(request)
         found = self.store.own(table, visitor["id"], request.path_params["id"])

@@ -130,7 +130,7 @@ class Store:
     # ----------------------------------------------------------------------------------- jobs
 
     def add_job(self, visitor: str, kind: str, ask: Row) -> str:
-        """A job behind all others; its id."""
+        """Add a job at the end of the queue; its id."""
         name = new_id()
         self.sql.execute(
             "INSERT INTO jobs(id, visitor, kind, ask, created) VALUES(?, ?, ?, ?, ?)",
@@ -259,7 +259,7 @@ class Store:
         self.sql.execute("UPDATE clips SET starred = ? WHERE id = ?", (starred, clip))
 
     def share(self, clip: str) -> str:
-        """The token by which whoever has it may hear a clip; one a clip."""
+        """The token that lets its holder hear a clip; one per clip."""
         self.sql.execute("INSERT OR IGNORE INTO shares VALUES(?, ?)", (new_id(), clip))
         found = self.row("SELECT token FROM shares WHERE clip = ?", clip)
         assert found is not None
@@ -283,7 +283,7 @@ class Store:
             self.sql.execute("DELETE FROM shares WHERE clip = ?", (name,))
 
     def remove_all(self, visitor: str) -> None:
-        """Delete all that a visitor has; her ratings stay, under a number that says nothing."""
+        """Delete all that a visitor has; ratings stay, under a meaningless number."""
         for job in self.rows("SELECT id FROM jobs WHERE visitor = ?", visitor):
             self.cancel(job["id"])
         for table in ("primes", "clips"):

@@ -100,7 +100,7 @@ class TrainingPlan:
         return same | {"concepts": self.concepts, "lengths": lengths}
 
     def overlay(self, choice: Choice) -> Row:
-        """What is laid over the file.
+        """What is merged over the file.
 
         Raises:
             UserError: a choice that is not in the list, or that does not make a configuration.
@@ -152,7 +152,7 @@ class Trainings:
         self.asked_to_stop = 0.0
 
     def begin(self, visitor: str, choice: Choice) -> str:
-        """Put a training behind all that waits; its id.
+        """Add a training at the end of the queue; its id.
 
         Raises:
             UserError: it is none of the choices.
@@ -198,7 +198,7 @@ class Trainings:
         ]
         exported = str((self.store.folder / TRAINED / job["id"]).absolute())
         configs = ["--configfile", str(plan.file), str((place / "choices.yaml").absolute())]
-        # `resume` ends what a killed server has left behind, and goes on where it was.
+        # `resume` ends what a killed server has left behind, and continues where it was.
         train = [sys.executable, "-m", "etude", "resume", *targets, "-s", str(ROOT / "Snakefile")]
         train += ["--cores", str(self.cores), "--resources", "gpu=1", *configs]
         export = [sys.executable, "-m", "etude", "export", "--experiment", name]
@@ -249,7 +249,7 @@ class Trainings:
         return Instrument.of(self.store.folder / TRAINED / job["id"])
 
     def stop(self) -> None:
-        """The server ends: the run is told to; what it has is kept, and goes on later."""
+        """The server ends: the run is told to; what it has is kept, and continues later."""
         if self.process is None or self.process.poll() is not None:
             return
         self._signal(signal.SIGINT)

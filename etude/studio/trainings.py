@@ -63,7 +63,7 @@ async def create(request: Request) -> Response:
 
 
 async def stop(request: Request) -> Response:
-    """DELETE api/trainings/{id}: stop it; its state is kept, and the same choice goes on."""
+    """DELETE api/trainings/{id}: stop it; its state is kept, and the same choice continues it."""
     trainings = _trainings(request)
     job = request.path_params["id"]
     if trainings.store.row("SELECT 1 FROM jobs WHERE id = ? AND kind = 'train'", job) is None:

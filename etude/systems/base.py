@@ -56,7 +56,7 @@ class StageModel(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """Where what an experiment is made of lies; what it has not is empty or None.
+    """Where the parts of an experiment are; what it lacks is empty or None.
 
     Attributes:
         packed: the token set's folder (train/, valid/, test/, info.json).
@@ -354,7 +354,7 @@ class SystemBase:
     def nats(
         self, stage: Any, windows: Sequence[tuple[str, Ids, int]]
     ) -> list[NDArray[np.float64]]:
-        """Minus log probability of each scored token of (piece, ids, first scored) windows.
+        """Negative log probability of each scored token of (piece, ids, first scored) windows.
 
         Where the settings class says `likelihood`.
         """

@@ -16,7 +16,7 @@ class Conditions:
         files: recordings or MIDI files that clips continue, in turn.
         text: what they are to sound like.
         concept: a word that was learned.
-        seconds, bars: how much is made behind the prime, in place of the settings' own length.
+        seconds, bars: how much is made after the prime, in place of the settings' own length.
         tokens: how many of a MIDI file's last tokens the model is given; None: as the settings say,
             0: all.
     """

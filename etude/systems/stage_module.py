@@ -31,7 +31,7 @@ from etude.systems.weights import (
 from etude.workflow.imported_weights import MODEL
 
 # Figures of whatever predicts tokens; `cross_entropy` gives them. An untrained network's loss may
-# be so high that its exponential is no number, hence the bound.
+# be so high that its exponential overflows, hence the bound.
 OF_TOKENS = (
     TrainingMetric("perplexity", "per token", of_loss=lambda mean: math.exp(min(mean, 50))),
     TrainingMetric("accuracy", "share", better="higher"),

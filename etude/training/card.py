@@ -55,7 +55,7 @@ def trained_card(
 def _steps(
     settings: TrainingSettings, history: Sequence[Mapping[str, Any]]
 ) -> tuple[str, float | None]:
-    """How long it was trained and whose weights are written, in words; their validation loss."""
+    """How long it was trained and which weights are written, in words; their validation loss."""
     losses = {row["step"]: row["valid_loss"] for row in history if row["valid_loss"] is not None}
     ended = history[-1]["step"] if history else settings.steps
     words = f"{settings.steps}" if ended == settings.steps else f"{ended} of {settings.steps}"

@@ -18,7 +18,7 @@ def draw_curve(history: list[dict[str, float | None]], path: Path, title: str, l
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    # Without these two an SVG carries a date and random ids.
+    # Without these two an SVG contains a date and random ids.
     mpl.rcParams["svg.hashsalt"] = "etude"
     figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
     for column, label in (("train_loss", "training"), ("valid_loss", "validation")):

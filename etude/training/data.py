@@ -1,6 +1,6 @@
 """Which items a step sees is a function of (seed, step) alone.
 
-So a resumed run sees what an unbroken one would have seen, without replaying anything.
+So a resumed run sees what an uninterrupted one would have seen, without replaying anything.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def training_batch(
 ) -> Batch:
     """The batch of a step, with the random places that models may use to choose windows.
 
-    Of several processes each takes its `part` of the same batch.
+    With several processes, each takes its `part` of the same batch.
     """
     places = np.random.default_rng([seed, step, 1]).random(batch_size)
     indices = step_indices(len(data), batch_size, step, seed)
@@ -44,7 +44,7 @@ def validation_batches(
 ) -> Iterator[Batch]:
     """The whole split, or `limit` items spread evenly over it; the same ones every time.
 
-    Of several processes each takes every `parts`-th batch.
+    With several processes, each takes every `parts`-th batch.
     """
     count = min(len(data), limit)
     chosen = np.linspace(0, len(data) - 1, count).round().astype(int).tolist() if count else []

@@ -1,8 +1,8 @@
-"""On what a training runs: one process (the usual case), or several that share every batch.
+"""What a training runs on: one process (the usual case), or several that share every batch.
 
 Several processes are started from outside (`accelerate launch`, `torchrun`, a SLURM step); each
 takes its part of the same global batch, and together they give the gradients of one process at
-that batch. What is written is written by the first.
+that batch. Only the first writes.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Devices:
         return _Loss(model)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Matrix products in bfloat16 where that is wanted; weights and sums stay float32."""
+        """Matrix products in bfloat16 if asked for; weights and sums stay in float32."""
         if self.precision == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def backward(self, loss: Tensor, count: float) -> None:
-        """Add the gradients of a mean over `count` tokens, or what else a loss is a mean over."""
+        """Add the gradients of a mean over `count` tokens, or whatever the loss is a mean over."""
         loss.backward()
 
     def total(self, *values: float) -> list[float]:
@@ -59,7 +59,7 @@ class Devices:
         return list(values)
 
     def accumulating(self, module: nn.Module, last: bool) -> AbstractContextManager[Any]:
-        """In which a part of a step runs; gradients are exchanged with its last part only."""
+        """The context of a part of a step; gradients are exchanged with the last part only."""
         return nullcontext()
 
 
@@ -69,7 +69,7 @@ class ManyDevices(Devices):
     def __init__(self, precision: Precision, device: str) -> None:
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
-        # Not every parameter has a part in every loss: the special codebook is never predicted.
+        # Not every parameter takes part in every loss: the special codebook is never predicted.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(
             cpu=device == "cpu",
@@ -99,7 +99,7 @@ class ManyDevices(Devices):
 
 
 class _Loss(nn.Module):
-    """Distributed training listens to a module's call only, and the models offer `loss`."""
+    """Distributed training hooks into a module's call only, and the models offer `loss`."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

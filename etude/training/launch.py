@@ -1,6 +1,6 @@
 """A training on several devices of one machine: a process for each, started and ended from here.
 
-Every process runs `train_stage`; the first writes the stage's folder, the others throw theirs away.
+Every process runs `train_stage`; the first writes the stage's folder, the others discard theirs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def launch(
         wanted: arguments of `train_stage`, the experiment as its JSON.
 
     Raises:
-        UserError: a process failed; its message stands above.
+        UserError: a process failed; its message is above.
     """
     with tempfile.TemporaryDirectory(prefix="etude-devices-") as scratch:
         port, began = _free_port(), []
@@ -64,7 +64,7 @@ def launch(
 
 
 def _plain(value: Any) -> Any:
-    """Paths and parts as JSON has them; how music is played is of no concern here."""
+    """Paths and parts as JSON has them; how music is played does not matter here."""
     if isinstance(value, Parts):
         return {key: getattr(value, key) for key in ("packed", "tokenizers", "models", "latents")}
     return str(value)
@@ -96,7 +96,7 @@ def _variables(index: int, count: int, threads: int, port: int) -> dict[str, str
 
 
 def _wait(began: list[subprocess.Popen[bytes]], should_stop: Callable[[], bool]) -> list[int]:
-    """Exit statuses; a request to stop is handed on, and after one failure the rest is ended."""
+    """Exit statuses; a request to stop is passed on, and after one failure the rest are ended."""
     asked = False
     while any(process.poll() is None for process in began):
         failed = any(p.poll() not in (None, 0, TEMPORARY_FAILURE) for p in began)

@@ -1,8 +1,8 @@
 """The training loop of every stage of every system.
 
-Read it from `fit` down. What a model must offer: `loss(batch) -> (scalar, figures)`, of which
-`count` says what the scalar is a mean over (tokens, frames, items); which others there are, and
-what they mean, the system says (`etude.systems.base.TrainingMetric`).
+Read it from `fit` down. A model must offer `loss(batch) -> (scalar, figures)`; the figure `count`
+says how many items (tokens, frames) the scalar is a mean over. The system says which other figures
+there are and what they mean (`etude.systems.base.TrainingMetric`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ VERSION = 2  # raised when the same settings train other weights
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 10  # steps between rows of the history
-SHOWN_ROWS = 500  # up to which each is written at once; later seldomer, since all are rewritten
+SHOWN_ROWS = 500  # up to which each is written at once; later less often, since all are rewritten
 
 
 def history_columns(figures: Sequence[TrainingMetric], settings: TrainingSettings) -> list[str]:
@@ -46,7 +46,7 @@ def history_columns(figures: Sequence[TrainingMetric], settings: TrainingSetting
 
 
 class Interrupted(Exception):  # noqa: N818  it is no error: the state is saved and a retry goes on
-    """Training was asked to stop; everything that it needs to go on is saved."""
+    """Training was asked to stop; everything that it needs to continue is saved."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Progress:
 
 @dataclass
 class TrainingResult:
-    """What a training gives: weights are in the model; the history and how long it took."""
+    """The outcome of a training: the history and how long it took; weights are in the model."""
 
     history: list[dict[str, float | None]]
     timings: list[dict[str, Any]] = field(default_factory=list)
@@ -93,7 +93,7 @@ def fit(
     figures: Sequence[TrainingMetric] = (),
     flops: Callable[[nn.Module, Batch], float] = lambda model, batch: 0.0,
 ) -> TrainingResult:
-    """Train a model in place; goes on where an interrupted run of the same state stopped.
+    """Train a model in place; continues where an interrupted run of the same state stopped.
 
     Args:
         figures: what is computed at validations besides the loss.
@@ -158,7 +158,7 @@ class _TrainingRun:
 
     def go(self) -> TrainingResult:
         torch.use_deterministic_algorithms(True, warn_only=True)
-        # Filling fresh memory costs time and finds only defects.
+        # Filling new memory costs time and only helps to find defects.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         if self._restore_finished():
             return TrainingResult(self.history, restored=True)
@@ -277,7 +277,7 @@ class _TrainingRun:
                 loss, figures = model.loss(self._to_device(batch))  # type: ignore[operator]
                 total += loss.item() * figures["count"]
                 count += figures["count"]
-                for i, name in enumerate(names):  # a mean over something else says over how many
+                for i, name in enumerate(names):  # another mean has its own count
                     weight = figures.get(f"{name}_count", figures["count"])
                     sums[i] += figures[name] * weight
                     counts[i] += weight

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-# What fused linear layers are called, and how many matrices they are.
+# Names of fused linear layers, and how many matrices each holds.
 FUSED = {"query_key_value": 3, "qkv": 3, "to_qkv": 3, "c_attn": 3, "to_kv": 2, "kv": 2}
 HEADS = {"head", "heads", "logits"}  # words of a name: lm_head, heads.2, to_logits
 BLOCKS = {"blocks", "layers", "h"}  # below such a list a head is one of attention
@@ -28,7 +28,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 class Matrix(NamedTuple):
-    """A weight that Muon trains: `parts` equal matrices, one behind the other along `dim`."""
+    """A weight that Muon trains: `parts` equal matrices, one after the other along `dim`."""
 
     weight: nn.Parameter
     parts: int = 1
@@ -38,8 +38,8 @@ class Matrix(NamedTuple):
 def matrices(model: nn.Module) -> list[Matrix]:
     """The 2-D weights of a network's linear and recurrent layers, but for its heads.
 
-    A head is a layer whose name says so (HEADS). Embeddings, what is tied to one, and parameters
-    of any other kind of module are no matrices between hidden layers.
+    A head is a layer whose name says so (HEADS). Embeddings, weights tied to one, and parameters of
+    any other kind of module are not matrices between hidden layers.
     """
     seen = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
     found = []
@@ -71,7 +71,7 @@ def _is_head(name: str) -> bool:
 def _of_module(name: str, module: nn.Module) -> Iterator[Matrix]:
     if is_linear(module):
         weight: Any = module.weight
-        dim = 0 if isinstance(module, nn.Linear) else 1  # along what the layer gives
+        dim = 0 if isinstance(module, nn.Linear) else 1  # along the layer's output
         parts = FUSED.get(name, 1)
         yield Matrix(weight, parts if weight.shape[dim] % parts == 0 else 1, dim)
     elif isinstance(module, nn.RNNBase):  # gates

@@ -34,7 +34,7 @@ class MuonAndAdamW:
         return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The other way round."""
+        """Restore them."""
         self.muon.load_state_dict(state["muon"])
         self.adamw.load_state_dict(state["adamw"])
 
@@ -44,7 +44,7 @@ def build_optimiser(
 ) -> torch.optim.AdamW | MuonAndAdamW:
     """The optimiser that the settings name.
 
-    AdamW has no weight decay on norms, biases and embeddings (nor on what is tied to one).
+    AdamW has no weight decay on norms, biases and embeddings (nor on weights tied to one).
 
     Raises:
         UserError: Muon is asked for, and the network has no matrix for it.

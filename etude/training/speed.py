@@ -1,4 +1,4 @@
-"""What makes a training faster or smaller, and how near it comes to what the device can do."""
+"""What makes a training faster or smaller, and how close it comes to the device's peak."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def prepare_network(model: nn.Module, settings: TrainingSettings) -> None:
     """Checkpoint and compile the network of a stage in place; names of weights stay.
 
     Raises:
-        UserError: no compiler is here, or the network has no blocks that are known.
+        UserError: there is no compiler, or the network has no known blocks.
     """
     body = getattr(model, "body", model)
     if settings.checkpoint_activations:
@@ -87,7 +87,7 @@ def _again(block: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def peak_flops(device: torch.device, precision: str) -> float | None:
-    """FLOP/s that a device can do at its best; None where it is not known (every CPU)."""
+    """A device's peak FLOP/s; None if unknown (every CPU)."""
     if device.type != "cuda":
         return None
     return peak_of(torch.cuda.get_device_name(device), precision)

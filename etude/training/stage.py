@@ -48,7 +48,7 @@ Distance = Callable[[Sequence[Wave], Sequence[Wave], int], float]
 def stage_fingerprint(
     experiment: TrainedExperiment, stage: str, parts: Parts, seed: int, weights: Path | None = None
 ) -> str:
-    """The fingerprint of a stage's training; which steps are kept decides no result.
+    """The fingerprint of a stage's training; which steps are kept does not matter.
 
     Of the weights that it begins with, and of the stages that it learns from, the bytes count, not
     their names or places. Of Étude's code and the user's own, what the rule's `version` has.
@@ -59,7 +59,7 @@ def stage_fingerprint(
     described = {
         "stage": stage,
         "settings": settings,
-        # What of the experiment itself decides this stage, as in the rule's params.
+        # The parts of the experiment that decide this stage, as in the rule's params.
         "keys": experiment.model_dump(
             mode="json", include=set(experiment.stage_keys.get(stage, ()))
         ),
@@ -91,7 +91,7 @@ def train_stage(
         parts: the packed token set, its tokenizers, and the results of the stages that it needs.
         folder: gets model.safetensors, config.json, history.csv, timings.csv, curve.svg, card.md.
         state_root: results/state, where resumable states lie.
-        tensorboard: folder of curves (and of auditions), none where it is None.
+        tensorboard: folder for curves (and auditions); None: no curves.
         weights: the file that the stage's `weights` names; distance: for auditions.
 
     Raises:
@@ -198,7 +198,7 @@ def begin_stage(
 
 
 def encode_stage(experiment: TrainedExperiment, stage: str, parts: Parts, folder: Path) -> None:
-    """Write what a trained stage makes of the corpus, for the stages that need it.
+    """Write a trained stage's encoding of the corpus, for the stages that need it.
 
     Args:
         parts: as for `train_stage`; `models` has the trained stage itself too.

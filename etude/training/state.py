@@ -1,4 +1,4 @@
-"""The rolling state of a training: outside Snakemake's outputs, so that a killed job goes on.
+"""The rolling state of a training: outside Snakemake's outputs, so that a killed job continues.
 
 Each training has a folder results/state/<fingerprint>/. The fingerprint covers everything that
 decides the result (settings, seed, data, upstream weights), so that a changed config or corpus
@@ -34,7 +34,7 @@ def fingerprint(settings: dict[str, Any], seed: int, data_hash: str, upstream: l
 class TrainingState:
     """One training's folder: `state.pt` while it runs, `finished.pt` and kept steps for good.
 
-    `history.csv` has the rows so far: what looks on while it trains reads them there.
+    `history.csv` has the rows so far, for those who watch the training.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,7 +44,7 @@ class TrainingState:
 
     @contextmanager
     def locked(self, should_stop: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Keep a second writer out: wait until the first has ended, then take its results over.
+        """Keep a second writer out: wait until the first has ended, then use its results.
 
         Raises:
             UserError: when it was told to stop while it waited.
@@ -76,13 +76,13 @@ class TrainingState:
         )
 
     def describe(self, description: dict[str, Any]) -> None:
-        """Say in words what the fingerprint stands for (for a person, and for clean-up)."""
+        """Write down what the fingerprint stands for (for people, and for clean-up)."""
         write_json(self.folder / "about.json", description)
 
     def refer(self, training: str) -> None:
         """Note that this is the state of a training (`<experiment>/<stage>/seed-<n>`) from now on.
 
-        A state to which no such note leads is one that settings of another day have left.
+        A state without such a note is left over from earlier settings.
         """
         write_text(self.folder.parent / "refs" / training, self.folder.name + "\n")
 
@@ -100,7 +100,7 @@ class TrainingState:
 
     def save(self, path: Path, content: dict[str, Any]) -> None:
         """Write a state atomically."""
-        import torch  # whoever only looks on does without
+        import torch  # an onlooker can do without
 
         with atomic(path) as temporary:
             torch.save(content, temporary)

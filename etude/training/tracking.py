@@ -15,11 +15,11 @@ PROJECT = "etude"
 
 
 def open_wandb(folder: Path, name: str, run: str, settings: dict[str, Any]) -> Any:
-    """A run of wandb's; `run` is the state's fingerprint, so that a resumed training goes on in it.
+    """A run of wandb's; `run` is the state's fingerprint, so that a resumed training stays in it.
 
     Raises:
-        UserError: wandb is not installed, or begins no run (nobody is logged in, its server does
-            not answer).
+        UserError: wandb is not installed, or does not start a run (nobody is logged in, its server
+            does not answer).
     """
     try:
         wandb = importlib.import_module("wandb")

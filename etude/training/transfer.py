@@ -1,4 +1,4 @@
-"""Weights that were trained elsewhere, put into a stage: what fits, what differs, what is said."""
+"""Weights that were trained elsewhere, put into a stage: what fits, what differs, what to say."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from etude.systems.weights import load_weights, read_weights
 log = logging.getLogger(__name__)
 
 ETUDE = "étude"  # where a network names no backend
-UNIMPORTANT = ("network.dropout",)  # it decides neither a shape nor what is generated
+UNIMPORTANT = ("network.dropout",)  # it affects neither a shape nor what is generated
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def transfer(
 
     Raises:
         UserError: the file cannot be read or may not be loaded; it is of another stage, format,
-            or network; a tensor is missing, too much, of another shape or not finite.
+            or network; a tensor is missing, superfluous, of another shape or not finite.
     """
     theirs, ours = _config_beside(file), model.config(tokenizers)
     _same_backend(file, theirs, ours)
@@ -70,7 +70,7 @@ def transfer(
     why = f"its config.json has {', '.join(map(str, found))}" if found else ""
     tensors = model.accept(read_weights(file, settings))
     load_weights(model, tensors, file, why, _advice(found))
-    # Heads and the base of the rotary embedding decide every result, and no shape.
+    # Heads and the base of the rotary embedding affect every result, but no shape.
     if unseen := [d for d in found if d.key.startswith("network.")]:
         raise UserError(
             "the weights fit this network by their shapes alone",
@@ -84,7 +84,7 @@ def transfer(
 
 
 def origin_of(weights: Path) -> Origin:
-    """Where weights come from, of a file or a folder of results/pretrained/."""
+    """Where the weights of a file or a folder of results/pretrained/ come from."""
     if weights.is_dir():
         about = read_origin(weights)
         return Origin(about["from"], about["sha256"])
@@ -114,7 +114,7 @@ def _backend(content: Mapping[str, Any]) -> str:
 def config_differences(
     theirs: Mapping[str, Any], ours: Mapping[str, Any]
 ) -> list[ConfigDifference]:
-    """What a config.json has otherwise than a stage's own; keys that either lacks do not count."""
+    """Where a config.json differs from a stage's own; keys that either lacks do not count."""
     found = []
     for key in ours.keys() & theirs.keys():
         left, right = theirs[key], ours[key]

@@ -113,12 +113,12 @@ class ExperimentPlan(DataPlan):
         return self.config.corpora[experiment.corpus].params("filter", "render")
 
     def soundfont_of(self, wildcards: Any) -> Files:
-        """The user's SoundFont by which an experiment's notes are played; mostly nothing."""
+        """The user's SoundFont by which an experiment's notes are played; usually nothing."""
         makes = self.experiment_of(wildcards).makes
         return self.corpus_soundfont_of(wildcards) if "notes" in makes else []
 
     def corpus_soundfont_of(self, wildcards: Any) -> Files:
-        """The user's SoundFont by which the corpus of an experiment is played; mostly nothing."""
+        """The user's SoundFont by which the corpus of an experiment is played; usually nothing."""
         corpus = self.experiment_of(wildcards).corpus
         return sources.soundfont_file(self.config.corpora[corpus])
 
@@ -134,7 +134,7 @@ class ExperimentPlan(DataPlan):
         }
 
     def verified_texts(self, wildcards: Any) -> Files:
-        """The proof that the pretrained weights of a stage know words; mostly nothing."""
+        """The proof that the pretrained weights of a stage know words; usually nothing."""
         weights = self.stage_of(wildcards).weights
         if weights is None or weights.pretrained not in self.read_texts:
             return []
@@ -178,7 +178,7 @@ class ExperimentPlan(DataPlan):
         return self._of_stages(wildcards, f"{MODEL}/model.safetensors", encodes=None)
 
     def upstream_models(self, wildcards: Any) -> Files:
-        """The weights that a stage learns from: of stages that it needs and that encode nothing."""
+        """The weights that a stage learns from: of stages it needs that encode nothing."""
         return self._of_stages(wildcards, f"{MODEL}/model.safetensors", encodes=False)
 
     def encoding_models(self, wildcards: Any) -> Files:
@@ -211,12 +211,12 @@ class ExperimentPlan(DataPlan):
         return [*self._of_stages(wildcards, LATENTS, encodes=True), *borrowed]
 
     def audio_to_encode(self, wildcards: Any) -> Files:
-        """The folders of audio that a stage which encodes reads; mostly none."""
+        """The folders of audio that an encoding stage reads; usually none."""
         wav = self.for_experiment("results/corpora/{corpus}/wav/{shard}")
         return wav(wildcards) if self.experiment_of(wildcards).encodes_audio else []
 
     def pieces_to_encode(self, wildcards: Any) -> Files:
-        """pieces.csv, where a stage which encodes reads audio."""
+        """pieces.csv, if an encoding stage reads audio."""
         pieces = self.for_experiment("results/corpora/{corpus}/pieces.csv")
         return pieces(wildcards) if self.experiment_of(wildcards).encodes_audio else []
 
@@ -269,7 +269,7 @@ class ExperimentPlan(DataPlan):
         return imported_weights.weights_file(settings, wildcards.stage, wildcards.seed)
 
     def files_of(self, wildcards: Any) -> Files:
-        """The user's own files that a stage learns from; mostly none."""
+        """The user's own files that a stage learns from; usually none."""
         return [str(path) for path in self.stage_of(wildcards).files]
 
     def trainings(self) -> Iterator[tuple[str, str, StageSettings, int]]:
@@ -341,7 +341,7 @@ class ExperimentPlan(DataPlan):
         return f"{folder}/model.safetensors"
 
     def extraction_of(self, wildcards: Any) -> Files:
-        """What a trained model answered to beginnings of training items; baselines have none."""
+        """How a trained model continued beginnings of training items; baselines have none."""
         if not self.experiment_of(wildcards).continues or wildcards.clips == "baselines":
             return []
         seed = wildcards.clips.partition("/")[0]

@@ -1,4 +1,4 @@
-"""Are the packages here that an environment has beyond the usual ones? Standard library only.
+"""Are an environment's extra packages installed? Standard library only.
 
 An environment that an experiment's `env()` names needs the packages of requirements/<name>.txt, in
 those versions. An environment without such a file needs nothing besides the lock's.

@@ -1,4 +1,4 @@
-"""Fitted tokenizers that a user names instead of fitting: their files, and are they there.
+"""Fitted tokenizers that a user names instead of fitting: their files, and whether they exist.
 
 Read when Snakemake parses the workflow: standard library and pydantic only.
 """

@@ -1,4 +1,4 @@
-"""Weights that a user names in place of a training: which file is meant, and is it there.
+"""Weights that a user names in place of a training: which file is meant, and whether it exists.
 
 Read when Snakemake parses the workflow: standard library and pydantic only.
 """
@@ -42,7 +42,7 @@ def check_weights(
         experiments: what they make under results/models/ need not be there yet.
 
     Raises:
-        UserError: there is no such file, or it is a pickle that nobody vouches for.
+        UserError: there is no such file, or it is a pickle without `sha256` or `trust`.
     """
     made = settings is not None and settings.path is None
     for file in map(Path, () if made else weights_file(settings, stage, seed)):

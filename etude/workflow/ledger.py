@@ -33,7 +33,7 @@ class Row:
     """A label as it is in the code or in the ledger.
 
     Attributes:
-        reason: why its code changed although its VERSION did not; mostly empty.
+        reason: why its code changed although its VERSION did not; usually empty.
     """
 
     label: str
@@ -43,7 +43,7 @@ class Row:
 
 
 def room(module: str) -> str:
-    """The folder that a module stands in: of a system its own, otherwise that below etude/."""
+    """The folder of a module: a system's own, otherwise the one below etude/."""
     folders = module.split("/")[:-1]
     return "/".join(folders[: 2 if module.startswith("systems/") else 1])
 

@@ -1,4 +1,4 @@
-"""Which experiments and corpora a model knows: its own, and those that it was built upon.
+"""Which experiments and corpora a model learned from: its own, and those it was built on.
 
 Read when Snakemake parses the workflow: standard library and pydantic only.
 """

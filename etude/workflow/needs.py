@@ -104,7 +104,7 @@ def downloads(config: Config, results: Path = Path("results")) -> list[str]:
 
 
 def check_needs(config: Config) -> None:
-    """See that what the run takes over from elsewhere is there, and that results can be written.
+    """Check that what the run imports from elsewhere exists, and that results can be written.
 
     Raises:
         UserError: the first that is not.

@@ -37,7 +37,7 @@ def has_likelihood(experiment: ExperimentBase) -> bool:
 
 
 def has_words(experiment: ExperimentBase) -> bool:
-    """Of experiments of whose words it is measured what they are worth."""
+    """Of experiments whose learned words are measured."""
     return experiment.judges_concepts
 
 
@@ -227,7 +227,7 @@ class Plan(OverStepsPlan):
         return found
 
     def listening(self) -> Files:
-        """What listeners preferred (`etude table --ratings`), where somebody has asked them."""
+        """What listeners preferred (`etude table --ratings`), if they were asked."""
         paths = [f"results/listening/{name}.csv" for name in self.run]
         return [path for path in paths if Path(path).is_file()]
 

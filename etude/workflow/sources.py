@@ -1,4 +1,4 @@
-"""What a corpus is made from, as the workflow knows it before anything runs.
+"""What a corpus is made from, as far as the workflow knows before anything runs.
 
 Read when Snakemake parses the workflow: standard library, pydantic and yaml only.
 """
@@ -43,10 +43,10 @@ def soundfont_file(settings: CorpusBase) -> list[str]:
 
 
 def read_where_they_lie(settings: CorpusBase) -> list[Path]:
-    """The user's own files and folders that music comes from, which may change under a run.
+    """The user's own files and folders that music comes from, which may change during a run.
 
-    Of a source of her own those that its class names: `reads = ("folder",)` says which `options`
-    are paths.
+    Of a user's source those that its class names: `reads = ("folder",)` says which `options` are
+    paths.
 
     Raises:
         UserError: `reads` is not written out in the class.
@@ -103,7 +103,7 @@ def scanned_as(settings: CorpusBase) -> tuple[int, int | None, str]:
 def fetch_params(settings: Corpus) -> str:
     """What decides what is fetched. `limit` spares exports; an archive comes whole.
 
-    Where a user's own folder lies is no part of it: what is in it is.
+    The place of a user's folder is not part of it: its content is.
     """
     annotated = ("annotations", "metadata") if settings.annotations else ()
     if isinstance(settings, Music21Corpus):

@@ -2,7 +2,7 @@
 
 Every module that decides results has a `VERSION`, raised when its results change. A rule's params
 and a training's fingerprint name such modules by labels, which stay when a module moves. All is
-read as text: nothing is imported, nothing depends on times of files.
+read as text: nothing is imported, and nothing depends on the times of files.
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ def test_where_to_stop_is_published_with_its_figure(results, tmp_path):
     rows = [row | {"experiment": "b"} for row in table(DISTANCES_OF_STEPS, LEVEL, (0, 5, 60))]
     write_csv(results / "metrics/b/over_steps.csv", OVER_STEPS_COLUMNS, rows)
     published.publish(results, settings, docs)
-    assert published.check(docs) == []
+    assert published.check_published(docs) == []
     assert {"over_steps.csv", "over-steps-b.svg"} <= read_json(docs / "hashes.json").keys()
     svg = ET.parse(docs / "over-steps-b.svg").getroot()
     assert len(svg.findall("{*}circle")) == 3

@@ -39,6 +39,15 @@ BETTER = {
     r"the seeds' (full )?sizes": "the originals' sizes",
     r"who (wants|keeps|lives in) \w+ (types?|asks?|changes)": "if you want ..., ...",
     r"near package index": "fast package mirror",
+    r"mostly (nothing|none|empty)": "usually nothing",
+    r"(take|takes|took|taken) their consent back": "withdraw",
+    r"seldomer": "less often",
+    r"which nobody wants": "say what it costs",
+    r"made ready": "prepared",
+    r"pairs besides": "extra pairs",
+    r"a word is said": "there is a warning",
+    r"whoever only": "those who only",
+    r"her who": "the user who",
 }
 QUOTED = {
     "docs/first-hour.md": ("going on from step",),  # what a program printed

@@ -59,7 +59,7 @@ class External(ExperimentBase):
         2.0,
         gt=0,
         le=3600,
-        description="longer recordings are cut into clips of this length; of MIDI so much is heard",
+        description="longer recordings are cut into clips of this length; MIDI is used up to it",
     )
 
     @property  # type: ignore[misc]

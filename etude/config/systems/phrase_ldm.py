@@ -214,7 +214,7 @@ class PhraseGenerate(GenerateSettings):
         pattern=r"^([A-G][b#]?( (major|minor))?)?$",
         description="such as G or Bb minor (none: as training pieces, mostly C or A minor)",
     )
-    mode: Literal["any", "major", "minor"] = Field("any", description="as a condition")
+    mode: Literal["any", "major", "minor"] = Field("any", description="mode that is asked for")
     meter: str = Field(
         "", pattern=r"^([0-9]+/[0-9]+)?$", description="such as 3/4 (none: the first of `meters`)"
     )

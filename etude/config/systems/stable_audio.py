@@ -120,7 +120,7 @@ class SoundGenerate(GenerateSettings):
         None, gt=0, description="length of that piece, in seconds (none: random, as in training)"
     )
     strength: float = Field(
-        0.7, gt=0, le=1, description="how much of a recording is made again; 1: nearly all"
+        0.7, gt=0, le=1, description="how much of a recording is regenerated; 1: nearly all"
     )
     recording: UserPath | list[UserPath] | None = Field(
         None, description="recordings that clips are made from, in turn"

@@ -46,10 +46,12 @@ class Templates(Section):
     """Sentences around concepts; {} is the concept."""
 
     train: Annotated[list[str], Distinct] = Field(
-        list(TRAINING_TEMPLATES), min_length=1, description="to learn in, one by chance"
+        list(TRAINING_TEMPLATES), min_length=1, description="sentences for training, one at random"
     )
     test: Annotated[list[str], Distinct] = Field(
-        list(TEST_TEMPLATES), min_length=1, description="to validate, test and play in, in turn"
+        list(TEST_TEMPLATES),
+        min_length=1,
+        description="sentences for validation, test and clips, in turn",
     )
 
     @model_validator(mode="after")

@@ -151,7 +151,7 @@ class Weights(Section):
         description="in place of `path`: a name from `pretrained`, for systems that take them",
     )
     fine_tune: bool = Field(
-        False, description="train on from these weights; false: take them as they are"
+        False, description="continue training from these weights; false: use them as they are"
     )
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="hash that the file must have"

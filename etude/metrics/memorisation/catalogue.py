@@ -67,7 +67,7 @@ class Match:
 class Catalogue:
     """The training music.
 
-    Attributes: pieces (names), bounds (int64 [pieces + 1], first frame of each, with silence behind
+    Attributes: pieces (names), bounds (int64 [pieces + 1], first frame of each, with silence after
     it), frames (float16 [frames, BINS], blurred, mean taken off, 0 in between), mean [BINS], and
     of the vectors: centre [d], axes [d, components], places (int64 [n], first frame), vectors
     (float32 [n, components], of length 1).

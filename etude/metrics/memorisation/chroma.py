@@ -82,7 +82,7 @@ class Chroma:
     """The training music.
 
     Attributes: pieces (names), bounds (int64 [pieces + 1], first frame of each), frames (float16
-    [frames, 12]). Each piece has LONGEST frames of silence behind it, so that a short one is a
+    [frames, 12]). Each piece has LONGEST frames of silence after it, so that a short one is a
     stretch as well.
     """
 

@@ -128,7 +128,7 @@ class Melodies:
         return edit_costs(words, self._padded(pieces.tolist())).min(1).astype(np.int64)
 
     def _padded(self, pieces: Sequence[int]) -> Ids:
-        """The words of some pieces, [pieces, longest]; what is behind them equals nothing."""
+        """The words of some pieces, [pieces, longest]; what is after them equals nothing."""
         rows = [self.words[i] for i in pieces]
         made = np.full((len(rows), max(map(len, rows))), -1, np.int64)
         for row, words in zip(made, rows, strict=True):

@@ -80,7 +80,7 @@ def note_sequence(table: NoteTable) -> Ids:
 
 
 class Surprise:
-    """How much an id says behind the one before it: half a bigram model, half a unigram one."""
+    """How much an id says after the one before it: half a bigram model, half a unigram one."""
 
     def __init__(self, text: Ids) -> None:
         self.ids, self.counts = np.unique(text, return_counts=True)
@@ -118,7 +118,7 @@ class SuffixIndex:
     """All training sequences in one suffix array."""
 
     def __init__(self, sequences: Sequence[Ids]) -> None:
-        # Ids move up by one: 0 stands behind each sequence and equals nothing that is looked for.
+        # Ids move up by one: 0 stands after each sequence and equals nothing that is looked for.
         parts = [np.append(np.asarray(s, np.int64) + 1, 0) for s in sequences]
         self.text = np.concatenate([*parts, np.zeros(LONGEST, np.int64)])
         self.bounds = np.cumsum([0, *map(len, parts)])

@@ -84,7 +84,7 @@ class ClipWindows:
     """
 
     # Products of spectra go round a circle as long as the music beside a window: what wraps lies
-    # behind the lags that are looked at.
+    # after the lags that are looked at.
     SIZE = fft.next_fast_len(WINDOW + 2 * SLACK, real=True)
 
     def __init__(self, wave: Wave, begins: NDArray[np.int64]) -> None:

@@ -9,7 +9,7 @@ continues prompts, the head is what comes before the prime's end, for all sets; 
 clips from nothing, the head is the first half of what is heard, and the tail the second.
 
 Form is not heard in a stretch of two seconds. For its figures a clip is entire: all that its file
-has behind the prime, and of a real clip the whole piece that it is a stretch of.
+has after the prime, and of a real clip the whole piece that it is a stretch of.
 """
 
 from __future__ import annotations

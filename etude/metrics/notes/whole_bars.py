@@ -3,7 +3,7 @@
 Bars are where the file's time signatures put them (`etude.midi.bars`). A stretch of a piece begins
 and ends within a bar as a rule: these parts of bars are left out, and so is an upbeat. The last bar
 of a piece counts where the piece ends within the stretch, and bars of silence before the first note
-or behind the last do not.
+or after the last do not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ VERSION = 1  # raised when other bars are whole
 MOST = 1024  # bars; a note an hour later would only take memory
 ROUNDING = 1e-3  # seconds: times in clips.csv have three decimals
 TINY = 1e-6  # of a bar
-RINGS_ON = 1 / 32  # of a bar: what sounds no longer behind a bar line makes no bar
+RINGS_ON = 1 / 32  # of a bar: what sounds no longer after a bar line makes no bar
 
 Array = NDArray[np.float64]
 

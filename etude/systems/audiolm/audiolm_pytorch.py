@@ -6,9 +6,9 @@ What is not: the loop, the data and the sampling. Its four known defects, and wh
 
 1. with `flash_attn` and its cache its logits are wrong (a single query is told to be causal and
    sees the first key only): here a mask of keys is always given, with which they are right;
-2. its fine stage can never say the last code but in the first fine quantizer: sampling is ours,
+2. its fine stage can never give the last code except in the first fine quantizer: sampling is ours,
    and all codes can be drawn;
-3. its `AudioLM` never says how many frames it wants: the number is ours to say;
+3. its `AudioLM` never says how many frames it wants: we choose the number;
 4. the coarse stage's end of quantizer q shares its embedding with code 0 of q + 1, since ids are
    offset by the codebook's size while each has one more row. That is kept, for weights trained so
    would not fit another; the end itself is never drawn, so only training meets it.
@@ -106,7 +106,7 @@ class LibraryNetwork(nn.Module):
     def forward(
         self, tokens: Tensor, layout: CodebookLayout, cache: LibraryCache | None = None
     ) -> Tensor:
-        """Hidden states [B, T, dim] of tokens [B, T]; with a cache, T new positions behind it."""
+        """Hidden states [B, T, dim] of tokens [B, T]; with a cache, T new positions after it."""
         cache = self.cache(*tokens.shape) if cache is None else cache
         x, seen, lead = self.embed(tokens, layout), self.seen(tokens, layout), 0
         if not cache.filled:
@@ -128,7 +128,7 @@ class LibraryNetwork(nn.Module):
 
 
 class SemanticNetwork(LibraryNetwork):
-    """[start] s0 s1 ...; ids behind the vocabulary are its end and a place without a token."""
+    """[start] s0 s1 ...; ids after the vocabulary are its end and a place without a token."""
 
     def __init__(self, network: AudioLmPytorch, sizes: Sizes) -> None:
         super().__init__(
@@ -291,7 +291,7 @@ class LibraryStage(AudioLmStage):
         return mask
 
     def semantic_row(self, batch: Batch) -> Tensor:
-        """Semantic ids as the library has them: merged if wanted, the end behind, then PADDING."""
+        """Semantic ids as the library has them: merged if wanted, the end after, then PADDING."""
         ids, end = batch["semantic"].long(), self.shape["semantic_vocabulary"]
         ids = library().append_eos_id(ids, end)
         if self.shape["deduplicate_semantic"]:

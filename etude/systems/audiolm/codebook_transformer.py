@@ -56,7 +56,7 @@ class KeyValueCache:
 
 
 class CodebookBlock(nn.Module):
-    """Attention and feed-forward, each behind a LayerNorm, each added to the stream."""
+    """Attention and feed-forward, each after a LayerNorm, each added to the stream."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class CodebookBlock(nn.Module):
         query, key = rotate(query, rotation), rotate(key, rotation)
         if cache is not None:
             key, value = cache.write(layer, key, value)
-            if cache.length and length > 1:  # several new positions behind filled ones
+            if cache.length and length > 1:  # several new positions after filled ones
                 mask = torch.ones(length, key.shape[2], dtype=torch.bool, device=x.device)
                 mask = mask.tril(diagonal=cache.length)
         attended = F.scaled_dot_product_attention(
@@ -162,7 +162,7 @@ class CodebookTransformer(nn.Module):
         cache: KeyValueCache | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states [B, T, dim] of tokens [B, T]; with a cache, T new positions behind it."""
+        """Hidden states [B, T, dim] of tokens [B, T]; with a cache, T new positions after it."""
         x = self.embedding(tokens + self.offsets[layout.codebooks])
         x = x + self.codebook_embedding(layout.codebooks)
         angles = layout.times[:, None] * self.frequencies

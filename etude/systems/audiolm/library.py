@@ -3,8 +3,8 @@
 The package cannot simply be imported: it wants fairseq, torchaudio and encodec, of which the first
 two do not load beside current torch, asks the network for the size of a text encoder, replaces
 `warnings.warn` by nothing and silences the root logger and transformers'. None of that is needed
-for its networks. So the file that defines them is loaded alone; what it imports beside is stood in
-for while it loads, and everything is afterwards as it was.
+for its networks. So the file that defines them is loaded alone; its other imports get stand-ins
+while it loads, and afterwards everything is as it was.
 """
 
 from __future__ import annotations

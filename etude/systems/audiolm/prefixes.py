@@ -1,4 +1,4 @@
-"""Beginnings of segments, which AudioLM's semantic stage is given."""
+"""Beginnings of segments for AudioLM's semantic stage to continue."""
 
 from __future__ import annotations
 

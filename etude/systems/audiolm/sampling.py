@@ -69,7 +69,7 @@ def continue_sequence(
     on_token: Callable[[], None] = lambda: None,
     cached: bool = True,
 ) -> Tensor:
-    """Sample `count` more tokens behind `given` [B, P] in a stage's layout -> long [B, count].
+    """Sample `count` more tokens after `given` [B, P] in a stage's layout -> long [B, count].
 
     Args:
         forbidden: ids that are never drawn.
@@ -202,7 +202,7 @@ class AudioLmGenerator:
         sampling: Sampling,
         on_token: Callable[[], None],
     ) -> Tensor:
-        """Ids of one window [B, frames]; behind a merged window's end stands `segment_end`."""
+        """Ids of one window [B, frames]; after a merged window's end comes `segment_end`."""
         stage, frames = self.semantic, self.shape["semantic_frames"]
         begin = torch.zeros((len(context), 1), dtype=torch.long, device=stage.device)
         if not self.shape["deduplicate_semantic"]:
@@ -231,7 +231,7 @@ class AudioLmGenerator:
             return [False] * len(ids)
         ended = (ids == stage.end).any(1)
         ids.masked_fill_(ids == stage.end, stage.segment_end)  # said; not for the coarse stage
-        whole = ids[:, -1] < stage.vocabulary  # full windows say it behind their last id
+        whole = ids[:, -1] < stage.vocabulary  # full windows say it after their last id
         begin = torch.zeros((len(ids), 1), dtype=torch.long, device=stage.device)
         verdict = continue_sequence(
             stage, torch.cat([begin, ids], 1), 1, streams, sampling,

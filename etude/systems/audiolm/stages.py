@@ -141,7 +141,7 @@ class SemanticStage(AudioLmStage):
 
     @property
     def vocabulary(self) -> int:
-        """Number of semantic ids; the ids behind them are the two ends."""
+        """Number of semantic ids; the ids after them are the two ends."""
         return self.shape["semantic_vocabulary"]
 
     @property

@@ -2,7 +2,7 @@
 
 What is made of the user's MIDI:
     one file, `keep`      these bars stay as they are, the others are made again
-    one file alone        it stays as a whole, and bars are made behind it
+    one file alone        it stays as a whole, and bars are made after it
     two files             a line between their latents, noised and made music of again
 """
 
@@ -221,7 +221,7 @@ class PhraseLdmPlayer:
         self._give(asked, asked.given)
 
     def _go_on(self, asked: PhraseRequest, own: UserPiece) -> None:
-        """Bars behind a piece, of which as much is known as the network tells apart."""
+        """Bars after a piece, of which as much is known as the network tells apart."""
         room = max(self.ldm.settings.longest - asked.bars, 1)
         before = own.bars[-room:]
         asked.new, asked.bars = len(before), asked.bars + len(before)
@@ -359,7 +359,7 @@ class PhraseLdmPlayer:
         return Clip(wave, row, table, condition, parts, rate=self.rate, midi=midi)
 
     def _begin_s(self, before: Sequence[Bar], tempo: float) -> float:
-        """The second at which what stands behind some bars begins."""
+        """The second at which the music after some bars begins."""
         quarters = sum(4 * numerator / denominator for numerator, denominator in (
             bar.signature for bar in before
         ))  # fmt: skip

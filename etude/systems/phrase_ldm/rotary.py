@@ -164,7 +164,7 @@ class RotaryNetwork(nn.Module):
         return self.encoder_norm(x)
 
     def start(self, memory: Tensor, length: int, keep: Tensor | None = None) -> RotaryCache:
-        """An empty cache for up to `length` ids behind a memory [B, M, dim]."""
+        """An empty cache for up to `length` ids after a memory [B, M, dim]."""
         of_memory = torch.stack([self._block(i).of_memory(memory) for i in range(self._layers)])
         batch, heads = memory.shape[0], self.network.heads
         shape = (self._layers, 2, batch, heads, length, self.width // heads)
@@ -172,7 +172,7 @@ class RotaryNetwork(nn.Module):
         return RotaryCache(of_memory, keep, written)
 
     def next(self, ids: Tensor, cache: RotaryCache, added: Tensor | None = None) -> Tensor:
-        """Logits [B, vocabulary] behind one more id each (long [B]); added: as in `logits`."""
+        """Logits [B, vocabulary] after one more id each (long [B]); added: as in `logits`."""
         x = self.embedding(ids[:, None])
         x = x if added is None else x + added[:, None]
         rotation = self._rotation(x, cache.length)
@@ -191,7 +191,7 @@ class RotaryNetwork(nn.Module):
         keep: Tensor | None = None,
         added: Tensor | None = None,
     ) -> Tensor:
-        """Logits [B, T, vocabulary] behind each of the ids [B, T], given a memory [B, M, dim].
+        """Logits [B, T, vocabulary] after each of the ids [B, T], given a memory [B, M, dim].
 
         Args:
             keep: which of the memory is there, bool [B, M]; None: all.

@@ -65,7 +65,7 @@ def parse_sections(text: str, where: str = "", bars: int | None = None) -> list[
 
 
 def to_text(sections: Sequence[SongSection]) -> str:
-    """The other way round."""
+    """The reverse."""
     return "".join(f"{section.letter}{section.bars}" for section in sections)
 
 
@@ -138,7 +138,7 @@ def _runs(repeat: NDArray[np.int64], least: int) -> list[tuple[int, int]]:
 
 
 def _carried(edges: set[int], runs: list[tuple[int, int]], repeat: NDArray[np.int64]) -> set[int]:
-    """Edges within a run, as edges of what it repeats, and the other way round."""
+    """Edges within a run, as edges of what it repeats, and the reverse."""
     found = set()
     for start, end in runs:
         first = int(repeat[start])

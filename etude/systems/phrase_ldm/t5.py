@@ -50,11 +50,11 @@ class T5Network(nn.Module):
         return states
 
     def start(self, memory: Tensor, length: int, keep: Tensor | None = None) -> T5Cache:
-        """An empty cache behind a memory [B, M, dim]; its length grows by itself."""
+        """An empty cache after a memory [B, M, dim]; its length grows by itself."""
         return T5Cache(memory, keep)
 
     def next(self, ids: Tensor, cache: T5Cache, added: Tensor | None = None) -> Tensor:
-        """Logits [B, vocabulary] behind one more id each (long [B]); added: as in `logits`."""
+        """Logits [B, vocabulary] after one more id each (long [B]); added: as in `logits`."""
         x = self.embedding(ids[:, None])
         x = x if added is None else x + added[:, None]
         return self._decode(x, cache.memory, cache.keep, cache.inner)[:, 0]

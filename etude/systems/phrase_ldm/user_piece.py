@@ -1,4 +1,4 @@
-"""A user's own MIDI as bars of phrases, and what is made behind it in its own time."""
+"""A user's own MIDI as bars of phrases, and what is made after it in its own time."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class PhraseStage(StageModule):
         return None
 
     def _states(self, ids: Tensor, queries: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The encoder's states of BOS, ids [B, S], EOS behind the queries; which are no padding."""
+        """The encoder's states of BOS, ids [B, S], EOS after the queries; which are no padding."""
         bos = F.pad(ids, (1, 1), value=self.shape["pad"])
         bos[:, 0] = self.shape["bos"]
         ends = (ids != self.shape["pad"]).sum(1, keepdim=True) + 1
@@ -159,7 +159,7 @@ class PhraseStage(StageModule):
     def greedy(
         self, memory: Tensor, limit: int, keep: Tensor | None = None, *, cached: bool = True
     ) -> list[list[int]]:
-        """The likeliest ids behind each other, up to EOS or `limit`, of memories [B, M, dim].
+        """The likeliest ids after each other, up to EOS or `limit`, of memories [B, M, dim].
 
         Args:
             cached: whether keys and values of what is written are kept; else all is computed

@@ -27,7 +27,7 @@ class SoundWindows:
     """The pieces of a split, in windows.
 
     An item is a window of a piece; a piece has as many as fit into it. In training they lie
-    anywhere in the piece, else one behind the other.
+    anywhere in the piece, else one after the other.
 
     Args:
         folder, split: latents as `latents` writes them.

@@ -116,7 +116,7 @@ class Sound(StageModule):
         """Mean squared error of the velocity.
 
         Args:
-            batch: latents [B, channels, T], there [B, T] (bool: not behind the end), ids and mask
+            batch: latents [B, channels, T], there [B, T] (bool: not after the end), ids and mask
                 [B, L], start, total and places [B]. In training noise and times are random, else
                 decided by the places, each item at VALIDATION_TIMES times.
         """

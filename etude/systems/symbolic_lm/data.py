@@ -1,4 +1,4 @@
-"""Windows of symbols as batches: one a row, or one behind the other without gaps; augmented."""
+"""Windows of symbols as batches: one a row, or one after the other without gaps; augmented."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class TokenWindows:
 
 
 class PackedRows(TokenWindows):
-    """The windows of a split one behind the other, cut into rows of `context` + 1 tokens.
+    """The windows of a split one after the other, cut into rows of `context` + 1 tokens.
 
     The order is drawn once: windows of a piece overlap, and a row that said the same twice would
     teach to copy. Each row begins with the last token of the one before, so that no token goes

@@ -101,7 +101,7 @@ def all_logits(network: Any, ids: Tensor) -> Tensor:
 
 
 def next_logits(network: Any, ids: Tensor, cache: Any = None) -> Tensor:
-    """Logits behind the last of the ids, [B, V]; with a cache the ids are the new ones only."""
+    """Logits after the last of the ids, [B, V]; with a cache the ids are the new ones only."""
     if is_theirs(network):
         known = {"use_cache": False} if cache is None else {"use_cache": True, "cache": cache}
         logits: Tensor = network(input_ids=ids, logits_to_keep=1, **known).logits

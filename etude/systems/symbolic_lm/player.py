@@ -65,7 +65,7 @@ class NotesRequest:
     """What clips are asked to be.
 
     Attributes: prompts (in turn; none: from nothing), given (tokens of a prompt that the network
-    is given at most), seconds, or bars of the user's music, behind the prompt (None:
+    is given at most), seconds, or bars of the user's music, after the prompt (None:
     `new_tokens` of the settings).
     """
 
@@ -157,7 +157,7 @@ class SymbolicLmPlayer:
         *,
         ends: bool = True,
     ) -> Iterator[GeneratedPiece]:
-        """Sample items batch by batch, each of `new_tokens` tokens behind its prompt.
+        """Sample items batch by batch, each of `new_tokens` tokens after its prompt.
 
         Args:
             ends: whether the model may end a piece.
@@ -223,7 +223,7 @@ class SymbolicLmPlayer:
         *,
         ends: bool = True,
     ) -> list[Drawn]:
-        """Draw up to `count` tokens behind each prompt; the end of a piece only where it `ends`."""
+        """Draw up to `count` tokens after each prompt; the end of a piece only where it `ends`."""
         starts = [self._start(prompt, settings.prompt_tokens) for prompt in prompts]
         grammar, bos, eos = self.tokenizer.grammar(), self.tokenizer.bos, self.tokenizer.eos
         special = (self.tokenizer.pad, self.tokenizer.unknown, bos)
@@ -243,7 +243,7 @@ class SymbolicLmPlayer:
         )  # fmt: skip
 
     def _states(self, grammar: Grammar, prompts: Sequence[Prompt], most: int) -> Tensor | None:
-        """The grammar's states behind what the network is not given of long prompts."""
+        """The grammar's states after what the network is not given of long prompts."""
         if all(len(prompt.ids) <= most for prompt in prompts):
             return None
         found: dict[int, Tensor] = {}
@@ -322,7 +322,7 @@ class SymbolicLmPlayer:
 
 
 def first_new(table: NoteTable, before: NoteTable) -> float:
-    """Seconds at which the first note begins behind the last onset of `before`, the prompt.
+    """Seconds at which the first note begins after the last onset of `before`, the prompt.
 
     Notes that complete the prompt's last chord count as the prompt's: it sounds with them.
     """

@@ -17,7 +17,7 @@ from etude.systems.symbolic_lm.stage import SymbolicLmStage, load_stage
 VERSION = 1  # raised when figures change
 BATCH = 32
 HELD_OUT = ("valid", "test")
-NO_TOKEN = -1  # behind the end of a piece that ends without a word for it
+NO_TOKEN = -1  # after the end of a piece that ends without a word for it
 
 
 def extract_prefixes(parts: Parts, settings: Any, seed: int) -> Beginnings:

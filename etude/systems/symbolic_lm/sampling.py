@@ -92,7 +92,7 @@ def sample(
     on_token: Callable[[], None] = lambda: None,
     cached: bool = True,
 ) -> list[Drawn]:
-    """Draw up to `count` tokens behind each prompt.
+    """Draw up to `count` tokens after each prompt.
 
     Args:
         prompts: ids of each clip, at least one (what stands for the beginning).
@@ -141,14 +141,14 @@ class _Ends:
             self.ended |= over
 
     def over(self, position: int) -> bool:
-        """Whether nothing is left to be drawn behind a position."""
+        """Whether nothing is left to be drawn after a position."""
         return bool((self.ended | (position + 1 >= self.last)).all())
 
 
 def _table(
     prompts: Sequence[Sequence[int]], count: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """The prompts with room for `count` more behind the longest [B, T], and their lengths [B]."""
+    """The prompts with room for `count` more after the longest [B, T], and their lengths [B]."""
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
     shape = (len(prompts), int(lengths.max()) + count)
     tokens = torch.zeros(shape, dtype=torch.long, device=device)

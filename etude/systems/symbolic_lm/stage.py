@@ -71,7 +71,7 @@ class SymbolicLmStage(StageModule):
         return {name: w for name, w in weights.items() if name not in self.tied}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """The other way round."""
+        """The reverse."""
         weights = dict(state_dict)
         weights |= {name: weights[other] for name, other in self.tied.items() if other in weights}
         return self.network.load_state_dict(weights, *args, **kwargs)

@@ -15,7 +15,7 @@ from etude.systems.musicgen.data import Codes, check_concepts, read_captions
 
 VERSION = 1  # raised when steps see other tokens or sentences
 
-FEW = 8  # training segments of a concept under which a word is said
+FEW = 8  # training segments of a concept below which there is a warning
 log = logging.getLogger(__name__)
 
 

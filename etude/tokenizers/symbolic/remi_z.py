@@ -164,7 +164,7 @@ class RemiZTokenizer(SymbolicTokenizer):
         ]
 
     def join(self, found: Sequence[Bar]) -> list[int]:
-        """The ids of bars. Slots behind the last one that ever plays are not stated."""
+        """The ids of bars. Slots after the last one that ever plays are not stated."""
         word = self.words.id
         ids: list[int] = []
         every = self.settings.tracks == "track"

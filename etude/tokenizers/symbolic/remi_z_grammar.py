@@ -48,7 +48,7 @@ class RemiZGrammar:
         self.common = words.positions(COMMON)
 
     def start(self, batch: int, device: Any = "cpu") -> Tensor:
-        """Before the first bar: as behind the end of one."""
+        """Before the first bar: as after the end of one."""
         row = torch.zeros(batch, 11, dtype=torch.int64, device=device)
         row[:, KIND], row[:, LENGTH], row[:, AT], row[:, FIRST] = BAR, self.common, -1, 1
         return row

@@ -113,7 +113,7 @@ def _same(ours: np.ndarray, theirs: np.ndarray, table: NoteTable, settings: Remi
 
 
 def _bar_lines(table: NoteTable, settings: RemiZ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Signatures and beginnings of bars up to one behind the last onset, and where they end.
+    """Signatures and beginnings of bars up to one after the last onset, and where they end.
 
     Beginnings are in 1/FINE of a tick, that of an upbeat's bar before 0. A bar that the next
     signature cuts short has one of its own length.

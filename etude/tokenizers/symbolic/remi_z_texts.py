@@ -188,6 +188,7 @@ def _words(line: str, where: str) -> list[str]:
 def _wrong(where: str, why: str) -> UserError:
     return UserError(
         "a line is no text of REMI-z",
+        code="not-remi-z-text",
         where=where,
         why=why,
         do='give lines as PhraseLDM keeps them: "i-0 o-0 p-60 d-12"',
