@@ -14,7 +14,7 @@ import re
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from logging import WARNING, LogRecord
 from pathlib import Path
@@ -109,7 +109,7 @@ class Progress:
         self.started: dict[int, float] = {}
         self.running: dict[int, Job] = {}
         self.done: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def describe(self, number: int, rule: str, label: str, log: list[str], now: float) -> None:
         """A job runs; Snakemake says that it begins before it says what it is."""

@@ -71,6 +71,7 @@ class ReleasedDit(StageModule):
         if told := [name for name in tensors if name.startswith(SECTIONS)]:
             raise UserError(
                 "this PhraseLDM was told sections or instruments, and cannot be any more",
+                code="checkpoint-without-names",
                 where="stages.ldm.weights",
                 why=f"the numbers of their kinds ({told[0]}) came from the order of a Python set, "
                 "which is another in each process and is not in the file",
@@ -196,6 +197,7 @@ def as_found(
         wrong = error.errors()[0]
         raise UserError(
             "this checkpoint cannot be used as it says of itself",
+            code="checkpoint-of-another-shape",
             where=where,
             why=f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}",
             do="save its weights alone (the `state_dict`), and write sizes, scale and clip into "

@@ -55,6 +55,7 @@ class SongPlayer:
         if vae.settings.latent != ldm.shape["latent"]:
             raise UserError(
                 "the autoencoder does not fit the diffusion",
+                code="weights-do-not-fit",
                 why=f"its latents have {vae.settings.latent} numbers, and those of the diffusion "
                 f"{ldm.shape['latent']}",
                 do="name weights that were given out together",
@@ -83,6 +84,7 @@ class SongPlayer:
         if bars > room:
             raise UserError(
                 f"{bars} bars are asked for",
+                code="too-many-bars",
                 why=f"the released network has room for {room}",
                 do=f"ask for {room} at most",
             )

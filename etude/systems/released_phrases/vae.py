@@ -47,6 +47,7 @@ class ReleasedVae(Vae):
         if not tied or len(tied[0]) <= max(QUERIES):
             raise UserError(
                 "these are not the weights of a PhraseVAE",
+                code="checkpoint-of-another-model",
                 where="stages.vae.weights",
                 why="there is no embedding of T5 among them",
                 do="name the model.safetensors of LongshenOu/phrase-vae, or the .ckpt it is of",
@@ -54,6 +55,7 @@ class ReleasedVae(Vae):
         if any(not torch.equal(tied[0], other) for other in tied[1:]):
             raise UserError(
                 "the embeddings of this T5 are not tied",
+                code="checkpoint-of-another-model",
                 where="stages.vae.weights",
                 why="the released network reads and writes with the same ones",
                 do="name the released weights",
