@@ -30,6 +30,21 @@ def make_encodec(folder: Path):
     return model
 
 
+def fill_codebooks(model, folder: Path) -> None:
+    """Numbers in an EnCodec's codebooks, which are zeros at first: there all codes sound the same.
+
+    Args:
+        model: an EnCodec, or a MusicGen with one.
+        folder: it is saved there again.
+    """
+    generator = torch.Generator().manual_seed(0)
+    codec = getattr(model, "audio_encoder", model)
+    for layer in codec.quantizer.layers:
+        embed = layer.codebook.embed
+        embed.copy_(30 * torch.randn(embed.shape, generator=generator))
+    model.save_pretrained(str(folder))
+
+
 def make_clap(folder: Path):
     """Short clips are repeated to 10 s as by the real one; spectra are coarser, so that it is fast."""
     from transformers import ClapConfig, ClapFeatureExtractor, ClapModel

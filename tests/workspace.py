@@ -26,6 +26,7 @@ class Workspace:
 
     folder: Path
     checkout: Path = ROOT
+    aside: tuple[Path, ...] = ()  # folders with further packages, as `install_aside` fills them
 
     def config(self, name: str, content: dict) -> Path:
         path = self.folder / f"{name}.yaml"
@@ -61,7 +62,8 @@ class Workspace:
         return self._call([sys.executable, *map(str, arguments)], check)
 
     def _call(self, command: list[str], check: bool):
-        environment = os.environ | {"PYTHONPATH": str(self.checkout), "OMP_NUM_THREADS": CORES}
+        path = os.pathsep.join(map(str, (self.checkout, *self.aside)))
+        environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": CORES}
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )
@@ -85,6 +87,20 @@ class Workspace:
             and path.name != "timings.csv"
             and path.relative_to(self.folder).parts[1] not in left_out
         }
+
+
+def install_aside(folder: Path, *what: str | Path) -> Path:
+    """Packages without what they declare, in a folder of their own: for PYTHONPATH.
+
+    Args:
+        what: as uv pip install takes them.
+    """
+    uv = str(Path(sys.executable).with_name("uv"))
+    command = [uv, "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
+    finds = os.environ.get("UV_FIND_LINKS", os.environ.get("PIP_FIND_LINKS", ""))
+    environment = os.environ | {"UV_FIND_LINKS": finds}
+    subprocess.run([*command, *map(str, what)], check=True, env=environment)
+    return folder
 
 
 @contextmanager

@@ -4,13 +4,14 @@ Each row names a folder (`composition_dir`) with midi/prompt.midi, generated.mid
 Étude's own clip folders have prompts/, generated/ and originals/ beside results.json instead. What
 comes out has its names: kl_divergence.json, features_distributions.json and
 distances_distributions.png: the distances from the prompt to what was generated, and to the
-original.
+original. Clips of Étude's are also written in its layout, for its own programs.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,16 @@ from etude.metrics.notes.drawing import divergences, write_figures
 from etude.metrics.notes.measure import measure_clip
 from etude.metrics.notes.table import Measured, measured
 from etude.midi.notes import MidiError, NoteTable, read_midi
+from etude.storage import write_json
 
 log = logging.getLogger(__name__)
 
 PARTS = {"prompt": "prompts", "generated": "generated", "original": "originals"}
 SUFFIXES = (".midi", ".mid")
+COLUMNS = (
+    *("prompt_length", "generated_length", "original_length", "continued_original_length"),
+    *("ended_with_eos", "prompt_original_path", "entropy", "generation_time"),
+)
 Paths = dict[str, Path]
 
 
@@ -64,6 +70,7 @@ def evaluate_results(results: Path, output: Path) -> str:
         )
     sets, words = _sets(clips)
     put_into(output, lambda f: write_figures(sets, words, f, "jeffreys", NEUROMUSIC))
+    write_layout(rows, results.parent, output)
     apart = divergences(sets["reference"], sets["generated"], "jeffreys", NEUROMUSIC)
     summary = ", ".join(f"{k} {'n/a' if v is None else f'{v:.4g}'}" for k, v in apart.items())
     return (
@@ -108,6 +115,35 @@ def files_of(row: dict[str, Any], beside: Path) -> Paths:
         if (file := next((file for file in files if file.is_file()), None)) is not None:
             found[part] = file
     return found
+
+
+def write_layout(rows: list[dict[str, Any]], beside: Path, output: Path) -> None:
+    """Write Étude's clips as Neuromusic's test.py leaves them: compositions/, and results.json.
+
+    `original` is what followed the prompt, alone; Neuromusic's own has the prompt in it too, which
+    biases what it is compared with. Nothing is written of clips that lie in its layout already.
+
+    Args:
+        beside: the folder of clips, which the names in the rows are of.
+    """
+    written = []
+    for row in rows:
+        name = Path(str(row["composition_dir"])).name
+        whole, found = beside / f"{name}.mid", files_of(row, beside)
+        if not whole.is_file() or len(found) < len(PARTS):
+            continue
+        folder = (output / "compositions" / name).resolve()
+        (folder / "midi").mkdir(parents=True, exist_ok=True)
+        for part, path in {**found, "continued_original": whole}.items():
+            shutil.copyfile(path, folder / f"midi/{part}.midi")
+        about = {key: row[key] for key in COLUMNS if key in row}
+        if {"prompt_length", "generated_length"} <= about.keys():
+            # Its name for prompt and continuation together, which is what lies there.
+            together = about["prompt_length"] + about["generated_length"]
+            about["continued_original_length"] = together
+        written.append({"composition_dir": str(folder)} | about)
+    if written:
+        write_json(output / "results.json", written)
 
 
 def _measure(name: str, prompt: NoteTable, follows: NoteTable) -> dict[str, Any]:

@@ -64,8 +64,9 @@ def pack_tokens(
         UserError: if anything crosses from one split to another, if tokens do not fit the
             tokenizers or pieces.csv, or if there is nothing to train on.
     """
-    tokenizers = load_tokenizer(semantic), load_tokenizer(acoustic)
-    shape = token_shape(*tokenizers, cut, (str(semantic), str(acoustic)))
+    shape = token_shape(
+        load_tokenizer(semantic), load_tokenizer(acoustic), cut, (str(semantic), str(acoustic))
+    )
     check_no_leak(read_csv(pieces))
     splits = {row["piece"]: row["split"] for row in read_csv(pieces)}
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -84,12 +85,10 @@ def pack_tokens(
             save_split(dataset, temporary / split, data_hash)
         info = {**shape, "data_hash": data_hash, "splits": counts, "cut": cut.model_dump()}
         lost, used = _join(left_out, temporary / "left_out.csv"), codes_used(packed["train"], shape)
-        made_by = _made_by({"semantic": semantic, "acoustic": acoustic})
-        info |= {"left_out": lost, "codes_used": used} | made_by
+        info |= {"left_out": lost, "codes_used": used}
+        info |= _made_by({"semantic": semantic, "acoustic": acoustic})
         write_json(temporary / "info.json", info)
-    for few in hardly_used(info):
-        log.warning("%s: there is little music, or a piece is unlike all others", few)
-    log.info("packed %s", ", ".join(f"{s}: {c['items']}" for s, c in counts.items()))
+    _log_packed(info, counts)
 
 
 def _parted(
@@ -116,6 +115,12 @@ def _join(left_out: Sequence[Path], path: Path) -> dict[str, int]:
     rows = [row for shard in left_out for row in read_csv(shard)]
     write_csv(path, LEFT_OUT_COLUMNS, rows)
     return {"pieces": len(rows), "segments": sum(int(row["segments"]) for row in rows)}
+
+
+def _log_packed(info: dict[str, Any], counts: dict[str, Any]) -> None:
+    for few in hardly_used(info):
+        log.warning("%s: there is little music, or a piece is unlike all others", few)
+    log.info("packed %s", ", ".join(f"{s}: {c['items']}" for s, c in counts.items()))
 
 
 def token_shape(

@@ -52,6 +52,7 @@ def adds_up(counts):
     return counts["notes_in"] == counts["notes_out"] + sum(counts[reason] for reason in REASONS)
 
 
+@pytest.mark.slow
 @given(MESSAGES, st.booleans(), st.booleans(), st.sampled_from([None, 0.5]))
 @settings(max_examples=150, deadline=None)
 def test_of_onoff(messages, drop_doubled, drop_chords, max_seconds):
@@ -89,6 +90,7 @@ def midi_tok(kind, number):
     return tokenizer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(OPTIONS)))
 @pytest.mark.parametrize("kind", KINDS)
 @given(NOTES, st.sampled_from(["keep", "drop"]), st.sampled_from([None, 2.0]))
@@ -132,6 +134,7 @@ def test_a_pitch_that_two_voices_have_is_counted(kind):
     assert (counts["notes_in"], counts["notes_out"], counts["lost_doubled"]) == (4, 3, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["onoff", "remi_z", *KINDS])
 @given(NOTES, st.integers(8, 40), st.sampled_from(["keep", "drop"]), st.booleans())
 @settings(max_examples=25, deadline=None)

@@ -50,6 +50,7 @@ def test_a_users_mistake_has_no_traceback(tmp_path):
     assert "Traceback" not in log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENOTDIR"])
 def test_the_users_disk(tmp_path, name):
     body = f"import errno, os; raise OSError(errno.{name}, os.strerror(errno.{name}), 'results/x')"

@@ -150,6 +150,7 @@ def test_an_archive_is_annotated_too(songs, tmp_path):
     assert (tmp_path / "results" / "archive.json").is_file(), "the hash is pinned beside"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -157,6 +157,7 @@ def test_damaged_files_have_a_reason(tmp_path):
         assert isinstance(caught.value, UserError)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.data(), st.sampled_from(["WAV", "FLAC", "OGG", "MP3", "AIFF", "RF64"]))
 def test_no_bytes_crash_the_readers(tmp_path_factory, data, form):

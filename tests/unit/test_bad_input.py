@@ -101,6 +101,7 @@ def midi_cases(folder):
     return {"sound.mid": 6} | expected | {name: end for name, (_, end) in cases.items()}
 
 
+@pytest.mark.slow
 def test_odd_midi(tmp_path):
     folder = tmp_path / "music"
     folder.mkdir()
@@ -120,6 +121,7 @@ def crash():
     ctypes.string_at(0)
 
 
+@pytest.mark.slow
 def test_files_that_crash_their_readers(tmp_path, monkeypatch):
     """In ingest, in render and in the middle of a cut: a row each, and nothing half made stays."""
     folder = tmp_path / "music"
@@ -204,6 +206,7 @@ RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000, 192000)
 SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subtype", SUBTYPES)
 def test_channels_rates_and_widths(tmp_path, subtype):
     """Each arrives at the cut with the level that it was recorded with; none goes up in rate."""

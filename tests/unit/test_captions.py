@@ -198,6 +198,7 @@ def test_a_rendition_has_its_tempo_and_octave(tmp_path):
     assert varied(data, Rendition("", "")) == data
 
 
+@pytest.mark.slow
 def test_scores_are_fetched_in_folders_of_their_programs(tmp_path):
     pytest.importorskip("music21")
     settings = Music21Corpus(programs=[114, [52, 12]], renditions=2, vary=True, limit=3)

@@ -245,6 +245,7 @@ def test_a_choice_is_seeded_and_takes_each_span_once(tmp_path):
     assert set(choose_spans(spans, 99, seed=1)) == set(spans)
 
 
+@pytest.mark.slow
 def test_a_split_of_which_nothing_is_heard_says_why(tmp_path):
     """The pieces are there, but too short, too quiet or silent: not "no test split"."""
     wav, cuts = tmp_path / "wav", tmp_path / "cuts"
@@ -387,6 +388,7 @@ def test_a_folder_without_clips_is_a_clear_error(tmp_path):
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.slow
 def test_copies_are_found_whatever_the_container(tmp_path):
     for folder, names in (("real", ("a.wav", "b.wav")), ("made", ("x.flac", "y.wav"))):
         (tmp_path / folder).mkdir()

@@ -220,6 +220,7 @@ def test_the_check_as_a_command(collection, capsys):
     assert "no column caption (did you mean 'captoin'?)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_of_3000_captions_one_is_empty(tmp_path):
     """In the table it is a row of the check; in the corpus a row with the reason."""
     rows = [{"file": f"{n}.wav", "caption": f"sound {n}"} for n in range(3000)]

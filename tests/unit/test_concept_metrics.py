@@ -104,6 +104,7 @@ def test_intervals_of_few_pieces_hold_what_they_say():
     assert 25 < wrong < 75  # 50 expected; the percentile bootstrap's were 110
 
 
+@pytest.mark.slow
 def test_the_primary_metric_is_the_runs(tmp_path):
     """Another one by its name; of an embedding that does not run here there is none."""
     for primary, name in (
@@ -117,6 +118,7 @@ def test_the_primary_metric_is_the_runs(tmp_path):
             assert float(rows["learned"]["primary"]) < float(rows["wrong"]["primary"])
 
 
+@pytest.mark.slow
 def test_equal_texts_are_played_once():
     played = []
     same = replace(asked(), clips=lambda name: played.append(name) or asked().clips(name))
@@ -126,6 +128,7 @@ def test_equal_texts_are_played_once():
     assert played == list(SOUNDS)
 
 
+@pytest.mark.slow
 def test_copies_of_training_clips_are_seen():
     copying = replace(
         asked(), clips=lambda name: tones(900, 12, 1, 6), conditions={"null": "", "learned": "x"}
@@ -136,6 +139,7 @@ def test_copies_of_training_clips_are_seen():
     assert float(honest["learned"]["copied"]) < 0.5
 
 
+@pytest.mark.slow
 def test_other_sounds_are_heard_once(tmp_path):
     """Two concepts that are told from the same sounds: the figures are those of each alone."""
     heard = []
@@ -151,6 +155,7 @@ def test_other_sounds_are_heard_once(tmp_path):
     assert rows[: len(rows) // 2] == rows[len(rows) // 2 :]
 
 
+@pytest.mark.slow
 def test_neighbours_and_originality():
     """Of copies all neighbours are of the concept and nothing is new; other sounds are neither."""
     rows = {row["condition"]: row for row in judge(asked(), SETTINGS)}
@@ -163,6 +168,7 @@ def test_neighbours_and_originality():
     assert float(rows["null"]["originality"]) > 3
 
 
+@pytest.mark.slow
 def test_clap_reads_the_description(tmp_path):
     """The cosine of clips and a text: the network's own two ways, one number a clip."""
     make_clap(tmp_path)

@@ -62,6 +62,7 @@ def two_seconds(**keys):
     return {"cuts": {"two_seconds": keys}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.stem)
 def test_the_default_and_every_preset_are_valid(preset):
     assert read(DEFAULT).run[0] == "audiolm"
@@ -197,6 +198,7 @@ def test_another_kind_replaces_an_entry():
     assert "limit" not in merge(default(), over)["corpora"]["chorales"]
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.one_of(st.none(), st.integers(), st.text(max_size=3)),

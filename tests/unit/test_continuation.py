@@ -128,6 +128,7 @@ def moments(table):
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SONGS)
 def test_own_music_comes_out_as_it_went_in_and_the_seam_is_on_a_beat(player, name, tmp_path):
     data, seam, quarters = SONGS[name]
@@ -179,6 +180,7 @@ def test_a_piece_that_uses_all_channels_is_gone_on_from():
     assert sorted(found.program[found.onset >= piece.seam].tolist()) == [17, 99]
 
 
+@pytest.mark.slow
 def test_a_model_that_hears_only_the_end_knows_where_in_the_bar_it_is(player, tmp_path):
     data = SONGS["tempo changes"][0]
     for clip in continued(player, data, tmp_path, clips=4, tokens=3, bars=2):
@@ -186,6 +188,7 @@ def test_a_model_that_hears_only_the_end_knows_where_in_the_bar_it_is(player, tm
         assert moments(found.at(found.onset < 9 * TICKS)) == moments(parse_midi(data))
 
 
+@pytest.mark.slow
 def test_positions_never_go_back(tmp_path):
     """REMI, all draws: what the grammar allows never writes a note before one that stands."""
     player = player_of("remi")
@@ -207,6 +210,7 @@ def test_positions_never_go_back(tmp_path):
             assert player.tokenizer.invalid_share(music.drawn.ids, music.given.ids) == 0
 
 
+@pytest.mark.slow
 def test_a_written_clip_set_says_where_the_prompt_ends(player, tmp_path):
     data, seam, _ = SONGS["tempo changes"]
     clips = continued(player, data, tmp_path, tokens=10)
@@ -222,6 +226,7 @@ def test_a_written_clip_set_says_where_the_prompt_ends(player, tmp_path):
         assert later.pitch.tolist() == part.pitch.tolist()
 
 
+@pytest.mark.slow
 def test_tempos_of_the_model_s_own_follow_the_seam(tmp_path):
     data, seam, _ = SONGS["slow"]
     player = player_of("remi", tempos=True)
@@ -252,6 +257,7 @@ def test_what_follows_ones_own_music_does_not_end_before_it_is_long_enough(tmp_p
     assert {clip.row["ended"] for clip in clips} == {"true"}
 
 
+@pytest.mark.slow
 def test_what_follows_is_in_the_key_of_ones_own_music(tmp_path):
     """A tokenizer that moves pieces to C: what is drawn for a tune is drawn a tone up for that."""
     player = player_of("remi_z", normalise_key=True)

@@ -46,6 +46,7 @@ def folder(tmp_path):
     return root
 
 
+@pytest.mark.slow
 def test_the_text(folder):
     before = sorted(p.name for p in folder.rglob("*"))
     (text,) = plain(audited(folder, filter=Filter(max_minutes=0.6)))
@@ -66,6 +67,7 @@ def test_the_text(folder):
     assert before == sorted(p.name for p in folder.rglob("*"))
 
 
+@pytest.mark.slow
 def test_it_is_what_comes(folder, tmp_path):
     text = audited(folder)
     corpus = FolderCorpus(source="folder", path=folder, shards=1)
@@ -79,6 +81,7 @@ def test_it_is_what_comes(folder, tmp_path):
         assert re.search(rf"\s{count} pieces for {side} ", text)
 
 
+@pytest.mark.slow
 def test_the_three_lines_are_config(folder):
     lines = audited(folder, limit=8).rpartition("three lines of config")[2].splitlines()[1:]
     assert len(lines) == 3
@@ -114,6 +117,7 @@ def test_folders_with_nothing_to_use(tmp_path):
     assert "three lines" not in text
 
 
+@pytest.mark.slow
 def test_metadata_is_heard(folder):
     (folder / "metadata.csv").write_text("file,split\npiece-000.mid,test\ngone.mid,train\n")
     text = audited(folder)

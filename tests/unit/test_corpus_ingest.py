@@ -52,6 +52,7 @@ def mixed(tmp_path_factory):
 # ------------------------------------------------------------------------------------- shards
 
 
+@pytest.mark.slow
 def test_shards_hold_every_file_once(mixed, tmp_path):
     rows = ingest(mixed, tmp_path, shards=3)
     assert sorted(rows) == sorted(list_files(mixed))
@@ -71,6 +72,7 @@ def test_pools_change_nothing(mixed, tmp_path):
         assert first == (tmp_path / "b/ingest" / shard).read_bytes()
 
 
+@pytest.mark.slow
 def test_limit_is_one_choice_over_all_shards(mixed, tmp_path):
     chosen = [set(ingest(mixed, tmp_path, shards=n, limit=4)) for n in (1, 2, 5)]
     assert chosen[0] == chosen[1] == chosen[2]

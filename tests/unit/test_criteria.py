@@ -107,6 +107,7 @@ def test_a_dip_at_the_end_is_not_steady(tmp_path):
     assert last == "criteria: NOT met: loss of semantic"
 
 
+@pytest.mark.slow
 def test_copies_are_counted(tmp_path):
     last, rows = check(tmp_path, {"exact_matches": 0}, hashes=[hashes(tmp_path)])
     assert last == "criteria: met"

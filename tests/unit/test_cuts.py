@@ -173,6 +173,7 @@ def test_wav_that_was_replaced_by_a_shorter_one(tmp_path):
         read_segments(wav, kept_segments(tmp_path / "cut"), RATE)
 
 
+@pytest.mark.slow
 def test_long_pieces_need_no_memory(tmp_path):
     with soundfile.SoundFile(tmp_path / "long.wav", "w", 4000, 1, "PCM_16") as file:
         for _ in range(60):

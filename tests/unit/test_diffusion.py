@@ -221,6 +221,7 @@ def test_snapped_times_are_those_of_the_table():
     assert Schedule("flow").snap(torch.tensor([0.123])).item() == pytest.approx(0.123)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_solver_finds_a_distribution_that_is_known(kind):
     """With the best denoiser: mean and deviation of what is made are those of the data."""

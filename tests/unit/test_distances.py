@@ -192,6 +192,7 @@ def test_identity_symmetry_and_order(seed, d):
     assert mad.mad(p, p) == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(st.integers(0, 999))
 def test_more_damage_is_farther(seed):
@@ -334,6 +335,7 @@ def test_the_floors_interval_holds_what_other_pieces_would_have_given():
         assert half < 2 * 1.96 * np.std(values, ddof=1), metric
 
 
+@pytest.mark.slow
 def test_each_set_keeps_its_n_and_says_which_it_is_compared_at():
     yardstick = Yardstick(clip_set(1, 100), 4, 0.1)
     sets = {
@@ -363,6 +365,7 @@ def test_each_set_keeps_its_n_and_says_which_it_is_compared_at():
             assert low < cell.value < high
 
 
+@pytest.mark.slow
 def test_the_line_says_where_it_cannot_be_drawn():
     """In 24 dimensions a covariance of 20 clips has no full rank, and no line in 1/n holds."""
     yardstick = Yardstick(clip_set(1, 100, d=24), None, 0.0)
@@ -374,6 +377,7 @@ def test_the_line_says_where_it_cannot_be_drawn():
         yardstick.measure("fad_infinity", clip_set(2, 70, d=24, pieces=7), 70)
 
 
+@pytest.mark.slow
 def test_what_the_reference_never_does_moves_every_distance():
     """Outside of its components nothing had been heard, however loud."""
     reference, made = clip_set(1, 100, d=12), clip_set(2, 40, d=12)
@@ -490,6 +494,7 @@ def scored(tmp_path, monkeypatch):
     return {name: list(read_csv(path)) for name, path in outputs.items()}
 
 
+@pytest.mark.slow
 def test_the_three_tables(scored):
     table = {(r["clips"], r["metric"], r["embedding"]): r for r in scored["table"]}
     assert list(scored["table"][0]) == COLUMNS
@@ -625,6 +630,7 @@ def test_silence_and_short_waves_have_one_window(rate):
     assert (model.filters.sum(1) > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "below"), [(4, True), (1, False)])
 def test_a_figure_below_nothing_has_its_reason(seed, below):
     """A line through distances may end below 0, and so may an estimate without bias."""

@@ -88,6 +88,7 @@ def commands():
                 yield page, shlex.split(found[1], comments=True)
 
 
+@pytest.mark.slow
 def test_commands_in_pages_can_be_typed(capsys):
     """Options that there are, with values that they take; what they name may be the reader's."""
     every = list(commands())

@@ -70,6 +70,7 @@ def test_packages_beside_the_lock(tmp_path):
     assert machine.examine_packages(tmp_path).state == "broken"
 
 
+@pytest.mark.slow
 def test_the_library_counts_only_where_midi_is_rendered(here, monkeypatch):
     monkeypatch.setattr(setup, "find_libfluidsynth", lambda: None)
     assert found("libfluidsynth")[0].state == "broken"
@@ -110,6 +111,7 @@ def pretrained(here):
     return config_file(here, **content)
 
 
+@pytest.mark.slow
 def test_weights_fetched_verified_changed(here, pretrained, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "")
     monkeypatch.setattr(configured, "_in_cache", lambda settings: False)
@@ -138,6 +140,7 @@ def test_a_wrong_configuration_is_one_finding(here):
     assert "nonsense" in text
 
 
+@pytest.mark.slow
 def test_disk_locks_and_folder(here, monkeypatch):
     locks = here / ".snakemake/locks"
     locks.mkdir(parents=True)

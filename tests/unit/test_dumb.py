@@ -119,6 +119,7 @@ def test_no_random_pitch_is_drawn_while_it_sounds():
     assert len(dumb_notes.random_pitches(np.zeros(5), np.ones(5), keys[:3], random)) == 5
 
 
+@pytest.mark.slow
 def test_random_pitches_are_uniform():
     many = np.arange(70000)
     pitch = dumb_notes.random_pitches(many, many + 1, np.arange(7), np.random.default_rng(1))
@@ -229,6 +230,7 @@ def test_grains_are_the_training_audio_in_pieces_at_its_level():
     assert crossings.std() == pytest.approx(1, abs=0.1), "unlike sounds keep their power"
 
 
+@pytest.mark.slow
 def test_grains_come_from_the_stretches(made, corpus):
     wave = next(iter(of_sets(made())["grains"][1])).wave
     assert len(wave) == 2 * RATE
@@ -320,6 +322,7 @@ def test_a_corpus_without_any_of_it_says_so(made):
     assert of_sets(made(seconds=900.0, spans=[], missing="x"))["one_chord"][0].note
 
 
+@pytest.mark.slow
 def test_pieces_barely_longer_than_a_clip(made, corpus):
     longest = max(read_midi(p).seconds for p in (corpus / "music").glob("*.mid"))
     found, clips = of_sets(made(seconds=longest - 0.05, count=2))["random_notes"]

@@ -21,6 +21,7 @@ def most(runs, share=LEVEL):
     return share + 3 * math.sqrt(share * (1 - share) / runs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("design", "runs"),
     [
@@ -48,6 +49,7 @@ def test_one_training_makes_no_verdict_however_it_varies(train):
     assert (found.covered > 0.85) == (train == 0), "of the systems it says nothing"
 
 
+@pytest.mark.slow
 def test_what_is_really_apart_is_found_and_few_claims_are_false():
     found = rates(Design(metrics=22, train=0.5, truths=(0.0, 5.0), moved=7), 60)
     assert found.primary > 0.9
@@ -55,6 +57,7 @@ def test_what_is_really_apart_is_found_and_few_claims_are_false():
     assert found.false <= most(60)
 
 
+@pytest.mark.slow
 def test_without_the_corrections_the_rates_would_not_hold(monkeypatch):
     """What these tests can see: 22 metrics of which each is tested alone."""
     monkeypatch.setattr(differences, "benjamini_hochberg", list)

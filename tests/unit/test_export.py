@@ -36,6 +36,7 @@ def files(folder) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "chosen"), [(None, 3), (5, 5)])
 def test_an_export_plays_what_the_experiment_plays(seed, chosen, mine, tmp_path, monkeypatch):
     export(mine, "mine", seed, tmp_path / "out")
@@ -129,6 +130,7 @@ def test_a_folder_that_is_no_export_is_a_clear_error(mine, tmp_path):
         in_export(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["models/coarse/model.safetensors", "tokenizers/acoustic/config.json"]
 )

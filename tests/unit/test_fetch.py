@@ -164,6 +164,7 @@ def test_archives_that_are_cut_off(tmp_path, make):
         fetch(settings(path), tmp_path / "c/source", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stored", "deflate", "bzip2", "lzma", "tar", "tar.gz"])
 def test_mutated_archives(tmp_path, kind):
     """Whatever is broken in them: unpacked or refused, and nothing lands elsewhere."""
@@ -332,6 +333,7 @@ def test_the_list_of_chorales():
     assert len(CHORALES) == len(set(CHORALES)) > 300
 
 
+@pytest.mark.slow
 def test_scores_are_exported(tmp_path, monkeypatch):
     wanted = ["bwv253.mxl", "bwv66.6.mxl", "bwv10.7.mxl"]
     monkeypatch.setattr("etude.corpus.scores.LISTS", {"chorales": ("bach", wanted)})
@@ -357,6 +359,7 @@ def test_scores_are_exported(tmp_path, monkeypatch):
         assert data == first[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bwv66.6", "bwv269", "bwv10.7", "bwv119.9"])
 def test_bar_lines_are_the_scores(tmp_path, name):
     """An upbeat in four quarters, one in three with a repeat to it, none, one of half a bar."""

@@ -20,6 +20,7 @@ def rows(text):
     return {name: (figure, int(n)) for name, n, figure in found}
 
 
+@pytest.mark.slow
 def test_all_distances_that_depend_on_n_are_of_the_same(tmp_path):
     real, made = fill(tmp_path / "real", 8, 10), fill(tmp_path / "made", 6, 2, first=50)
     text = compare_folders(real, made, "logmel", None)
@@ -155,6 +156,7 @@ def test_a_damaged_or_unwritable_cache_only_costs_time(tmp_path, embedded, caplo
     assert "embeddings are not kept" in caplog.text
 
 
+@pytest.mark.slow
 def test_workers_and_batches_change_no_figure(tmp_path):
     real, made = fill(tmp_path / "real", 6, 7), fill(tmp_path / "made", 8, 2, first=50)
     soundfile.write(made / "copy.wav", music(2, 50), RATE)  # equal files at once, one name

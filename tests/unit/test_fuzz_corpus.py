@@ -25,6 +25,7 @@ from etude.tokenizers.usage import hardly_used
 SECONDS = 60  # of two shared cores, for all files; one that hangs would take far longer
 
 
+@pytest.mark.slow
 def test_every_file_is_a_row_or_a_count(tmp_path):
     root = tmp_path / "music"
     expected = fuzz_corpus.make(root, files=0)
@@ -51,6 +52,7 @@ def test_every_file_is_a_row_or_a_count(tmp_path):
     assert f"rejected: {rejected + text.count('duplicate_of')}" in text
 
 
+@pytest.mark.slow
 def test_the_same_files_each_time(tmp_path):
     contents = []
     for folder in (tmp_path / "a", tmp_path / "b"):
@@ -120,11 +122,13 @@ def recordings_of(root):
     return root / "music"
 
 
+@pytest.mark.slow
 def test_the_codec_of_the_good_files_is_unharmed(tmp_path):
     info = packed(recordings_of(tmp_path), tmp_path)
     assert not list(hardly_used(info)), info["codes_used"]
 
 
+@pytest.mark.slow
 def test_a_codec_that_collapses_says_so(tmp_path, monkeypatch, caplog):
     """As it would be without the check: the one loud file takes the codes of all others."""
     root = recordings_of(tmp_path)

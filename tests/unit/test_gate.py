@@ -472,6 +472,7 @@ def simulated(shifts, seed=0, runs=RUNS):
     return {word: words.count(word) / runs for word in (BEATEN, LOST, "undecided")}
 
 
+@pytest.mark.slow
 def test_clips_like_a_rival_seldom_beat_it():
     """Two embeddings of 2.5 % a side: at most 5 % by chance, 9 % with the simulation's own."""
     found = simulated({"timbre": (0.6, 0.6), "harmony": (0.6, 0.6)})

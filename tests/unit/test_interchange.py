@@ -103,6 +103,7 @@ def test_miditoks_tokenizer_is_miditoks(settings, tmp_path):
     assert found.ids == load_symbolic_tokenizer(tmp_path / "t").encode(table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_a_model_of_notes_is_a_folder_of_transformers(kind, tmp_path, monkeypatch):
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast

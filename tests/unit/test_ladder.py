@@ -249,6 +249,7 @@ def test_a_difference_has_the_interval_that_it_should():
 # ------------------------------------------------------------------------------------- embeddings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NEW)
 @pytest.mark.parametrize("rate", [16000, 24000, 44100])
 def test_each_has_its_shape_also_of_silence_and_of_hardly_a_wave(name, rate):
@@ -392,6 +393,7 @@ def test_holm():
     assert holm({"a": 0.001, "b": 0.012, "c": 0.02, "d": 0.9}) == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 def test_every_rung_changes_what_it_says():
     notes = chorale(1)
     wave = play(notes, 2.0, 4.0)

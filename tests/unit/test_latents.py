@@ -161,6 +161,7 @@ def sets_of(folders, most=16, made=encoder):
     return {name: encode_set(made, path, **how) for name, path in paths.items()}
 
 
+@pytest.mark.slow
 def test_real_music_is_its_pieces_each_once_and_clips_their_first_bars(folders):
     sets = sets_of(folders)
     reference, note = sets["reference"]
@@ -252,6 +253,7 @@ class Toy(TrainedExperiment):
     tokens: str = "t"
 
 
+@pytest.mark.slow
 def test_the_table_is_of_the_systems_own_encoder(folders, tmp_path, monkeypatch):
     root, pieces = folders
     asked = {}

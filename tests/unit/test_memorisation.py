@@ -88,6 +88,7 @@ def test_a_small_null_decides_nothing_and_says_so():
 # -------------------------------------------------------------------------------------- exact
 
 
+@pytest.mark.slow
 def test_segments_of_a_copy_are_found_and_no_others(tmp_path):
     wave = music(0)
     training = {}
@@ -118,6 +119,7 @@ def test_held_out_segments_that_are_in_the_training_split_are_counted():
 # -------------------------------------------------------------------------------- fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("attack", "least"),
     [
@@ -151,6 +153,7 @@ def test_a_span_inside_other_music_is_found(catalogue):
     assert match.start_s == pytest.approx(6 + match.clip_start_s - 3, abs=0.06)
 
 
+@pytest.mark.slow
 def test_other_music_is_less_alike(catalogue):
     others = [fingerprint.features(music(seed)[: 2 * RATE]) for seed in range(50, 70)]
     assert max(match.score for match in catalogue.search(others)) < 0.9
@@ -183,6 +186,7 @@ def held_chord(seconds=4.0, release=0.0):
     return np.pad(sound, (RATE // 2, 0)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("attack", "least"),
     [
@@ -200,6 +204,7 @@ def test_equal_waveforms_are_found_where_they_are(waveforms, attack, least):
         assert match.start_s == pytest.approx(start, abs=0.005)
 
 
+@pytest.mark.slow
 def test_other_sounds_are_no_equal_waveform(waveforms):
     """Other music, and the same music upside down."""
     others = [music(seed)[: 2 * RATE] for seed in range(50, 60)]

@@ -34,6 +34,7 @@ def known():
     return chroma.Chroma.build((f"p{seed}", harmonies(seed)) for seed in range(14))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 13), st.integers(0, 220), st.sampled_from([17, 20, 47, 77]))
 @settings(max_examples=40, deadline=None)
 def test_exact_copies_are_always_found(known, piece, begin, length):
@@ -46,6 +47,7 @@ def test_exact_copies_are_always_found(known, piece, begin, length):
     assert match.score > 0.97 - common
 
 
+@pytest.mark.slow
 @given(st.integers(0, 99), st.integers(1, 11), st.sampled_from([20, 77, 130]))
 @settings(max_examples=40, deadline=None)
 def test_scores_are_free_of_key(known, seed, key, length):
@@ -81,6 +83,7 @@ def played():
     return chroma.Chroma.build((f"p{s}", chroma.features(music(s, 14.0))) for s in range(12))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("transpose", "speed"), [(0, 1), (1, 1), (-2, 1), (4, 1), (-6, 1), (2.5, 1), (0, 1.1), (0, 0.9)]
 )
@@ -141,6 +144,7 @@ def heard(studio, attack, number=0):
     return np.where(feature.any(1), feature.argmax(1), -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", attacks.SEMITONES)
 def test_transposed_copies_are_as_much_higher_as_they_say(studio, attack):
     for number, semitones in enumerate(attacks.SEMITONES[attack]):

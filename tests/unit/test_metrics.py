@@ -46,6 +46,7 @@ def test_equals_the_general_square_root(seed, d):
     assert frechet.frechet_distance(m1, c1, m2, c2) == pytest.approx(expected, rel=1e-7, abs=1e-7)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 8))
 def test_identity_symmetry_and_order(seed, d):

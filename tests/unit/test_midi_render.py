@@ -164,6 +164,7 @@ def test_the_tail_is_trimmed(tmp_path):
     assert abs(cut[-1]) < 0.02 * np.abs(cut[-RATE:]).max()  # faded, no click
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loudness", [-30.0, -20.0, 0.0])
 def test_loudness(tmp_path, loudness):
     path = music.multitrack(tmp_path / "x.mid", Random(2))
@@ -200,6 +201,7 @@ def shard(root, tmp_path, name, threads=1, **options):
     return {row["piece"]: row for row in read_csv(tmp_path / name / "index.csv")}
 
 
+@pytest.mark.slow
 def test_shards_are_the_same_bytes_twice(tmp_path):
     music.make_chorales(tmp_path / "music", 4)
     music.make_mixed(tmp_path / "music", 4)
@@ -212,6 +214,7 @@ def test_shards_are_the_same_bytes_twice(tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_shard_folder(tmp_path):
     root = tmp_path / "music"
     music.make_mixed(root, 4)
@@ -262,6 +265,7 @@ def test_files_that_went_bad_meanwhile(tmp_path):
     assert len(list((tmp_path / "wav").glob("*.wav"))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["mid", "wav"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_full_disk_is_no_reason_to_reject_a_piece(tmp_path, monkeypatch, suffix, threads):

@@ -51,6 +51,7 @@ GRID = st.tuples(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=25, deadline=None)
 @given(notes=st.lists(GRID, min_size=1, max_size=30, unique_by=lambda n: (n[0], n[2], n[3])))

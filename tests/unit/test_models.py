@@ -48,6 +48,7 @@ def _batch(shape: dict, items: int = 3, seed: int = 0) -> dict:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [EMBEDDED, PRETRAINED], ids=["embedded", "pretrained"])
 @pytest.mark.parametrize("name", list(STAGES))
 def test_cached_sampling_equals_uncached(shape, name):
@@ -141,6 +142,7 @@ def test_ends_of_deduplicated_segments(mode, expected):
     assert stage.sequence(batch)[1].tolist() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deduplicate_semantic", [False, True])
 @pytest.mark.parametrize("shape", [EMBEDDED, PRETRAINED], ids=["embedded", "pretrained"])
 @pytest.mark.parametrize("seconds", [1.0, 2.5])
@@ -161,6 +163,7 @@ def test_generation_has_the_asked_length_and_valid_codes(shape, seconds, dedupli
     assert not any(tokens.ended)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("merged", [False, True])
 @pytest.mark.parametrize("end", ["none", "piece_end"])
 def test_a_clip_does_not_depend_on_its_batch(merged, end):
@@ -206,6 +209,7 @@ def test_an_end_is_taught_against_going_on():
     assert stage.sequence(_batch(EMBEDDED))[1][:, -1].tolist() == [IGNORE] * 3
 
 
+@pytest.mark.slow
 def test_windows_do_not_drift():
     """Context lengths of odd hops add up to the true start of every window."""
     shape = EMBEDDED | {"semantic_rate": 37.5, "semantic_frames": 15}
@@ -254,6 +258,7 @@ def test_clip_seeds_differ():
     assert len({clip_seed(s, c) for s in range(5) for c in range(100)}) == 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(STAGES))
 def test_each_stage_overfits_one_batch(name):
     torch.manual_seed(0)

@@ -190,6 +190,7 @@ def test_adamw_is_the_default_and_nothing_of_it_has_changed(packed):
     assert len(prints) == 3
 
 
+@pytest.mark.slow
 def test_a_stopped_training_gives_the_same_bytes(packed, tmp_path):
     options = MUON | {"ema_decay": 0.9, "accumulate": 2}
     whole = run(packed, tmp_path / "whole", **options)
@@ -216,6 +217,7 @@ def test_both_rates_are_logged(packed, tmp_path):
     assert {"learning_rate", "muon_learning_rate"} <= set(events.Tags()["scalars"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_overfits_one_batch(kind, tmp_path):
     packed = make_symbolic(tmp_path / "packed", train=4)

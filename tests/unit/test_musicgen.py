@@ -43,6 +43,7 @@ def player_of(model, **more):
     return MusicGenPlayer(model, Beeps(), takes=MusicGen.conditions, **more)
 
 
+@pytest.mark.slow
 def test_it_learns_what_words_mean(parts, tmp_path):
     """The codes of each word come back for it; a wrong word has a higher loss than the right one."""
     model = trained(parts, tmp_path, steps=100, training={"validate_every": 10})
@@ -66,6 +67,7 @@ def test_it_learns_what_words_mean(parts, tmp_path):
         assert model.loss(wrong)[0] > model.loss(batch)[0] + 0.2
 
 
+@pytest.mark.slow
 def test_words_of_a_base_are_judged_like_new_ones(parts, tmp_path):
     """Sounds that it knows, by their own name against none and another's: the ceiling."""
     how = experiment(steps=80, leave_out=["owned"])
@@ -92,6 +94,7 @@ def test_clips_are_asked_for_what_held_out_music_is(parts):
     assert every == held_out_captions(experiment(), parts)
 
 
+@pytest.mark.slow
 def test_a_clip_does_not_depend_on_its_batch(parts, tmp_path):
     player = player_of(trained(parts, tmp_path, steps=2))
     settings = experiment().generate.model_copy(update={"clips": 5, "seconds": 0.6})
@@ -191,6 +194,7 @@ def test_pretrained_weights_are_a_stage(tmp_path, parts):
     assert not [name for name in Lm.load(target).state_dict() if "audio_encoder" in name]
 
 
+@pytest.mark.slow
 def test_weights_of_etude_are_taken_with_their_words(tmp_path, parts):
     trained(parts, tmp_path, steps=2)
     file = tmp_path / "lm/seed-0/model.safetensors"
@@ -215,6 +219,7 @@ def test_weights_of_etude_are_taken_with_their_words(tmp_path, parts):
         take()
 
 
+@pytest.mark.slow
 def test_pretrained_weights_are_fetched_with_their_tokenizer(tmp_path):
     pytest.importorskip("transformers")
     from tiny_models import make_musicgen

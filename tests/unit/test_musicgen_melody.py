@@ -51,6 +51,7 @@ def asked(melody):
     return torch.nn.functional.one_hot(classes, CHROMA).float()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("melody", [False, True])
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_greedy_codes_are_the_librarys(whole, model, monkeypatch, guidance, melody):

@@ -55,6 +55,7 @@ def codes_of(seed, batch=2, frames=20):
     return torch.randint(64, (batch, 4, frames), generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.slow
 def test_the_delay_is_the_librarys(whole):
     codes = codes_of(0)
     moved = delayed(codes, 64)
@@ -139,6 +140,7 @@ def test_padding_of_a_batch_changes_nothing(model):
     assert not states[2].any(), "no text is zeros"
 
 
+@pytest.mark.slow
 def test_cached_and_uncached_agree_and_a_clip_stands_alone(model):
     rows, mask = model.rows(TEXTS)
     how = {"guidance": 2.0, "window": 12, "hop": 5}

@@ -45,6 +45,7 @@ def folder_of(tmp_path, kind):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["midi", "audio"])
 def test_a_folder_is_enough(kind, tmp_path, started, capsys):
     folder = folder_of(tmp_path, kind)
@@ -96,6 +97,7 @@ def test_every_key_of_every_system_is_an_option(system, capsys):
     assert "keys of" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_key_of_a_stage_counts_more_than_one_of_all(tmp_path, started):
     folder = folder_of(tmp_path, "audio")
     words = ["--system", "audiolm", "--steps", "7", "--stages.fine.training.steps", "9"]
@@ -105,6 +107,7 @@ def test_a_key_of_a_stage_counts_more_than_one_of_all(tmp_path, started):
     assert [*steps, stages.fine.training.steps] == [7, 7, 9]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from random import Random
 
 import music
@@ -98,6 +99,7 @@ def test_a_folder_without_notes_is_a_clear_error(tmp_path):
 # ------------------------------------------------------------------------------ audio, as files
 
 
+@pytest.mark.slow
 def test_the_command_leaves_tables_and_figures(tmp_path, capsys):
     real, made = fill(tmp_path / "real", 4, 8), fill(tmp_path / "made", 3, 2, first=50)
     soundfile.write(made / "same.wav", sound(8, 1), RATE)
@@ -132,6 +134,7 @@ def test_the_heatmap_counts_each_stretch_where_its_nearest_lies():
 # ------------------------------------------------------------------------- fadtk's statistics
 
 
+@pytest.mark.slow
 def test_statistics_of_fadtk_take_the_place_of_music(tmp_path, capsys):
     """Read and written in its three forms, with numpy alone."""
     real, made = fill(tmp_path / "real", 6, 8), fill(tmp_path / "made", 3, 4, first=50)
@@ -235,6 +238,52 @@ def test_results_of_neuromusic_are_evaluated(whose, folders, tmp_path, capsys):
     spread = json.loads((tmp_path / "o/features_distributions.json").read_text())
     assert len(spread["generated"]["pitch_class"]) == 2
     assert (tmp_path / "o/distances_distributions.png").is_file()
+
+
+THEIR_COLUMNS = {  # of a row that Neuromusic's test.py writes
+    *("composition_dir", "prompt_length", "generated_length", "original_length"),
+    *("continued_original_length", "ended_with_eos", "prompt_original_path", "entropy"),
+    "generation_time",
+}
+
+
+@pytest.mark.slow
+def test_results_go_out_in_neuromusics_layout_and_come_back(folders, tmp_path, capsys):
+    """Written of a clip folder of Étude's: a folder a composition, with the four files of its own."""
+    home, _ = folders
+    files, clips, rows = sorted((home / "real").rglob("*.mid")), tmp_path / "clips", []
+    for number in range(2):
+        name = f"clip-{number:04d}"
+        places = (f"prompts/{name}", f"generated/{name}", f"originals/{name}", name)
+        for place, file in zip(places, files[number:], strict=False):
+            (clips / place).parent.mkdir(parents=True, exist_ok=True)
+            (clips / f"{place}.mid").write_bytes(file.read_bytes())
+        rows.append({
+            "composition_dir": name, "prompt_length": 64, "generated_length": 96,
+            "original_length": 80, "continued_original_length": 144, "ended_with_eos": False,
+            "prompt_original_path": "a.mid", "entropy": 1.5, "invalid_share": 0.0,
+            "generation_time": 0.25,
+        })  # fmt: skip
+    write_json(clips / "results.json", rows)
+    out, again = tmp_path / "out", tmp_path / "again"
+    assert main(["evaluate", "-r", str(clips / "results.json"), "-o", str(out)]) == 0
+    written = json.loads((out / "results.json").read_text())
+    assert [row.keys() for row in written] == [THEIR_COLUMNS] * 2
+    for row, file in zip(written, files, strict=False):
+        midi = out / "compositions" / row["composition_dir"].rpartition("/")[2] / "midi"
+        assert midi.parent == Path(row["composition_dir"]), "whole, as Neuromusic looks there"
+        assert {path.name for path in midi.iterdir()} == {
+            *("prompt.midi", "generated.midi", "original.midi", "continued_original.midi")
+        }
+        assert (midi / "prompt.midi").read_bytes() == file.read_bytes()
+        assert row["continued_original_length"] == 64 + 96, "the prompt and what was generated"
+    assert main(["evaluate", "-r", str(out / "results.json"), "-o", str(again)]) == 0
+    for name in ("kl_divergence.json", "features_distributions.json"):
+        assert (out / name).read_bytes() == (again / name).read_bytes()
+    spread = json.loads((again / "features_distributions.json").read_text())
+    assert len(spread["generated"]["duration"]) == 2
+    assert not (again / "compositions").exists(), "it is in that layout already"
+    capsys.readouterr()
 
 
 def test_results_that_are_none_are_refused(tmp_path, capsys):

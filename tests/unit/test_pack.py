@@ -137,6 +137,7 @@ def files(folder):
 # --------------------------------------------------------------------------------------- fit
 
 
+@pytest.mark.slow
 def test_choice_is_of_the_training_split(corpus):
     chosen = choose_segments(corpus.wav, corpus.cuts, corpus.pieces, 100, seed=0)
     names = [row["segment"] for _, row in chosen]
@@ -285,6 +286,7 @@ def test_packed(corpus):
     }
 
 
+@pytest.mark.slow
 def test_shards_do_not_change_what_is_packed(tmp_path, waves, corpus):
     other = Corpus(tmp_path, waves, 4).fit(SEMANTIC, ACOUSTIC).tokenize()
     assert [bool(path.stat().st_size) for path in other.tokens].count(True) > 1
@@ -313,6 +315,7 @@ def test_hash_sees_tokens_and_split(copy):
     assert len({first, second, third, fourth}) == 4
 
 
+@pytest.mark.slow
 def test_shapes_of_hubert_and_encodec(tmp_path, waves):
     corpus = Corpus(tmp_path, waves, 2).fit(HUBERT, ENCODEC).tokenize()
     folder = corpus.pack()

@@ -74,6 +74,7 @@ def test_tex_is_escaped_letter_for_letter():
         well_formed(text.replace(r"50\%", "50%"))
 
 
+@pytest.mark.slow
 def test_tables_hold_exactly_the_figures_of_the_csv(results, settings, tmp_path):
     write_paper(results, settings, tmp_path / "paper")
     text = (tmp_path / "paper" / "leaderboard.tex").read_text()
@@ -100,6 +101,7 @@ def test_tables_hold_exactly_the_figures_of_the_csv(results, settings, tmp_path)
     assert "better" in line
 
 
+@pytest.mark.slow
 def test_a_table_of_an_earlier_version_is_left_out(results, settings, tmp_path):
     (results / "differences.csv").write_text("metric,embedding,a,b,value,p_holm,verdict\n")
     with (results / "differences.csv").open("a") as file:
@@ -109,6 +111,7 @@ def test_a_table_of_an_earlier_version_is_left_out(results, settings, tmp_path):
     assert "Welch" not in (tmp_path / "paper" / "methods.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_methods_have_the_true_numbers(results, settings, tmp_path):
     write_paper(results, settings, tmp_path / "paper")
     text = (tmp_path / "paper" / "methods.md").read_text()
@@ -150,6 +153,7 @@ def test_the_methods_name_the_rivals_that_decide():
         assert "under timbre or harmony, and farther under none, with at least 64 clips" in said
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(results, settings, tmp_path):
     kits = []
     for name in ("one", "two"):

@@ -104,6 +104,7 @@ def test_what_is_padding_changes_nothing(variant):
     assert found.abs().mean() > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_optimiser_holds_every_parameter_and_all_learn(variant, pieces):
     """Also the embeddings of conditions, which stayed random in the original."""

@@ -108,6 +108,7 @@ def own(tmp_path):
 # --------------------------------------------------------------------------------------- lengths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bars", [1, 5, 300])
 def test_a_piece_has_the_bars_that_were_asked_for(player, bars):
     (clip,) = play(player, settings_of(bars=bars, clips=1))
@@ -126,6 +127,7 @@ def test_seconds_and_bars_may_be_asked_for(player):
     assert {clip.row["bars"] for clip in play(player, bars=7)} == {7}
 
 
+@pytest.mark.slow
 def test_a_piece_does_not_depend_on_its_batch(player):
     first = play(player, settings_of(clips=5, batch_size=5))
     second = play(player, settings_of(clips=5, batch_size=2))
@@ -162,6 +164,7 @@ def test_sections_say_how_long_a_piece_is(player):
         settings_of(sections="A8-B8")
 
 
+@pytest.mark.slow
 def test_without_sections_a_form_of_the_training_pieces_is_taken(player):
     forms = player.ldm.shape["forms"]
     lengths = {sum(int(n) for n in form if n.isdigit()): form for form in forms}
@@ -172,6 +175,7 @@ def test_without_sections_a_form_of_the_training_pieces_is_taken(player):
         assert clip.condition["sections"] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "shift"), [("G", -5), ("D minor", 5), ("Bb", -2), ("F# minor", -3)]
 )

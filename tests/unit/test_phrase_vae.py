@@ -94,6 +94,7 @@ def test_the_originals_network_has_its_size():
     assert size == pytest.approx(14.29e6, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("stage", [Infill, Vae])
 def test_cached_decoding_gives_what_uncached_does(kind, stage):
@@ -169,6 +170,7 @@ def test_bar_layers_need_bars():
         settings_of(NETWORKS["rotary"] | {"context": "none", "bar_layers": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize(
     ("stage", "changes"),
@@ -282,6 +284,7 @@ def test_latents_are_drawn_in_training_alone(batch):
         assert len({float(model.eval().loss(batch)[0]) for _ in range(3)}) == 1
 
 
+@pytest.mark.slow
 def test_a_stage_begins_with_the_weights_of_the_one_before(tmp_path):
     parts = phrases.parts_of(tmp_path)
     stages = {name: {"training": phrases.FEW} for name in ("infill", "autoencode")}
@@ -303,6 +306,7 @@ def test_a_stage_begins_with_the_weights_of_the_one_before(tmp_path):
     assert history[-1]["note_f1_unseen"]
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_gives_the_same_bytes(tmp_path):
     """The counter of the KL warm-up and the draws of latents go on where they were."""
     parts, experiment = phrases.parts_of(tmp_path), phrases.experiment(save_every=2)

@@ -68,6 +68,7 @@ MISTAKES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [path.removesuffix(".yaml") for path in contributing.files() if path.endswith(".yaml")]
 )
@@ -78,6 +79,7 @@ def test_each_extension_is_two_short_files_and_right_the_first_time(name, here, 
     assert f"tried: {name}:" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_found_before_the_run(mistake, here, capsys):
     name, old, new, words = MISTAKES[mistake]

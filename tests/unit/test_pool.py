@@ -38,6 +38,7 @@ def run(items, threads, fallen=lambda item, reason: (item, reason), chunk=2, lim
     return list(pool)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("chunk", [1, 4])
 def test_a_worker_that_dies_costs_one_item(threads, chunk):
@@ -47,6 +48,7 @@ def test_a_worker_that_dies_costs_one_item(threads, chunk):
     assert run(items, threads, chunk=chunk) == expected
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_ended():
     began = time.monotonic()
     made = run([1, "hang", 2], 2, limit_s=0.5)
@@ -61,6 +63,7 @@ def test_waiting_is_not_computing():
     assert list(slow) == [None, None]
 
 
+@pytest.mark.slow
 def test_the_limit_is_for_each_item(monkeypatch):
     """A chunk of many quick files may take longer than one file may."""
     busy = partial(_compute, 0.2)
@@ -91,6 +94,7 @@ def test_without_a_word_for_it_the_run_stops_and_names_the_item():
     assert caught.value.where == "segfault"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("neighbour", ["SIGSEGV", 1])
 def test_an_exception_costs_one_item(threads, neighbour):
@@ -108,6 +112,7 @@ def test_an_exception_needs_no_process_of_its_own():
     assert here == [1, "error", 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("neighbour", ["SIGABRT", 1])
 @pytest.mark.parametrize(
     "error", [UserError("mend it"), OSError(28, "full"), MemoryError(), RuntimeError("CUDA error")]

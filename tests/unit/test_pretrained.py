@@ -50,6 +50,7 @@ def encodec(root, **settings):
 # ------------------------------------------------------------------------------ tokenizers
 
 
+@pytest.mark.slow
 def test_hubert_is_the_class_own_forward(models, tmp_path):
     root, made = models
     tokenizer = hubert(root, batch_seconds=3)  # two batches

@@ -200,6 +200,7 @@ def test_a_stub_in_claps_place(corpus, tmp_path, monkeypatch):
         verify_embedding.verify_embedding(*args, strict=True)
 
 
+@pytest.mark.slow
 def test_distances_of_given_embeddings_need_no_torch():
     """score_fad has an environment without it."""
     code = """

@@ -113,6 +113,7 @@ def test_what_may_not_be_published_is_named(owned, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
@@ -133,6 +134,7 @@ def test_without_pieces_nobody_can_tell(owned, tmp_path):
         export(owned, "mine", None, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_clips_have_their_owners_beside_them(owned, tmp_path):
     rows = [
         {"contributor": "Ann", "pieces": 1, "minutes": "1.00", "share": "1.0000"},

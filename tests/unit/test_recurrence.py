@@ -271,6 +271,7 @@ PINNED = [
 ]
 
 
+@pytest.mark.slow
 def test_the_small_ladder_of_form():
     """Pinned on music made by code; the whole on real music is bench_notes_ladder.py.
 

@@ -227,6 +227,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(songs(), OPTIONS)
 @settings(max_examples=60)
 def test_what_is_on_the_grid_comes_back(song, options):
@@ -259,6 +260,7 @@ def cuts_a_bar(song):
     return bool((np.diff(start) * denominator[:-1] % length).any())
 
 
+@pytest.mark.slow
 @given(songs(off_grid=True), OPTIONS)
 @settings(max_examples=60)
 def test_each_note_is_in_the_ids_or_in_the_account(song, options):
@@ -333,6 +335,7 @@ def test_what_makes_no_sense_is_passed_over():
     assert PLAIN.bars([PLAIN.bos, PLAIN.eos, 10**6, -5]) == []
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-2, made(drums=True, velocities=True).vocabulary + 2)), OPTIONS)
 @settings(max_examples=100)
 def test_any_ids_are_notes_and_bars(ids, options):
@@ -346,6 +349,7 @@ def test_any_ids_are_notes_and_bars(ids, options):
     assert to_score(found).note_num() == len(found)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), OPTIONS)
 @settings(max_examples=10)
 def test_what_the_grammar_allows_is_read_as_it_is(seed, options):
@@ -460,6 +464,7 @@ def rows(tmp_path):
     return tokens
 
 
+@pytest.mark.slow
 def test_a_whole_piece_is_one_row(rows):
     table, lines = rows()
     assert table["long"]["bars"] == "300"

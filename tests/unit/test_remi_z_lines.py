@@ -43,6 +43,7 @@ def test_the_levels_by_hand():
     assert [row["position"] for row in positions] == [24, 36, None, None, 0]
 
 
+@pytest.mark.slow
 @level
 @given(song=songs(), options=OPTIONS)
 @settings(max_examples=30)

@@ -73,6 +73,7 @@ def text_of(page):
 # ------------------------------------------------------------------------------------- the page
 
 
+@pytest.mark.slow
 def test_page_is_well_formed_and_its_links_lead_somewhere(built, page):
     reader = Reader(page)
     assert not reader.open
@@ -118,6 +119,7 @@ def test_page_tells_each_rate_once(tmp_path):
         assert len(re.findall(rf"{name} ?at (most|least)", opening)) == 1, name
 
 
+@pytest.mark.slow
 def test_page_opens_with_a_clip_and_a_real_one_by_chance(tmp_path):
     """Which ones depends on the seed alone: neither the worst nor the first leads."""
     results = tmp_path / "results"
@@ -135,6 +137,7 @@ def test_page_opens_with_a_clip_and_a_real_one_by_chance(tmp_path):
     assert "config/config.yaml, embedded, then trust." in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rivals", "said", "colour"),
     [
@@ -210,6 +213,7 @@ def test_run_times_are_of_this_run(page):
     assert "9,999" not in text
 
 
+@pytest.mark.slow
 def test_same_results_give_the_same_bytes(built, tmp_path):
     report(built.parent, ["audiolm"], tmp_path)
     for path in [p for p in built.rglob("*") if p.is_file()]:
@@ -219,6 +223,7 @@ def test_same_results_give_the_same_bytes(built, tmp_path):
 # ---------------------------------------------------------------------------- what may be missing
 
 
+@pytest.mark.slow
 def test_page_of_nothing(tmp_path):
     report(tmp_path / "results", ["audiolm", "other"], tmp_path / "report")
     text = text_of((tmp_path / "report" / "index.html").read_text())
@@ -234,6 +239,7 @@ def test_page_of_a_run_that_has_distances_only(tmp_path):
     assert "There are no clips." in text
 
 
+@pytest.mark.slow
 def test_tiny_corpus_says_why_sets_are_empty(tmp_path):
     distances = DISTANCES | {"generated": None, "real": None}
     none = [rival("shuffled", None, note="n/a: no valid split")]
@@ -272,6 +278,7 @@ def test_clip_that_cannot_be_read_is_named(tmp_path):
     assert text.count("cannot be played") == 2 * 2  # in its card's place and in the table
 
 
+@pytest.mark.slow
 def test_broken_cells_are_dashes(tmp_path):
     write_scores(tmp_path, "audiolm", "audiolm")
     folder = tmp_path / "models/audiolm/fine/seed-0"
@@ -282,6 +289,7 @@ def test_broken_cells_are_dashes(tmp_path):
     assert "–" in (tmp_path / "report" / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_seeds_share_a_block_and_must_all_hold(tmp_path):
     draws = [f"seed-{s}/draw-{d}" for s in (9, 10) for d in (0, 1)]
     for draw in draws:
@@ -293,6 +301,7 @@ def test_seeds_share_a_block_and_must_all_hold(tmp_path):
     assert text.index("seed 9, draw 1") < text.index("seed 10, draw 0")
 
 
+@pytest.mark.slow
 def test_tables_name_the_run(tmp_path):
     """What an earlier run with more seeds left behind is not shown."""
     for seed in (0, 1):
@@ -304,6 +313,7 @@ def test_tables_name_the_run(tmp_path):
     assert "seed 0" not in text
 
 
+@pytest.mark.slow
 def test_leftovers_are_not_counted(tmp_path):
     """What lies in the folders from earlier runs: more shards, other cuts, another seed."""
     results = tmp_path / "results"
@@ -364,6 +374,7 @@ def test_intervals_are_drawn_where_there_are_any(tmp_path):
     assert "(4.00 to 11.00)" in page
 
 
+@pytest.mark.slow
 def test_how_a_figure_was_fitted_is_a_tooltip(tmp_path):
     fit = "a line in 1/n through 25 subsets of 16 to 64, slope 2.5, R² 0.981"
     write_scores(tmp_path, "audiolm", "audiolm", note=f"{fit}; 1 clips are silent")

@@ -284,6 +284,7 @@ def test_clip_with_broken_notes_has_its_sound_drawn(tmp_path):
     assert [made[job].picture.rsplit(".")[-1] for job in jobs] == ["svg", "png"]
 
 
+@pytest.mark.slow
 def test_page_lists_every_clip_and_shows_the_first(tmp_path):
     results = tmp_path / "results"
     write_trust(results, 12, (0,), (0,), 0.5, ("notes",))
@@ -297,6 +298,7 @@ def test_page_lists_every_clip_and_shows_the_first(tmp_path):
     assert listed.index("clip-0000") < listed.index("clip-0004"), "the outlier does not lead"
 
 
+@pytest.mark.slow
 def test_nasty_names_are_escaped_everywhere(tmp_path):
     results = tmp_path / "results"
     write_trust(results, 2, (0,), (0,), 0.5, ("audiolm",))

@@ -73,6 +73,7 @@ def test_known_words_of_a_base_are_beside_the_table(tmp_path):
     assert (both.primary, both.shown) == ("harmony kad", ["distance", "primary"])
 
 
+@pytest.mark.slow
 def test_the_page_has_them(tmp_path):
     results = tmp_path / "results"
     pages.write_results(results)

@@ -66,6 +66,7 @@ def test_each_verdict_has_words():
     assert said["holds"].startswith("clearly better")
 
 
+@pytest.mark.slow
 def test_the_page_begins_with_sounds_and_figures_come_behind_them(tmp_path):
     results = tmp_path / "results"
     write_results(results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import same_results
 from same_results import Permitted, compare, told
 
@@ -97,6 +98,7 @@ def test_the_first_difference_is_named(tmp_path):
     assert "- differing: fad.txt: line 1: 'generated 1.5' is 'generated 1.6'" in lines
 
 
+@pytest.mark.slow
 def test_the_music_of_a_case_is_made_once_and_the_same(tmp_path):
     for case in ("folder", "external", "prompts"):
         words = [same_results.configs(tmp_path / name, case) for name in ("one", "one", "two")]

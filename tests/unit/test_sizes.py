@@ -32,6 +32,7 @@ def test_musicgen(size, layers, heads, width):
     assert count(model) == pytest.approx(size * MILLION, rel=0.01)
 
 
+@pytest.mark.slow
 def test_stable_audio_open():
     from diffusers import StableAudioDiTModel
 

@@ -66,6 +66,7 @@ def by_brute_force(tunes, similarity):
     return labels
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 30), max_size=14), max_size=16),
@@ -98,6 +99,7 @@ def test_what_the_user_calls_a_tune_comes_before_what_is_alike():
     assert labels("a", "b", "", "", "") == [0, 0, 2, 0, 4]  # the fourth is like both
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(
@@ -150,6 +152,7 @@ pieces = st.lists(
 shares = st.sampled_from([(0.7, 0.1, 0.2), (0.5, 0.5, 0.0), (0.9, 0.0, 0.1), (1.0, 0.0, 0.0)])
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(pieces, shares, st.integers(0, 3), st.sampled_from(["drop", "keep"]))
 def test_nothing_crosses_and_nothing_is_lost(made, parts, seed, duplicates):
@@ -312,6 +315,7 @@ def test_planted_copies_and_transposed_tunes(tmp_path):
     assert (tmp_path / "pieces.csv").read_bytes() == again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [music.make_chorales, music.make_multitrack, music.make_piano, music.make_mixed]
 )
@@ -368,6 +372,7 @@ def test_two_files_of_one_name():
         assign(corpus(), [row("a"), row("a", path="b.mid")], [tune()] * 2)
 
 
+@pytest.mark.slow
 def test_summary_advises_shards():
     rows = [row(f"p{i}", seconds="3000") for i in range(9000)]
     assign(corpus(), rows, [tune()] * 9000)

@@ -94,6 +94,7 @@ def batch_of(parts, split="train", count=8, base=None):
 # ----------------------------------------------------------------------------------- latents
 
 
+@pytest.mark.slow
 def test_latents_are_whole_pieces(base):
     folder = base.latents["autoencoder"]
     rows = list(read_csv(folder / "train.csv"))
@@ -221,6 +222,7 @@ def test_new_words_have_rows_of_their_own():
 # ---------------------------------------------------------------------------------- training
 
 
+@pytest.mark.slow
 def test_one_batch_is_learned_by_heart(base):
     """Measured: 0.5. Without time, text, conditions or positions it stays at 0.69 and more."""
     model, batch = batch_of(base, count=4)
@@ -286,6 +288,7 @@ def test_what_is_masked_is_not_learned(base):
 # -------------------------------------------------------------------------------- adaptations
 
 
+@pytest.mark.slow
 def test_full_adaptation_learns_the_new_sound(full, base):
     _, parts = full
     model, batch = batch_of(parts, "valid", 4)
@@ -298,6 +301,7 @@ def test_full_adaptation_learns_the_new_sound(full, base):
     assert changed["made"] > 0.01
 
 
+@pytest.mark.slow
 def test_an_adapter_leaves_its_base_alone(lora, base):
     _, parts = lora
     assert hash_file(parts.models["base"] / "model.safetensors") == hash_file(
@@ -378,6 +382,7 @@ def test_copies_of_an_adapter_share_the_base(base):
     assert not any((w == 0.5).all() for w in mine.values() if w.requires_grad)
 
 
+@pytest.mark.slow
 def test_the_same_training_gives_the_same_bytes(lora, owned, base, home):
     _, parts = lora
     given = replace(parts, models={"base": parts.models["base"]})
@@ -409,6 +414,7 @@ def test_targets_of_adapters(base):
         targets_of(network, ["to_q"], ["transformer_blocks"])
 
 
+@pytest.mark.slow
 def test_it_is_heard_while_it_learns(lora, base, home):
     """At two scales, beside held-out music; TensorBoard has the clips, the history distances."""
     _, parts = lora
@@ -447,6 +453,7 @@ def test_a_clip_does_not_depend_on_its_batch(base):
     assert not np.allclose(one[0].wave, one[1].wave, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_clips_have_any_length_and_their_seconds(base):
     for seconds in (0.3, 2.5):
         clips = made(experiment(), base, "low hum", seconds=seconds, start=0.5, total=4.0)
@@ -456,6 +463,7 @@ def test_clips_have_any_length_and_their_seconds(base):
     assert long[0].condition["total"] == "9", "no training window is as long"
 
 
+@pytest.mark.slow
 def test_negative_texts_guidance_and_temperature_change_clips(base):
     plain = made(experiment(), base, "low hum")
     guidance = {"denoising": {**FAST["denoising"], "guidance": 4.0}}
@@ -530,6 +538,7 @@ def two(lora, owned, base, home):
     return how, replace(parts, models={**parts.models, "beside-other": beside})
 
 
+@pytest.mark.slow
 def test_adapters_play_together(two, lora):
     """Without its own it is the other alone, and the other way round."""
 

@@ -84,6 +84,7 @@ def tools(home, fetched):
 # ------------------------------------------------------------------------------------- forms
 
 
+@pytest.mark.slow
 def test_a_pipeline_becomes_one_file(family, fetched, pipelines):
     folder, pipeline = fetched[family], pipelines[family]
     assert {path.name for path in folder.iterdir()} == {
@@ -104,6 +105,7 @@ def test_a_pipeline_becomes_one_file(family, fetched, pipelines):
     )
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_told(fetched, tmp_path):
     tensors = load_file(fetched["open"] / "model.safetensors")
     name = "transformer.proj_in.weight"
@@ -163,6 +165,7 @@ def test_stable_audio_tools_loads_and_computes_the_same(fetched):
         assert torch.equal(model.velocity(x, time, told), wanted)
 
 
+@pytest.mark.slow
 def test_a_file_of_stable_audio_tools(tools, fetched, tmp_path):
     file = tools / "model.ckpt"
     with refused("unvouched-pickle"):
@@ -179,6 +182,7 @@ def test_a_file_of_stable_audio_tools(tools, fetched, tmp_path):
         assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "code", "named"),
     [
@@ -268,6 +272,7 @@ def test_its_schedule_is_the_pipelines(fetched):
     assert from_pretrained(fetched["three"], STATISTICS).schedule.kind == "flow"
 
 
+@pytest.mark.slow
 def test_they_are_proven_before_they_are_used(family, fetched, tmp_path, monkeypatch):
     """Random ones know no word; the right text of a sound foretells it better where it is known."""
     monkeypatch.setattr("etude.metrics.verify_text.PROGRAMS", (0, 73))
@@ -304,6 +309,7 @@ def given(family, fetched, parts, home):
     return how, run_stages(how, parts, home, family, fetched[family])
 
 
+@pytest.mark.slow
 def test_weights_are_taken_as_they_are(given, pipelines, family):
     _, parts = given
     model = Sound.load(parts.models["dit"])
@@ -321,6 +327,7 @@ def test_weights_are_taken_as_they_are(given, pipelines, family):
     torch.testing.assert_close(latents[:150], wanted[0].T[:150], atol=2e-3, rtol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["full", "lora"])
 def test_it_is_adapted_and_plays(kind, given, parts, home, family):
     _, base = given
@@ -390,6 +397,7 @@ def check_form(form, how, trained, folder, player):
         }
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_was_written_plays(fetched, home, family):
     import diffusers
 

@@ -57,6 +57,7 @@ def test_components_are_unbiased():
     assert {c.sampling for c in found} == {0.25}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("train", "draw", "sampling"), [(1.0, 0.5, 0.3), (0.0, 1.0, 0.2), (2.0, 0.0, 0.1)]
 )

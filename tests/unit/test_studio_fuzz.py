@@ -94,6 +94,7 @@ def test_of_a_hundred_broken_uploads_each_is_refused_or_becomes_a_prime(tmp_path
 # ------------------------------------------------------------------------- a disk that is full
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["the server", "the decoder"])
 def test_an_upload_that_finds_no_room_leaves_nothing(tmp_path, monkeypatch, by):
     def full(*_):

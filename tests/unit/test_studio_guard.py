@@ -59,6 +59,7 @@ def test_the_cookie_is_for_the_page_alone_and_kept_as_a_hash(tmp_path):
     assert value not in str(state.store.rows("SELECT * FROM visitors"))
 
 
+@pytest.mark.slow
 def test_what_is_anothers_is_not_there(client):
     prime = client.post("/api/primes/notes", json={"notes": NOTES}).json()["id"]
     job = ask(client, prime=prime).json()["id"]
@@ -81,6 +82,7 @@ def test_what_is_anothers_is_not_there(client):
     assert client.post(f"/api/clips/{clip}/share").status_code == 404
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_no_path_leads_out(client, spelling):
     for before in ("/static/", "/api/primes/", "/api/clips/", "/api/jobs/", "/take/"):
@@ -130,6 +132,7 @@ def test_a_slow_body_is_not_waited_for():
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.slow
 def test_limits_of_a_visitor_and_of_an_address(tmp_path):
     limits = {"waiting": 2, "queue": 3, "hourly": 100, "address_hourly": 9}
     state = open_studio(tmp_path, limits, devices=())
@@ -232,6 +235,7 @@ def test_hosts_are_those_that_were_named():
     assert "0.0.0.0" not in found
 
 
+@pytest.mark.slow
 def test_behind_a_proxy_the_scheme_is_the_visitors(tmp_path):
     """Without the header the origin is another's; with it, from a trusted address, it is not."""
     exports = tmp_path / "exports"
@@ -282,6 +286,7 @@ def not_taken(client, data):
     return said.status_code == 422 and "error" in said.json()
 
 
+@pytest.mark.slow
 def test_uploads_are_decoded_apart_and_written_anew(tmp_path):
     state = open_studio(tmp_path, {"prime_seconds": 30})
     with serving(state) as client:
@@ -304,6 +309,7 @@ def test_uploads_are_decoded_apart_and_written_anew(tmp_path):
         assert sorted(state.store.primes.iterdir()) == before, "nothing is left of what was refused"
 
 
+@pytest.mark.slow
 def test_notes_become_midi_and_sound(client):
     found = client.post("/api/primes/notes", json={"notes": NOTES, "tempo": 96}).json()
     assert [note[2] for note in found["notes"]] == [60, 64, 67]
@@ -311,6 +317,7 @@ def test_notes_become_midi_and_sound(client):
     assert client.get(f"/api/primes/{found['id']}.wav").content[:4] == b"RIFF"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "notes",
     [
@@ -361,6 +368,7 @@ def test_a_full_studio_takes_nothing_more(tmp_path):
         assert ask(client).status_code == 507
 
 
+@pytest.mark.slow
 def test_delete_mine_now(tmp_path):
     state = open_studio(tmp_path)
     with serving(state) as client:
@@ -373,6 +381,7 @@ def test_delete_mine_now(tmp_path):
         assert client.get("/api/jobs").json() == []
 
 
+@pytest.mark.slow
 def test_a_clip_is_taken_home_by_who_has_the_link(tmp_path):
     state = open_studio(tmp_path)
     with serving(state) as client:
@@ -391,6 +400,7 @@ def test_a_clip_is_taken_home_by_who_has_the_link(tmp_path):
         assert client.get(f"/{path}").status_code == 404
 
 
+@pytest.mark.slow
 def test_ranges_are_served(client):
     clip = ended(client, ask(client).json()["id"])["clips"][0]["id"]
     said = client.get(f"/api/clips/{clip}.wav", headers={"Range": "bytes=0-3"})
@@ -399,6 +409,7 @@ def test_ranges_are_served(client):
     assert odd.status_code in (200, 206, 400, 416)
 
 
+@pytest.mark.slow
 def test_models_are_named_and_settings_come_home(client):
     job = ask(client, seed=7, clips=2).json()
     done = ended(client, job["id"])

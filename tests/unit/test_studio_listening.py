@@ -153,6 +153,7 @@ def test_a_listener_hears_her_pairs_and_no_more(client):
     assert client.get(f"/api/listen/{first['pair']}/a.wav").status_code == 404, "it is gone"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "more", "status"),
     [(3, {}, 422), (True, {}, 422), ("1", {}, 422), (1.5, {}, 422), (1, {"heard": [0, 3]}, 422), (1, {"heard": "x"}, 422), (None, {"heard": [0, 0]}, 200), (2, {}, 200)],
@@ -175,6 +176,7 @@ def test_anothers_pair_is_not_there(client):
     )
 
 
+@pytest.mark.slow
 def test_from_ratings_to_statistics(client, tmp_path):
     """Six people who always prefer the clip of `two`, whichever side it is on."""
     for _ in range(6):

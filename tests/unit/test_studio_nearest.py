@@ -89,6 +89,7 @@ def sound_export(home):
     return exported(home, "audiolm")
 
 
+@pytest.mark.slow
 def test_of_sound_a_copy_is_found_and_heard(sound_export, tmp_path):
     index = open_index(sound_export)
     assert isinstance(index, SoundIndex)
@@ -148,6 +149,7 @@ def test_too_few_notes_say_nothing(export, tmp_path):
     assert "too short" in words(None)
 
 
+@pytest.mark.slow
 def test_the_training_music_is_heard_beside_a_clip(export, tmp_path):
     state = open_studio(tmp_path)
     instrument = next(i for i in state.instruments.values() if i.exported.name == "notes")
@@ -164,6 +166,7 @@ def test_the_training_music_is_heard_beside_a_clip(export, tmp_path):
         assert client.get(f"/api/clips/{clip}/near").status_code == 404
 
 
+@pytest.mark.slow
 def test_a_model_without_an_index_says_so(tmp_path):
     with serving(open_studio(tmp_path)) as client:
         clip = ended(client, ask(client).json()["id"])["clips"][0]["id"]

@@ -35,6 +35,7 @@ def played(*arguments) -> list[bytes]:
     return [path.read_bytes() for path in paths]
 
 
+@pytest.mark.slow
 def test_an_export_plays_and_goes_on_anywhere(mine, tmp_path, monkeypatch):
     own = played("--experiment", "notes", "--configfile", "mine.yaml", "--output", "own")
     export(mine, "notes", None, tmp_path / "out")
@@ -55,6 +56,7 @@ def test_an_export_plays_and_goes_on_anywhere(mine, tmp_path, monkeypatch):
     assert read_midi(paths[0]).seconds > read_midi(elsewhere / "my.mid").seconds
 
 
+@pytest.mark.slow
 def test_a_folder_of_prompts_is_gone_on_from_one_by_one(mine, tmp_path, caplog):
     onset = 240 * np.arange(16)
     table = plain_table(onset, np.full(16, 240), 60 + onset % 7)

@@ -52,6 +52,7 @@ def drawn_ids(stage, prompts, count, seeds, sampling=FREE, **options):
 NO_END = SHAPE | {"eos": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_cache_and_sliding_window_draw_what_the_plain_network_draws(kind):
     stage = stage_of(kind, NO_END)
@@ -70,6 +71,7 @@ def test_a_window_moves_in_steps_and_is_never_too_long():
     assert [window_start(p, 32, 1) for p in (32, 33, 34)] == [0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_clip_does_not_depend_on_its_batch(kind):
     stage = stage_of(kind)
@@ -142,6 +144,7 @@ def player(request):
     return player_of(request.param)
 
 
+@pytest.mark.slow
 def test_with_the_grammar_nothing_is_invalid(player):
     for clip in player.music(settings_of(), 0):
         ids = [player.begin, *clip.drawn.ids]
@@ -162,6 +165,7 @@ def written(player, prompt, folder):
     return write_clips(clips, folder, player.rate, notes=True)
 
 
+@pytest.mark.slow
 def test_clips_are_written_and_open_everywhere(player, tmp_path):
     music21 = pytest.importorskip("music21")
     ids = player.tokenizer.encode(tune())
@@ -244,6 +248,7 @@ def test_what_a_prompt_must_have_and_how_much_of_it_is_given(tmp_path):
         player.prepare(settings, Conditions(text="calm"))
 
 
+@pytest.mark.slow
 def test_a_length_in_time_is_reached_and_not_passed(tmp_path):
     player = player_of()
     prepared = player.prepare(settings_of(), Conditions(seconds=1.5))

@@ -468,6 +468,7 @@ def test_the_table_ranks_music_before_noise(tmp_path):
         assert (again / name).read_bytes() == before[tmp_path / name], name
 
 
+@pytest.mark.slow
 def test_the_seeds_own_way(tmp_path):
     rows = scores(
         tmp_path, (3, "g", chorale), "neuromusic", reference=(3, chorale), random=(3, random_notes)
@@ -483,6 +484,7 @@ def test_clips_without_notes_cost_no_error(tmp_path):
     assert rows["generated", "symbolic"]["note"] == "n/a: no clip has notes"
 
 
+@pytest.mark.slow
 def test_a_single_clip(tmp_path):
     rows = scores(tmp_path, (1, "g", chorale), reference=(1, chorale), real=(2, chorale))
     assert rows["generated", "pitch_class_kl"]["value"]

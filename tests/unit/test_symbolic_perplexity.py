@@ -120,6 +120,7 @@ def counter(kind, tokenizer):
     return lambda ids: len(tokenizer.decode(ids))  # what an own tokenizer does by default
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["onoff", "remi", "bpe", "tsd", "structured", "remi_z", "own"])
 @pytest.mark.parametrize("size", [(37, 20), (64, 64), (500, 250)])
 def test_a_note_counts_once_wherever_the_windows_are_cut(kind, size):
@@ -195,6 +196,7 @@ def test_one_piece_has_no_interval_and_no_notes_have_no_value():
     assert not drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pieces", [4, 32])
 def test_the_interval_of_the_difference_covers(pieces):
     """Pieces of unlike length and difficulty: 95 % of intervals hold the true difference."""

@@ -54,6 +54,7 @@ def extract(model, packed, lengths, output):
     write_extraction("symbolic_lm", parts, settings, 0, output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bos", [1, None])
 def test_what_a_model_knows_by_heart_is_found(bos, tmp_path):
     model, packed = make(tmp_path, bos=bos)

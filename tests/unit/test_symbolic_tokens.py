@@ -134,6 +134,7 @@ def pieces_csv(folder, tables, sides=SIDES):
     return write_csv(folder / "pieces.csv", list(rows[0]), rows) and folder / "pieces.csv"
 
 
+@pytest.mark.slow
 def test_every_kept_piece_is_a_row_with_what_became_of_it(corpus, tmp_path):
     ((tokens, table, statistics),) = tokenized(corpus, ingested(corpus))
     rows = {row["piece"].rpartition("-")[0]: row for row in read_csv(table)}

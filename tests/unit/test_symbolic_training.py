@@ -36,6 +36,7 @@ def train(packed, tmp_path, name, kind="gpt2", should_stop=lambda: False, **trai
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_stopped_and_resumed_gives_the_same_bytes(kind, packed, tmp_path):
     options = {"ema_decay": 0.9, "use": "best"}
@@ -51,6 +52,7 @@ def test_stopped_and_resumed_gives_the_same_bytes(kind, packed, tmp_path):
     assert "symbolic language model" in (whole / "card.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_overfits_one_batch(kind, tmp_path):
     packed = make_symbolic(tmp_path / "packed", train=4)
@@ -68,6 +70,7 @@ def test_overfits_one_batch(kind, tmp_path):
     assert trained.history[-1]["train_loss"] < 0.35  # random ids: 3.1 nats before
 
 
+@pytest.mark.slow
 def test_kept_steps_and_weights_from_elsewhere(packed, tmp_path):
     whole = train(packed, tmp_path, "whole", keep_steps=[6, 12])
     wanted = symbolic_experiment("gpt2", keep_steps=[6, 12])

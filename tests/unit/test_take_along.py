@@ -47,6 +47,7 @@ def content(path, folder):
         return set(file.namelist())
 
 
+@pytest.mark.slow
 def test_a_pack_has_what_is_theirs_and_plays(ready, tmp_path):
     names = pack(
         ready, "mine", tmp_path / "ann.zip", chosen=["clip-0002", "clip-0000"], contributor="Ann"
@@ -67,6 +68,7 @@ def test_a_pack_has_what_is_theirs_and_plays(ready, tmp_path):
     assert open_player(in_export(tmp_path / "out/model")).rate > 0
 
 
+@pytest.mark.slow
 def test_the_same_pack_has_the_same_bytes_and_is_on_record(ready, tmp_path):
     for name in ("a.zip", "b.zip"):
         pack(ready, "mine", tmp_path / name)
@@ -83,6 +85,7 @@ def test_what_may_not_be_published_is_not_packed(ready, tmp_path):
     assert not (tmp_path / "x.zip").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "code", "named"),
     [
@@ -97,6 +100,7 @@ def test_what_is_not_there_is_said(how, code, named, ready, tmp_path):
     assert not (tmp_path / "x.zip").exists()
 
 
+@pytest.mark.slow
 def test_the_command(ready, tmp_path, capsys):
     words = ["pack", "--experiment", "mine", "--configfile", "mine.yaml", "--without-weights"]
     assert main([*words, "--output", "p.zip", "--clips", "clip-0001"]) == 0

@@ -77,11 +77,13 @@ def learn(parts, folder, **more):
     return target, trained
 
 
+@pytest.mark.slow
 def test_the_base_is_taken_over_as_it_is(with_base, base_folder):
     ours, theirs = Lm.load(with_base.models["base"]), Lm.load(base_folder)
     assert hash_state([ours]) == hash_state([theirs])
 
 
+@pytest.mark.slow
 def test_a_word_is_learned_and_nothing_else(with_base, tmp_path):
     """Held-out pieces of the concept are likelier after the word than after none."""
     before = {n: w.clone() for n, w in Lm.load(with_base.models["base"]).state_dict().items()}
@@ -125,6 +127,7 @@ def test_only_the_rows_have_gradients_and_moments(with_base):
     assert model.rows.shape == (1, 3, 32)
 
 
+@pytest.mark.slow
 def test_a_stopped_inversion_goes_on_and_ends_alike(with_base, tmp_path):
     whole, _ = learn(with_base, tmp_path / "whole")
     with pytest.raises(Interrupted):
@@ -137,6 +140,7 @@ def test_a_stopped_inversion_goes_on_and_ends_alike(with_base, tmp_path):
     assert torch.equal(words["owned"].rows, Concepts.load(whole).rows[0]), "as TI-MusicGen reads it"
 
 
+@pytest.mark.slow
 def test_a_training_takes_over_no_other_ones_state(with_base, tmp_path):
     """The rolling state is of one experiment's keys: another number of rows begins anew."""
     learn(with_base, tmp_path, steps=5)
@@ -163,6 +167,7 @@ def test_a_training_takes_over_no_other_ones_state(with_base, tmp_path):
     assert len(of_base) == 4
 
 
+@pytest.mark.slow
 def test_patience_fires(with_base, tmp_path):
     training = {"patience": 2, "learning_rate": 1.0, "validate_every": 1, "schedule": "constant"}
     folder, _ = learn(with_base, tmp_path, steps=80, training=training)
@@ -170,6 +175,7 @@ def test_patience_fires(with_base, tmp_path):
     assert max(steps) < 80
 
 
+@pytest.mark.slow
 def test_several_words_and_their_terms(with_base, tmp_path):
     how = {
         "concepts": ["owned", "low"],
@@ -224,6 +230,7 @@ def test_words_are_files_of_both_forms(tmp_path):
             read_concepts(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_words_of_elsewhere_are_taken_over(with_base, tmp_path):
     folder, _ = learn(with_base, tmp_path, steps=5)
     file = folder / "owned.safetensors"
@@ -264,6 +271,7 @@ def test_a_file_of_the_original_takes_the_place_of_a_training(with_base, tmp_pat
         import_stage(how, "concept", 0, with_base, tmp_path / "other", target)
 
 
+@pytest.mark.slow
 def test_words_are_played_alone_and_in_sentences(with_base, tmp_path):
     folder, _ = learn(with_base, tmp_path, steps=5)
     base, words = open_words(replace(with_base, models=with_base.models | {"concept": folder}))
@@ -277,6 +285,7 @@ def test_words_are_played_alone_and_in_sentences(with_base, tmp_path):
         player.prepare(how, Conditions(text="<ownd>"))
 
 
+@pytest.mark.slow
 def test_words_do_not_play_on_another_base(with_base, tmp_path):
     folder, _ = learn(with_base, tmp_path, steps=5)
     other = Lm.load(with_base.models["base"])
@@ -340,6 +349,7 @@ def test_config():
             read(**wrong)
 
 
+@pytest.mark.slow
 def test_it_is_heard_while_it_learns(with_base, tmp_path, monkeypatch):
     """The distance to held-out pieces stands in the history, where auditions are asked for."""
     monkeypatch.setattr("etude.systems.textual_inversion.audition.open_codec", lambda _: Beeps())
@@ -359,6 +369,7 @@ def test_it_is_heard_while_it_learns(with_base, tmp_path, monkeypatch):
     assert {row["distance"] for row in read_csv(plain / "history.csv")} == {""}
 
 
+@pytest.mark.slow
 def test_words_are_asked_against_controls(with_base, tmp_path):
     """What metrics are given: likelihoods of held-out segments by condition, clips, real sounds."""
     folder, _ = learn(with_base, tmp_path, concepts=["owned", "low"])

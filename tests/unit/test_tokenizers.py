@@ -93,6 +93,7 @@ def held_out():
 # --------------------------------------------------------------------------------- interface
 
 
+@pytest.mark.slow
 def test_members_keep_the_protocols(small):
     others = {*SYMBOLIC_KINDS, *PRETRAINED_KINDS}  # have tests of their own
     assert set(small) == set(registry.MEMBERS) - others
@@ -129,6 +130,7 @@ def test_semantic_shapes(setting, frames, frame_rate, size):
     assert ids.max() < size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "frames", "frame_rate", "size", "quantizers"),
     [
@@ -173,6 +175,7 @@ def test_batch_of_none(small):
 # -------------------------------------------------------------------------------- exact bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_two_fits_give_the_same_bytes(tmp_path, small, kind):
     again = fitted(SMALL[kind], segments("fit", 16))
@@ -248,6 +251,7 @@ def chroma_correlation(first, second):
     return float((spectra[0] * spectra[1]).sum(1).mean())
 
 
+@pytest.mark.slow
 def test_reconstruction_is_close(codec, held_out):
     codes = codec.encode(held_out)
     errors, chroma = [], []
@@ -314,6 +318,7 @@ def test_silence_stays_quiet(codec):
     assert wave.square().mean().sqrt() < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", SMALL.values(), ids=SMALL)
 @pytest.mark.parametrize("wave", [torch.zeros(1, 2 * RATE), torch.ones(2, 5000)], ids=["0", "1"])
 def test_fit_on_nothing_but_a_constant(setting, wave):
@@ -324,6 +329,7 @@ def test_fit_on_nothing_but_a_constant(setting, wave):
         assert torch.isfinite(tokenizer.decode(codes)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", [semitone_bands(), mfcc(), magnitude_rvq()])
 @pytest.mark.parametrize("samples", [1000, 3000, 2 * RATE])
 def test_fewer_frames_than_clusters(tmp_path, setting, samples):

@@ -38,6 +38,7 @@ def train(packed, tmp_path, name, should_stop=lambda: False, **training):
 OUTPUTS = ("model.safetensors", "config.json", "history.csv", "curve.svg", "card.md")
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_gives_the_same_bytes(packed, tmp_path):
     whole = train(packed, tmp_path, "whole")
     with pytest.raises(Interrupted):
@@ -49,6 +50,7 @@ def test_stopped_and_resumed_gives_the_same_bytes(packed, tmp_path):
         assert (whole / name).read_bytes() == (resumed / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_killed_without_warning_gives_the_same_bytes(packed, tmp_path):
     whole = train(packed, tmp_path, "whole")
 
@@ -66,6 +68,7 @@ def test_killed_without_warning_gives_the_same_bytes(packed, tmp_path):
         assert (whole / name).read_bytes() == (resumed / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_restored(packed, tmp_path, caplog):
     first = train(packed, tmp_path, "one-1")
     caplog.set_level("INFO", "etude")
@@ -84,6 +87,7 @@ def test_another_seed_or_setting_has_another_state(packed):
     assert fingerprint({}, 0, "a", ["x"]) != fingerprint({}, 0, "a", ["y"])
 
 
+@pytest.mark.slow
 def test_a_damaged_state_counts_as_none(packed, tmp_path):
     whole = train(packed, tmp_path, "whole")
     with pytest.raises(Interrupted):
@@ -102,6 +106,7 @@ def test_a_second_writer_is_kept_out(packed, tmp_path):
             pass
 
 
+@pytest.mark.slow
 def test_a_second_training_waits_and_takes_the_result(packed, tmp_path, caplog):
     """Two runs that want the same training: it is made once."""
     first = train(packed, tmp_path, "one-1")
@@ -313,6 +318,7 @@ def test_only_matrices_decay():
     assert len(plain["params"]) == 4
 
 
+@pytest.mark.slow
 def test_accumulation_equals_one_large_batch(packed, tmp_path):
     def weights(name, **training):
         plain = {"dim": 16, "depth": 1, "heads": 2}

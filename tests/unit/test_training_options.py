@@ -78,6 +78,7 @@ def test_the_average_follows_its_formula():
     assert average.module.weight.item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_averaged_weights_are_validated_and_written(packed, tmp_path):
     plain = load_file(run(packed, tmp_path / "plain") / "model.safetensors")
     averaged = load_file(run(packed, tmp_path / "ema", ema_decay=0.9) / "model.safetensors")
@@ -104,6 +105,7 @@ def test_training_stops_after_patience(packed, tmp_path, caplog):
     assert again.restored, "a step that was never reached does not make it train again"
 
 
+@pytest.mark.slow
 def test_all_options_together_resume_to_the_same_bytes(packed, tmp_path):
     options = {
         "ema_decay": 0.9, "use": "best", "patience": 4, "label_smoothing": 0.1,
@@ -154,6 +156,7 @@ def test_regularisation_is_of_training_only(option, packed):
 # ---------------------------------------------------------------------------------- precision
 
 
+@pytest.mark.slow
 def test_bf16_learns_as_fp32_does(packed, tmp_path):
     options = {"steps": 40, "learning_rate": 3e-3}
     full = valid_losses(run(packed, tmp_path / "fp32", **options))
@@ -214,6 +217,7 @@ def start(code, folder, index, count, port):
     return subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=pytest.mark.proof)])
 def test_two_processes_train_what_one_does(optimizer, packed, tmp_path):
     """Same global batch, same gradients, so nearly the same weights after four steps."""

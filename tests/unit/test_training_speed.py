@@ -140,6 +140,7 @@ def test_peaks_by_name(name, bf16):
     assert speed.peak_flops(torch.device("cpu"), "bf16") is None
 
 
+@pytest.mark.slow
 def test_timings_have_utilisation_where_the_peak_is_known(packed, tmp_path, monkeypatch):
     for peak, folder in ((None, tmp_path / "a"), (1e10, tmp_path / "b")):
         monkeypatch.setattr("etude.training.loop.peak_flops", lambda *_, peak=peak: peak)
@@ -152,6 +153,7 @@ def test_timings_have_utilisation_where_the_peak_is_known(packed, tmp_path, monk
 # ----------------------------------------------------------------------------------- tracking
 
 
+@pytest.mark.slow
 def test_wandb_gets_the_rows_and_changes_no_result(packed, tmp_path, monkeypatch):
     calls = {"log": [], "init": {}, "finish": 0}
 

@@ -184,6 +184,7 @@ def test_places_are_48ths_of_a_bar():
     assert PLACES == 48
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**20))
 def test_runs_by_brute_force(seed):
@@ -252,6 +253,7 @@ def clip_set(folder, tables):
     return clips
 
 
+@pytest.mark.slow
 def test_copies_are_flagged_and_the_control_stands_beside_them(corpus, tmp_path):
     _, scores = corpus
     copy = moved(scores.tables["p03"], 2)
@@ -285,6 +287,7 @@ def test_copies_are_flagged_and_the_control_stands_beside_them(corpus, tmp_path)
     assert nearest[BARS, "c3"]["note"].startswith("n/a")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_told_has_a_reason(corpus, tmp_path):
     _, scores = corpus
     assert len(scores.names) == 32
@@ -307,6 +310,7 @@ def replace_names(scores, names):
     return made
 
 
+@pytest.mark.slow
 def test_planted_copies_of_melodies_and_bars(corpus):
     """A transposition is found by both; another tempo is another rhythm, and no bar is whole."""
     _, scores = corpus

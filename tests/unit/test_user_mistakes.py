@@ -213,6 +213,7 @@ def test_a_mistake_is_a_message(case, option, template, tmp_path, monkeypatch, c
     assert not wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", [c for c in GIVEN if c not in ("compare", "paper", "table of a run")]
 )

@@ -58,6 +58,7 @@ def test_the_sounds_are_played_in_full_and_differ():
     assert not np.allclose(waves[0], waves[len(TUNES)])
 
 
+@pytest.mark.slow
 def test_nats_are_those_of_the_network(reader):
     asked, _ = reader
     waves = [0.1 * np.random.default_rng(i).standard_normal(32000).astype("f") for i in range(5)]
@@ -72,6 +73,7 @@ def test_nats_are_those_of_the_network(reader):
     assert np.allclose(asked.by_own_codec(waves[4:])[0], decoded[0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_random_weights_stop_the_run(reader, tmp_path, monkeypatch):
     asked, root = reader
     monkeypatch.setattr("etude.metrics.verify_text.PROGRAMS", (0, 73))

@@ -150,6 +150,7 @@ def test_step_4_reads_a_stale_table():
     assert stale == (kept, Counter())
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.builds(NoteLine, st.booleans(), st.just(0), st.sampled_from([60, 62, 64, 65]),
                        st.just(80), st.sampled_from([0, 0, 0, 1, 2])), max_size=40)

@@ -94,6 +94,7 @@ def test_a_published_checkpoint_may_lie_in_a_repository(source, packed, tmp_path
         Pretrained(kind="checkpoint", hub="a/b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "code"),
     [
@@ -109,6 +110,7 @@ def test_a_published_checkpoint_that_cannot_be_used(settings, code, source, tmp_
         published(source, tmp_path, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["half", "another"])
 def test_a_damaged_or_foreign_checkpoint_is_a_clear_error(damage, source, packed, tmp_path):
     folder = published(source, tmp_path, trust=True)
@@ -260,6 +262,7 @@ def test_another_width_says_which_network_to_configure(packed, source):
     assert error.value.do.endswith("`network: {dim: 16}`")
 
 
+@pytest.mark.slow
 def test_what_no_shape_shows_is_refused_too(packed, source):
     with refused("fits-by-shape-alone") as error:
         into(packed, source / "model.safetensors", network={"heads": 4, "rope_base": 9.0})
@@ -330,6 +333,7 @@ def distance(one, two):
     return max((one[name] - two[name]).abs().max().item() for name in one)
 
 
+@pytest.mark.slow
 def test_fine_tuning_begins_with_the_weights(packed, source, tmp_path):
     file, other = source / "model.safetensors", make_packed(tmp_path / "other", seed=1)
     near = tuned(other, tmp_path, "near", file, learning_rate=1e-6)
@@ -339,6 +343,7 @@ def test_fine_tuning_begins_with_the_weights(packed, source, tmp_path):
     assert distance(near, again) == 0
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_that_was_stopped_goes_on_to_the_same_bytes(packed, source, tmp_path):
     file, calls = source / "model.safetensors", iter(range(9))
     whole = tuned(packed, tmp_path / "whole", "one", file, steps=6)
@@ -350,6 +355,7 @@ def test_a_fine_tuning_that_was_stopped_goes_on_to_the_same_bytes(packed, source
     assert distance(whole, load_file(tmp_path / "cut/model.safetensors")) == 0
 
 
+@pytest.mark.slow
 def test_changed_weights_never_meet_an_old_state(packed, source, tmp_path, caplog):
     file = tmp_path / "given.safetensors"
     tensors = load_file(source / "model.safetensors")
@@ -381,6 +387,7 @@ def test_given_weights_are_never_forgotten(packed, source, tmp_path):
         train_stage(wanted, "semantic", 0, parts, tmp_path / "out", tmp_path / "state")
 
 
+@pytest.mark.slow
 def test_kept_steps_of_a_fine_tuning_are_found(packed, source, tmp_path):
     file = source / "model.safetensors"
     last = tuned(packed, tmp_path, "one", file, keep_steps=[4])

@@ -132,6 +132,7 @@ def grep(home: Path, hashes: dict[str, str]) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_what_knew_it_is_gone_and_nothing_else(home):
     hashes = {name: hash_file(home / "music" / name) for name in (PLANTED, KEPT)}
     export(settings(), "mine", None, home / "exports/first")
@@ -166,6 +167,7 @@ class Killed(BaseException):
     """As a kill would: nothing may catch it."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 1, 4, 9, 14, 17])
 def test_a_kill_in_the_middle_is_completed_by_the_next_run(after, home, monkeypatch):
     hashes = {name: hash_file(home / "music" / name) for name in (PLANTED, KEPT)}
@@ -201,6 +203,7 @@ def test_a_kill_in_the_middle_is_completed_by_the_next_run(after, home, monkeypa
     assert not (home / "results/state/refs/mine").exists()
 
 
+@pytest.mark.slow
 def test_an_export_on_record_waits_too(home):
     export(settings(), "mine", None, home / "exports/first")
     command = ["generate", "--from", "exports/first", "--seconds", "0.6", "--clips", "1"]
@@ -222,6 +225,7 @@ def test_an_export_without_the_piece_stays(home):
     assert [entry["folder"] for entry in exports()] == [str(home / "exports/first")]
 
 
+@pytest.mark.slow
 def test_the_card_says_that_files_were_withdrawn(home):
     tables(home, "Cy/long gone.wav")
     write_json("results/ownership/withdrawn.json", {})
@@ -243,6 +247,7 @@ def test_the_card_says_that_files_were_withdrawn(home):
     assert "Cy" not in card
 
 
+@pytest.mark.slow
 def test_the_studio_refuses_an_export_that_knows_a_withdrawn_piece(home):
     export(settings(), "mine", None, home / "exports/first")
     shutil.copytree("exports/first", "given/away")
@@ -255,6 +260,7 @@ def test_the_studio_refuses_an_export_that_knows_a_withdrawn_piece(home):
 # ----------------------------------------------------------------------------------- reading
 
 
+@pytest.mark.slow
 def test_withdrawn_files_are_not_there(home):
     corpus, root = settings().corpora["mine"], home / "music"
     (root / "metadata.csv").write_text(f"path,caption\n{PLANTED},ours\n{KEPT},theirs\n")
@@ -276,6 +282,7 @@ def test_withdrawn_files_are_not_there(home):
     assert digests(root, 2, out=left_out(corpus, root)) == after, "that it is gone changes nothing"
 
 
+@pytest.mark.slow
 def test_no_log_names_it(home, caplog):
     corpus, root = settings().corpora["mine"], home / "music"
     (root / "metadata.csv").write_text(f"path,caption\n{PLANTED},ours\nno such.wav,x\n")
@@ -350,6 +357,7 @@ def command(*arguments):
     return main(["withdraw", *arguments, "--configfile", "mine.yaml"])
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_row_and_says_what_follows(home, capsys):
     export(settings(), "mine", None, home / "exports/first")
     digest = hash_file(home / "music" / PLANTED)
@@ -380,6 +388,7 @@ def test_a_folder_is_all_that_lies_in_it(home):
     assert rows == [PLANTED, "Ann/second.wav"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -114,6 +114,7 @@ def test_docstrings_and_comments_are_in_plain_english():
     assert not bad, "\n".join(bad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", files())
 def test_texts_are_in_plain_english(name):
     text = (ROOT / name).read_text(encoding="utf-8")

@@ -169,11 +169,42 @@ def test_midi_of_others_is_planned_with_its_notes(workspace):
     assert not {"pack_tokens", "tokenize_audio", "train_stage"} & notes
 
 
-def test_kept_steps_are_outputs(copied):
+def test_midi_of_others_goes_to_the_page_with_its_notes_and_texts(copied):
+    """A folder of MIDI with conditions.csv, in the table of a corpus that is there already."""
+    folder = copied.folder / "theirs"
+    music.make_chorales(folder, 4, seed=9)
+    names = sorted(path.name for path in folder.rglob("*.mid"))
+    lines = [f"{name},a slow tune {number}" for number, name in enumerate(names)]
+    (folder / "conditions.csv").write_text("\n".join(["clip,prompt", *lines, ""]), "utf-8")
+    theirs = {"system": "external", "corpus": "mine", "clips": str(folder), "notes": True}
+    content = {"experiments": {"theirs": theirs}, "run": ["theirs"]}
+    configs = [SMOKE, copied.folder / "mine.yaml", copied.config("theirs", content)]
+    copied.run(configs=configs)
+    board = list(read_csv(copied.folder / "results/leaderboard.csv"))
+    metrics = {r["metric"] for r in board if r["experiment"] == "theirs" and r["value"]}
+    assert {"frechet_distance", "memorised_exact", "pitch_class_kl"} <= metrics
+    clips = copied.folder / "results/clips/theirs/seed-0/draw-0"
+    told = {row["clip"]: row["prompt"] for row in read_csv(clips / "conditions.csv")}
+    assert sorted(told.values()) == [f"a slow tune {number}" for number in range(4)]
+    assert len(list(clips.glob("*.mid"))) == len(list(clips.glob("*.wav"))) == 4
+    assert "theirs" in copied.text("results/report/index.html")
+
+
+def test_kept_steps_are_outputs_and_each_can_be_measured(copied):
     keep = {"experiments": {"mine": {"stages": {"semantic": {"training": {"keep_steps": [10]}}}}}}
     target = "results/models/mine/semantic/seed-0/step-10.safetensors"
-    copied.run(target, configs=[SMOKE, copied.folder / "mine.yaml", copied.config("keep", keep)])
+    configs = [SMOKE, copied.folder / "mine.yaml", copied.config("keep", keep)]
+    copied.run(target, configs=configs)
     assert (copied.folder / target).stat().st_size > 1_000_000
+    before = copied.results()
+    done = copied.etude("evaluate", "--experiment", "mine", "--step", 10, "--configfile", *configs)
+    assert "mine-step-10: results/metrics/mine-step-10/" in done.stdout
+    assert "frechet_distance" in done.stdout
+    after = copied.results()
+    assert {name: after[name] for name in before} == before, "the run's own results stay"
+    models = "results/models/{}/semantic/seed-0/{}.safetensors"
+    assert after[models.format("mine-step-10", "model")] == before[models.format("mine", "step-10")]
+    assert not [name for name in after if name.startswith("results/state/refs/mine-step-10")]
 
 
 def test_snakemakes_own_report_builds(finished):

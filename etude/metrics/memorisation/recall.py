@@ -116,7 +116,7 @@ def study(
     cut: Cut,
     seed: int,
 ) -> Iterator[Row]:
-    """Rows of all searches and attacks; with embedded spans, those of chroma in clips of 8 s too."""
+    """Rows of all searches and attacks; with embedded spans, those of chroma in 8 s clips too."""
     seconds, hop = cut.seconds, cut.hop or cut.seconds
     planted = _planted(music, studio, studio.attacks(), seconds, settings.planted, seed, hop)
     held_out = music.excerpts(HELD_OUT, seconds, settings.null_clips, seed)
