@@ -104,8 +104,8 @@ def test_unsearched_music_is_not_published(owned, tmp_path):
 
 
 def test_what_may_not_be_published_is_named(owned, tmp_path):
-    refused = [row.removesuffix("yes") + "no" for row in ROWS[1:]]
-    write_text(tmp_path / "ownership.csv", "\n".join([HEAD, ROWS[0], *refused]))
+    unsaid = [row.removesuffix("yes") + "no" for row in ROWS[1:]]
+    write_text(tmp_path / "ownership.csv", "\n".join([HEAD, ROWS[0], *unsaid]))
     with refused("may-not-be-published", "'mine'", "2 of 3") as error:
         export(owned, "mine", None, tmp_path / "out")
     assert "zwei für.wav (Bo)" in error.value.why
