@@ -13,7 +13,7 @@ class UserError(Exception):
     """
 
     def __init__(
-        self, what: str, *, code: str = "", where: str = "", why: str = "", do: str = ""
+        self, what: str, *, code: str, where: str = "", why: str = "", do: str = ""
     ) -> None:
         self.what, self.code, self.where, self.why, self.do = what, code, where, why, do
         super().__init__(str(self))
@@ -22,7 +22,7 @@ class UserError(Exception):
         first, *more = self.what.split("\n")
         rows = [("where", self.where), ("why", self.why), ("do", self.do)]
         said = (f"  {name + ':':<6} {text}" for name, text in rows if text)
-        return "\n".join([f"{first} [{self.code}]" if self.code else first, *more, *said])
+        return "\n".join([f"{first} [{self.code}]", *more, *said])
 
     def __reduce__(self) -> tuple[Any, ...]:  # worker processes hand their errors over by pickle
         return _rebuild, (self.what, self.code, self.where, self.why, self.do)

@@ -31,7 +31,7 @@ class Toy:
         if draw == DIES:
             os._exit(9)
         if draw == FAILS:
-            raise UserError("this cannot be made", why="it is a test")
+            raise UserError("this cannot be made", code="a-test", why="it is a test")
         if draw == BROKEN:
             raise RuntimeError("/secret/place: a fault of ours")
         steps = 60 if draw == SLOW else 5

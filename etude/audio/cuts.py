@@ -165,6 +165,6 @@ def read_segments(wav: Path, rows: Iterable[Mapping[str, str]], rate: int) -> np
                 samples = file.read(rate, float(row["start_s"]), seconds)
                 missing = round(seconds * rate) - len(samples)
                 if missing > 1:  # one may be lost where the rates do not divide
-                    raise AudioError("the piece is shorter than its cut says", file.path)
+                    raise AudioError("ends_early: shorter than its cut says", file.path)
                 segments.append(np.pad(samples, (0, missing)))
     return np.stack(segments) if segments else np.zeros((0, 0), np.float32)

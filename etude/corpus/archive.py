@@ -119,17 +119,9 @@ def _unpack(archive: Path, name: str, writer: _Writer) -> None:
             _unpack_zip(archive, writer)
         else:
             _unpack_tar(archive, writer, kind == "gzip")
-    except BROKEN as error:
+    except (*BROKEN, NotImplementedError, RuntimeError, MemoryError) as error:  # or a password
         raise UserError(
             "the archive is broken", code="archive-broken", where=name, why=str(error), do=LOOK
-        ) from None
-    except (NotImplementedError, RuntimeError, MemoryError) as error:  # method or password
-        raise UserError(
-            "the archive cannot be unpacked",
-            code="archive-broken",
-            where=name,
-            why=str(error),
-            do=LOOK,
         ) from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

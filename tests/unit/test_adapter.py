@@ -42,10 +42,11 @@ def test_a_defect_is_in_the_log_with_its_traceback(tmp_path):
 
 
 def test_a_users_mistake_has_no_traceback(tmp_path):
-    body = "from etude.errors import UserError; raise UserError('oh', where='here', do='that')"
+    body = "from etude.errors import UserError; "
+    body += "raise UserError('oh', code='a-test', where='here', do='that')"
     status, said, log = run(tmp_path, body)
     assert status == 1
-    assert said == "begun\noh\n  where: here\n  do:    that\n"
+    assert said == "begun\noh [a-test]\n  where: here\n  do:    that\n"
     assert "ERROR etude: oh" in log
     assert "Traceback" not in log
 

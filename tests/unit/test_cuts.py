@@ -9,9 +9,10 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refused import unusable
 
 from etude.audio.cuts import COLUMNS, cut_piece, cut_shard, kept_segments, read_segments
-from etude.audio.files import AudioError, read_audio, write_wav
+from etude.audio.files import read_audio, write_wav
 from etude.config import Cut
 from etude.storage import write_csv
 
@@ -160,7 +161,7 @@ def test_segments_are_read_at_any_lower_rate(tmp_path):
         assert waves.dtype == np.float32
         whole = read_audio(wav / "b.wav", rate)
         np.testing.assert_allclose(waves[4], whole[int(1.5 * rate) :][: 2 * rate], atol=1e-6)
-    with pytest.raises(AudioError, match="rate_too_low"):
+    with unusable("rate_too_low"):
         read_segments(wav, rows, 48000)
     assert read_segments(wav, [], 24000).size == 0
 
@@ -169,7 +170,7 @@ def test_wav_that_was_replaced_by_a_shorter_one(tmp_path):
     wav = shard(tmp_path / "wav", {"a": (level(4, 500), RATE)})
     cut_shard(Cut(rate=RATE), wav, tmp_path / "cut", 1)
     shard(tmp_path / "wav", {"a": (level(3, 500), RATE)})
-    with pytest.raises(AudioError, match="shorter than its cut"):
+    with unusable("ends_early"):
         read_segments(wav, kept_segments(tmp_path / "cut"), RATE)
 
 

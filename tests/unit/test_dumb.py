@@ -300,7 +300,7 @@ def test_a_rough_transcription_has_key_and_number_of_voices(corpus):
 
 def test_without_a_synthesiser_recordings_have_no_random_notes(made, monkeypatch):
     def missing(path):
-        raise UserError("libfluidsynth is not there")
+        raise UserError("libfluidsynth is not there", code="libfluidsynth-missing")
 
     monkeypatch.setattr(dumb, "load_soundfont", missing)
     sets = of_sets(made(midi=False))

@@ -12,6 +12,7 @@ import pretty_midi
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refused import unusable
 
 from etude.midi.events import read_events, read_rows
 from etude.midi.messages import read_messages
@@ -88,19 +89,19 @@ def note(on=0, length=100, pitch=60):
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
+    ("data", "reason", "named"),
     [
-        (b"", "empty_file"),
-        (b"MThd", "ends_early: 4 of 14 bytes of the header"),
-        (b"<html>not found</html>" * 9, "corrupt_midi: this is a web page"),
-        (bytes(smf(note() * 50))[:200], "ends_early: 178 of 404 bytes of track 1 of 1 are there"),
-        (smf(note())[:12] + b"\0\0" + smf(note())[14:], "corrupt_midi: 0 ticks"),
-        (smf(note())[:12] + struct.pack(">bB", -25, 40) + smf(note())[14:], "unsupported_midi"),
-        (smf([*note(2**28 - 1), *note(2**28 - 1) * 9]), "corrupt_midi: times beyond"),
+        (b"", "empty_file", ""),
+        (b"MThd", "ends_early", "4 of 14"),
+        (b"<html>not found</html>" * 9, "corrupt_midi", "web page"),
+        (bytes(smf(note() * 50))[:200], "ends_early", "178 of 404 bytes of track 1 of 1"),
+        (smf(note())[:12] + b"\0\0" + smf(note())[14:], "corrupt_midi", "0 ticks"),
+        (smf(note())[:12] + struct.pack(">bB", -25, 40) + smf(note())[14:], "unsupported_midi", ""),
+        (smf([*note(2**28 - 1), *note(2**28 - 1) * 9]), "corrupt_midi", ""),
     ],
 )
-def test_bad_files_have_a_reason(data, reason):
-    with pytest.raises(MidiError, match=reason):
+def test_bad_files_have_a_reason(data, reason, named):
+    with unusable(reason, named):
         parse_midi(bytes(data))
 
 
@@ -112,14 +113,14 @@ def test_a_longer_header_is_legal(size):
     assert notes_hash(parse_midi(longer)) == notes_hash(parse_midi(plain))
     for read in (read_rows, lambda data: read_messages(data).tick):
         np.testing.assert_array_equal(read(longer)[0], read(plain)[0])
-    with pytest.raises(MidiError, match="a header of 5 bytes"):
+    with unusable("corrupt_midi", "5 bytes"):
         parse_midi(plain[:4] + struct.pack(">I", 5) + plain[8:])
 
 
 def test_type_2_is_read_where_it_has_one_track():
     one, two = bytes(smf(note())), bytes(smf(note(), note(pitch=70)))
     assert len(parse_midi(one[:9] + b"\2" + one[10:])) == 1
-    with pytest.raises(MidiError, match="type 2, 2 patterns without a common time"):
+    with unusable("unsupported_midi", "type 2", "2 patterns"):
         parse_midi(two[:9] + b"\2" + two[10:])
 
 
@@ -200,5 +201,5 @@ def test_tunes_know_no_transposition_tempo_or_rhythm():
 
 
 def test_reading_a_missing_file():
-    with pytest.raises(MidiError, match="unreadable"):
+    with unusable("unreadable"):
         read_midi(Path("/nowhere/x.mid"))

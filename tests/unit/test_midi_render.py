@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import soundfile
 import symusic
-from refused import refused
+from refused import refused, unusable
 
 from etude.config import Filter, FolderCorpus, Render
 from etude.corpus.ingest import ingest_shard
 from etude.errors import UserError
 from etude.midi import render as module
 from etude.midi.events import read_events
-from etude.midi.notes import MidiError, read_midi
+from etude.midi.notes import read_midi
 from etude.midi.render import level, load_soundfont, render_midi, render_shard, trim
 from etude.midi.synth import BLOCK
 from etude.storage import read_csv, read_json
@@ -293,7 +293,7 @@ def test_a_full_disk_is_no_reason_to_reject_a_piece(tmp_path, monkeypatch, suffi
 
 def test_a_shard_without_midi_needs_no_soundfont(tmp_path, monkeypatch):
     def missing(path):
-        raise UserError("no SoundFont")
+        raise UserError("no SoundFont", code="soundfont-missing")
 
     monkeypatch.setattr(module, "load_soundfont", missing)
     music.recording(tmp_path / "music/a.wav", Random(0), 8000, 1)
@@ -314,6 +314,6 @@ def test_soundfonts_that_are_none(tmp_path):
 
 
 def test_bytes_that_are_no_midi():
-    with pytest.raises(MidiError, match="this is text"):
+    with unusable("corrupt_midi", "text"):
         render_midi(b"no music", PLAIN)
     assert len(render_midi(symusic.Score(480), PLAIN)) == 0

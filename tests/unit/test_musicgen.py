@@ -259,7 +259,10 @@ def test_config(tmp_path):
     for wrong, mistake in (
         ({"templates": ["no place"]}, ("templates", "template-without-place")),
         ({"tokens": "remi"}, ("tokens", "token-set-not-of-audio")),
-        ({"stages": {"lm": {"weights": {"pretrained": "smal"}}}}, ("", "unknown-name", "small")),
+        (
+            {"stages": {"lm": {"weights": {"pretrained": "smal"}}}},
+            ("weights.pretrained", "unknown-name", "'smal'"),
+        ),
         ({"stages": {"lm": {"network": {"dim": 30}}}}, ("dim", "heads-do-not-divide")),
         (
             {"stages": {"lm": {"training": {"forgetful_mask": 0.1}}}},

@@ -8,7 +8,7 @@ import sys
 import contributing
 import pytest
 import yaml
-from refused import refused
+from refused import invalid, refused
 
 from etude import plugins
 from etude.__main__ import main
@@ -89,7 +89,9 @@ def test_the_config_command_tries_each_part(here, capsys):
     text = (here / "gru.yaml").read_text(encoding="utf-8").replace("dim:", "dm:")
     write(here, text, "gru.yaml")
     assert main(["config", "--configfile", *CONFIGS]) == 1
-    assert "Gru has no option 'dm' (did you mean 'dim'?)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "[plugin-option-unknown]" in said
+    assert "did you mean 'dim'?" in said
 
 
 def test_a_tokenizer_is_saved_and_made_again(here):
@@ -231,13 +233,15 @@ def test_a_name_that_is_not_there_is_said_before_anything_runs(kind, words, here
 def test_only_the_transformer_has_a_forgetful_mask(here):
     stage = {"network": {"kind": "gru:Gru"}, "training": {"forgetful_mask": 0.1}}
     bad = merge(default(), {"experiments": {"audiolm": {"stages": {"fine": stage}}}})
-    fails(lambda: load_config(bad), "experiments.audiolm.stages.fine.training.forgetful_mask: ")
+    with invalid("stages.fine.training.forgetful_mask", "not-of-this-system"):
+        load_config(bad)
 
 
 def test_a_module_that_is_no_python(here):
     write(here, "class Broken(:")
     bad = merge(default(), {"tokenizers": {"bands": {"kind": "mine:Broken"}}})
-    fails(lambda: load_config(bad), "not valid Python", "mine.py", "tokenizers.bands.kind")
+    with refused("plugin-module-invalid", "mine.py", where="tokenizers.bands.kind"):
+        load_config(bad)
 
 
 def test_a_class_may_come_from_elsewhere(here):
@@ -283,40 +287,36 @@ def test_a_module_that_cannot_be_imported(here):
         "mine.py",
     )
     write(here, "1 / 0\nclass Mine: pass\n", "divides.py")
-    fails(lambda: plugins.load_class("divides:Mine"), "ZeroDivisionError")
+    with refused("plugin-import-failed", "ZeroDivisionError"):
+        plugins.load_class("divides:Mine")
     write(here, "Mine = 3\n", "number.py")
-    fails(lambda: plugins.load_class("number:Mine"), "no class 'Mine'")
+    with refused("plugin-class-not-found", "'Mine'"):
+        plugins.load_class("number:Mine")
 
 
 def test_options_are_checked_by_the_signature(here):
     write(here, "class Mine:\n    def __init__(self, size, depth=2): self.all = (size, depth)\n")
     assert plugins.instantiate("mine:Mine", {"size": 3}).all == (3, 2)
-    fails(
-        lambda: plugins.instantiate("mine:Mine", {"siz": 3}),
-        "no option 'siz'",
-        "'size'?",
-        "size, depth",
-    )
-    fails(lambda: plugins.instantiate("mine:Mine", {}), "size", "options")
-    fails(
-        lambda: plugins.instantiate("mine:Mine", {"size": 1, "depth": 2}, size=3),
-        "no option 'size'",
-    )
+    with refused("plugin-option-unknown", "'siz'", "did you mean 'size'?", "size, depth"):
+        plugins.instantiate("mine:Mine", {"siz": 3})
+    with refused("plugin-option-invalid", "size"):
+        plugins.instantiate("mine:Mine", {})
+    with refused("plugin-option-unknown", "'size'"):
+        plugins.instantiate("mine:Mine", {"size": 1, "depth": 2}, size=3)
     write(here, "class Free:\n    def __init__(self, **options): self.all = options\n", "free.py")
     assert plugins.instantiate("free:Free", {"anything": 1}).all == {"anything": 1}
     write(here, "class Plain: pass\n", "plain.py")
-    fails(lambda: plugins.instantiate("plain:Plain", {"x": 1}), "no option 'x'", "takes no options")
+    with refused("plugin-option-unknown", "'x'"):
+        plugins.instantiate("plain:Plain", {"x": 1})
 
 
 def test_options_are_checked_by_a_class_s_settings(here):
     made = plugins.instantiate("loudness:Loudness", {"levels": "4"})
     assert (made.levels, made.hop) == (4, 480), "of the type that Settings says, with its defaults"
-    fails(lambda: plugins.instantiate("loudness:Loudness", {"levels": 1}), "levels", "it is 1")
-    fails(
-        lambda: plugins.instantiate("loudness:Loudness", {"level": 3}),
-        "no option 'level'",
-        "'levels'?",
-    )
+    with refused("plugin-option-invalid", "levels", 1):
+        plugins.instantiate("loudness:Loudness", {"levels": 1})
+    with refused("plugin-option-unknown", "'level'", "did you mean 'levels'?"):
+        plugins.instantiate("loudness:Loudness", {"level": 3})
 
 
 def test_options_survive_the_way_to_a_job():
@@ -349,10 +349,8 @@ def test_a_source_that_brings_nothing(here):
     from etude.corpus.fetch import fetch
 
     write(here, "class Mine:\n    def fetch(self, folder): ...\n")
-    fails(
-        lambda: fetch(PluginCorpus(source="mine:Mine"), here / "source", 1),
-        "Mine brought no files", "left the folder empty",
-    )  # fmt: skip
+    with refused("source-brought-nothing", "Mine"):
+        fetch(PluginCorpus(source="mine:Mine"), here / "source", 1)
     assert not (here / "source").exists()
     fetch(PluginCorpus(source="melodies:Melodies", options={"pieces": 3}), here / "source", 1)
     assert len(list((here / "source").glob("*.mid"))) == 3

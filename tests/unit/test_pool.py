@@ -115,7 +115,13 @@ def test_an_exception_needs_no_process_of_its_own():
 @pytest.mark.slow
 @pytest.mark.parametrize("neighbour", ["SIGABRT", 1])
 @pytest.mark.parametrize(
-    "error", [UserError("mend it"), OSError(28, "full"), MemoryError(), RuntimeError("CUDA error")]
+    "error",
+    [
+        UserError("mend it", code="a-test"),
+        OSError(28, "full"),
+        MemoryError(),
+        RuntimeError("CUDA error"),
+    ],
 )
 def test_what_is_not_the_items_fault_ends_the_map(error, neighbour):
     work = partial(_raising, error)

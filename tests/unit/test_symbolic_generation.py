@@ -226,7 +226,7 @@ def test_prompts_of_ones_own(tmp_path):
     with refused("only-drums"):
         read_prompt(tmp_path / "drums.mid", player.tokenizer, player.corpus)
     write_midi(tune(0), tmp_path / "empty.mid")
-    with refused("unusable-midi", where="empty.mid"):
+    with refused("no-notes", where="empty.mid"):
         read_prompt(tmp_path / "empty.mid", player.tokenizer, player.corpus)
     (tmp_path / "no.mid").write_bytes(b"no music")
     with refused("unusable-midi", where="no.mid"):
