@@ -418,6 +418,9 @@ def test_nothing_is_trained(stages):
         ({}, ""),
         ({"stages": {"vae": {"weights": "x"}}}, "ldm.weights"),
         ({"tokens": "four"}, "slots: 3"),
+        ({"generate": {"bars": 129}}, "generate.bars"),
+        ({"generate": {"denoising": {"steps": 1001}}}, "denoising.steps"),
+        ({"generate": {"programs": [0]}}, "generate.programs"),
     ],
 )
 def test_what_the_configuration_must_have(changes, said):

@@ -206,24 +206,24 @@ class ReleasedPhrases(TrainedExperiment):
     def cut_name(self, config: Config) -> str:  # noqa: D102
         return self.cut
 
-    @model_validator(mode="after")
-    def _fits(self) -> ReleasedPhrases:
-        network = self.stages.ldm.network
-        if self.generate.bars > network.longest // (TRACKS + 1):
+    def _check_room(self, where: str) -> None:
+        network, generate = self.stages.ldm.network, self.generate
+        if generate.bars > network.longest // (TRACKS + 1):
             raise ValueError(
-                f"generate.bars: {self.generate.bars} are more than the network has room for, "
+                f"{where}.generate.bars: {generate.bars} are more than the network has room for, "
                 f"{network.longest // (TRACKS + 1)}"
             )
-        if len(self.generate.programs) not in (0, TRACKS):
-            raise ValueError(f"generate.programs: name {TRACKS}, one for each slot")
-        if self.generate.denoising.steps > network.steps:
+        if len(generate.programs) not in (0, TRACKS):
+            raise ValueError(f"{where}.generate.programs: name {TRACKS}, one for each slot")
+        if generate.denoising.steps > network.steps:
             raise ValueError(
-                f"generate.denoising.steps: the network knows {network.steps} levels of noise"
+                f"{where}.generate.denoising.steps: the network knows {network.steps} levels of "
+                "noise"
             )
-        return self
 
     def check(self, where: str, config: Config) -> None:  # noqa: D102
         known(self.cut, config.cuts, f"{where}.cut", "cuts")
+        self._check_room(where)
         for plan in self.stage_plans():
             if plan.settings.weights is None:
                 raise ValueError(

@@ -62,7 +62,7 @@ class ReleasedVae(Vae):
             )
         found = {renamed(name): tensor for name, tensor in plain.items()}
         found["network.embedding.weight"] = tied[0]
-        # Queries are words here: what was learned of them stands in the embedding.
+        # Queries are words here: what was learned of them is in the embedding.
         found["queries"] = tied[0][QUERIES].clone()
         return found | {"done": torch.zeros((), dtype=torch.long)}
 
