@@ -58,7 +58,12 @@ PARTS: dict[str, dict[str, float]] = {
         "pack_symbolic": 3,
     },
     "training": {"train_stage": 60, "encode_stage": 20, "keep_step": 2},
-    "clips": {"generate_clips": 15, "import_clips": 5, "make_baselines": 15},
+    "clips": {
+        "generate_clips": 15,
+        "clips_over_steps": 20,
+        "import_clips": 5,
+        "make_baselines": 15,
+    },
     "metrics": {
         "embed_clips": 8,
         "embed_clips_pretrained": 60,
@@ -71,6 +76,7 @@ PARTS: dict[str, dict[str, float]] = {
         "score_symbolic": 8,
         "score_latents": 8,
         "score_perplexity": 6,
+        "measure_over_steps": 20,
     },
     "search for copies": {
         "catalogue_corpus": 4,

@@ -110,7 +110,7 @@ class Evaluation(Section):
 
     over_steps: OverSteps = Field(
         OverSteps(),
-        exclude_if=lambda settings: not settings.experiments,  # off: nothing is made anew
+        exclude_if=lambda settings: not settings.experiments,  # off: nothing is made again
         description="where to stop training: distance and copies at earlier steps",
     )
     symbolic: SymbolicMetrics = SymbolicMetrics()

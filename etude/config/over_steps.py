@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
-from etude.config.base import Distinct, Section, closest
+from etude.config.base import Distinct, Section, closest, fault
 
 if TYPE_CHECKING:
     from etude.config.systems.base import ExperimentBase, StagePlan
@@ -30,7 +30,7 @@ class OverSteps(Section):
     @model_validator(mode="after")
     def _in_order(self) -> OverSteps:
         if self.at != sorted(self.at):
-            raise ValueError(f"at: name the shares from low to high; it is {self.at}")
+            raise fault("not-ascending", f"at: name the shares from low to high; it is {self.at}")
         return self
 
 
@@ -73,24 +73,30 @@ def check_over_steps(settings: OverSteps, experiments: dict[str, ExperimentBase]
     """See that the experiments have trainings whose steps can be kept.
 
     Raises:
-        ValueError: naming the one that has not, and what to do.
+        SettingError: naming the one that has not, and what to do.
     """
     for name in settings.experiments:
         where = f"evaluation.over_steps: {name!r}"
         if name not in experiments:
-            raise ValueError(f"{where} is not in `experiments`{closest(name, experiments)}")
+            raise fault(
+                "unknown-name", f"{where} is not in `experiments`{closest(name, experiments)}"
+            )
         plans = stages_that_vary(experiments[name])
         if not plans:
-            raise ValueError(f"{where} trains nothing, so there are no steps; leave it out")
+            raise fault(
+                "nothing-is-trained", f"{where} trains nothing, so there are no steps; leave it out"
+            )
         for plan in plans:
             training, key = plan.settings.training, f"stages.{plan.name}.training"
             if training.patience is not None:
-                raise ValueError(
-                    f"{where} may stop before a step is made; set {key}.patience to null"
+                raise fault(
+                    "may-stop-early",
+                    f"{where} may stop before a step is made; set {key}.patience to null",
                 )
             steps = [max(1, int(share * training.steps)) for share in settings.at]
             if len({*steps, training.steps}) <= len(steps):
-                raise ValueError(
+                raise fault(
+                    "too-few-steps",
                     f"{where} has {training.steps} steps in {plan.name}, too few for these shares "
-                    f"to differ: {', '.join(f'{share:g}' for share in settings.at)}"
+                    f"to differ: {', '.join(f'{share:g}' for share in settings.at)}",
                 )

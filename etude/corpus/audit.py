@@ -40,7 +40,7 @@ REMEDIES = {
     "no_samples": "there is nothing in them",
     "unreadable": "fix their permissions or links",
     "unsupported_midi": "save them again as type 0 or 1, with times in beats",
-    "ends_early": "get them again, or save anew what is there of them",
+    "ends_early": "get them again, or save again what is left of them",
     "not_sound": "their samples are in other units, or are no sound: save them again",
     "too_large": "over 16 MB of MIDI is no piece of music",
     "silent": "there is nothing to hear in them",

@@ -47,7 +47,7 @@ def downloaded_archive(settings: ArchiveCorpus, folder: Path) -> Iterator[Path]:
             target.unlink(missing_ok=True)
     else:
         raise UserError(
-            "the archive cannot be had" if scheme else "the archive is not there",
+            "the archive is not available" if scheme else "the archive is not there",
             code="archive-not-found",
             where=str(path.absolute()) if path else settings.url,
             why=f"{scheme} is not https" if scheme else "there is no such file",

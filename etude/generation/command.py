@@ -101,8 +101,8 @@ def open_trained(options: argparse.Namespace) -> LoadedExperiment:
 
 # How each kind of file is given to the commands.
 GIVEN_BY = {
-    "recording": "`etude generate --prime recording.wav` goes on from a recording",
-    "midi": "`etude continue my.mid` goes on from MIDI",
+    "recording": "`etude generate --prime recording.wav` continues a recording",
+    "midi": "`etude continue my.mid` continues MIDI",
     "text": '`etude generate --text "..."` plays what a text says',
 }
 
@@ -142,10 +142,10 @@ def prompts_of(given: Path | None, takes: Collection[str]) -> dict[str, tuple[Pa
     names = [name for name in list_files(given) if kinds.get(music_kind(name)) in takes]
     if not names:
         raise UserError(
-            "no file to go on from is there",
+            "there is no file to continue",
             code="no-prompt-file",
             where=str(given),
-            why=f"this system goes on from: {', '.join(sorted(set(kinds.values()) & set(takes)))}",
+            why=f"this system continues: {', '.join(sorted(set(kinds.values()) & set(takes)))}",
             do="give a folder with such files, or one file",
         )
     stems = [name.rpartition(".")[0].replace("/", "-") for name in names]

@@ -91,7 +91,7 @@ def _check_searched(path: Path, clips: Path, models: Mapping[str, Path]) -> None
             code="searched-with-other-weights",
             where=str(clips),
             why="the experiment was trained again since",
-            do=f"make and search them anew: {again}",
+            do=f"make and search them again: {again}",
         )
 
 

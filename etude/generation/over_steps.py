@@ -49,8 +49,16 @@ def clips_over_steps(
         for name, steps in checkpoints.items():
             with TemporaryDirectory(prefix="etude-step-") as models:
                 earlier = at_steps(parts, steps, Path(models))
-                how = {"primes": given, "owners": owned, "should_stop": should_stop}
-                make_clips(experiment, earlier, seed, draw, temporary / name, **how)
+                make_clips(
+                    experiment,
+                    earlier,
+                    seed,
+                    draw,
+                    temporary / name,
+                    primes=given,
+                    owners=owned,
+                    should_stop=should_stop,
+                )
 
 
 def at_steps(parts: Parts, steps: Mapping[str, int], folder: Path) -> Parts:

@@ -218,7 +218,7 @@ def _searched(search: Search, folders: Mapping[str, Path], sources: Sources) -> 
 def copy_rows(found: Mapping[str, Verdicts]) -> list[Row]:
     """The share of flagged clips of each checkpoint, and the chance rate of the last one's search.
 
-    The search stands in `note`; where it decides nothing, the reason.
+    The search is named in `note`; where it decides nothing, the reason.
     """
     rows: list[Row] = []
     for key, said in found.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -160,4 +161,5 @@ def svg_of(stop: Stop) -> str:
         return ""
     folder = jinja2.FileSystemLoader(Path(__file__).resolve().parent)
     plain = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return f"{plain.get_template('over_steps.svg.j2').module.steps_figure(stop, alone=True)}"
+    macros: Any = plain.get_template("over_steps.svg.j2").module
+    return str(macros.steps_figure(stop, alone=True))

@@ -66,7 +66,7 @@ def write_rated(ratings: list[Path], configs: list[Path]) -> None:
     there = [made for made in REMADE if Path(made).exists()]
     if failed := [made for made in there if not write_page(made, configs, old=False)]:
         raise UserError(
-            "what listeners said is kept, but not everything was made anew with it", code="not-all-remade",
+            "what listeners said is kept, but not everything was made again with it", code="not-all-remade",
             where=", ".join(failed),
             do="name the run's own configuration with --configfile, or run the workflow again",
         )

@@ -140,9 +140,9 @@ def _steps(text: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
 
 
 def _measured(row: Row) -> Measured:
-    figures = (number(row.get(key)) for key in ("value", "ci_low", "ci_high"))
+    value, low, high = (number(row.get(key)) for key in ("value", "ci_low", "ci_high"))
     note = row.get("note", "").removeprefix("n/a: ")
-    return Measured(*figures, int(row.get("n") or 0), note)
+    return Measured(value, low, high, int(row.get("n") or 0), note)
 
 
 # ---------------------------------------------------------------------------------- comparisons

@@ -119,9 +119,9 @@ class Instrument:
         if ask.concept and ask.concept not in self.concepts:
             raise UserError("this model has not learned that word", code="unknown-word")
         if ask.prime and ask.clip:
-            raise UserError("a prime or a clip to go on from, not both", code="conflicting-options")
+            raise UserError("a prime or a clip to continue, not both", code="conflicting-options")
         if (ask.prime or ask.clip) and not self.takes & {"midi", "recording"}:
-            raise UserError("this model goes on from nothing", code="condition-not-taken")
+            raise UserError("this model continues nothing", code="condition-not-taken")
         bars = ask.settings.get("bars")
         if isinstance(bars, int | float) and bars > 4 * limits.seconds:
             raise UserError("too many bars", code="length-out-of-range")

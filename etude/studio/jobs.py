@@ -66,9 +66,9 @@ def validated_ask(state: StudioState, visitor: str, data: Any) -> Ask:
         if found is None:
             raise NOT_FOUND
         if not found["notes"] and "recording" not in instrument.takes:
-            raise Problem(422, "This model goes on from notes, and this is a recording.")
+            raise Problem(422, "This model continues notes, and this is a recording.")
         if found["seconds"] > state.limits.prime_seconds:
-            raise Problem(422, "What this goes on from is too long by now.")
+            raise Problem(422, "What this continues is too long by now.")
     filled = {"seed": secrets.randbelow(MOST_SEED) if ask.seed is None else ask.seed}
     if instrument.timed and ask.seconds is None:
         filled |= {"seconds": min(SECONDS, state.limits.seconds)}  # type: ignore[dict-item]

@@ -166,12 +166,12 @@ class Worker:
         if name is None:
             return ()
         if self.store.own(table, job["visitor"], name) is None:
-            raise UserError("what this was to go on from is deleted", code="clip-deleted")
+            raise UserError("what this was to continue is deleted", code="clip-deleted")
         place = self.store.folder / table / name
         file = instrument.file_of(place.with_suffix(".wav"), place.with_suffix(".mid"))
         if file is None:
             raise UserError(
-                "this model goes on from notes, and this is a recording", code="condition-not-taken"
+                "this model continues notes, and this is a recording", code="condition-not-taken"
             )
         return (file,)
 

@@ -44,7 +44,7 @@ def withdraw(options: argparse.Namespace) -> list[str]:
     for name, entry in settings.corpora.items():
         if names := pending(entry, name):
             report += _plan_lines(survey(settings, name, names))
-    return [*report, "", "snakemake --cores all does this, then trains anew; --now only deletes"]
+    return [*report, "", "snakemake --cores all does this, then trains again; --now only deletes"]
 
 
 def _corpus(settings: Config, name: str | None) -> str:
@@ -146,6 +146,6 @@ def _plan_lines(found: RemovalPlan) -> list[str]:
     lines += [f"  … and {len(paths) - SHOWN} more"] * (len(paths) > SHOWN)
     lines += [f"  the export {folder}" for folder in found.exports]
     lines += [f"  {len(found.kept)} kept embeddings"] * bool(found.kept)
-    lines += [f"trained anew: {', '.join(found.experiments) or 'nothing'}"]
+    lines += [f"trained again: {', '.join(found.experiments) or 'nothing'}"]
     lines += [f"not within reach, delete it there: {place}" for place in found.elsewhere]
     return lines

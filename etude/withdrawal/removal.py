@@ -237,5 +237,5 @@ def delete(found: RemovalPlan, corpus: str, count: int, results: Path = RESULTS)
             path.unlink(missing_ok=True)
     forget([place.rpartition(" (")[0] for place in found.elsewhere], results)
     trainings = ", ".join(found.experiments) or "none"
-    lines.append(f"experiments that are trained anew when they are next run: {trainings}")
+    lines.append(f"experiments that are trained again at their next run: {trainings}")
     return lines

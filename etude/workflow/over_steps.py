@@ -46,7 +46,7 @@ class OverStepsPlan(ExperimentPlan):
             return params
         values = json.loads(params)
         training = values["stages"][wildcards.stage].get("training")
-        wanted = {steps.get(wildcards.stage) for steps in earlier.values()} - {None}
+        wanted = {steps[wildcards.stage] for steps in earlier.values() if wildcards.stage in steps}
         if training is not None and wanted:
             training["keep_steps"] = sorted(wanted.union(training["keep_steps"]))
         return json.dumps(values, sort_keys=True)

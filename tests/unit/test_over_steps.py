@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from over_steps_rows import DISTANCES, FALLING, FLAT, LEVEL, LOOSE, RISING, table
+from refused import invalid
 from workspace import ROOT
 
 from etude.config import DEFAULT, read
 from etude.config.over_steps import checkpoints, stages_that_vary, steps_at
-from etude.errors import UserError
 from etude.generation.over_steps import at_steps
 from etude.metrics.memorisation.find import Verdicts
 from etude.metrics.memorisation.null import Null
@@ -60,25 +60,25 @@ def test_each_stage_is_taken_at_the_same_share_of_its_own_steps():
 
 
 @pytest.mark.parametrize(
-    ("names", "at", "training", "word"),
+    ("names", "at", "training", "key", "code"),
     [
-        (["no_such"], [0.5], {}, "no_such"),
-        (["remi_llama"], [0.5, 0.25], {}, "at"),
-        (["remi_llama"], [1.0], {}, "at"),
-        (["remi_llama"], [0.5], {"patience": 3}, "patience"),
-        (["remi_llama"], [0.25, 0.3], {"steps": 4}, "too few"),
+        (["no_such"], [0.5], {}, "evaluation.over_steps", "unknown-name"),
+        (["remi_llama"], [0.5, 0.25], {}, "at", "not-ascending"),
+        (["remi_llama"], [1.0], {}, "at.0", "less_than"),
+        (["remi_llama"], [0.5], {"patience": 3}, "evaluation.over_steps", "may-stop-early"),
+        (["remi_llama"], [0.25, 0.3], {"steps": 4}, "evaluation.over_steps", "too-few-steps"),
     ],
     ids=["name", "order", "end", "patience", "steps"],
 )
-def test_what_cannot_be_measured_is_refused_when_it_is_read(names, at, training, word):
+def test_what_cannot_be_measured_is_refused_when_it_is_read(names, at, training, key, code):
     stages = {"stages": {"lm": {"training": training}}}
-    with pytest.raises(UserError, match=word):
+    with invalid(key, code):
         configured(*names, at=at, remi_llama=stages)
 
 
 def test_an_experiment_that_trains_nothing_has_no_steps():
     theirs = {"system": "external", "corpus": "chorales", "clips": "theirs"}
-    with pytest.raises(UserError, match="trains nothing"):
+    with invalid("evaluation.over_steps", "nothing-is-trained", "'theirs'"):
         configured("theirs", theirs=theirs)
 
 

@@ -43,7 +43,7 @@ def extract_prefixes(parts: Parts, settings: Any, seed: int) -> Beginnings:
         return np.concatenate(made)
 
     if stage.shape["deduplicate_semantic"]:
-        why = "n/a: merged tokens have no times, so prefixes of a length cannot be had"
+        why = "n/a: merged tokens have no times, so there are no prefixes of a length"
         return Beginnings({}, [], 0, go_on, why)
     sets = {"train": ("train",), "held_out": ("valid", "test")}
     items = {

@@ -190,7 +190,7 @@ class PhraseLdmPlayer:
         """
         if not self.tokenizer.settings.normalise_key:
             raise UserError(
-                f"the key {key} cannot be had",
+                f"the key {key} is not available",
                 code="key-not-learned",
                 where="generate.key",
                 why="the pieces it learned from have keys of their own, so there is none to move "

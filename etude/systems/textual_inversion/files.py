@@ -130,5 +130,5 @@ def check_base(learned: LearnedRows, sha256: str, dim: int, where: Path, concept
         code="another-base",
         where=str(where),
         why=why,
-        do="give it the base that it was learned with, or learn it anew with this one",
+        do="give it the base that it was learned with, or learn it again with this one",
     )
