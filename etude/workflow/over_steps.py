@@ -39,7 +39,7 @@ class OverStepsPlan(ExperimentPlan):
 
     def training_params(self, wildcards: Any) -> str:
         """A stage's settings as JSON; those of the first seed keep the steps that are measured."""
-        experiment = self.experiment_of(wildcards)
+        experiment: Any = self.experiment_of(wildcards)  # a stage has one that is trained
         params = experiment.stage_params(wildcards.stage)
         earlier = self.earlier_checkpoints(wildcards)
         if not earlier or int(wildcards.seed) != experiment.seeds.train[0]:

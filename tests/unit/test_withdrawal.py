@@ -363,7 +363,7 @@ def test_the_command_writes_a_row_and_says_what_follows(home, capsys):
     digest = hash_file(home / "music" / PLANTED)
     assert command("jam für zwei", "--reason", "we parted; ways") == 0
     said = capsys.readouterr().out
-    assert "trained anew: mine, gone" in said
+    assert "trained again: mine, gone" in said
     assert f"the export {home / 'exports/first'}" in said
     (row,) = read_csv(home / "withdrawn.csv")
     assert (row["file"], row["reason"], row["sha256"]) == (PLANTED, "we parted; ways", digest)

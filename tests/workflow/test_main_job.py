@@ -99,7 +99,7 @@ def agree_on_the_third_time(trained, finished, workspace, mine):
     that was not found (docs/decisions.md). A loop that is not deterministic fails here.
     """
     stages = {name.rsplit("/", 1)[0] for name in trained}
-    warnings.warn(f"trained anew, since it differed in its bits: {stages}", stacklevel=1)
+    warnings.warn(f"trained again, since it differed in its bits: {stages}", stacklevel=1)
     assert len(stages) == 1, "that is no rare event"
     weights = f"{stages.pop()}/model.safetensors"
     other = [run.results()[weights] for run in (finished, workspace)]

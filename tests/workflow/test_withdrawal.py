@@ -84,7 +84,7 @@ def test_a_planted_piece_is_forgotten(owned):
     assert any(name.startswith("cache") for name in grep(home, words))
 
     said = workspace.etude("withdraw", PLANTED, "--configfile", *configs).stdout
-    assert "trained anew: mine" in said
+    assert "trained again: mine" in said
     for command in (["generate"], ["export", "--output", "again"]):
         done = workspace.etude(
             *command, "--experiment", "mine", "--configfile", *configs, check=False

@@ -118,7 +118,7 @@ function setPrime(found, text) {
   by("prime").hidden = !found;
   by("prime-text").textContent = text ?? "";
   if (found) {
-    by("prime-view").show({ ...found, notes: found.notes || [], prime: Infinity, label: "What the model goes on from" });
+    by("prime-view").show({ ...found, notes: found.notes || [], prime: Infinity, label: "What the model continues" });
     by("prime-text").textContent = `${found.name}: ${seconds(found.seconds)}`;
     found.part = { button: document.createElement("button"), view: by("prime-view"), address: found.clip ? `api/clips/${found.id}.wav` : `api/primes/${found.id}.wav` };
   }
@@ -186,7 +186,7 @@ function choices() {
   const possible = !select.selectedOptions[0]?.disabled;
   by("go").textContent = ready && (prime || way === "keys") ? "Go on" : "Make music";
   by("go").disabled = !possible;
-  by("ask-text").textContent = possible ? (ready || way === "none" ? "" : "Nothing is played yet: the model will begin by itself.") : "No model here goes on from this.";
+  by("ask-text").textContent = possible ? (ready || way === "none" ? "" : "Nothing is played yet: the model will begin by itself.") : "No model here continues this.";
 }
 
 function asked() {

@@ -1,7 +1,7 @@
 // The room Train: choices of what the operator has registered, progress, curves, stop.
 import { element, get, post, remove, tried } from "./api.js";
 
-const WORDS = { waiting: "waits until nothing else runs", running: "trains", done: "is ready in Play", failed: "failed", cancelled: "stopped; the same choice goes on from there" };
+const WORDS = { waiting: "waits until nothing else runs", running: "trains", done: "is ready in Play", failed: "failed", cancelled: "stopped; the same choice continues from there" };
 
 export async function open(root, me) {
   if (!me.train) { root.replaceChildren(element("p", {}, "Only the operator trains here, and only what was registered with --train.")); return; }

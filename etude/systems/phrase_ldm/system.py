@@ -258,7 +258,7 @@ over the latents of a piece, as Étude {etude.__version__} trains them.
     python -m etude generate --from FOLDER --batch_size 4 --output piece
     python -m etude continue my.mid --from FOLDER --bars 8 --out continued
 
-make pieces and go on from a MIDI file of yours (FOLDER: where this lies) in Étude's environment,
+make pieces and continue a MIDI file of yours (FOLDER: where this lies) in Étude's environment,
 from any directory."""
 
 

@@ -45,7 +45,7 @@ class ReleasedDit(StageModule):
         from diffusers import StableAudioDiTModel  # takes seconds to import
 
         super().__init__(shape, settings)
-        self.network = StableAudioDiTModel(
+        self.network: nn.Module = StableAudioDiTModel(
             sample_size=settings.longest,
             in_channels=shape["latent"],
             out_channels=shape["latent"],

@@ -120,7 +120,7 @@ trains it.
     python -m etude generate --from FOLDER --duration 8 --batch_size 4 --output track
     python -m etude continue my.mid --from FOLDER --bars 8 --out continued
 
-play it and go on from a MIDI file of yours (FOLDER: where this lies) in Étude's environment, from
+play it and continue a MIDI file of yours (FOLDER: where this lies) in Étude's environment, from
 any directory. models/lm of a GPT-2 or a Llama is read by transformers' `from_pretrained` too."""
 
     forms = (FORM,)
