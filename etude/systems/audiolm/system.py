@@ -131,7 +131,7 @@ it, three transformers over discrete audio tokens, with the tokenizers that make
     python -m etude generate --from FOLDER --duration 8 --batch_size 4 --output track
 
 plays it (FOLDER: where this lies) in Étude's environment, from any directory; neither Snakemake nor
-the corpus is needed. To train these weights further on other music, name this folder as `weights` of a
+the corpus is needed. To train them further on other music, name this folder as `weights` of a
 stage, and its tokenizers/semantic and tokenizers/acoustic as `fit.folder` of the tokenizers."""
 
     # ------------------------------------------------------------------------------- evaluation
