@@ -142,7 +142,7 @@ def embed_corpus(
             f"no segment could be embedded by {embedding}",
             code="embedding-failed",
             why=next(iter(left.values())),
-            do="if it is one of your own, mend it; else leave it out of `evaluation: embeddings`",
+            do="if it is one of your own, fix it; else leave it out of `evaluation: embeddings`",
         )
     arrays = {"windows": np.concatenate(windows), "start_s": np.array(starts, dtype=float)}
     with atomic(output) as temporary:

@@ -110,7 +110,7 @@ class PhraseLdmPlayer:
         own = [read_user_piece(path, self.tokenizer, self.corpus) for path in conditions.files]
         if len(own) > 2:
             raise UserError(
-                f"{len(own)} MIDI files: one is gone on from, and something lies between two",
+                f"{len(own)} MIDI files: one is continued, two are joined",
                 code="too-many-files",
                 do="name one or two",
             )

@@ -56,7 +56,7 @@ class PluginSymbolicTokenizer(SymbolicTokenizer):
                 code="token-out-of-range",
                 where=str(module_file(self.settings.kind)),
                 why=f"`encode` gave {min(ids)} to {max(ids)}",
-                do="mend `encode`, or set `vocabulary` to the number of ids",
+                do="fix `encode`, or set `vocabulary` to the number of ids",
             )
         return ids
 
