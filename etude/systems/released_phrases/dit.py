@@ -45,7 +45,7 @@ class ReleasedDit(StageModule):
         from diffusers import StableAudioDiTModel  # takes seconds to import
 
         super().__init__(shape, settings)
-        self.network: nn.Module = StableAudioDiTModel(
+        self.network: Any = StableAudioDiTModel(
             sample_size=settings.longest,
             in_channels=shape["latent"],
             out_channels=shape["latent"],
