@@ -63,7 +63,7 @@ def write_listening(paths: Sequence[Path], results: Path = Path("results")) -> s
 def _board(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise UserError(
-            "there is no leaderboard that ratings could stand in", code="no-leaderboard",
+            "there is no leaderboard for the ratings", code="no-leaderboard",
             where=str(path),
             do="run the workflow first: snakemake --cores all",
         )

@@ -47,7 +47,7 @@ def check_installed(env: str) -> None:
                 f"the package {name} is not installed in this environment",
                 code="package-not-installed",
                 where=f"envs/{env}.yaml, which an experiment's networks run in",
-                why="its networks are not Étude's, and stand in an environment of their own",
+                why="its networks are not Étude's, and are in an environment of their own",
                 do=f"add --sdm conda to the command, or install it into this one: {install(env)}",
             )
         if found.partition("+")[0] != wanted:

@@ -103,7 +103,7 @@ def symbolic_shape(experiment: SymbolicLm, packed: Mapping[str, Any]) -> dict[st
     """
     if packed.get("kind") != "symbolic":
         raise UserError(
-            f"the token set {experiment.tokens!r} is none of symbols",
+            f"the token set {experiment.tokens!r} is not symbolic",
             code="token-set-not-of-notes",
             why="the system symbolic_lm learns from notes, not from audio",
             do="name a token set that has a `tokenizer`",
