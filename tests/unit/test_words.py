@@ -32,7 +32,7 @@ BETTER = {
     r"cannot be had": "is not available",
     r"of the user's own": "of your own",
     r"of one's own": "of your own",
-    r"is not symbolic": "is not symbolic",
+    r"is none of symbols": "is not symbolic",
     r"(the|these) seed's": "the name of the project: we-sharp, MidiLM, Neuromusic, ...",
     r"(as|of) the seed (has|does|did|trains?|trained|itself)": "the name of the project",
     r"the seed (trains?|trained|took|takes|keeps|kept|drops|moves|stops)": "the name of the project",
