@@ -178,8 +178,8 @@ def _recall(rows: Iterable[Row]) -> list[str]:
         return []
     least = min(found, key=lambda attack: found[attack])
     mean = sum(found.values()) / len(found)
-    text = f"of planted copies {percent(mean)} are found"
-    return [f"{text}, of `{least.replace('_', ' ')}` {percent(found[least])}"]
+    text = f"all searches together find {percent(mean)} of planted copies"
+    return [f"{text}, {percent(found[least])} of `{least.replace('_', ' ')}`"]
 
 
 def extraction(rows: Iterable[Row], limit: float, prefixes: int) -> Rate:

@@ -35,7 +35,7 @@ from etude.results.table import Table, read_tables
 from etude.results.wording import gate, rates_sentence, sentence
 from etude.storage import write_csv, write_text
 
-VERSION = 7  # raised when the text changes
+VERSION = 8  # raised when the text changes
 
 Row = dict[str, Any]
 
