@@ -229,14 +229,16 @@ def advice(found: OverSteps) -> str:
             f"Stop at {names[at]}, at least before {names[min(costs)]}: later clips are no nearer "
             "by more than the intervals, and more of them are copies."
         )
-    if farther := [j for i, j in seen.rises if i == at]:
-        return f"Stop at {names[at]}: at {names[min(farther)]} clips are farther again."
+    if (at, found.last) in seen.rises:  # one that is farther halfway may be an accident
+        return f"Stop at {names[at]}: at the end, {names[found.last]}, clips are farther again."
     if not seen.falls:
         return (
             "Where to stop cannot be told with these clips: no step is nearer than another by more "
             "than the intervals."
         )
     left = (found.checkpoints[at].distance.value or 0.0) - (found.floor.value or 0.0)
+    if seen.open > LARGE * left and at == 0:
+        return f"Where to stop cannot be told with these clips: after {names[at]} some may be nearer."
     if seen.open > LARGE * left:
         return (
             f"Clips come nearer until {names[at]}; whether they do after it cannot be told with "

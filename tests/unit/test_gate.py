@@ -333,7 +333,10 @@ def test_copies_are_told_with_what_would_have_been_found():
     planted.append(row("planted", "recall_notes_semitone_up", 0.4, n="20"))
     planted.append(row("planted", "recall_tokens_tempo_up", 1.0, n="20"))  # decides nothing
     said = gate({"e": [verdict(rows=[*GOOD, *planted])]})
-    assert "(by fingerprint; all searches together find 57 % of planted copies, 30 % of `tempo up`)" in said
+    assert (
+        "(by fingerprint; all searches together find 57 % of planted copies, 30 % of `tempo up`)"
+        in said
+    )
 
 
 def test_none_of_n_is_never_printed():

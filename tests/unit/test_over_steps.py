@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from over_steps_rows import DISTANCES, FALLING, FLAT, LEVEL, LOOSE, RISING, table
+from over_steps_rows import DISTANCES, FALLING, FLAT, LEVEL, LOOSE, RISING, THERE_AND_BACK, table
 from refused import invalid
 from workspace import ROOT
 
@@ -223,7 +223,8 @@ def test_too_little_held_out_music_counts_no_copies():
         (LEVEL, (0, 0, None), "Step 180 may be enough"),
         (LOOSE, (0, 0, 0), "Clips come nearer until step 180; whether they do after it cannot"),
         (LOOSE, (0, 5, 60), "Stop at step 180, at least before step 360"),
-        (RISING, (0, 0, 0), "Stop at step 180: at step 360 clips are farther again"),
+        (RISING, (0, 0, 0), "Stop at step 180: at the end, step 360, clips are farther again"),
+        (THERE_AND_BACK, (0, 0, 0), "Where to stop cannot be told with these clips: after step 90"),
         (FLAT, (0, 0, 0), "Where to stop cannot be told with these clips"),
         (FLAT, (0, 0, 60), "Stop at step 90, at least before step 360"),
         ({(0, 1): (-3, -1)}, (0, 0, 0), "Where to stop cannot be said"),
@@ -235,6 +236,7 @@ def test_too_little_held_out_music_counts_no_copies():
             "loose",
             "loose_and_copies",
             "rises",
+            "there_and_back",
             "flat",
             "flat_and_copies",
             "incomplete",
