@@ -14,6 +14,7 @@ VENV      := .venv
 PY        := $(VENV)/bin/python
 SNAKEMAKE := $(VENV)/bin/snakemake
 LOCK      := requirements/lock.txt
+VERSION   := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' etude/__init__.py)
 FAD       := results/fad.txt
 PAGE      := results/report/index.html
 # Tests run on two processes of one thread each; those that share a run stay together
@@ -40,9 +41,9 @@ help: ## this list
 
 setup: ## the virtual environment, libfluidsynth, the SoundFont; nothing where all is there
 	@requirements/install.sh $(PYTHON) $(VENV)
-	@[ $(VENV)/bin/etude -nt pyproject.toml ] || { $(PY) -m pip install --quiet \
-	  --disable-pip-version-check --no-deps --no-build-isolation \
-	  --config-settings editable_mode=compat --editable . && touch $(VENV)/bin/etude; }
+	@ls $(VENV)/lib/*/site-packages/__editable__.etude-$(VERSION).pth > /dev/null 2>&1 || \
+	  $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --config-settings editable_mode=compat --editable .
 	@$(PY) -m etude.setup
 
 demo: setup ## from real music to results/fad.txt and the report page; fails when the gate fails

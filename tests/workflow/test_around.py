@@ -207,6 +207,7 @@ def test_kept_steps_are_outputs_and_each_can_be_measured(copied):
     assert not (copied.folder / "results/state/refs/mine-step-10").exists(), "nothing is trained"
 
 
+@pytest.mark.proof
 def test_earlier_steps_are_measured_as_the_end(copied):
     over = copied.config("over", {"evaluation": {"over_steps": {"experiments": ["mine"]}}})
     configs, page = [SMOKE, copied.folder / "mine.yaml", over], "results/report/index.html"
