@@ -13,12 +13,14 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from toys.checkout import copy_checkout
 from workspace import CORES, ROOT
 
+from etude import __version__
 from etude.runs import LAST_WORDS
 
 pytestmark = pytest.mark.workflow
@@ -86,6 +88,8 @@ def steps() -> list[tuple[str, str]]:
 
 def clone(terminal: Terminal) -> None:
     """The working tree, with the packages of the Python that runs the tests."""
+    # `make setup` would install this version into the environment that the scratch clone shares.
+    assert version("etude") == __version__, "run make setup first"
     terminal.folder = copy_checkout(terminal.folder / "etude")
     venv, lock = terminal.folder / ".venv", terminal.folder / "requirements/lock.txt"
     venv.mkdir()
