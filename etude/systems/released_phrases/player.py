@@ -55,7 +55,7 @@ class SongPlayer:
         if vae.settings.latent != ldm.shape["latent"]:
             raise UserError(
                 "the autoencoder does not fit the diffusion",
-                code="weights-do-not-fit",
+                code="another-autoencoder",
                 why=f"its latents have {vae.settings.latent} numbers, and those of the diffusion "
                 f"{ldm.shape['latent']}",
                 do="name weights that were given out together",
